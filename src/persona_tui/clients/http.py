@@ -1,0 +1,147 @@
+"""One way to talk HTTP: timeouts, numbered boundaries, a last look, and errors without secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+
+from persona_tui.boundaries import reached
+from persona_tui.errors import (
+    ClientError,
+    KeyRejected,
+    ServiceGarbled,
+    ServiceRefused,
+    ServiceTimeout,
+    ServiceUnreachable,
+)
+from persona_tui.text import clean
+
+LastLook = Callable[[], None]
+
+_NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_TRACED = {
+    "send_request_headers.started": "http:before_send",
+    "send_request_body.complete": "http:after_send",
+    "receive_response_body.complete": "http:after_reply",
+}
+
+
+class _Progress:
+    """Remembers how far a request got, so that a failure can say whether anything was sent."""
+
+    def __init__(self, last_look: LastLook | None) -> None:
+        self.last_look = last_look
+        self.sending = False
+
+    async def __call__(self, event: str, _info: dict[str, Any]) -> None:
+        boundary = _TRACED.get(event.split(".", 1)[-1])
+        if boundary is None:
+            return
+        if boundary == "http:before_send":
+            if self.last_look is not None:
+                self.last_look()
+            reached(boundary)
+            self.sending = True
+            return
+        reached(boundary)
+
+
+class HttpService:
+    """An HTTP service with one base address.
+
+    Raises from every call: `ServiceUnreachable` (nothing was sent), `ServiceTimeout`,
+    `ServiceGarbled`, and from `request_json` also `KeyRejected` and `ServiceRefused`.
+    No error carries the URL's query, a header or a body that was sent.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Args:
+        name: what a person calls the service, for messages.
+        base_url: scheme, host, port and path prefix.
+        headers: sent with each request; may hold secrets.
+        timeout: seconds for one call.
+        transport: another way to the network, for tests.
+        """
+        self.name = name
+        self.base_url = base_url.rstrip("/")
+        self._client = httpx.AsyncClient(
+            base_url=self.base_url,
+            headers=dict(headers or {}),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def send(
+        self, method: str, path: str, *, last_look: LastLook | None = None, **options: Any
+    ) -> httpx.Response:
+        """Send one request and read the whole answer, whatever its status.
+
+        Args:
+            last_look: called after connect and TLS, immediately before the first byte is written;
+                what it raises ends the call with nothing sent.
+        """
+        progress = _Progress(last_look)
+        try:
+            return await self._client.request(method, path, extensions={"trace": progress}, **options)
+        except _NOTHING_SENT as problem:
+            raise ServiceUnreachable(
+                f"{self.name} can't be reached at {self.base_url}: {_words(problem)}.", sent=False
+            ) from None
+        except httpx.TimeoutException:
+            raise ServiceTimeout(f"{self.name} did not answer in time.", sent=progress.sending) from None
+        except httpx.DecodingError:
+            raise ServiceGarbled(f"{self.name} sent an answer that can't be decoded.") from None
+        except httpx.HTTPError as problem:
+            raise ClientError(
+                f"The connection to {self.name} broke: {_words(problem)}.", sent=progress.sending
+            ) from None
+
+    async def request_json(
+        self, method: str, path: str, *, last_look: LastLook | None = None, **options: Any
+    ) -> Any:
+        """Send one request and return the decoded JSON of a 2xx answer.
+
+        Raises:
+            KeyRejected: 401 or 403.
+            ServiceRefused: any other status that is not 2xx; `status` is set.
+            ServiceGarbled: a 2xx answer that is no JSON.
+        """
+        response = await self.send(method, path, last_look=last_look, **options)
+        if not response.is_success:
+            raise self.refusal(response)
+        return self.decoded(response)
+
+    def decoded(self, response: httpx.Response) -> Any:
+        """The answer's JSON."""
+        try:
+            return response.json()
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise ServiceGarbled(
+                f"{self.name} answered with something that is not JSON.", status=response.status_code
+            ) from None
+
+    def refusal(self, response: httpx.Response) -> ServiceRefused:
+        """The error for an answer that is not 2xx; subclasses of services know more words."""
+        kind = KeyRejected if response.status_code in {401, 403} else ServiceRefused
+        return kind(f"{self.name} answered {response.status_code}.", status=response.status_code)
+
+
+def _words(problem: Exception) -> str:
+    return clean(str(problem), keep_lines=False)[:200] or type(problem).__name__
