@@ -85,7 +85,9 @@ class ComfyUISettings(Section):
     @field_validator("urls", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @field_validator("urls")
     @classmethod
@@ -208,7 +210,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=data_home)
     """Folder of everything the program keeps: database, media, logs, backups."""
     database_url: SecretStr | None = None
-    """postgresql://user:password@host:port/name of a PostgreSQL 15 or newer with pgvector; default is an embedded server."""
+    """postgresql://user:password@host/name (PostgreSQL 15 or newer with pgvector); default: embedded."""
     database_schema: str = Field(default="public", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     """Schema of our tables in that database."""
     environment: Environment = "live"
