@@ -1,0 +1,78 @@
+"""LoRA models and which persona uses them at which weight."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+
+from persona_tui.models.base import (
+    Table,
+    bigint,
+    created_at,
+    document,
+    filled,
+    flag,
+    identity,
+    number,
+    one_of,
+)
+
+
+class LoraModel(Table, table=True):
+    """A LoRA file, one row per version."""
+
+    __tablename__ = "lora_models"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        UniqueConstraint("sha256"),
+        UniqueConstraint("id", "model_type", "base_family"),
+        one_of("model_type", "character", "style", "concept", "editor"),
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
+    )
+
+    id: int = identity()
+    persona_id: int | None = bigint(default=None, foreign_key="personas.id")
+    """Whose likeness it holds; null for a style that anyone may use."""
+    name: str
+    version: int = number(1)
+    model_type: str
+    base_family: str
+    trigger_word: str = filled("")
+    file_path: str
+    sha256: str
+    details: dict[str, Any] = document()
+    created_at: datetime = created_at()
+
+
+class PersonaLoraMapping(Table, table=True):
+    """A persona uses a LoRA; the primary one per type and family is its default."""
+
+    __tablename__ = "persona_lora_mappings"
+    __table_args__ = (
+        UniqueConstraint("persona_id", "lora_model_id"),
+        ForeignKeyConstraint(
+            ["lora_model_id", "model_type", "base_family"],
+            ["lora_models.id", "lora_models.model_type", "lora_models.base_family"],
+            name="fk_persona_lora_mappings_model",
+        ),
+        Index(
+            "uq_persona_lora_mappings_primary",
+            "persona_id",
+            "model_type",
+            "base_family",
+            unique=True,
+            postgresql_where=text('"primary"'),
+        ),
+        CheckConstraint("weight BETWEEN 0 AND 1", name="weight_range"),
+    )
+
+    id: int = identity()
+    persona_id: int = bigint(foreign_key="personas.id", ondelete="CASCADE")
+    lora_model_id: int = bigint()
+    model_type: str
+    base_family: str
+    weight: float
+    primary: bool = flag()
+    created_at: datetime = created_at()

@@ -1,0 +1,335 @@
+"""Posts, the attempts to publish them, and the accounts they go to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
+from sqlmodel import Field
+
+from persona_tui.models.base import (
+    Table,
+    belongs,
+    bigint,
+    created_at,
+    document,
+    exactly_one,
+    filled,
+    flag,
+    identity,
+    moment,
+    number,
+    one_of,
+)
+
+POST_STATES = (
+    "draft",
+    "awaiting_image",
+    "ready",
+    "scheduled",
+    "claimed",
+    "staged",
+    "creating",
+    "container",
+    "publishable",
+    "sending",
+    "unknown",
+    "reconciling",
+    "published",
+    "needs_human",
+    "fix_needed",
+    "paused",
+    "deferred",
+    "missed",
+    "failed",
+    "cancelled",
+)
+FENCED_STATES = (
+    "claimed",
+    "staged",
+    "creating",
+    "container",
+    "publishable",
+    "sending",
+    "unknown",
+    "reconciling",
+)
+"""States in which a publisher or reconciler owns the post; one such post per account (R17)."""
+FREE_STATES = ("draft", "failed", "cancelled")
+"""States that do not hold the post's pictures."""
+
+
+def _in(states: tuple[str, ...], column: str = "state") -> str:
+    return f"{column} IN ({', '.join(repr(state) for state in states)})"
+
+
+class InstagramAccount(Table, table=True):
+    """An Instagram account of a persona; the token is encrypted (R26)."""
+
+    __tablename__ = "instagram_accounts"
+    __table_args__ = (
+        UniqueConstraint("environment", "ig_user_id"),
+        UniqueConstraint("id", "persona_id"),
+        UniqueConstraint("id", "environment"),
+        one_of("environment", "live", "sandbox"),
+        one_of("login", "instagram", "facebook"),
+        one_of("status", "active", "paused", "restricted"),
+        Index(
+            "uq_instagram_accounts_persona",
+            "persona_id",
+            "environment",
+            unique=True,
+            postgresql_where=text("status <> 'restricted'"),
+        ),
+    )
+
+    id: int = identity()
+    persona_id: int = bigint(foreign_key="personas.id", ondelete="RESTRICT")
+    environment: str
+    login: str = filled("instagram")
+    ig_user_id: str
+    username: str = filled("")
+    token_ciphertext: bytes = Field(sa_type=LargeBinary)
+    """AES-GCM: 12 bytes nonce, then ciphertext and tag; associated data is 'id:environment'."""
+    token_key_id: str
+    token_expires_at: datetime | None = moment(default=None)
+    status: str = filled("active")
+    status_reason: str = filled("")
+    created_at: datetime = created_at()
+
+
+class SchedulingPost(Table, table=True):
+    """A post from draft to published; the state machine is data in `post_transitions`."""
+
+    __tablename__ = "scheduling_posts"
+    __table_args__ = (
+        UniqueConstraint("id", "persona_id"),
+        UniqueConstraint("id", "environment"),
+        *belongs("account_id", "instagram_accounts", optional=True),
+        ForeignKeyConstraint(
+            ["account_id", "environment"],
+            ["instagram_accounts.id", "instagram_accounts.environment"],
+            name="fk_scheduling_posts_account_environment",
+        ),
+        *belongs("cluster_id", "clusters", optional=True),
+        *belongs("pillar_id", "content_pillars", optional=True),
+        *belongs("content_suggestion_id", "content_suggestions", optional=True),
+        *belongs("run_id", "pipeline_runs", optional=True),
+        *belongs("campaign_id", "campaigns", optional=True),
+        one_of("kind", "single", "carousel", "story", "reel"),
+        one_of("environment", "live", "sandbox"),
+        CheckConstraint(_in(POST_STATES), name="state_known"),
+        CheckConstraint("length(caption) <= 2200", name="caption_length"),
+        CheckConstraint("length(alt_text) <= 1000", name="alt_text_length"),
+        CheckConstraint(
+            f"NOT ({_in(FENCED_STATES)} OR state = 'scheduled') "
+            "OR (scheduled_at IS NOT NULL AND account_id IS NOT NULL)",
+            name="scheduled_complete",
+        ),
+        CheckConstraint(f"NOT {_in(FENCED_STATES)} OR lease_until IS NOT NULL", name="fenced_has_lease"),
+        CheckConstraint("state <> 'published' OR published_at IS NOT NULL", name="published_dated"),
+        CheckConstraint(
+            "state NOT IN ('container', 'publishable', 'sending') OR creation_id IS NOT NULL",
+            name="container_named",
+        ),
+        UniqueConstraint("environment", "media_id"),
+        Index(
+            "uq_scheduling_posts_account_serial",
+            "account_id",
+            unique=True,
+            postgresql_where=text(_in(FENCED_STATES)),
+        ),
+        Index("ix_scheduling_posts_due", "scheduled_at", postgresql_where=text("state = 'scheduled'")),
+        Index("ix_scheduling_posts_persona", "persona_id", "state", "scheduled_at"),
+    )
+
+    id: int = identity()
+    persona_id: int = bigint(foreign_key="personas.id", ondelete="RESTRICT")
+    environment: str
+    account_id: int | None = bigint(default=None)
+    cluster_id: int | None = bigint(default=None)
+    pillar_id: int | None = bigint(default=None)
+    content_suggestion_id: int | None = bigint(default=None)
+    run_id: int | None = bigint(default=None)
+    campaign_id: int | None = bigint(default=None)
+    kind: str = filled("single")
+    state: str = filled("draft")
+    reason: str = filled("")
+    """Why it is in this state, in words for the operator."""
+    caption: str = filled("")
+    hashtags: list[str] = document("[]")
+    alt_text: str = filled("")
+    caption_metadata: dict[str, Any] = document()
+    is_ai_generated: bool = flag(True)
+    scheduled_at: datetime | None = moment(default=None)
+    zone: str = filled("UTC")
+    """IANA zone of the slot."""
+    wall_time: str = filled("")
+    """The slot as planned on the zone's clock, ISO without offset."""
+    grace_minutes: int = number(360)
+    strategy_name: str = filled("")
+    repost_allowed: bool = flag()
+    fence: int = bigint(default=0, sa_column_kwargs={"server_default": "0"}, nullable=False)
+    lease_until: datetime | None = moment(default=None)
+    lease_owner: str = filled("")
+    leader_epoch: int = bigint(default=0, sa_column_kwargs={"server_default": "0"}, nullable=False)
+    creation_id: str | None = None
+    container_created_at: datetime | None = moment(default=None)
+    media_id: str | None = None
+    permalink: str = filled("")
+    published_at: datetime | None = moment(default=None)
+    created_at: datetime = created_at()
+
+
+class PostItem(Table, table=True):
+    """A post's picture at its place in the order."""
+
+    __tablename__ = "post_items"
+    __table_args__ = (
+        exactly_one("one_picture", "photo_id", "image_candidate_id"),
+        UniqueConstraint("post_id", "position"),
+        *belongs("post_id", "scheduling_posts", ondelete="CASCADE"),
+        *belongs("photo_id", "photos"),
+        *belongs("image_candidate_id", "image_candidates"),
+        CheckConstraint("position BETWEEN 1 AND 10", name="position_range"),
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
+        Index(
+            "uq_post_items_live_picture",
+            "account_id",
+            "sha256",
+            unique=True,
+            postgresql_where=text("holds AND account_id IS NOT NULL"),
+        ),
+        Index("ix_post_items_photo", "photo_id", postgresql_where=text("holds")),
+        Index("ix_post_items_image_candidate", "image_candidate_id", postgresql_where=text("holds")),
+    )
+
+    id: int = identity()
+    post_id: int = bigint()
+    persona_id: int = bigint(foreign_key="personas.id")
+    position: int = number(1)
+    photo_id: int | None = bigint(default=None)
+    image_candidate_id: int | None = bigint(default=None)
+    sha256: str
+    holds: bool = flag()
+    """Kept by trigger: the post is alive, so its picture is taken."""
+    account_id: int | None = bigint(default=None)
+    """Kept by trigger: the post's account, null when a repost is allowed."""
+
+
+class PostTransition(Table, table=True):
+    """A move that a post may make, and the act that makes it."""
+
+    __tablename__ = "post_transitions"
+
+    from_state: str = Field(primary_key=True)
+    to_state: str = Field(primary_key=True)
+    act: str
+
+
+class PublishAttempt(Table, table=True):
+    """One try to publish a post: the intent is written before the call that may have its effect."""
+
+    __tablename__ = "publish_attempts"
+    __table_args__ = (
+        UniqueConstraint("post_id", "number"),
+        ForeignKeyConstraint(
+            ["post_id", "environment"], ["scheduling_posts.id", "scheduling_posts.environment"]
+        ),
+        Index("uq_publish_attempts_open", "post_id", unique=True, postgresql_where=text("open")),
+        one_of("environment", "live", "sandbox"),
+    )
+
+    id: int = identity()
+    post_id: int = bigint()
+    number: int
+    environment: str
+    open: bool = flag(True)
+    fence: int = bigint()
+    owner: str
+    """Process that made the attempt: 'host:boot id:pid:start time'."""
+    creation_id: str | None = None
+    media_before: list[str] = document("[]")
+    """Media ids that the account listed before `media_publish`."""
+    quota_before: int | None = None
+    sent_at: datetime | None = moment(default=None)
+    outcome: str = filled("")
+    started_at: datetime = created_at()
+    ended_at: datetime | None = moment(default=None)
+
+
+class PublishReply(Table, table=True):
+    """What a service answered: evidence, appended without a fence and never changed (R15)."""
+
+    __tablename__ = "publish_replies"
+    __table_args__ = (Index("ix_publish_replies_attempt", "attempt_id"),)
+
+    id: int = identity()
+    attempt_id: int = bigint(foreign_key="publish_attempts.id", ondelete="RESTRICT")
+    call: str
+    ok: bool
+    status: int | None = None
+    code: int | None = None
+    subcode: int | None = None
+    body: dict[str, Any] = document()
+    """Ids and the service's cleaned words; never a token or a URL query."""
+    received_at: datetime = created_at()
+
+
+class MediaObject(Table, table=True):
+    """A copy of a picture that was put where Instagram can fetch it."""
+
+    __tablename__ = "media_objects"
+    __table_args__ = (
+        one_of("environment", "live", "sandbox"),
+        UniqueConstraint("key"),
+        ForeignKeyConstraint(
+            ["post_id", "environment"], ["scheduling_posts.id", "scheduling_posts.environment"]
+        ),
+        Index("ix_media_objects_post", "post_id"),
+    )
+
+    id: int = identity()
+    post_id: int = bigint()
+    position: int = number(1)
+    environment: str
+    key: str
+    sha256: str
+    byte_count: int = bigint()
+    created_at: datetime = created_at()
+    deleted_at: datetime | None = moment(default=None)
+
+
+class PostInsight(Table, table=True):
+    """One figure of a published post at one reading."""
+
+    __tablename__ = "post_insights"
+    __table_args__ = (UniqueConstraint("post_id", "metric", "read_at"),)
+
+    id: int = identity()
+    post_id: int = bigint(foreign_key="scheduling_posts.id", ondelete="CASCADE")
+    metric: str
+    value: float
+    read_at: datetime = created_at()
+
+
+class CaptionDraft(Table, table=True):
+    """A caption that was proposed for a post."""
+
+    __tablename__ = "caption_drafts"
+    __table_args__ = (
+        *belongs("post_id", "scheduling_posts", optional=True, ondelete="CASCADE"),
+        Index("ix_caption_drafts_recent", "persona_id", "created_at"),
+    )
+
+    id: int = identity()
+    persona_id: int = bigint(foreign_key="personas.id", ondelete="CASCADE")
+    post_id: int | None = bigint(default=None)
+    caption: str
+    hashtags: list[str] = document("[]")
+    alt_text: str = filled("")
+    written_by: str
+    """Model that wrote it, `template` or `operator`."""
+    chosen: bool = flag()
+    created_at: datetime = created_at()

@@ -1,0 +1,118 @@
+"""Contests and votes: append-only facts, of which scores are a projection."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
+from sqlmodel import Field
+
+from persona_tui.models.base import (
+    Table,
+    bigint,
+    created_at,
+    exactly_one,
+    filled,
+    flag,
+    identity,
+    one_of,
+)
+
+
+class Contest(Table, table=True):
+    """What is voted on: the pictures of a run's step, of a cluster, or of a comparison of models."""
+
+    __tablename__ = "contests"
+    __table_args__ = (
+        one_of("kind", "run_step", "cluster", "comparison"),
+        CheckConstraint(
+            "(kind = 'run_step') = (run_step_id IS NOT NULL) "
+            "AND (kind = 'cluster') = (cluster_id IS NOT NULL)",
+            name="subject_fits_kind",
+        ),
+        UniqueConstraint("run_step_id"),
+        UniqueConstraint("cluster_id"),
+    )
+
+    id: int = identity()
+    kind: str
+    run_step_id: int | None = bigint(default=None, foreign_key="pipeline_run_steps.id", ondelete="CASCADE")
+    cluster_id: int | None = bigint(default=None, foreign_key="clusters.id", ondelete="CASCADE")
+    posterior: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """Cache of means and covariance; valid for `posterior_vote_id`."""
+    posterior_vote_id: int | None = bigint(default=None)
+    created_at: datetime = created_at()
+
+
+class ContestMember(Table, table=True):
+    """A picture that takes part in a contest."""
+
+    __tablename__ = "contest_members"
+    __table_args__ = (
+        UniqueConstraint("id", "contest_id"),
+        UniqueConstraint("contest_id", "image_candidate_id"),
+        UniqueConstraint("contest_id", "photo_id"),
+        exactly_one("one_picture", "image_candidate_id", "photo_id"),
+        Index("ix_contest_members_image_candidate", "image_candidate_id"),
+    )
+
+    id: int = identity()
+    contest_id: int = bigint(foreign_key="contests.id", ondelete="CASCADE")
+    image_candidate_id: int | None = bigint(
+        default=None, foreign_key="image_candidates.id", ondelete="CASCADE"
+    )
+    photo_id: int | None = bigint(default=None, foreign_key="photos.id", ondelete="CASCADE")
+    joined_at: datetime = created_at()
+
+
+class Vote(Table, table=True):
+    """One press: two to four pictures were shown and one, or none, was chosen. An undo is a vote too."""
+
+    __tablename__ = "votes"
+    __table_args__ = (
+        UniqueConstraint("id", "contest_id"),
+        UniqueConstraint("undoes_vote_id"),
+        ForeignKeyConstraint(
+            ["undoes_vote_id", "contest_id"], ["votes.id", "votes.contest_id"], name="fk_votes_undoes"
+        ),
+        CheckConstraint("response_ms >= 0", name="response_range"),
+        Index("ix_votes_contest", "contest_id", "id"),
+    )
+
+    id: int = identity()
+    contest_id: int = bigint(foreign_key="contests.id", ondelete="CASCADE")
+    undoes_vote_id: int | None = bigint(default=None)
+    voter: str = filled("operator")
+    session: uuid.UUID
+    """One sitting of one voter."""
+    response_ms: int | None = None
+    """Milliseconds from the pictures' appearance to the key."""
+    created_at: datetime = created_at()
+
+
+class VoteItem(Table, table=True):
+    """A picture that a vote showed, where it stood, and whether it was chosen."""
+
+    __tablename__ = "vote_items"
+    __table_args__ = (
+        UniqueConstraint("vote_id", "side"),
+        UniqueConstraint("vote_id", "contest_member_id"),
+        ForeignKeyConstraint(["vote_id", "contest_id"], ["votes.id", "votes.contest_id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(
+            ["contest_member_id", "contest_id"],
+            ["contest_members.id", "contest_members.contest_id"],
+            name="fk_vote_items_member",
+            ondelete="CASCADE",
+        ),
+        CheckConstraint("side BETWEEN 1 AND 4", name="side_range"),
+        Index("uq_vote_items_chosen", "vote_id", unique=True, postgresql_where=text("chosen")),
+    )
+
+    id: int = identity()
+    vote_id: int = bigint()
+    contest_id: int = bigint()
+    contest_member_id: int = bigint()
+    side: int
+    """1 is the leftmost."""
+    chosen: bool = flag()
