@@ -1,0 +1,61 @@
+"""What changed, told to every process after the commit: NOTIFY {topic, id} and one listener per process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import psycopg
+from sqlalchemy import text
+from sqlmodel import Session
+
+Topic = Literal[
+    "persona",
+    "pillar",
+    "idea",
+    "run",
+    "candidate",
+    "vote",
+    "cluster",
+    "photo",
+    "post",
+    "account",
+    "job",
+    "leader",
+]
+
+
+@dataclass(frozen=True)
+class DomainEvent:
+    """Something with this topic and id changed; readers read again. `topic` None: anything may have."""
+
+    topic: Topic | None
+    id: int
+
+
+def emit(session: Session, topic: Topic, identifier: int) -> None:
+    """Tell all processes, if and when the session's transaction commits."""
+    session.execute(
+        text("SELECT pg_notify('persona_events_' || current_schema(), :payload)"),
+        {"payload": json.dumps({"topic": topic, "id": identifier})},
+    )
+
+
+async def listen(conninfo: str, schema: str) -> AsyncIterator[DomainEvent]:
+    """Yield events until the connection ends; the first one is an 'anything may have changed'.
+
+    Raises:
+        psycopg.OperationalError: the database went away; the caller waits and listens again.
+    """
+    connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+    async with connection:
+        channel = psycopg.sql.Identifier(f"persona_events_{schema}")
+        await connection.execute(psycopg.sql.SQL("LISTEN {}").format(channel))
+        yield DomainEvent(None, 0)
+        async for notification in connection.notifies():
+            payload = json.loads(notification.payload)
+            yield DomainEvent(cast(Topic, payload["topic"]), int(payload["id"]))
+            await asyncio.sleep(0)

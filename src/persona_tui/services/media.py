@@ -1,0 +1,210 @@
+"""The one store of pictures: content-addressed originals, local thumbnails."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from persona_tui.errors import InvalidRequest, StorageError
+from persona_tui.settings import Settings
+
+THUMBNAIL_SIDE = 768
+MAX_PIXELS = 120_000_000
+_SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff", "MPO": "jpg", "HEIF": "heic"}
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What the bytes of a picture say about themselves; width and height after EXIF orientation."""
+
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture that is safe in the store."""
+
+    key: str
+    sha256: str
+    byte_count: int
+    facts: PictureFacts
+
+
+def inspect_picture(data: bytes) -> PictureFacts:
+    """Decode a picture's facts, and the whole picture once, so that a broken file is found here.
+
+    Raises:
+        InvalidRequest: not a picture, a broken one, or one of over 120 megapixels.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InvalidRequest(
+                    f"The picture has {image.width}×{image.height} pixels, too many to handle.",
+                    hint="Make it smaller than 120 megapixels.",
+                )
+            image.load()
+            turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
+            width, height = image.size
+            size = (height, width) if turned else (width, height)
+            return PictureFacts(image.format or "unknown", *size)
+    except InvalidRequest:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise InvalidRequest(
+            "That is no picture that can be read.",
+            title="Unreadable picture",
+            hint="Use JPEG, PNG, WebP or TIFF.",
+        ) from None
+
+
+class _Store(Protocol):
+    def write(self, key: str, data: bytes) -> None: ...
+    def read(self, key: str) -> bytes: ...
+    def path(self, key: str) -> Path | None: ...
+
+
+class _Folder:
+    """Files below one folder; a write is on the disk before it returns."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, key: str, data: bytes) -> None:
+        write_durably(self.root / key, data)
+
+    def read(self, key: str) -> bytes:
+        try:
+            return (self.root / key).read_bytes()
+        except OSError:
+            raise StorageError(f"The picture {key} is gone from {self.root}.") from None
+
+    def path(self, key: str) -> Path | None:
+        return self.root / key
+
+
+class _Bucket:
+    """Objects in an S3-compatible bucket."""
+
+    def __init__(self, url: str) -> None:
+        from obstore.store import from_url
+
+        self.store = from_url(url)
+
+    def write(self, key: str, data: bytes) -> None:
+        try:
+            self.store.put(key, data)
+        except Exception as problem:  # obstore's errors have no common base and quote URLs
+            raise StorageError(f"The bucket did not take a picture ({type(problem).__name__}).") from None
+
+    def read(self, key: str) -> bytes:
+        try:
+            return bytes(self.store.get(key).bytes())
+        except Exception as problem:  # as above
+            raise StorageError(f"The bucket did not give a picture ({type(problem).__name__}).") from None
+
+    def path(self, key: str) -> Path | None:  # noqa: ARG002
+        return None
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that after a return, and only then, it is there whole, whatever happens.
+
+    Raises:
+        StorageError: disk full, read-only, no permission.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
+            part = Path(file.name)
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                part.replace(path)
+            except BaseException:
+                part.unlink()
+                raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as problem:
+        raise StorageError(f"{path.parent} can't be written: {problem.strerror}.") from None
+
+
+class MediaStore:
+    """Pictures by content: the key holds the hash, so the same picture is stored once."""
+
+    def __init__(self, settings: Settings) -> None:
+        url = settings.media.url
+        self._store: _Store
+        if url is None:
+            self._store = _Folder(settings.media_dir / "originals")
+        elif url.startswith("file:"):
+            self._store = _Folder(Path(unquote(urlsplit(url).path)))
+        else:
+            self._store = _Bucket(url)
+        self._thumbnails = settings.media_dir / "thumbnails"
+
+    def put(self, data: bytes) -> StoredPicture:
+        """Store a picture and its thumbnail.
+
+        Raises:
+            InvalidRequest: the bytes are no picture.
+            StorageError: the store can't be written.
+        """
+        facts = inspect_picture(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        suffix = _SUFFIXES.get(facts.format, "bin")
+        key = f"{sha256[:2]}/{sha256[2:4]}/{sha256}.{suffix}"
+        local = self._store.path(key)
+        if local is None or not local.exists():
+            self._store.write(key, data)
+        self._make_thumbnail(sha256, data)
+        return StoredPicture(key, sha256, len(data), facts)
+
+    def get(self, key: str) -> bytes:
+        """The original's bytes.
+
+        Raises:
+            StorageError: it is not there.
+        """
+        return self._store.read(key)
+
+    def path(self, key: str) -> Path | None:
+        """Where the original lies on this machine, if it does."""
+        return self._store.path(key)
+
+    def thumbnail(self, key: str, sha256: str) -> Path:
+        """The thumbnail's path: JPEG, at most 768 px a side; made again when it is missing."""
+        path = self._thumbnail_path(sha256)
+        if not path.exists():
+            self._make_thumbnail(sha256, self.get(key))
+        return path
+
+    def _thumbnail_path(self, sha256: str) -> Path:
+        return self._thumbnails / sha256[:2] / f"{sha256}.jpg"
+
+    def _make_thumbnail(self, sha256: str, data: bytes) -> None:
+        path = self._thumbnail_path(sha256)
+        if path.exists():
+            return
+        with Image.open(io.BytesIO(data)) as image:
+            image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            small = ImageOps.exif_transpose(image).convert("RGB")
+        small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+        out = io.BytesIO()
+        small.save(out, "JPEG", quality=88)
+        write_durably(path, out.getvalue())
