@@ -1,0 +1,55 @@
+"""One table of actions per screen; together they are everything that a key can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from persona_tui.actions import (
+    clusters,
+    dashboard,
+    gallery,
+    ideas,
+    jobs,
+    loras,
+    personas,
+    posts,
+    runs,
+    settings,
+    training,
+    vote,
+)
+from persona_tui.actions.modes import DASHBOARD, MODES, Mode, find_mode
+from persona_tui.actions.registry import GLOBAL, Action, Registry, Table, bindings, by_scope
+from persona_tui.actions.shell import SHELL_TABLES
+
+SCREEN_TABLES = (
+    dashboard.TABLE,
+    personas.TABLE,
+    ideas.TABLE,
+    runs.TABLE,
+    vote.TABLE,
+    gallery.TABLE,
+    clusters.TABLE,
+    posts.TABLE,
+    training.TABLE,
+    loras.TABLE,
+    jobs.TABLE,
+    settings.TABLE,
+)
+
+TABLES: Mapping[str, Table] = by_scope((*SHELL_TABLES, *SCREEN_TABLES))
+"""Every table by scope."""
+
+__all__ = [
+    "DASHBOARD",
+    "GLOBAL",
+    "MODES",
+    "SCREEN_TABLES",
+    "TABLES",
+    "Action",
+    "Mode",
+    "Registry",
+    "Table",
+    "bindings",
+    "find_mode",
+]

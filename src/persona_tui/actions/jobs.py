@@ -1,0 +1,15 @@
+"""What the keys do on the screen Jobs & logs."""
+
+from __future__ import annotations
+
+from persona_tui.actions.registry import Action, Table
+
+TABLE = Table(
+    "jobs",
+    "Jobs & logs",
+    (
+        Action("jobs.level", "v", "Level", "Show more or fewer of the log's levels.", 30),
+        Action("jobs.follow", "f", "Follow", "Stay at the newest line, or stop doing so.", 31),
+    ),
+    holds=("list",),
+)

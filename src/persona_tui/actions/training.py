@@ -1,0 +1,7 @@
+"""What the keys do on the screen Training."""
+
+from __future__ import annotations
+
+from persona_tui.actions.registry import Table
+
+TABLE = Table("training", "Training")

@@ -1,0 +1,210 @@
+"""The app's link to the core: start it after the first frame, pass its events on, tell what fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from weakref import WeakSet
+
+from rich.text import Text
+from textual.message import Message
+
+from persona_tui.errors import DatabaseUnavailable, NotAllowedNow, PersonaError
+from persona_tui.widgets.failsafe import Failsafe
+from persona_tui.widgets.messages import (
+    CoreFailed,
+    CoreReady,
+    DatabaseBack,
+    DatabaseLost,
+    DomainEvent,
+    EntityId,
+    Failed,
+    PersonaChanged,
+)
+from persona_tui.widgets.shell import CoreLike, CoreState, DatabaseLike, Level, PersonaChoice, Shell
+
+DATABASE_PAUSES = (0.5, 1.0, 2.0, 5.0)
+"""Seconds between attempts to reach a lost database; the last one repeats."""
+EVENT_PAUSE = 0.1
+"""Seconds over which events are gathered before the screens hear of them."""
+
+
+class CoreLink(Failsafe, Shell):
+    """The half of the app that looks after the core; the other half is views and keys."""
+
+    def __init__(self, core_factory: Callable[[], CoreLike]) -> None:
+        super().__init__()
+        self.views = WeakSet()
+        self._core_factory = core_factory
+        self._core: CoreLike | None = None
+        self._events: dict[tuple[str | None, EntityId], None] = {}
+
+    # The core
+
+    @property
+    def database(self) -> DatabaseLike:
+        if self._core is None:
+            raise NotAllowedNow(
+                "Database and workers are still starting.", hint="Try again in a moment.", title="Not yet"
+            )
+        return self._core.database
+
+    def on_ready(self) -> None:
+        self.spawn(self._start_core, group="core", exclusive=True)
+
+    async def _start_core(self) -> None:
+        self.core_state, self.core_error = CoreState.STARTING, None
+        try:
+            core = await asyncio.to_thread(self._core_factory)
+            await core.start()
+        except Exception as error:
+            if not isinstance(error, PersonaError):
+                self._log_failure(error)
+            self.core_error, self.core_state = error, CoreState.FAILED
+            self.refresh_bindings()
+            self.tell_screens(partial(CoreFailed, error))
+            return
+        self._core, self.core_state, self.leader = core, CoreState.READY, core.leader
+        self.refresh_bindings()
+        self.spawn(self._listen(core), group="events", exclusive=True)
+        await self._find_persona()
+        self.tell_screens(CoreReady)
+
+    async def _listen(self, core: CoreLike) -> None:
+        async for topic, identifier in core.events():
+            self.leader = core.leader
+            if not self._events:
+                self.set_timer(EVENT_PAUSE, self._tell_events)
+            self._events[topic, identifier] = None
+
+    def _tell_events(self) -> None:
+        """Pass on what has been gathered: a burst about one row is one message."""
+        events, self._events = self._events, {}
+        for topic, identifier in events:
+            self.tell_screens(partial(DomainEvent, topic, identifier))
+
+    def tell_screens(self, message: Callable[[], Message]) -> None:
+        """Post a message to the app and to every view that has been opened."""
+        for node in (self, *self.views):
+            node.post_message(message())
+
+    async def stop_core(self) -> None:
+        """Stop the core, once; what fails while stopping is logged."""
+        core, self._core = self._core, None
+        if core is None:
+            return
+        try:
+            await core.stop()
+        except Exception as error:
+            self._log_failure(error)
+
+    async def on_unmount(self) -> None:
+        await self.stop_core()
+
+    # What fails
+
+    def report(self, error: BaseException, *, quiet: bool = False) -> None:
+        expected = isinstance(error, PersonaError)
+        if isinstance(error, DatabaseUnavailable) and self._core is not None:
+            self._lose_database()
+        elif isinstance(error, PersonaError):
+            self._tell(error, quiet=quiet)
+        else:
+            self._log_failure(error)
+            where = self.registry.label("global.jobs")
+            self.flash(f"Something unforeseen failed. The log has the details ({where}).", "error")
+        self.post_message(Failed(error, expected))
+
+    def _tell(self, error: PersonaError, *, quiet: bool) -> None:
+        text = f"{error.title}: {error.message} {error.hint}"
+        if quiet or len(text) <= self.size.width - 4:
+            self.flash(text, "error", seconds=10)
+        else:
+            from persona_tui.widgets.reader import ErrorDialog
+
+            self.push_screen(ErrorDialog(error))
+
+    def _log_failure(self, error: BaseException) -> None:
+        import structlog
+
+        structlog.get_logger("persona_tui.app").error("unforeseen", exc_info=error)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual's last resort, for what no message handler raised: end with a sentence, not a traceback."""
+        self._return_code = 1
+        if self._exception is None:
+            self._exception = error
+            self._exception_event.set()
+        self._log_failure(error)
+        self.panic(
+            Text(f"persona-tui had to stop: {type(error).__name__}. Details: {self.settings.log_file}"),
+        )
+
+    def _lose_database(self) -> None:
+        if self.database_away:
+            return
+        self.database_away = True
+        self.tell_screens(DatabaseLost)
+        self.spawn(self._await_database, group="database", exclusive=True)
+
+    async def _await_database(self) -> None:
+        attempt = 0
+        while self._core is not None:
+            await asyncio.sleep(DATABASE_PAUSES[min(attempt, len(DATABASE_PAUSES) - 1)])
+            attempt += 1
+            with suppress(PersonaError):
+                await asyncio.to_thread(_probe, self.database)
+                break
+        self.database_away = False
+        self.tell_screens(DatabaseBack)
+
+    # What is said
+
+    def flash(self, text: str, level: Level = "ok", *, seconds: float = 6.0) -> None:
+        from persona_tui.widgets.flash import Flash
+
+        for screen in reversed(self.screen_stack):
+            for line in screen.query(Flash):
+                line.say(text, level, seconds=seconds)
+                return
+
+    # The persona
+
+    async def _find_persona(self) -> None:
+        """Keep the current persona if it still exists, as it is now; else take the first one."""
+        choices = await self.personas()
+        same = [choice for choice in choices if choice.id == self.persona_id]
+        self.choose_persona((same or [*choices, None])[0])
+
+    def on_domain_event(self, event: DomainEvent) -> None:
+        if event.topic in (None, "persona"):
+            self.spawn(self._find_persona, group="persona", exclusive=True)
+
+    async def personas(self) -> Sequence[PersonaChoice]:
+        """All personas by name; empty when the database does not answer."""
+        try:
+            return await asyncio.to_thread(_personas, self.database)
+        except Exception as error:
+            self.report(error, quiet=True)
+            return ()
+
+    def choose_persona(self, persona: PersonaChoice | None) -> None:
+        if persona != self.persona:
+            self.persona = persona
+            self.tell_screens(partial(PersonaChanged, self.persona_id))
+
+
+def _probe(database: DatabaseLike) -> None:
+    from sqlalchemy import text
+
+    with database.session_scope() as session:
+        session.execute(text("SELECT 1"))
+
+
+def _personas(database: DatabaseLike) -> list[PersonaChoice]:
+    from persona_tui.services.planning.personas import list_personas
+
+    with database.session_scope() as session:
+        return [PersonaChoice(found.id, found.name, found.zone) for found in list_personas(session)]

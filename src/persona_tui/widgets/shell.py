@@ -1,0 +1,165 @@
+"""What screens and widgets may ask of the app around them."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, Protocol
+from weakref import WeakSet
+from zoneinfo import ZoneInfo
+
+from textual.app import App
+from textual.reactive import var
+from textual.screen import Screen
+
+from persona_tui.widgets.messages import EntityId
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from persona_tui.actions import Action, Registry
+    from persona_tui.settings import Settings
+
+Level = Literal["ok", "error", "warn", "info", "busy"]
+
+
+class DatabaseLike(Protocol):
+    """The part of `database.Database` that the screens use."""
+
+    def session_scope(self) -> AbstractContextManager[Session]:
+        """A session that commits when its block ends well."""
+
+
+class CoreLike(Protocol):
+    """The part of `runtime.Core` that the shell uses."""
+
+    @property
+    def database(self) -> DatabaseLike:
+        """The database, once `start()` has returned."""
+
+    @property
+    def leader(self) -> bool:
+        """Whether this process runs the tick, the engine and the sweep."""
+
+    async def start(self) -> None:
+        """Start everything that runs behind the screens.
+
+        Raises:
+            PersonaError: it can't start; what had started is stopped again.
+        """
+
+    async def stop(self) -> None:
+        """Stop everything and wait for it."""
+
+    def events(self) -> AsyncIterator[tuple[str | None, EntityId]]:
+        """What is committed from now on, as (topic, id); topic None means that anything may have changed."""
+
+
+class CoreState(Enum):
+    """How far the core is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaChoice:
+    """A persona as the header and the persona chooser show it.
+
+    Attributes:
+        id: primary key.
+        name: its name.
+        zone: IANA time zone of its audience.
+    """
+
+    id: int
+    name: str
+    zone: str
+
+
+class Shell(App[None]):
+    """The app as its screens and widgets see it.
+
+    Attributes:
+        settings: the effective settings.
+        registry: every action with the operator's keys.
+        now: the clock; returns an aware time in UTC.
+    """
+
+    settings: Settings
+    registry: Registry
+    now: Callable[[], datetime]
+
+    core_state: var[CoreState] = var(CoreState.STARTING)
+    """How far the core is."""
+    core_error: Exception | None = None
+    """Why the core could not start, if it could not."""
+    persona: var[PersonaChoice | None] = var[PersonaChoice | None](None)
+    """The persona that every screen shows."""
+    database_away: var[bool] = var(False)
+    """The database was there and does not answer at the moment."""
+    views: WeakSet[Screen[None]]
+    """The views opened so far."""
+    leader: var[bool | None] = var[bool | None](None)
+    """Whether this process leads; None until that is known."""
+
+    @property
+    def persona_id(self) -> int | None:
+        """Id of the current persona, if there is one."""
+        return self.persona.id if self.persona else None
+
+    @property
+    def zone(self) -> tzinfo:
+        """Time zone in which times are shown: the persona's, else the default one."""
+        return ZoneInfo(self.persona.zone if self.persona else self.settings.default_zone)
+
+    @property
+    def sandbox(self) -> bool:
+        """Nothing done here reaches a real account."""
+        return self.settings.environment == "sandbox"
+
+    @property
+    def moving(self) -> bool:
+        """Whether things may blink and move; by default not over SSH, where each frame costs bytes."""
+        wanted = self.settings.terminal.animations
+        return "SSH_CONNECTION" not in os.environ if wanted is None else wanted
+
+    @property
+    @abstractmethod
+    def database(self) -> DatabaseLike:
+        """The core's database.
+
+        Raises:
+            NotAllowedNow: the core has not started.
+        """
+
+    @abstractmethod
+    def flash(self, text: str, level: Level = "ok", *, seconds: float = 6.0) -> None:
+        """Say one thing in the message line of the screen in front; it goes away by itself."""
+
+    @abstractmethod
+    def report(self, error: BaseException, *, quiet: bool = False) -> None:
+        """Tell the operator what failed and what to do; what nobody foresaw goes to the log.
+
+        Args:
+            error: what was raised.
+            quiet: nobody asked for it just now: never open a dialog.
+        """
+
+    @abstractmethod
+    def choose_persona(self, persona: PersonaChoice | None) -> None:
+        """Make this persona the one that every screen shows."""
+
+    @abstractmethod
+    async def perform(self, name: str) -> None:
+        """Carry out the action of that name, as if its key had been pressed."""
+
+    @abstractmethod
+    def offered(self) -> Sequence[Action]:
+        """The actions that the palette and the command line offer now, nearest scope first."""
