@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 import psutil
 import psycopg
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -25,7 +27,7 @@ ProcessKind = Literal["app", "scheduler", "worker", "command"]
 
 STALE_AFTER = 20.0
 """Seconds without a heartbeat after which a leader's backend is ended by a standby."""
-_CONNECTION = {
+_KEEPALIVE = {
     "keepalives": 1,
     "keepalives_idle": 5,
     "keepalives_interval": 3,
@@ -128,16 +130,14 @@ class Leadership:
         """Give up leading and take the heartbeat away."""
         connection = self._connection
         if connection is not None and not connection.closed:
-            try:
+            with suppress(psycopg.Error):
                 connection.execute("DELETE FROM heartbeats WHERE process_id = %s", [self.process.id])
-            except psycopg.Error:
-                pass
         self._drop()
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self.epoch = 0
-            self._connection = psycopg.connect(self._conninfo, autocommit=True, **_CONNECTION)
+            self._connection = psycopg.connect(make_conninfo(self._conninfo, **_KEEPALIVE), autocommit=True)
         return self._connection
 
     def _drop(self) -> None:
@@ -182,7 +182,8 @@ class Leadership:
         me = self.process
         connection.execute(
             "INSERT INTO heartbeats (process_id, kind, host, boot_id, pid, version, backend_pid, leader,"
-            " leader_epoch, beat_at) VALUES (%s, %s, %s, %s, %s, %s, pg_backend_pid(), %s, %s, clock_timestamp())"
+            " leader_epoch, beat_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, pg_backend_pid(), %s, %s, clock_timestamp())"
             " ON CONFLICT (process_id) DO UPDATE SET backend_pid = excluded.backend_pid,"
             " leader = excluded.leader, leader_epoch = excluded.leader_epoch, beat_at = excluded.beat_at",
             [me.id, self._kind, me.host, me.boot_id, me.pid, __version__, self.leads, self.epoch],
