@@ -1,0 +1,263 @@
+"""The Instagram stand-in's application: routes of the Graph API, and a few to steer it.
+
+Faults are planned by these call names: `create_container`, `container_status`, `media_publish`,
+`list_media`, `media`, `publishing_limit`, `me`, `refresh_access_token`. Steering, under the sandbox's
+bearer: `GET|POST /sandbox/accounts`, `GET|POST /sandbox/behaviour`, `POST /sandbox/foreign_posts`,
+`GET /sandbox/errors`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from persona_tui.sandbox.control import SandboxContext
+from persona_tui.sandbox.instagram.behaviour import Behaviour
+from persona_tui.sandbox.instagram.containers import Containers
+from persona_tui.sandbox.instagram.errors import ERRORS, Refused, graph_error, refused
+from persona_tui.sandbox.instagram.fields import pick
+from persona_tui.sandbox.instagram.pictures import make_fetcher
+from persona_tui.sandbox.instagram.publishing import Publishing
+from persona_tui.sandbox.instagram.store import Account, Store
+
+LONG_LIVED_SECONDS = 60 * 24 * 3600
+
+Handler = Callable[[Request, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class NewAccount(BaseModel):
+    """A professional account to add."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ig_user_id: str = Field(pattern=r"^[0-9]{5,32}$")
+    username: str = Field(min_length=1, max_length=30)
+    is_me: bool = False
+
+
+class PhonePost(BaseModel):
+    """What the owner's phone publishes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ig_user_id: str
+    caption: str | None = None
+    alt_text: str | None = None
+
+
+def create_app(context: SandboxContext) -> Starlette:
+    """Graph's routes, with and without a version in front."""
+    store = Store(context.state_dir / "instagram.sqlite")
+    fetcher = make_fetcher()
+    containers = Containers(context, store, fetcher)
+    graph = _Graph(context, store, containers, Publishing(context, store, containers))
+    graph.publishing.note_missed()
+    context.faults.error_body = graph_error(1).body()
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await fetcher.aclose()
+        store.close()
+
+    routes = graph.routes()
+    versioned = Mount("/v{major:int}.{minor:int}", routes=routes)
+    app = Starlette(routes=[*_steering(graph), versioned, *routes], lifespan=lifespan)
+    app.state.unauthorized = lambda _reason: Refused(graph_error(190)).response()
+    return app
+
+
+class _Graph:
+    """Binds each route to its call, its faults and the usage headers."""
+
+    def __init__(
+        self, context: SandboxContext, store: Store, containers: Containers, publishing: Publishing
+    ) -> None:
+        self.context = context
+        self.store = store
+        self.containers = containers
+        self.publishing = publishing
+
+    def routes(self) -> list[BaseRoute]:
+        account = "/{ig_user_id:str}"
+        return [
+            Route("/me", self._endpoint("me", self._me), methods=["GET"]),
+            Route(
+                "/refresh_access_token",
+                self._endpoint("refresh_access_token", self._refresh),
+                methods=["GET"],
+            ),
+            Route(f"{account}/media", self._endpoint("create_container", self._create), methods=["POST"]),
+            Route(f"{account}/media", self._endpoint("list_media", self._listing), methods=["GET"]),
+            Route(
+                f"{account}/media_publish", self._endpoint("media_publish", self._publish), methods=["POST"]
+            ),
+            Route(
+                f"{account}/content_publishing_limit",
+                self._endpoint("publishing_limit", self._limit),
+                methods=["GET"],
+            ),
+            Route("/{node_id:str}", self._node, methods=["GET"]),
+        ]
+
+    def _endpoint(self, call: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            return await self._answer(call, handler, request)
+
+        return endpoint
+
+    async def _answer(self, call: str, handler: Handler, request: Request) -> Response:
+        asked = await _parameters(request)
+
+        async def effect() -> Response:
+            try:
+                return JSONResponse(await handler(request, asked))
+            except Refused as refusal:
+                return refusal.response()
+
+        response = await self.context.faults.around(call, effect)
+        for name, value in self._usage(request).items():
+            response.headers[name] = value
+        return response
+
+    def _usage(self, request: Request) -> dict[str, str]:
+        behaviour = self.store.behaviour()
+        figures = dict.fromkeys(("call_count", "total_cputime", "total_time"), behaviour.usage_percent)
+        business = {
+            "type": "instagram",
+            **figures,
+            "estimated_time_to_regain_access": behaviour.regain_minutes,
+        }
+        owner = str(request.path_params.get("ig_user_id", "0"))
+        return {
+            "X-App-Usage": json.dumps(figures),
+            "X-Business-Use-Case-Usage": json.dumps({owner: [business]}),
+        }
+
+    def _account(self, request: Request) -> Account:
+        account = self.store.account(request.path_params["ig_user_id"])
+        if account is None:
+            raise refused(100, 33)
+        return account
+
+    async def _me(self, _request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        account = next(one for one in self.store.accounts() if one.is_me)
+        return _account_node(account, asked.get("fields"))
+
+    async def _refresh(self, _request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        if asked.get("grant_type") != "ig_refresh_token":
+            raise refused(100, None, "(#100) grant_type must be ig_refresh_token")
+        return {
+            "access_token": self.context.token,
+            "token_type": "bearer",
+            "expires_in": LONG_LIVED_SECONDS,
+        }
+
+    async def _create(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        return await self.containers.create(self._account(request).ig_user_id, asked)
+
+    async def _publish(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        return self.publishing.publish(self._account(request).ig_user_id, asked)
+
+    async def _listing(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        return self.publishing.listing(self._account(request), asked)
+
+    async def _limit(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        return self.publishing.limit(self._account(request), asked)
+
+    async def _node(self, request: Request) -> Response:
+        """`GET /{id}`: containers, media and accounts share one space of ids."""
+        node_id = request.path_params["node_id"]
+        container, item = self.store.container(node_id), self.store.media(node_id)
+
+        async def read(_request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+            fields = asked.get("fields")
+            if container is not None:
+                return self.containers.node(container, fields)
+            account = self.store.account(item.ig_user_id if item is not None else node_id)
+            if account is None:
+                raise refused(100, 33)
+            return self.publishing.node(item, account, fields) if item else _account_node(account, fields)
+
+        return await self._answer("container_status" if container else "media", read, request)
+
+
+def _account_node(account: Account, fields: str | None) -> dict[str, Any]:
+    known: Mapping[str, Callable[[], Any]] = {
+        # The app's own id of the user, which is not the id to publish with.
+        "id": lambda: f"9{account.ig_user_id}",
+        "user_id": lambda: account.ig_user_id,
+        "username": lambda: account.username,
+        "account_type": lambda: "MEDIA_CREATOR",
+    }
+    return pick(fields, known, "IGUser")
+
+
+async def _parameters(request: Request) -> dict[str, Any]:
+    """Query, form and JSON body, the later winning."""
+    asked: dict[str, Any] = dict(request.query_params)
+    kind = request.headers.get("content-type", "")
+    if kind.startswith("application/json"):
+        try:
+            told = await request.json()
+        except ValueError:
+            told = None
+        return asked | told if isinstance(told, dict) else asked
+    if kind.startswith("application/x-www-form-urlencoded"):
+        body = (await request.body()).decode("utf-8", "replace")
+        asked |= dict(parse_qsl(body, keep_blank_values=True))
+    return asked
+
+
+def _steering(graph: _Graph) -> list[Route]:
+    store = graph.store
+
+    async def accounts(request: Request) -> Response:
+        if request.method == "POST":
+            account = NewAccount.model_validate(await request.json())
+            store.add_account(account.ig_user_id, account.username, is_me=account.is_me)
+        return JSONResponse([asdict(account) for account in store.accounts()])
+
+    async def behaviour(request: Request) -> Response:
+        if request.method == "POST":
+            changes = await request.json()
+            store.set_behaviour(Behaviour.model_validate({**store.behaviour().model_dump(), **changes}))
+        return JSONResponse(store.behaviour().model_dump(mode="json"))
+
+    async def foreign_posts(request: Request) -> Response:
+        post = PhonePost.model_validate(await request.json())
+        media_id = graph.publishing.post_by_phone(
+            post.ig_user_id, caption=post.caption, alt_text=post.alt_text
+        )
+        return JSONResponse({"id": media_id})
+
+    async def errors(_request: Request) -> Response:
+        return JSONResponse([{"status": one.status, "body": one.body()} for one in ERRORS])
+
+    return [
+        Route("/sandbox/accounts", _checked(accounts), methods=["GET", "POST"]),
+        Route("/sandbox/behaviour", _checked(behaviour), methods=["GET", "POST"]),
+        Route("/sandbox/foreign_posts", _checked(foreign_posts), methods=["POST"]),
+        Route("/sandbox/errors", errors, methods=["GET"]),
+    ]
+
+
+def _checked(steer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await steer(request)
+        except ValidationError as problem:
+            reasons = problem.errors(include_url=False, include_context=False)
+            return JSONResponse({"error": reasons}, status_code=400)
+
+    return endpoint
