@@ -1,0 +1,331 @@
+"""Long-lived child processes for CPU-heavy work and for libraries that must not run in the app's process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import copy
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from persona_tui.errors import PersonaError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+R = TypeVar("R")
+
+_ATTEMPTS = 2
+_GRACE = 5.0  # seconds that closing waits for running work, and for a child to end by itself
+_PR_SET_PDEATHSIG = 1
+_OOM_SCORE = "500"  # of 1000: when memory runs out the kernel takes the child, not the app or the database
+
+
+class WorkerDied(PersonaError):
+    """The child process ended in the middle of the work, twice: killed, out of memory, or crashed."""
+
+    title = "Worker process died"
+    hint = "Free some memory, then try again; Jobs & logs has the details."
+
+
+class WorkTimeout(PersonaError):
+    """The work took longer than it was given; its child process was killed."""
+
+    title = "Work took too long"
+    hint = "Try again when the machine is less busy."
+
+
+class WorkPool:
+    """Runs functions in at most `workers` child processes that stay alive between calls.
+
+    A child is started at first use, ignores Ctrl+C, runs at low priority, and dies with this process
+    however that ends. What it prints never reaches the terminal. Children are spawned, not forked:
+    a fork would copy locks that the app's threads hold.
+    """
+
+    def __init__(self, *, workers: int = 1, niceness: int = 10, output: Path | None = None) -> None:
+        """Args:
+        workers: children at most; each is a process with its own copy of whatever it loads.
+        niceness: added to the children's nice value.
+        output: file that takes what the children print; by default it is thrown away.
+        """
+        self._all = tuple(_Worker(niceness, output) for _ in range(workers))
+        self._idle = list(self._all)
+        self._free = asyncio.Semaphore(workers)
+        self._closed = False
+
+    async def run(self, function: Callable[..., R], *args: object, timeout: float | None = None) -> R:
+        """Call a module-level function in a child and return its result.
+
+        Should the child die, the call is made once more in a new one: the function must be safe to
+        run twice. Cancelling the caller lets the work run to its end and drops the result.
+
+        Args:
+            function: importable by name; arguments and result are pickled.
+            timeout: seconds from the start of the work, or of its child; waiting for a free child
+                does not count.
+
+        Raises:
+            WorkerDied: the child died twice, or could not be started, or the pool was closed meanwhile.
+            WorkTimeout: no result in time; the child has been killed.
+            RuntimeError: the pool was closed before.
+            Exception: whatever the function raised, with the child's traceback as a note.
+        """
+        await self._free.acquire()
+        if self._closed:
+            self._free.release()
+            raise RuntimeError("the work pool is closed")
+        worker = self._idle.pop()
+
+        def give_back(attempt: asyncio.Task[R]) -> None:
+            self._idle.append(worker)
+            self._free.release()
+            if not attempt.cancelled():
+                attempt.exception()  # so that asyncio does not report one whose caller has gone
+
+        attempt = asyncio.create_task(worker.run(function, args, timeout))
+        attempt.add_done_callback(give_back)
+        return await asyncio.shield(attempt)
+
+    async def aclose(self) -> None:
+        """End all children: idle ones at once, busy ones after 5 seconds at most."""
+        self._closed = True
+        await asyncio.gather(*(asyncio.to_thread(worker.close) for worker in self._all))
+
+
+class _Job(Generic[R]):
+    """One call on its way through a worker's thread."""
+
+    def __init__(self, function: Callable[..., R], args: tuple[object, ...]) -> None:
+        self.function = function
+        self.args = args
+        self.future: Future[R] = Future()
+        self.expired = False
+
+
+class _ChildGone(Exception):
+    """The child ended before it replied."""
+
+
+class _Worker:
+    """One child process and the thread that starts it, talks to it, and starts it again when it died.
+
+    PR_SET_PDEATHSIG fires at the end of the *thread* that started the child, so that thread must
+    live as long as the child; it also keeps starting and waiting off the event loop. A program that
+    ends without closing the pool does not wait for the work.
+    """
+
+    def __init__(self, niceness: int, output: Path | None) -> None:
+        self._niceness = niceness
+        self._output = output
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="work-pool", daemon=True)
+        self._child: _Child | None = None
+        self._closing = False
+
+    async def run(self, function: Callable[..., R], args: tuple[object, ...], timeout: float | None) -> R:
+        if not self._thread.is_alive() and not self._closing:
+            self._thread.start()
+        job = _Job(function, args)
+        self._jobs.put(job)
+        result = asyncio.wrap_future(job.future)
+        await asyncio.wait({result}, timeout=timeout)
+        if not result.done():
+            job.expired = True
+            self._kill()
+            await asyncio.wait({result})
+        return result.result()
+
+    def close(self) -> None:
+        self._closing = True
+        self._jobs.put(None)
+        if self._thread.is_alive():
+            self._thread.join(_GRACE)
+            self._kill()
+            self._thread.join()
+        atexit.unregister(self._abandon)
+
+    def _abandon(self) -> None:
+        """Have no child, and start none, when multiprocessing's own exit handler waits for children."""
+        self._closing = True
+        self._kill()
+
+    def _kill(self) -> None:
+        child = self._child
+        if child is not None:
+            with contextlib.suppress(ValueError):  # its thread has just reaped it
+                child.process.kill()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if not job.future.set_running_or_notify_cancel():
+                continue
+            try:
+                job.future.set_result(self._result_of(job))
+            except Exception as problem:
+                job.future.set_exception(problem)
+        self._stop_child()
+
+    def _result_of(self, job: _Job[R]) -> R:
+        name = job.function.__name__
+        for _attempt in range(_ATTEMPTS):
+            child = self._living_child(name)
+            try:
+                if not job.expired:
+                    return child.call(job.function, job.args)
+            except _ChildGone:
+                self._stop_child()
+            if job.expired:
+                raise WorkTimeout(f"{name} took longer than it was given.")
+            if self._closing:
+                raise WorkerDied(f"{name} was ended because the program is closing.")
+        raise WorkerDied(f"The process that ran {name} died {_ATTEMPTS} times.")
+
+    def _living_child(self, name: str) -> _Child:
+        if self._child is None:
+            try:
+                self._child = _Child(self._niceness, self._output)
+            except OSError as problem:
+                raise WorkerDied(f"No process could be started for {name}: {problem.strerror}.") from None
+            atexit.unregister(self._abandon)
+            atexit.register(self._abandon)  # after, hence run before, multiprocessing's
+        return self._child
+
+    def _stop_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()
+
+
+class _Child:
+    """A running child process and the pipe to it."""
+
+    def __init__(self, niceness: int, output: Path | None) -> None:
+        from multiprocessing import get_context, resource_tracker
+
+        # A child inherits the mask of the thread that starts it: so no Ctrl+C hits it before it has
+        # learned to ignore it. Starting the tracker sets a mask of its own, hence first.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(
+            target=_child_main, args=(theirs, os.getpid(), niceness, output), name="persona-work", daemon=True
+        )
+        try:
+            self.process.start()
+        finally:
+            theirs.close()
+
+    def call(self, function: Callable[..., R], args: tuple[object, ...]) -> R:
+        """Raises: _ChildGone, or what the function raised."""
+        try:
+            self._pipe.send((function, args))
+            worked, value = self._pipe.recv()
+        except (EOFError, OSError):
+            raise _ChildGone from None
+        if not worked:
+            raise value
+        result: R = value
+        return result
+
+    def stop(self) -> None:
+        """Let an idle child end by itself, kill one that doesn't, and reap it."""
+        self._pipe.close()
+        self.process.join(_GRACE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.process.close()
+
+
+def _child_main(pipe: Connection, parent: int, niceness: int, output: Path | None) -> None:
+    """Serve calls until the parent closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with(parent)
+    _leave_the_terminal(output)
+    os.nice(niceness)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe
+        while True:
+            _serve_one(pipe)
+
+
+def _serve_one(pipe: Connection) -> None:
+    """Take one call, make it, send the outcome.
+
+    Raises:
+        EOFError, OSError: the pipe is closed.
+    """
+    reply: tuple[bool, object]
+    try:
+        function, args = pipe.recv()
+    except (EOFError, OSError):
+        raise
+    except Exception as problem:  # the function's module can't be imported here
+        reply = (False, _portable(problem))
+    else:
+        try:
+            reply = (True, function(*args))
+        except Exception as problem:
+            reply = (False, _portable(problem))
+    try:
+        pipe.send(reply)
+    except OSError:
+        raise
+    except Exception as problem:
+        pipe.send((False, RuntimeError(f"what the call gave back can't be pickled: {problem}")))
+
+
+def _portable(problem: Exception) -> Exception:
+    """The exception, or where it can't be rebuilt a plain one with its words; its traceback as a note."""
+    note = f"In the child process:\n{traceback.format_exc()}"
+    try:
+        copy.copy(problem)
+    except Exception:
+        problem = RuntimeError(f"{type(problem).__name__}: {problem}")
+    problem.add_note(note)
+    return problem
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, even by SIGKILL."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch_parent, daemon=True).start()
+    if os.getppid() != parent:  # it ended before this was in force
+        os._exit(1)
+
+
+def _watch_parent() -> None:
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _leave_the_terminal(output: Path | None) -> None:
+    """Neither read from nor write to the terminal that the app draws on, C libraries included."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    target = nothing
+    if output is not None:
+        target = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(nothing, 0)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
