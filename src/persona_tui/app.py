@@ -17,13 +17,14 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from persona_tui.actions import DASHBOARD, GLOBAL, SCREEN_TABLES, TABLES, Action, Registry, bindings
-from persona_tui.screens.core_link import CoreLink
+from persona_tui.screens.core_link import CoreFactory, CoreLink
 from persona_tui.theme import THEMES
-from persona_tui.widgets.shell import CoreLike, CoreState
+from persona_tui.widgets.shell import CoreState
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
 
+    from persona_tui.runtime import Core
     from persona_tui.settings import Settings
 
 VIEWS: Mapping[str, tuple[str, str]] = {
@@ -54,13 +55,13 @@ def open_view(mode: str) -> Screen[None]:
     return screen
 
 
-def core_of(settings: Settings) -> Callable[[], CoreLike]:
+def core_of(settings: Settings) -> CoreFactory:
     """The way to make the real core; called in a thread, because it imports what is heavy."""
 
-    def make() -> CoreLike:
+    def make(say: Callable[[str], None]) -> Core:
         from persona_tui.runtime import Core
 
-        return Core(settings)
+        return Core(settings, say=say)
 
     return make
 
@@ -70,7 +71,7 @@ class PersonaApp(CoreLink, inherit_bindings=False):
 
     Args:
         settings: the effective settings.
-        core_factory: makes the core, in a thread; default is `runtime.Core(settings)`.
+        core_factory: makes the core, in a thread; default is `runtime.Core(settings, say=…)`.
         capabilities: what the terminal can do with pictures, as `terminal` probed it before the start.
         now: the clock.
 
@@ -94,7 +95,7 @@ class PersonaApp(CoreLink, inherit_bindings=False):
         self,
         settings: Settings,
         *,
-        core_factory: Callable[[], CoreLike] | None = None,
+        core_factory: CoreFactory | None = None,
         capabilities: object | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -216,9 +217,9 @@ class PersonaApp(CoreLink, inherit_bindings=False):
         self.spawn(self._command, group="command", exclusive=True)
 
     async def _command(self) -> None:
-        from persona_tui.screens.command_line import CommandLine
+        from persona_tui.screens.command_line import CommandLine, commands_of
 
-        name = await self.push_screen_wait(CommandLine())
+        name = await self.push_screen_wait(CommandLine(commands_of(self)))
         if name:
             await self.perform(name)
 

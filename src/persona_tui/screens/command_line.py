@@ -9,10 +9,10 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from persona_tui.actions import MODES
+from persona_tui.actions import GLOBAL, MODES
 from persona_tui.widgets.dialog import Dialog
-from persona_tui.widgets.failsafe import shell_of
 from persona_tui.widgets.legend import Legend
+from persona_tui.widgets.shell import Shell
 
 SUGGESTIONS = 8
 
@@ -33,7 +33,11 @@ class Command:
 
 
 class CommandLine(Dialog[str]):
-    """One line at the bottom with suggestions above it; the result is an action's name."""
+    """One line at the bottom with suggestions above it; the result is an action's name.
+
+    Args:
+        commands: what can be typed.
+    """
 
     SCOPE = "command"
 
@@ -49,8 +53,9 @@ class CommandLine(Dialog[str]):
     CommandLine > #frame > Legend { margin-top: 0; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, commands: list[Command]) -> None:
         super().__init__("")
+        self._commands = commands
         self._cursor = 0
         self._found: list[Command] = []
 
@@ -73,23 +78,8 @@ class CommandLine(Dialog[str]):
         self.action_run()
 
     def _suggest(self, typed: str) -> None:
-        self._found = matching(self._commands(), typed)
+        self._found = matching(self._commands, typed)
         self._show()
-
-    def _commands(self) -> list[Command]:
-        shell = shell_of(self)
-        commands = [
-            Command(word, mode.help, f"global.{mode.name}")
-            for mode in MODES
-            for word in (mode.name, *mode.aliases)
-        ]
-        known = {command.action for command in commands}
-        commands += [
-            Command(action.name, action.help, action.name)
-            for action in shell.offered()
-            if action.name not in known
-        ]
-        return commands
 
     def _show(self) -> None:
         top = max(0, self._cursor - SUGGESTIONS + 1)
@@ -128,6 +118,21 @@ class CommandLine(Dialog[str]):
 
     def action_cancel(self) -> None:
         self.dismiss(None)
+
+
+def commands_of(shell: Shell) -> list[Command]:
+    """What can be typed now: every view by its names, and the actions that the palette offers."""
+    commands = [
+        Command(word, mode.help, f"{GLOBAL}.{mode.name}")
+        for mode in MODES
+        for word in (mode.name, *mode.aliases)
+    ]
+    views = {command.action for command in commands}
+    return commands + [
+        Command(action.name, action.help, action.name)
+        for action in shell.offered()
+        if action.name not in views
+    ]
 
 
 def matching(commands: list[Command], typed: str) -> list[Command]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from rich.text import Text
@@ -16,6 +17,7 @@ from persona_tui.widgets.failsafe import Failsafe
 from persona_tui.widgets.messages import (
     CoreFailed,
     CoreReady,
+    CoreStep,
     DatabaseBack,
     DatabaseLost,
     DomainEvent,
@@ -23,8 +25,14 @@ from persona_tui.widgets.messages import (
     Failed,
     PersonaChanged,
 )
-from persona_tui.widgets.shell import CoreLike, CoreState, DatabaseLike, Level, PersonaChoice, Shell
+from persona_tui.widgets.shell import CoreState, Level, PersonaChoice, Shell
 
+if TYPE_CHECKING:
+    from persona_tui.database.engine import Database
+    from persona_tui.runtime import Core
+
+CoreFactory = Callable[[Callable[[str], None]], "Core"]
+"""Makes the core, given what takes a sentence on each slow step of its start. Called in a thread."""
 DATABASE_PAUSES = (0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to reach a lost database; the last one repeats."""
 EVENT_PAUSE = 0.1
@@ -34,22 +42,22 @@ EVENT_PAUSE = 0.1
 class CoreLink(Failsafe, Shell):
     """The half of the app that looks after the core; the other half is views and keys."""
 
-    def __init__(self, core_factory: Callable[[], CoreLike]) -> None:
+    def __init__(self, core_factory: CoreFactory) -> None:
         super().__init__()
         self.views = WeakSet()
         self._core_factory = core_factory
-        self._core: CoreLike | None = None
+        self._core: Core | None = None
         self._events: dict[tuple[str | None, EntityId], None] = {}
 
     # The core
 
     @property
-    def database(self) -> DatabaseLike:
+    def core(self) -> Core:
         if self._core is None:
             raise NotAllowedNow(
                 "Database and workers are still starting.", hint="Try again in a moment.", title="Not yet"
             )
-        return self._core.database
+        return self._core
 
     def on_ready(self) -> None:
         self.spawn(self._start_core, group="core", exclusive=True)
@@ -57,7 +65,7 @@ class CoreLink(Failsafe, Shell):
     async def _start_core(self) -> None:
         self.core_state, self.core_error = CoreState.STARTING, None
         try:
-            core = await asyncio.to_thread(self._core_factory)
+            core = await asyncio.to_thread(self._core_factory, self._say_step)
             await core.start()
         except Exception as error:
             if not isinstance(error, PersonaError):
@@ -72,7 +80,14 @@ class CoreLink(Failsafe, Shell):
         await self._find_persona()
         self.tell_screens(CoreReady)
 
-    async def _listen(self, core: CoreLike) -> None:
+    def _say_step(self, sentence: str) -> None:
+        """Called in the core's threads, where no widget may be touched."""
+        self.post_message(CoreStep(sentence))
+
+    def on_core_step(self, message: CoreStep) -> None:
+        self.core_step = message.sentence
+
+    async def _listen(self, core: Core) -> None:
         async for topic, identifier in core.events():
             self.leader = core.leader
             if not self._events:
@@ -175,8 +190,8 @@ class CoreLink(Failsafe, Shell):
     async def _find_persona(self) -> None:
         """Keep the current persona if it still exists, as it is now; else take the first one."""
         choices = await self.personas()
-        same = [choice for choice in choices if choice.id == self.persona_id]
-        self.choose_persona((same or [*choices, None])[0])
+        same = next((choice for choice in choices if choice.id == self.persona_id), None)
+        self.choose_persona(same or next(iter(choices), None))
 
     def on_domain_event(self, event: DomainEvent) -> None:
         if event.topic in (None, "persona"):
@@ -196,14 +211,14 @@ class CoreLink(Failsafe, Shell):
             self.tell_screens(partial(PersonaChanged, self.persona_id))
 
 
-def _probe(database: DatabaseLike) -> None:
+def _probe(database: Database) -> None:
     from sqlalchemy import text
 
     with database.session_scope() as session:
         session.execute(text("SELECT 1"))
 
 
-def _personas(database: DatabaseLike) -> list[PersonaChoice]:
+def _personas(database: Database) -> list[PersonaChoice]:
     from persona_tui.services.planning.personas import list_personas
 
     with database.session_scope() as session:

@@ -18,7 +18,8 @@ class CoreNotice(Widget):
     """
 
     def on_mount(self) -> None:
-        self.watch(self.app, "core_state", self._changed, init=False)
+        for name in ("core_state", "core_step"):
+            self.watch(self.app, name, self._changed, init=False)
 
     def _changed(self) -> None:
         self.refresh()
@@ -26,9 +27,8 @@ class CoreNotice(Widget):
     def render(self) -> Content:
         shell = shell_of(self)
         if shell.core_state is not CoreState.FAILED:
-            return Content.assemble(
-                ("starting…\n", "$title bold"), ("database, workers and schedule come up", "$dim")
-            )
+            step = shell.core_step or "Database, workers and schedule come up."
+            return Content.assemble(("starting…\n", "$title bold"), (step, "$dim"))
         error = shell.core_error
         title, message, hint = _in_words(error)
         key = shell.registry.label("global.retry")

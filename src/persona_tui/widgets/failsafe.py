@@ -61,7 +61,8 @@ class Failsafe(Node):
         """Run something beside the message loop; its errors are told by the shell.
 
         Args:
-            work: a coroutine, or better the function that makes one. It may wait for dialogs (`await self.ask(...)`) and for the database.
+            work: a coroutine, or better the function that makes one. It may wait for dialogs and
+                for the database.
             group: workers of one group replace each other when `exclusive`.
             exclusive: cancel what runs in the group.
         """

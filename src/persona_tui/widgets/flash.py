@@ -47,4 +47,4 @@ class Flash(Widget):
         if shown is None:
             return Content.styled("─" * self.size.width, "$rule")
         level, text = shown
-        return say(level, text)
+        return Content(" ") + say(level, text)

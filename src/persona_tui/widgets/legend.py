@@ -22,7 +22,7 @@ class Legend(Widget):
     """
 
     DEFAULT_CSS = """
-    Legend { height: 1; width: 100%; text-wrap: nowrap; text-overflow: ellipsis; }
+    Legend { padding: 0 1; height: 1; width: 100%; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, scope: str, *, id: str | None = None) -> None:

@@ -16,6 +16,17 @@ class CoreReady(Message, bubble=False):
 
 
 @dataclass
+class CoreStep(Message, bubble=False):
+    """The core has begun a step of its start that may take seconds.
+
+    Attributes:
+        sentence: which.
+    """
+
+    sentence: str
+
+
+@dataclass
 class CoreFailed(Message, bubble=False):
     """The core could not start.
 

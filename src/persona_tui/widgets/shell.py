@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
@@ -17,47 +16,13 @@ from textual.app import App
 from textual.reactive import var
 from textual.screen import Screen
 
-from persona_tui.widgets.messages import EntityId
-
 if TYPE_CHECKING:
-    from sqlmodel import Session
-
     from persona_tui.actions import Action, Registry
+    from persona_tui.database.engine import Database
+    from persona_tui.runtime import Core
     from persona_tui.settings import Settings
 
 Level = Literal["ok", "error", "warn", "info", "busy"]
-
-
-class DatabaseLike(Protocol):
-    """The part of `database.Database` that the screens use."""
-
-    def session_scope(self) -> AbstractContextManager[Session]:
-        """A session that commits when its block ends well."""
-
-
-class CoreLike(Protocol):
-    """The part of `runtime.Core` that the shell uses."""
-
-    @property
-    def database(self) -> DatabaseLike:
-        """The database, once `start()` has returned."""
-
-    @property
-    def leader(self) -> bool:
-        """Whether this process runs the tick, the engine and the sweep."""
-
-    async def start(self) -> None:
-        """Start everything that runs behind the screens.
-
-        Raises:
-            PersonaError: it can't start; what had started is stopped again.
-        """
-
-    async def stop(self) -> None:
-        """Stop everything and wait for it."""
-
-    def events(self) -> AsyncIterator[tuple[str | None, EntityId]]:
-        """What is committed from now on, as (topic, id); topic None means that anything may have changed."""
 
 
 class CoreState(Enum):
@@ -98,6 +63,8 @@ class Shell(App[None]):
 
     core_state: var[CoreState] = var(CoreState.STARTING)
     """How far the core is."""
+    core_step: var[str] = var("")
+    """What the core is doing while it starts."""
     core_error: Exception | None = None
     """Why the core could not start, if it could not."""
     persona: var[PersonaChoice | None] = var[PersonaChoice | None](None)
@@ -132,12 +99,21 @@ class Shell(App[None]):
 
     @property
     @abstractmethod
-    def database(self) -> DatabaseLike:
+    def core(self) -> Core:
+        """What runs behind the screens.
+
+        Raises:
+            NotAllowedNow: it has not started.
+        """
+
+    @property
+    def database(self) -> Database:
         """The core's database.
 
         Raises:
             NotAllowedNow: the core has not started.
         """
+        return self.core.database
 
     @abstractmethod
     def flash(self, text: str, level: Level = "ok", *, seconds: float = 6.0) -> None:

@@ -1,0 +1,74 @@
+"""The effective settings as rows: name, value with secrets masked, where it came from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+MASK = "••••••••"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One setting.
+
+    Attributes:
+        name: with dots, as in config.toml.
+        value: as it takes effect; secrets masked.
+        origin: `default`, `set`, or the environment variable that set it.
+        about: what the setting is for.
+    """
+
+    name: str
+    value: str
+    origin: str
+    about: str
+
+
+def setting_rows(
+    settings: BaseModel, environ: Mapping[str, str] = os.environ, *, prefix: str = ""
+) -> Iterator[SettingRow]:
+    """Every setting, nested ones with dotted names."""
+    from pydantic import BaseModel
+
+    for name, field in type(settings).model_fields.items():
+        value, dotted = getattr(settings, name), f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            yield from setting_rows(value, environ, prefix=f"{dotted}.")
+            continue
+        variable = "PERSONA_" + dotted.replace(".", "__").upper()
+        written = "set" if name in settings.model_fields_set else "default"
+        origin = variable if variable in environ else written
+        yield SettingRow(dotted, masked(value), origin, field.description or "")
+
+
+def masked(value: Any) -> str:
+    """A value that may be shown: no secret, no user or password, path or query in a foreign URL."""
+    from pydantic import SecretStr
+
+    if value is None:
+        return "not set"
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {item}" for key, item in value.items()) or "none"
+    if isinstance(value, tuple | list):
+        return ", ".join(masked(item) for item in value) or "none"
+    if isinstance(value, str) and "://" in value:
+        return _masked_url(value)
+    return str(value) if isinstance(value, Path) else f"{value}"
+
+
+def _masked_url(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    hidden = f"{MASK}@" if "@" in parts.netloc else ""
+    query = f"?{MASK}" if parts.query else ""
+    return f"{parts.scheme}://{hidden}{host}{parts.path}{query}"

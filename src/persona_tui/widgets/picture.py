@@ -1,0 +1,133 @@
+"""A picture drawn with half-blocks, which every terminal can show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.content import Content
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.visual import Visual
+from textual.widget import Widget
+
+from persona_tui.widgets.failsafe import Failsafe
+
+if TYPE_CHECKING:
+    from persona_tui.terminal.halfblock import Cell
+
+Source = Path | bytes
+RESIZE_PAUSE = 0.15
+"""Seconds without another resize before a picture is encoded anew."""
+
+
+class PicturePane(Failsafe, Widget):
+    """Shows one picture, whole and undistorted, in the middle of its room.
+
+    Args:
+        alt: what the picture shows; stands in its place while it loads, fails or is missing.
+    """
+
+    DEFAULT_CSS = """
+    PicturePane { width: 1fr; height: 1fr; color: $dim; }
+    """
+
+    def __init__(self, alt: str = "no picture", *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._alt = alt
+        self._source: Source | None = None
+        self._broken = False
+        self._rows: list[Strip] = []
+        self._resize_timer: Timer | None = None
+
+    def show(self, source: Source | None, alt: str) -> None:
+        """Show another picture, from a file or from its bytes; None takes it away."""
+        self._source, self._alt, self._rows, self._broken = source, alt, [], False
+        self.refresh()
+        self._encode_soon()
+
+    @property
+    def alt(self) -> str:
+        """What the picture shows, in words."""
+        return self._alt
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the picture itself is on the screen."""
+        return bool(self._rows)
+
+    def on_resize(self) -> None:
+        if self._resize_timer is not None:
+            self._resize_timer.stop()
+        if self._rows:
+            self._resize_timer = self.set_timer(RESIZE_PAUSE, self._encode_soon)
+        else:
+            self._encode_soon()
+
+    def _encode_soon(self) -> None:
+        if self._source is not None and self.size.area:
+            self.spawn(self._encode, group="reload", exclusive=True)
+
+    async def _encode(self) -> None:
+        source, columns, rows = self._source, self.size.width, self.size.height
+        if source is None:
+            return
+        try:
+            self._rows = await asyncio.to_thread(_strips, source, columns, rows)
+        except (OSError, ValueError):
+            self._broken = True
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width, height = self.size
+        if not self._rows:
+            return self._words(y, width, height)
+        row = y - (height - len(self._rows)) // 2
+        if not 0 <= row < len(self._rows):
+            return Strip.blank(width, self.rich_style)
+        strip = self._rows[row]
+        left = (width - strip.cell_length) // 2
+        blank = Strip.blank(left, self.rich_style)
+        return Strip.join([blank, strip]).adjust_cell_length(width, self.rich_style)
+
+    def _words(self, y: int, width: int, height: int) -> Strip:
+        if y != height // 2:
+            return Strip.blank(width, self.rich_style)
+        words = self._alt
+        if self._source is not None:
+            words += " (can't be shown)" if self._broken else " (loading…)"
+        content = Content(words).truncate(width, ellipsis=True).center(width)
+        return Visual.to_strips(self, content, width, 1, self.visual_style, pad=True)[0]
+
+
+def _strips(source: Source, columns: int, rows: int) -> list[Strip]:
+    """Decode and encode; takes tens of milliseconds, so it runs in a thread."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    from persona_tui.terminal.halfblock import encode
+
+    with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        return [_strip(row) for row in encode(image.convert("RGB"), columns, rows)]
+
+
+def _strip(cells: Sequence[Cell]) -> Strip:
+    from rich.color import Color
+
+    return Strip(
+        [
+            Segment(
+                cell.char,
+                Style.from_color(
+                    Color.from_rgb(*cell.fg) if cell.fg is not None else None,
+                    Color.from_rgb(*cell.bg) if cell.bg is not None else None,
+                ),
+            )
+            for cell in cells
+        ]
+    )
