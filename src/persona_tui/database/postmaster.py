@@ -1,0 +1,133 @@
+"""The server process: starting it detached, finding it again, telling dead from alive, stopping it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from persona_tui.database.folders import SOCKET_NAME, Folders
+from persona_tui.database.programs import Account, Programs, program_environment
+from persona_tui.errors import DatabaseUnavailable
+
+_KEPT_LOG = 4_000_000
+"""Bytes after which a start begins a new log; one old log is kept."""
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "port": "5432",
+    "unix_socket_permissions": "0700",
+    "cluster_name": "persona-tui",
+    "max_connections": "60",
+    "shared_buffers": "64MB",
+    "max_wal_size": "256MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
+    "io_method": "sync",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # The log tells about the server, not about its clients: a refused row's values stay out of it.
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_checkpoints": "off",
+}
+
+# The shell puts the server into the background and ends, so the server belongs to init: it outlives us,
+# Ctrl-C does not reach it, and whatever ends it leaves no zombie behind in a long-lived app.
+_DETACH = '"$@" </dev/null >>"$0" 2>&1 & echo "$!"'
+
+
+def find_postmaster(folders: Folders, account: Account) -> psutil.Process | None:
+    """The running server of these folders; None when it is dead, a zombie, or its pid is somebody else's."""
+    try:
+        pid = int((folders.cluster / "postmaster.pid").read_text().split("\n", 1)[0])
+        process = psutil.Process(pid)
+        ours = process.uids().effective == account.uid and str(folders.cluster) in process.cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return process if ours else None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Tell whether this very process runs; a zombie does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def launch(folders: Folders, programs: Programs, account: Account, socket_folder: Path) -> psutil.Process:
+    """Start the server in a session of its own; it is not ready yet when this returns.
+
+    Only for a server that `find_postmaster` did not find: stale lock files are removed, since PostgreSQL
+    would take a zombie's pid for a running server. Its second interlock, the shared memory block keyed by
+    the folder, still keeps two servers off one database.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    for stale in (folders.cluster / "postmaster.pid", socket_folder / f"{SOCKET_NAME}.lock"):
+        stale.unlink(missing_ok=True)
+    rotate_log(folders.log)
+    quoted = '"' + str(socket_folder).replace('"', '""') + '"'
+    settings = {**_SETTINGS, "unix_socket_directories": quoted}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    server = (programs.path("postgres"), "-D", str(folders.cluster), *options)
+    done = subprocess.run(
+        ("/bin/sh", "-c", _DETACH, str(folders.log), *server),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        cwd="/",
+        env=program_environment(),
+        start_new_session=True,
+        check=True,
+        **account.process_options,
+    )
+    return psutil.Process(int(done.stdout))
+
+
+def stop(process: psutil.Process, *, timeout: float) -> None:
+    """End the server: clients are cut off and what they committed is safe.
+
+    Args:
+        timeout: seconds for each of its two ways to stop, the clean one and the quick one.
+
+    Raises:
+        DatabaseUnavailable: it runs on.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            return
+        deadline = time.monotonic() + timeout
+        while is_alive(process) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not is_alive(process):
+            return
+    raise DatabaseUnavailable(
+        f"The database server does not stop (process {process.pid}).", hint="Look into its server.log."
+    )
+
+
+def rotate_log(log: Path) -> None:
+    """Begin a new log when the present one is long."""
+    if log.exists() and log.stat().st_size > _KEPT_LOG:
+        log.replace(log.with_suffix(".log.1"))
+
+
+def log_end(log: Path, *, since: int = 0) -> str:
+    """What the server logged after the first `since` bytes, at most its last 4 kB."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(since, size - 4000))
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
