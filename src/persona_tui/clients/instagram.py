@@ -276,7 +276,7 @@ class InstagramClient:
     def _outside_text(self, value: object) -> str:
         """A text of Meta's for display: cleaned, without the tokens and signed addresses that Meta echoes."""
         text = clean(value, keep_lines=False) if isinstance(value, str) else ""
-        text = text.replace(self._token, "•••")
+        text = text.replace(self._token, "•••")[:2000]
         return _TOKEN_LIKE.sub("•••", _QUERY.sub(r"\1?•••", text))[:500]
 
     def _media_fields(self) -> str:

@@ -53,6 +53,7 @@ class PhonePost(BaseModel):
     ig_user_id: str
     caption: str | None = None
     alt_text: str | None = None
+    count: int = Field(default=1, ge=1, le=1000)
 
 
 def create_app(context: SandboxContext) -> Starlette:
@@ -236,10 +237,11 @@ def _steering(graph: _Graph) -> list[Route]:
 
     async def foreign_posts(request: Request) -> Response:
         post = PhonePost.model_validate(await request.json())
-        media_id = graph.publishing.post_by_phone(
-            post.ig_user_id, caption=post.caption, alt_text=post.alt_text
-        )
-        return JSONResponse({"id": media_id})
+        ids = [
+            graph.publishing.post_by_phone(post.ig_user_id, caption=post.caption, alt_text=post.alt_text)
+            for _ in range(post.count)
+        ]
+        return JSONResponse({"ids": ids})
 
     async def errors(_request: Request) -> Response:
         return JSONResponse([{"status": one.status, "body": one.body()} for one in ERRORS])

@@ -18,6 +18,8 @@ class Behaviour(BaseModel):
 
     container_seconds: Seconds = 0.3
     """From a container's creation to FINISHED."""
+    fetch_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """How long the crawler waits for a picture, by the machine's clock."""
     refuse_late: bool = False
     """A bad picture makes a container that turns to ERROR, instead of refusing the creation."""
     listing_delay: tuple[Seconds, Seconds] = (0.0, 0.0)

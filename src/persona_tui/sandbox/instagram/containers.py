@@ -119,7 +119,7 @@ class Containers:
         if not isinstance(url, str) or not url:
             raise refused(100, None, "(#100) The parameter image_url is required")
         try:
-            content = await pictures.fetch(self.fetcher, url)
+            content = await pictures.fetch(self.fetcher, url, seconds=self.store.behaviour().fetch_seconds)
             self.context.received.note("create_container", "picture", content)
             await asyncio.to_thread(pictures.judge, content)
         except Refused as problem:

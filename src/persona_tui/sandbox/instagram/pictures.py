@@ -18,17 +18,13 @@ _FETCH_LIMIT = 64 * 1024 * 1024
 _KNOWN = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000")
 
 
-def make_fetcher(seconds: float = 5.0) -> httpx.AsyncClient:
+def make_fetcher() -> httpx.AsyncClient:
     """The crawler's client: no redirects, no proxies, no credentials."""
-    return httpx.AsyncClient(
-        headers={"User-Agent": FETCHER, "Accept": "*/*"},
-        timeout=seconds,
-        follow_redirects=False,
-        trust_env=False,
-    )
+    headers = {"User-Agent": FETCHER, "Accept": "*/*"}
+    return httpx.AsyncClient(headers=headers, follow_redirects=False, trust_env=False)
 
 
-async def fetch(fetcher: httpx.AsyncClient, url: str) -> bytes:
+async def fetch(fetcher: httpx.AsyncClient, url: str, *, seconds: float) -> bytes:
     """The bytes at a public address; the stand-in's world is loopback, nothing else is reached.
 
     Raises:
@@ -38,7 +34,7 @@ async def fetch(fetcher: httpx.AsyncClient, url: str) -> bytes:
         raise unfetchable(url)
     content = bytearray()
     try:
-        async with fetcher.stream("GET", url) as response:
+        async with fetcher.stream("GET", url, timeout=seconds) as response:
             kind = response.headers.get("content-type", "")
             if response.status_code != 200 or not kind.startswith("image/"):
                 raise unfetchable(url)
