@@ -1,0 +1,173 @@
+"""Where a run stands: its steps with their counts, and the status that follows from them.
+
+Every change of a run's tree happens under the lock of the run's row (`lock_run`) and ends with `refresh_run`,
+so that the stored status is true at each commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlmodel import Session, select
+
+from persona_tui.errors import UnknownName
+from persona_tui.models.pipeline import PipelineRun
+from persona_tui.services import events
+
+ACTIVE = ("pending", "running", "waiting")
+SETTLED = ("paused", "completed", "failed", "cancelled")
+"""Statuses that only an act of the operator, or the engine's failure, sets and lifts."""
+
+
+@dataclass(frozen=True)
+class RunStepView:
+    """A step of a run.
+
+    Attributes:
+        children_per_parent: N.
+        top_k: K, as planned or as approved.
+        wanted: pictures that the step is to have; before it opens, as many as the plan gives.
+        active, rejected: pictures.
+        open: places that wait for the engine.
+        in_flight: places with a job.
+        failed: places given up after their failures.
+        unseen: open or in-flight places that never had a picture.
+        is_open: every earlier step is approved.
+        is_last: its pictures may win.
+    """
+
+    id: int
+    run_id: int
+    position: int
+    name: str
+    children_per_parent: int
+    top_k: int
+    approved_at: datetime | None
+    contest_id: int | None
+    wanted: int
+    active: int
+    rejected: int
+    open: int
+    in_flight: int
+    failed: int
+    unseen: int
+    is_open: bool
+    is_last: bool
+
+    @property
+    def approved(self) -> bool:
+        """Whether its gate has been passed."""
+        return self.approved_at is not None
+
+    @property
+    def contest_ready(self) -> bool:
+        """Whether there is something to vote on."""
+        return self.active >= 2 and not self.approved
+
+
+_STEPS = """
+SELECT st.run_id, st.id, st.position, ps.name, st.children_per_parent, st.top_k, st.approved_at,
+       c.id AS contest_id, slots.wanted, slots.open, slots.busy, slots.failed, slots.unseen,
+       pictures.active, pictures.rejected
+FROM pipeline_run_steps st
+JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
+LEFT JOIN contests c ON c.run_step_id = st.id
+CROSS JOIN LATERAL (
+  SELECT count(*) AS wanted,
+         count(*) FILTER (WHERE s.state = 'open') AS open,
+         count(*) FILTER (WHERE s.state = 'busy') AS busy,
+         count(*) FILTER (WHERE s.state = 'failed') AS failed,
+         count(*) FILTER (WHERE s.state IN ('open', 'busy')
+           AND NOT EXISTS (SELECT FROM image_candidates h WHERE h.slot_id = s.id)) AS unseen
+  FROM generation_slots s LEFT JOIN image_candidates p ON p.id = s.parent_id
+  WHERE s.run_step_id = st.id AND (s.parent_id IS NULL OR p.status = 'active')
+) slots
+CROSS JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE i.status = 'active') AS active,
+         count(*) FILTER (WHERE i.status = 'rejected') AS rejected
+  FROM image_candidates i WHERE i.run_step_id = st.id
+) pictures
+WHERE st.run_id = ANY (:runs)
+ORDER BY st.run_id, st.position
+"""
+
+
+def load_steps(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[RunStepView, ...]]:
+    """The steps of some runs with their counts, in one query."""
+    steps: dict[int, list[RunStepView]] = {run_id: [] for run_id in run_ids}
+    rows = session.execute(text(_STEPS), {"runs": list(run_ids)}).all()
+    last = {row.run_id: row.position for row in rows}
+    for row in rows:
+        before = steps[row.run_id]
+        is_open = not before or (before[-1].is_open and before[-1].approved)
+        planned = row.children_per_parent
+        if before:
+            planned *= min(before[-1].top_k, before[-1].wanted)
+        before.append(
+            RunStepView(
+                id=row.id,
+                run_id=row.run_id,
+                position=row.position,
+                name=row.name,
+                children_per_parent=row.children_per_parent,
+                top_k=row.top_k,
+                approved_at=row.approved_at,
+                contest_id=row.contest_id,
+                wanted=row.wanted if is_open else planned,
+                active=row.active,
+                rejected=row.rejected,
+                open=row.open,
+                in_flight=row.busy,
+                failed=row.failed,
+                unseen=row.unseen,
+                is_open=is_open,
+                is_last=row.position == last[row.run_id],
+            )
+        )
+    return {run_id: tuple(found) for run_id, found in steps.items()}
+
+
+def steps_of(session: Session, run_id: int) -> tuple[RunStepView, ...]:
+    """The steps of one run."""
+    return load_steps(session, [run_id])[run_id]
+
+
+def current_step(steps: Sequence[RunStepView]) -> RunStepView:
+    """The step at which the run stands: the first unapproved one, or the last."""
+    return next((step for step in steps if not step.approved), steps[-1])
+
+
+def lock_run(session: Session, run_id: int) -> PipelineRun:
+    """The run's row, locked until the transaction ends; the first lock that any change of a run takes.
+
+    Raises:
+        UnknownName: there is no such run.
+    """
+    query = select(PipelineRun).where(PipelineRun.id == run_id).with_for_update(key_share=True)
+    run = session.exec(query.execution_options(populate_existing=True)).first()
+    if run is None:
+        raise UnknownName(f"There is no run {run_id}.", hint="`persona-tui run list` shows what there is.")
+    return run
+
+
+def refresh_run(session: Session, run: PipelineRun) -> None:
+    """Bring the locked run's status in line with its tree, and tell that it changed."""
+    session.flush()
+    if run.status not in SETTLED:
+        run.status, run.reason = _judge(run, steps_of(session, run.id))
+        session.add(run)
+        session.flush()
+    events.emit(session, "run", run.id)
+
+
+def _judge(run: PipelineRun, steps: Sequence[RunStepView]) -> tuple[str, str]:
+    step = current_step(steps)
+    if step.open or step.in_flight:
+        untouched = run.status == "pending" and not step.in_flight and not step.active and not step.rejected
+        return ("pending" if untouched else "running"), run.reason
+    if step.active:
+        return "waiting", run.reason
+    return "failed", run.reason or f"Step {step.position}, {step.name}, has no picture."

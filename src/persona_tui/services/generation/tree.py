@@ -1,0 +1,117 @@
+"""Changes to a run's tree that more than one act needs: opening places, cancelling jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from persona_tui.errors import UnknownName
+from persona_tui.models.pipeline import LIVE_JOB_STATES, ImageCandidate, PipelineRun
+from persona_tui.services.safety import audit
+
+LIVE = f"({', '.join(repr(state) for state in LIVE_JOB_STATES)})"
+"""The states of a job that is under way, as SQL."""
+
+
+def open_slots(
+    session: Session, run_id: int, run_step_id: int, parents: Sequence[int | None], count: int
+) -> None:
+    """Make sure of `count` places under each parent; those that exist stay as they are.
+
+    Args:
+        parents: candidate ids in the order in which they are served; `[None]` for step 1.
+    """
+    session.execute(
+        text(
+            "INSERT INTO generation_slots (run_id, run_step_id, parent_id, slot_no)"
+            " SELECT :run, :step, parent.id, slot_no"
+            " FROM unnest(CAST(:parents AS bigint[])) WITH ORDINALITY AS parent (id, rank),"
+            "  generate_series(1, :count) AS slot_no ORDER BY slot_no, parent.rank"
+            " ON CONFLICT ON CONSTRAINT uq_generation_slots_place DO NOTHING"
+        ),
+        {"run": run_id, "step": run_step_id, "parents": list(parents), "count": count},
+    )
+
+
+def cancel_jobs(
+    session: Session,
+    run_id: int,
+    *,
+    run_step_id: int | None = None,
+    slots: Sequence[int] | None = None,
+    parents: Sequence[int] | None = None,
+) -> int:
+    """Cancel the run's live jobs, all or some; their places open again. The engine tells the server.
+
+    Args:
+        run_step_id: only those of this step.
+        slots: only those of these places.
+        parents: only those that work on these candidates.
+
+    Returns:
+        How many were cancelled.
+    """
+    cancelled = session.execute(
+        text(
+            "WITH ended AS ("
+            f" UPDATE comfyui_jobs j SET state = 'cancelled', finished_at = persona_now()"
+            f" FROM generation_slots s WHERE s.id = j.slot_id AND j.run_id = :run AND j.state IN {LIVE}"
+            "  AND (CAST(:step AS bigint) IS NULL OR j.run_step_id = :step)"
+            "  AND (CAST(:slots AS bigint[]) IS NULL OR s.id = ANY (:slots))"
+            "  AND (CAST(:parents AS bigint[]) IS NULL OR s.parent_id = ANY (:parents))"
+            " RETURNING j.slot_id)"
+            " UPDATE generation_slots s SET state = 'open' FROM ended WHERE s.id = ended.slot_id"
+            " RETURNING s.id"
+        ),
+        {
+            "run": run_id,
+            "step": run_step_id,
+            "slots": None if slots is None else list(slots),
+            "parents": None if parents is None else list(parents),
+        },
+    )
+    return len(cancelled.all())
+
+
+def reopen_slots(session: Session, run_id: int) -> None:
+    """Open each place of an unapproved step whose pictures were all rejected, so that it gets another one."""
+    session.execute(
+        text(
+            "UPDATE generation_slots s SET state = 'open', failures = 0"
+            " FROM pipeline_run_steps st"
+            " WHERE st.run_id = :run AND s.run_step_id = st.id"
+            "  AND st.approved_at IS NULL AND s.state = 'filled' AND NOT EXISTS ("
+            "   SELECT FROM image_candidates i WHERE i.slot_id = s.id AND i.status = 'active')"
+            "  AND NOT EXISTS ("
+            "   SELECT FROM image_candidates p WHERE p.id = s.parent_id AND p.status <> 'active')"
+        ),
+        {"run": run_id},
+    )
+
+
+def get_candidate(session: Session, candidate_id: int) -> ImageCandidate:
+    """A candidate's row as it is now.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    candidate = session.get(ImageCandidate, candidate_id, populate_existing=True)
+    if candidate is None:
+        raise UnknownName(f"There is no candidate {candidate_id}.", hint="`persona-tui run show` lists them.")
+    return candidate
+
+
+def record_act(
+    session: Session, run: PipelineRun, actor: str, action: str, subject: str, candidates: Sequence[int]
+) -> None:
+    """Write an act to the audit trail; last in a transaction, since the trail is locked until its end."""
+    audit.append(
+        session,
+        actor=actor,
+        action=action,
+        persona_id=run.persona_id,
+        subject=subject,
+        details={"run": run.id, "candidates": list(candidates)},
+    )
