@@ -13,8 +13,8 @@ from persona_tui.models import metadata
 
 
 def include_object(_item: Any, name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
-    """Leave procrastinate's tables alone: they are a migration of their own, not models."""
-    return not (kind == "table" and (name or "").startswith("procrastinate_"))
+    """Leave alone what is no model of ours: procrastinate's tables and Alembic's own."""
+    return not (kind == "table" and (name or "").startswith(("procrastinate_", "alembic_version")))
 
 
 def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:

@@ -145,7 +145,7 @@ BEGIN
     RETURN NULL;
   END IF;
   SELECT count(*) INTO pictures FROM post_items WHERE post_id = target;
-  IF CASE WHEN post.kind = 'carousel' THEN pictures NOT BETWEEN 2 AND 10 ELSE pictures <> 1 END THEN
+  IF (CASE WHEN post.kind = 'carousel' THEN pictures NOT BETWEEN 2 AND 10 ELSE pictures <> 1 END) THEN
     RAISE EXCEPTION 'a % post with % pictures', post.kind, pictures
       USING ERRCODE = 'check_violation', CONSTRAINT = 'post_picture_count', TABLE = 'post_items';
   END IF;
@@ -164,7 +164,7 @@ BEGIN
     SELECT * INTO vote FROM votes WHERE id = NEW.vote_id;
   END IF;
   SELECT count(*) INTO shown FROM vote_items WHERE vote_id = vote.id;
-  IF CASE WHEN vote.undoes_vote_id IS NULL THEN shown NOT BETWEEN 2 AND 4 ELSE shown <> 0 END THEN
+  IF (CASE WHEN vote.undoes_vote_id IS NULL THEN shown NOT BETWEEN 2 AND 4 ELSE shown <> 0 END) THEN
     RAISE EXCEPTION 'a vote with % pictures', shown
       USING ERRCODE = 'check_violation', CONSTRAINT = 'vote_picture_count', TABLE = 'vote_items';
   END IF;

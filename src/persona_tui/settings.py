@@ -209,6 +209,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default_factory=data_home)
     """Folder of everything the program keeps: database, media, logs, backups."""
+    config_dir: Path = Field(default_factory=config_home)
+    """Folder of keys and of the incarnation id; never inside the data folder."""
     database_url: SecretStr | None = None
     """postgresql://user:password@host/name (PostgreSQL 15 or newer with pgvector); default: embedded."""
     database_schema: str = Field(default="public", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
@@ -242,7 +244,7 @@ class Settings(BaseSettings):
     backup: BackupSettings = BackupSettings()
     """Backups."""
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "config_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()

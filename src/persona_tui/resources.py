@@ -1,0 +1,200 @@
+"""What the services need from outside, opened once per process: database, media, writers, clients.
+
+A command opens this alone; the app and the scheduler open it as part of a `runtime.Core`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import text
+
+from persona_tui.database import migrate
+from persona_tui.database.engine import Database, open_database
+from persona_tui.errors import NotAllowedNow, SettingsError
+from persona_tui.logs import configure_logging, register_secret
+from persona_tui.services.media import MediaStore
+from persona_tui.settings import Settings
+
+if TYPE_CHECKING:
+    from persona_tui.clients.comfyui import ComfyUIClient
+    from persona_tui.clients.instagram import InstagramClient
+    from persona_tui.clients.media_host import MediaHost
+    from persona_tui.services.planning.writers import Writer
+    from persona_tui.services.secrets import Keyring
+
+Say = Callable[[str], None]
+
+
+def _silent(_sentence: str) -> None:
+    """Say nothing."""
+
+
+class Resources:
+    """One process's hold on the outside."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        """Use `open`."""
+        self.settings = settings
+        self.database = database
+        self.media = MediaStore(settings)
+
+    @classmethod
+    def open(cls, settings: Settings, *, say: Say = _silent) -> Resources:
+        """Open the database (starting the embedded one), bring its schema up to date, check who we are.
+
+        Args:
+            say: gets a sentence before each step that may take seconds.
+
+        Raises:
+            PersonaError: folder, database, schema or settings are in the way.
+        """
+        prepare_process(settings)
+        say("Opening the database…")
+        database = open_database(settings)
+        try:
+            if migrate.schema_state(database) != "current":
+                say("Bringing the database up to date…")
+                migrate.upgrade(database, backup_dir=settings.data_dir / "backups", keep=settings.backup.keep)
+            _claim_environment(database, settings)
+            _check_incarnation(database, settings)
+            return cls(settings, database)
+        except BaseException:
+            database.dispose()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database; the last process stops the embedded one."""
+        self.database.dispose()
+
+    def now(self) -> datetime:
+        """The database's clock, which in the sandbox may run ahead (R7)."""
+        with self.database.session_scope() as session:
+            now: datetime = session.execute(text("SELECT persona_now()")).scalar_one()
+        return now.astimezone(UTC)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The keys that tokens at rest are encrypted with."""
+        from persona_tui.services.secrets import Keyring
+
+        return Keyring.open(self.settings.config_dir)
+
+    @cached_property
+    def writers(self) -> Sequence[Writer]:
+        """Language models in the order in which they are asked."""
+        from persona_tui.clients.gemini import GeminiClient
+        from persona_tui.clients.openai_compatible import OpenAICompatibleClient
+        from persona_tui.services.planning.writers import Writer
+
+        found: list[Writer] = []
+        gemini, local = self.settings.gemini, self.settings.local_llm
+        if gemini.api_key is not None:
+            client = GeminiClient(gemini.api_key, model=gemini.model, base_url=gemini.base_url)
+            found.append(Writer(gemini.model, client))
+        if local.base_url is not None:
+            key = local.api_key.get_secret_value() if local.api_key else None
+            found.append(
+                Writer(local.model, OpenAICompatibleClient(local.base_url, model=local.model, api_key=key))
+            )
+        return tuple(found)
+
+    def comfyui_clients(self) -> dict[str, ComfyUIClient]:
+        """A client per ComfyUI server, by address."""
+        from persona_tui.clients.comfyui import ComfyUIClient
+
+        comfyui = self.settings.comfyui
+        key = comfyui.api_key.get_secret_value() if comfyui.api_key else None
+        return {url: ComfyUIClient(url, key, timeout=comfyui.timeout) for url in comfyui.urls}
+
+    def media_host(self) -> MediaHost:
+        """Where copies for Instagram go.
+
+        Raises:
+            NotAllowedNow: no such place is set.
+        """
+        from persona_tui.clients.media_host import MediaHost
+
+        media = self.settings.media
+        if media.publish_url is None:
+            raise NotAllowedNow(
+                "There is no public place for pictures yet, and Instagram fetches them from one.",
+                title="No media host",
+                hint="Set PERSONA_MEDIA__PUBLISH_URL and PERSONA_MEDIA__PUBLIC_BASE_URL.",
+            )
+        return MediaHost(media.publish_url, media.public_base_url)
+
+    def instagram_client(self, ig_user_id: str, token: str) -> InstagramClient:
+        """A client for one account."""
+        from pydantic import SecretStr
+
+        from persona_tui.clients.instagram import InstagramClient
+
+        instagram = self.settings.instagram
+        return InstagramClient(
+            SecretStr(token),
+            ig_user_id=ig_user_id,
+            base_url=instagram.base_url,
+            api_version=instagram.api_version,
+            environment=self.settings.environment,
+        )
+
+
+def prepare_process(settings: Settings) -> None:
+    """Logs to the file, secrets known to the redactor."""
+    for secret in _secrets(settings):
+        register_secret(secret)
+    configure_logging(settings.log_file)
+
+
+def _secrets(settings: Settings) -> list[str]:
+    held = (
+        settings.comfyui.api_key,
+        settings.instagram.app_secret,
+        settings.gemini.api_key,
+        settings.local_llm.api_key,
+        settings.database_url,
+    )
+    return [secret.get_secret_value() for secret in held if secret is not None]
+
+
+def _claim_environment(database: Database, settings: Settings) -> None:
+    """A fresh database takes the settings' environment; after that they must agree (R20)."""
+    with database.session_scope() as session:
+        held = session.execute(text("SELECT environment FROM installation")).scalar_one()
+        if held == settings.environment:
+            return
+        used = session.execute(
+            text("SELECT EXISTS (SELECT FROM instagram_accounts) OR EXISTS (SELECT FROM scheduling_posts)")
+        ).scalar_one()
+        if used:
+            raise SettingsError(
+                f"This database is {held}, but the settings say {settings.environment}.",
+                hint="Use another data folder or database: live and sandbox never mix.",
+            )
+        session.execute(
+            text("UPDATE installation SET environment = :wanted, clock_offset = interval '0'"),
+            {"wanted": settings.environment},
+        )
+
+
+def _check_incarnation(database: Database, settings: Settings) -> None:
+    from persona_tui.services.publishing.restore import check_incarnation
+
+    with database.session_scope() as session:
+        check_incarnation(session, settings.config_dir / "incarnation.json", settings.data_dir)
