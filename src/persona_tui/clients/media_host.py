@@ -172,10 +172,10 @@ class MediaHost:
             raise KeyRejected(f"The bucket does not let this key {act} pictures.") from None
         if isinstance(problem, exceptions.NotFoundError):
             raise MediaHostError("The bucket does not exist.") from None
-        words = str(problem)
-        if "client error (Connect)" in words or "dns error" in words:
+        words = str(problem)  # its kind stands in the debug text alone
+        if "kind: Connect," in words:
             raise ServiceUnreachable("The bucket can't be reached.", sent=False) from None
-        if "timed out" in words:
+        if "kind: Timeout," in words:
             raise ServiceTimeout(f"The bucket took too long to {act} a picture.") from None
         raise MediaHostError(f"The bucket could not {act} a picture.") from None
 

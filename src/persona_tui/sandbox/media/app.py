@@ -44,8 +44,10 @@ def public_file(root: Path, path: str) -> Path | None:
     """The picture at that path below `root`; None for anything else, links that lead outside included."""
     if "\0" in path or "\\" in path or any(part.startswith(".") for part in path.split("/")):
         return None
-    inside = root.resolve()
-    file = (inside / path.lstrip("/")).resolve()
-    if not file.is_relative_to(inside) or file.suffix.lower() not in CONTENT_TYPES or not file.is_file():
+    try:
+        inside = root.resolve()
+        file = (inside / path.lstrip("/")).resolve()
+        shown = file.is_relative_to(inside) and file.suffix.lower() in CONTENT_TYPES and file.is_file()
+    except (OSError, RuntimeError):  # too long a name; a link that leads to itself
         return None
-    return file
+    return file if shown else None
