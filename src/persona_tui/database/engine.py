@@ -128,8 +128,13 @@ class Database:
             DatabaseError: locks were in the way.
         """
         with self._in_words(), _Session(self.engine) as session:
-            yield session
-            session.commit()
+            try:
+                yield session
+                session.commit()
+            except BaseException:
+                # Said aloud, since closing alone tells no listener: the guard records refusals then.
+                session.rollback()
+                raise
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

@@ -72,6 +72,8 @@ def defer(session: Session, task: str, *, once: str | None = None, **arguments: 
     Returns:
         The job's id; None when `once` says that one waits already.
     """
+    # Without a statement before it, the savepoint below would be a transaction that commits at once.
+    session.execute(text("SELECT 1"))
     connection = cast(Any, session.connection().connection.driver_connection)
     deferrer = _by_name.configure_task(task, connection=connection, queueing_lock=once)
     try:

@@ -97,7 +97,7 @@ def analyse(
     if not 1 <= days <= 366:
         raise InvalidRequest(f"{days} days can't be planned.", hint="Choose 1 to 366 days.")
     rows = session.execute(_STOCK, {"persona": persona_id, "now": now, "days": days}).all()
-    gaps = [_gap(row._tuple(), days) for row in rows]
+    gaps = [_gap(tuple(row), days) for row in rows]
     return tuple(sorted(gaps, key=lambda gap: (-gap.gap, -gap.priority, -gap.weight, gap.pillar_id)))
 
 

@@ -187,9 +187,9 @@ def _check_weights(session: Session, pillar: ContentPillar) -> None:
         ).one()
     if others + pillar.weight > 100:
         raise InvalidRequest(
-            f"The active pillars would weigh {others + pillar.weight:g} % together.",
+            f"The active pillars would weigh {float(others + pillar.weight):g} % together.",
             title="Over 100 %",
-            hint=f"At most {100 - others:g} % are left for this pillar.",
+            hint=f"At most {float(100 - others):g} % are left for this pillar.",
         )
 
 
