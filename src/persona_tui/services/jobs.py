@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued
@@ -20,8 +20,10 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.errors import NotAllowedNow, UnknownName
-from persona_tui.services.media import MediaStore
 from persona_tui.text import clean
+
+if TYPE_CHECKING:
+    from persona_tui.services.media import MediaStore
 
 TASK_MODULES = ("persona_tui.services.library.tasks",)
 """Modules whose `blueprint` holds a room's tasks; named by path, since jobs lie below all rooms."""
