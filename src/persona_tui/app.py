@@ -43,6 +43,8 @@ VIEWS: Mapping[str, tuple[str, str]] = {
 }
 """Module and class of each mode's screen; imported when the mode is first opened."""
 
+HELP_ORDER = ("dialog", "screen", "widget", "global")
+"""Order of the kinds of scopes in the help: what is special first."""
 HISTORY = 20
 """Views that Esc can go back through."""
 
@@ -118,7 +120,8 @@ class PersonaApp(CoreLink, inherit_bindings=False):
         if action == "retry":
             return self.core_state is CoreState.FAILED
         if action == "back":
-            return bool(self._mode_history) or self.current_mode != DASHBOARD or len(self.screen_stack) > 1
+            pushed = sum(not screen.is_modal for screen in self.screen_stack) > 1
+            return pushed or bool(self._mode_history) or self.current_mode != DASHBOARD
         return super().check_action(action, parameters)
 
     async def action_go(self, mode: str) -> None:
@@ -128,6 +131,15 @@ class PersonaApp(CoreLink, inherit_bindings=False):
         before = self.current_mode
         await self._open(mode)
         self._mode_history = [] if mode == DASHBOARD else [*self._mode_history[-HISTORY:], before]
+
+    async def go_to(self, mode: str, **target: int) -> None:
+        from persona_tui.screens.base import PersonaScreen
+
+        await self.action_go(mode)
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, PersonaScreen) and mode == screen.SCOPE:
+                screen.aim(**target)
+                return
 
     async def _open(self, mode: str) -> None:
         await asyncio.to_thread(import_module, VIEWS[mode][0])
@@ -184,7 +196,7 @@ class PersonaApp(CoreLink, inherit_bindings=False):
         self.theme = THEMES["light" if self.current_theme.dark else "dark"].name
 
     def action_persona(self) -> None:
-        self.spawn(self._choose_persona, group="persona", exclusive=True)
+        self.spawn(self._choose_persona, group="choose", exclusive=True)
 
     async def _choose_persona(self) -> None:
         from persona_tui.widgets.choice import Choice, ChoiceDialog
@@ -205,7 +217,9 @@ class PersonaApp(CoreLink, inherit_bindings=False):
         from persona_tui.widgets.reader import TextDialog
 
         about, title = getattr(self.screen, "HELP", ""), getattr(self.screen, "TITLE", "")
-        tables = [TABLES[scope] for scope, _ in self._heard()]
+        heard = [(TABLES[scope], node) for scope, node in self._heard(self.screen)]
+        heard.sort(key=lambda pair: HELP_ORDER.index(pair[0].kind))
+        tables = [table for table, node in heard if any(self._possible(a, node) for a in table.actions)]
         self.push_screen(TextDialog(f"Help: {title}", help_text(about, self.registry, tables)))
 
     def action_palette(self) -> None:
@@ -225,24 +239,25 @@ class PersonaApp(CoreLink, inherit_bindings=False):
 
     # Which actions there are
 
-    def _heard(self) -> list[tuple[str, DOMNode]]:
+    def _heard(self, screen: Screen[object]) -> list[tuple[str, DOMNode]]:
         """The scopes whose keys are heard now, nearest first, with the node that carries them out."""
-        screen = self.screen
-        nodes = screen.focused.ancestors if screen.focused is not None else [screen, self]
-        chain: list[DOMNode] = [screen.focused, *nodes] if screen.focused is not None else [*nodes]
+        chain: Sequence[DOMNode] = screen.focused.ancestors_with_self if screen.focused else [screen]
         heard: list[tuple[str, DOMNode]] = []
         for node in chain:
             scopes = getattr(node, "SCOPES", None) or (getattr(node, "SCOPE", ""),)
             heard += [(scope, node) for scope in scopes if scope in TABLES]
         return heard if screen.is_modal else [*heard, (GLOBAL, self)]
 
-    def offered(self) -> Sequence[Action]:
-        here = self._heard()
+    def _possible(self, action: Action, node: DOMNode) -> bool:
+        return node.check_action(action.handler.removeprefix("action_"), ()) is True
+
+    def offered(self, screen: Screen[object] | None = None) -> Sequence[Action]:
+        here = self._heard(screen or self.screen)
         found = [
             action
             for scope, node in here
             for action in self.registry.actions(scope)
-            if action.in_palette and node.check_action(action.handler.removeprefix("action_"), ()) is True
+            if action.in_palette and self._possible(action, node)
         ]
         heard = {scope for scope, _ in here}
         found += [
@@ -258,7 +273,7 @@ class PersonaApp(CoreLink, inherit_bindings=False):
         action = self.registry[name]
         if action.anywhere:
             await self.action_go(action.scope)
-        for scope, node in self._heard():
+        for scope, node in self._heard(self.screen):
             if scope == action.scope:
                 await self.run_action(action.call, node)
                 return

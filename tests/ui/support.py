@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from persona_tui.errors import DatabaseUnavailable
+from textual.app import ComposeResult
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from persona_tui.errors import DatabaseError, DatabaseUnavailable
 from persona_tui.models.persona import Persona
+from persona_tui.screens.base import PersonaScreen
+from persona_tui.widgets.flash import Flash
 from persona_tui.widgets.messages import EntityId
+from persona_tui.widgets.section import SectionTitle
 
 
 class TinySession:
-    """Answers the shell's only two questions: the probe, and which personas there are."""
+    """Answers the shell's only two questions: the probe, and which personas there are.
+
+    Whatever a view or the doctor asks is refused, as by a database that is out of order.
+    """
 
     def __init__(self, personas: list[Persona]) -> None:
         self._personas = personas
 
-    def execute(self, _statement: Any) -> list[tuple[int, int, int]]:
-        return [(persona.id, 0, 0) for persona in self._personas]
+    def execute(self, statement: Any, *_: Any) -> list[tuple[int, int, int]]:
+        if str(statement) == "SELECT 1":
+            return []
+        if "FROM personas p" in str(statement):
+            return [(persona.id, 0, 0) for persona in self._personas]
+        raise DatabaseError("This database answers two questions only.")
 
-    def exec(self, _statement: Any) -> list[Persona]:
-        return self._personas
+    def exec(self, statement: Any, *_: Any) -> list[Persona]:
+        if "FROM personas" in str(statement) and "ORDER BY lower(personas.name)" in str(statement):
+            return self._personas
+        raise DatabaseError("This database answers two questions only.")
+
+    def __getattr__(self, name: str) -> Any:
+        raise DatabaseError("This database answers two questions only.")
 
 
 class TinyDatabase:
@@ -34,24 +53,22 @@ class TinyDatabase:
             Persona(id=1, name="lena", age=27, zone="Europe/Berlin"),
             Persona(id=2, name="mira", age=31, zone="UTC"),
         ]
-        self.commits = 0
 
     @contextmanager
     def session_scope(self) -> Iterator[TinySession]:
         if self.away:
             raise DatabaseUnavailable("The database does not answer.")
         yield TinySession(self.personas)
-        self.commits += 1
 
 
 class TinyCore:
     """Starts at once, or fails with `error`; `say()` sends an event."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self) -> None:
         self.database = TinyDatabase()
         self.leader = True
         self.stopped = 0
-        self.error = error
+        self.error: Exception | None = None
         self._queue: asyncio.Queue[tuple[str | None, EntityId]] = asyncio.Queue()
 
     async def start(self) -> None:
@@ -67,3 +84,52 @@ class TinyCore:
     async def events(self) -> AsyncIterator[tuple[str | None, EntityId]]:
         while True:
             yield await self._queue.get()
+
+
+class ProbeScreen(PersonaScreen):
+    """A view that counts how often it reads, and does what a test tells it."""
+
+    SCOPE = "training"
+    TITLE = "Probe"
+    HELP = "A view for tests."
+    TOPICS = frozenset({"run"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.on_reload: Callable[[], Any] | None = None
+
+    def compose_body(self) -> ComposeResult:
+        yield SectionTitle("Probe")
+        yield Input(id="typed", compact=True)
+
+    async def reload(self) -> None:
+        self.reads += 1
+        if self.on_reload is not None:
+            await self.read(lambda _session: self.on_reload())  # type: ignore[misc]
+
+
+async def settle(pilot: Pilot[Any]) -> None:
+    """Wait until every worker that ends has ended and every message has been handled."""
+    for _ in range(50):
+        busy = [w for w in pilot.app.workers if not w.is_finished and w.group not in {"events", "database"}]
+        waiting = [w for w in busy if w.group not in {"leave", "choose", "command", "close", "ask"}]
+        if not waiting:
+            break
+        await asyncio.wait({asyncio.ensure_future(w.wait()) for w in waiting}, timeout=0.2)
+        await pilot.pause()
+    await pilot.pause()
+
+
+def said(pilot: Pilot[Any]) -> str:
+    """What the message line in front says, or an empty string."""
+    for screen in reversed(pilot.app.screen_stack):
+        for line in screen.query(Flash):
+            shown = line.message or line.standing
+            return shown[1] if shown else ""
+    return ""
+
+
+def screen_text(pilot: Pilot[Any]) -> str:
+    """What is on the screen, as text."""
+    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())

@@ -44,7 +44,8 @@ def is_key(key: str) -> bool:
     if key in NAMED or base in NAMED:
         return True
     character = key_to_character(base)
-    return character is not None and character.isprintable()
+    named_sign = character is not None and character.isascii()
+    return character is not None and character.isprintable() and (len(base) == 1 or named_sign)
 
 
 def is_typed(key: str) -> bool:

@@ -139,7 +139,7 @@ class PersonaScreen(Failsafe, Screen[None]):
         """Have `reload()` called: now if the screen is in front and the core runs, else when it is."""
         if self.is_current_view and (self.shell.core_state is CoreState.READY or not self.NEEDS_CORE):
             self._stale = False
-            self.spawn(self.reload, group="reload", exclusive=True)
+            self.spawn(self.reload, group="reload", exclusive=True, quiet=True)
         else:
             self._stale = True
 
@@ -151,12 +151,27 @@ class PersonaScreen(Failsafe, Screen[None]):
                 return screen is self
         return False
 
+    def aim(self, **target: int) -> None:
+        """Look at what another view sent the operator here for; called when the screen is in front.
+
+        Its data may not be read yet, so a screen keeps the target until `reload()` can follow it.
+
+        Args:
+            target: ids such as `post_id`, and 1 for acts that are to begin at once; by default ignored.
+        """
+
     def step_back(self) -> bool:
         """Take one step back inside the screen (close a panel, leave a filter).
 
         Returns:
-            Whether there was such a step; if not, Esc leaves the screen.
+            Whether there was such a step; if not, Esc leaves the screen. By default, leaving a text
+            field is one.
         """
+        from textual.widgets import Input, TextArea
+
+        if isinstance(self.focused, Input | TextArea):
+            self.set_focus(None)
+            return True
         return False
 
     # What the shell tells

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -35,6 +37,8 @@ CoreFactory = Callable[[Callable[[str], None]], "Core"]
 """Makes the core, given what takes a sentence on each slow step of its start. Called in a thread."""
 DATABASE_PAUSES = (0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to reach a lost database; the last one repeats."""
+FLOOD, FLOOD_SECONDS = 25, 5.0
+"""So many failures outside message handlers within so many seconds end the app."""
 EVENT_PAUSE = 0.1
 """Seconds over which events are gathered before the screens hear of them."""
 
@@ -47,6 +51,7 @@ class CoreLink(Failsafe, Shell):
         self.views = WeakSet()
         self._core_factory = core_factory
         self._core: Core | None = None
+        self._failures: deque[float] = deque(maxlen=FLOOD)
         self._events: dict[tuple[str | None, EntityId], None] = {}
 
     # The core
@@ -60,7 +65,7 @@ class CoreLink(Failsafe, Shell):
         return self._core
 
     def on_ready(self) -> None:
-        self.spawn(self._start_core, group="core", exclusive=True)
+        self.spawn(self._start_core, group="core", exclusive=True, quiet=True)
 
     async def _start_core(self) -> None:
         self.core_state, self.core_error = CoreState.STARTING, None
@@ -76,7 +81,7 @@ class CoreLink(Failsafe, Shell):
             return
         self._core, self.core_state, self.leader = core, CoreState.READY, core.leader
         self.refresh_bindings()
-        self.spawn(self._listen(core), group="events", exclusive=True)
+        self.spawn(self._listen(core), group="events", exclusive=True, quiet=True)
         await self._find_persona()
         self.tell_screens(CoreReady)
 
@@ -147,22 +152,31 @@ class CoreLink(Failsafe, Shell):
         structlog.get_logger("persona_tui.app").error("unforeseen", exc_info=error)
 
     def _handle_exception(self, error: Exception) -> None:
-        """Textual's last resort, for what no message handler raised: end with a sentence, not a traceback."""
+        """What Textual calls for errors outside message handlers: in timers, callbacks, layout.
+
+        Textual would end the app with a traceback. The app goes on instead; only when the first frame
+        was never drawn, or failures come in a flood, it ends, with a sentence.
+        """
+        now = monotonic()
+        self._failures.append(now)
+        flood = len(self._failures) == FLOOD and now - self._failures[0] < FLOOD_SECONDS
+        if self._dom_ready and not flood:
+            self.report(error, quiet=True)
+            return
         self._return_code = 1
         if self._exception is None:
             self._exception = error
             self._exception_event.set()
         self._log_failure(error)
-        self.panic(
-            Text(f"persona-tui had to stop: {type(error).__name__}. Details: {self.settings.log_file}"),
-        )
+        where = self.settings.log_file
+        self.panic(Text(f"persona-tui had to stop: {type(error).__name__}. The details are in {where}"))
 
     def _lose_database(self) -> None:
         if self.database_away:
             return
         self.database_away = True
         self.tell_screens(DatabaseLost)
-        self.spawn(self._await_database, group="database", exclusive=True)
+        self.spawn(self._await_database, group="database", exclusive=True, quiet=True)
 
     async def _await_database(self) -> None:
         attempt = 0
@@ -195,7 +209,7 @@ class CoreLink(Failsafe, Shell):
 
     def on_domain_event(self, event: DomainEvent) -> None:
         if event.topic in (None, "persona"):
-            self.spawn(self._find_persona, group="persona", exclusive=True)
+            self.spawn(self._find_persona, group="persona", exclusive=True, quiet=True)
 
     async def personas(self) -> Sequence[PersonaChoice]:
         """All personas by name; empty when the database does not answer."""

@@ -107,7 +107,7 @@ class JobsScreen(PersonaScreen):
             self._poll.pause()
 
     def _look(self) -> None:
-        self.spawn(self._read_log, group="log")
+        self.spawn(self._read_log, group="log", quiet=True)
 
     async def _read_log(self) -> None:
         if self._tail is None or self._reading.locked():

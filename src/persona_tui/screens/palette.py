@@ -24,7 +24,7 @@ class ActionProvider(Provider):
 
     async def discover(self) -> Hits:
         shell = shell_of(self.screen)
-        for action in shell.offered():
+        for action in shell.offered(self.screen):
             yield DiscoveryHit(
                 self._shown(action, action.title),
                 partial(shell.perform, action.name),
@@ -35,7 +35,7 @@ class ActionProvider(Provider):
     async def search(self, query: str) -> Hits:
         shell = shell_of(self.screen)
         matcher = self.matcher(query)
-        for action in shell.offered():
+        for action in shell.offered(self.screen):
             text = f"{action.title} {action.name}"
             score = matcher.match(text)
             if score > 0:

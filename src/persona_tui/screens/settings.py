@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 
+from persona_tui.errors import PersonaError
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.setting_rows import SettingRow, setting_rows
 from persona_tui.widgets.data_list import Cell, Column, DataList
+from persona_tui.widgets.messages import CoreFailed
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.section import SectionTitle
 from persona_tui.widgets.shell import CoreState
 
 if TYPE_CHECKING:
     from persona_tui.database.engine import Database
+    from persona_tui.services.doctor import Check
     from persona_tui.settings import Settings
-
-
-class CheckLike(Protocol):
-    """One finding of `services.doctor`."""
-
-    @property
-    def name(self) -> str:
-        """What was looked at."""
-
-    @property
-    def state(self) -> str:
-        """ok, warn, fail or off."""
-
-    @property
-    def sentence(self) -> str:
-        """What was found."""
-
-    @property
-    def hint(self) -> str:
-        """What to do about it."""
 
 
 STATES = {
@@ -51,10 +32,11 @@ STATES = {
 }
 
 
-def run_checks(settings: Settings, database: Database | None) -> Sequence[CheckLike]:
-    """Ask the doctor; imports the services, so it is called in a thread."""
-    checks: Callable[..., Sequence[CheckLike]] = import_module("persona_tui.services.doctor").run_checks
-    return checks(settings, database)
+def _examine(settings: Settings, database: Database | None, problem: PersonaError | None) -> list[Check]:
+    """Ask the doctor; imports the services and waits for the network, so it runs in a thread."""
+    from persona_tui.services.doctor import run_checks
+
+    return run_checks(settings, database, database_problem=problem)
 
 
 class SettingsScreen(PersonaScreen):
@@ -68,6 +50,10 @@ class SettingsScreen(PersonaScreen):
     )
     CSS_PATH = "settings.tcss"
     NEEDS_CORE = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked = False
 
     def compose_body(self) -> ComposeResult:
         with Vertical(id="doctor-part"):
@@ -88,8 +74,8 @@ class SettingsScreen(PersonaScreen):
                 id="settings",
             )
 
-    def _checks(self) -> DataList[CheckLike]:
-        found: DataList[CheckLike] = self.query_one("#checks", DataList)
+    def _checks(self) -> DataList[Check]:
+        found: DataList[Check] = self.query_one("#checks", DataList)
         return found
 
     def _settings(self) -> DataList[SettingRow]:
@@ -100,21 +86,30 @@ class SettingsScreen(PersonaScreen):
         self._settings().focus()
 
     async def reload(self) -> None:
-        settings = self.shell.settings
-        self._settings().show(list(setting_rows(settings)))
-        title = self.query_one("#doctor-title", SectionTitle)
-        title.note = "asking…"
-        database = self.shell.database if self.shell.core_state is CoreState.READY else None
-        try:
-            checks = await asyncio.to_thread(run_checks, settings, database)
-        finally:
-            title.note = ""
-        self._checks().show(checks)
-        bad = sum(check.state == "fail" for check in checks)
-        title.note = f"{bad} of {len(checks)} fail" if bad else "all well 🎉"
+        self._settings().show(list(setting_rows(self.shell.settings)))
+        if not self._asked and self.shell.core_state is not CoreState.STARTING:
+            self.action_check()
+
+    def on_core_failed(self, _message: CoreFailed) -> None:
+        self.request_reload()
 
     def action_check(self) -> None:
-        self.request_reload()
+        self._asked = True
+        self.spawn(self._ask_doctor, group="doctor", exclusive=True, quiet=True)
+
+    async def _ask_doctor(self) -> None:
+        shell, title = self.shell, self.query_one("#doctor-title", SectionTitle)
+        title.note = "asking…"
+        database = shell.database if shell.core_state is CoreState.READY else None
+        problem = shell.core_error if isinstance(shell.core_error, PersonaError) else None
+        try:
+            checks = await asyncio.to_thread(_examine, shell.settings, database, problem)
+        except Exception:
+            title.note = "could not be asked"
+            raise
+        self._checks().show(checks)
+        failing = sum(check.state == "fail" for check in checks)
+        title.note = f"{failing} of {len(checks)} fail" if failing else "nothing fails 🎉"
 
     def on_data_list_row_selected(self, event: DataList.RowSelected) -> None:
         if event.list.id == "settings":
@@ -124,12 +119,12 @@ class SettingsScreen(PersonaScreen):
             )
             self.app.push_screen(TextDialog(row.name, text))
         else:
-            check: CheckLike = event.item
+            check: Check = event.item
             text = Content.assemble((f"{check.sentence}\n\n", ""), (check.hint, "$dim"))
             self.app.push_screen(TextDialog(check.name, text))
 
 
-def _check_cells(check: CheckLike) -> list[Cell]:
+def _check_cells(check: Check) -> list[Cell]:
     word, style = STATES.get(check.state, (check.state, ""))
     return [
         Content.styled(check.name, "bold"),

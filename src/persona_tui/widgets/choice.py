@@ -49,7 +49,7 @@ class ChoiceDialog(Dialog[Choice[Any]]):
 
     DEFAULT_CSS = """
     ChoiceDialog Input { margin-bottom: 1; }
-    ChoiceDialog DataList { height: auto; max-height: 15; }
+    ChoiceDialog DataList { height: auto; max-height: 14; }
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class ChoiceDialog(Dialog[Choice[Any]]):
             lambda choice: (choice.label, Content.styled(choice.note, "$dim")),
             key=id,
             empty=self._empty,
+            classes="-active",
         )
         choices.can_focus = False
         yield choices
@@ -81,7 +82,7 @@ class ChoiceDialog(Dialog[Choice[Any]]):
         return self.query_one(DataList)
 
     def on_mount(self) -> None:
-        self._list.styles.height = min(max(len(self._choices), 2), ROWS) + 1
+        self._list.styles.height = min(max(len(self._choices), 2), ROWS)
         self._list.show(self._choices)
         for choice in self._choices:
             if choice.value == self._current:

@@ -51,7 +51,7 @@ class DataList(ScrollView, Generic[T], can_focus=True):
     takes a sequence and asks for the cells of what is on screen.
 
     Args:
-        columns: the columns.
+        columns: the columns; without any title there is no heading.
         cells: makes an item's cells; called while painting, so it must be quick and pure.
         key: identity of an item; the cursor and the marks stay with it when items are replaced.
         multi: rows can be marked with Space.
@@ -129,6 +129,7 @@ class DataList(ScrollView, Generic[T], can_focus=True):
         self._cells = cells
         self._key = key
         self._multi = multi
+        self._head_rows = int(any(column.title for column in columns))
         self._empty = empty
         self._items: Sequence[T] = ()
         self._marked: set[Hashable] = set()
@@ -165,7 +166,7 @@ class DataList(ScrollView, Generic[T], can_focus=True):
         keys = {self._key(item): index for index, item in enumerate(items)}
         self._marked &= keys.keys()
         found = keys.get(key) if key is not None else None
-        self.virtual_size = Size(self.size.width, len(items) + 1)
+        self.virtual_size = Size(self.size.width, len(items) + self._head_rows)
         self._strips.clear()
         self.set_reactive(DataList.cursor, self._clamped(self.cursor if found is None else found))
         self._keep_cursor_in_view()
@@ -211,7 +212,7 @@ class DataList(ScrollView, Generic[T], can_focus=True):
     def watch_cursor(self, old: int, new: int) -> None:
         self._keep_cursor_in_view()
         for index in (old, new):
-            self.refresh(Region(0, index + 1 - self.scroll_offset.y, self.size.width, 1))
+            self.refresh(Region(0, index + self._head_rows - self.scroll_offset.y, self.size.width, 1))
         self._announce()
 
     def _keep_cursor_in_view(self) -> None:
@@ -223,7 +224,7 @@ class DataList(ScrollView, Generic[T], can_focus=True):
 
     @property
     def _page(self) -> int:
-        return max(self.size.height - 1, 1)
+        return max(self.size.height - self._head_rows, 1)
 
     def _announce(self) -> None:
         item = self.current
@@ -272,8 +273,8 @@ class DataList(ScrollView, Generic[T], can_focus=True):
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        index = event.y - 1 + self.scroll_offset.y
-        if event.y < 1 or index >= len(self._items):
+        index = event.y - self._head_rows + self.scroll_offset.y
+        if event.y < self._head_rows or index >= len(self._items):
             return
         if index == self.cursor and self.has_focus:
             self.action_open()
@@ -282,7 +283,7 @@ class DataList(ScrollView, Generic[T], can_focus=True):
     # Painting
 
     def on_resize(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._items) + 1)
+        self.virtual_size = Size(self.size.width, len(self._items) + self._head_rows)
         self._strips.clear()
         self._keep_cursor_in_view()
 
@@ -298,15 +299,16 @@ class DataList(ScrollView, Generic[T], can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
-        if y == 0:
+        if y < self._head_rows:
             return self._head(width)
-        index = y - 1 + self.scroll_offset.y
+        index = y - self._head_rows + self.scroll_offset.y
         if index >= len(self._items):
-            if not self._items and y == 2:
+            if not self._items and y == 2 * self._head_rows:
                 return self._paint(Content(self._empty), "data-list--empty", width)
             return Strip.blank(width, self.rich_style)
         cursor = index == self.cursor
-        name = ("data-list--cursor" if self.has_focus else "data-list--cursor-blurred") if cursor else ""
+        active = self.has_focus or self.has_class("-active")
+        name = ("data-list--cursor" if active else "data-list--cursor-blurred") if cursor else ""
         cached = (index, width, name)
         if cached not in self._strips:
             self._strips[cached] = self._paint(self._row(self._items[index], width), name, width)

@@ -34,7 +34,7 @@ class Dialog(Failsafe, ModalScreen[Result], Generic[Result]):
         background: $surface; border: heavy $title; border-title-color: $title; border-title-style: bold;
     }
     Dialog.-dangerous > #frame { border: heavy $error; border-title-color: $error; }
-    Dialog > #frame > Legend { margin-top: 1; }
+    Dialog > #frame > Legend { margin-top: 1; padding: 0; }
     """
 
     def __init_subclass__(cls, **options: object) -> None:

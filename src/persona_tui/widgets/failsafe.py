@@ -18,8 +18,8 @@ else:
 
 Work = Coroutine[Any, Any, Any] | Callable[[], Coroutine[Any, Any, Any]]
 
-QUIET_GROUPS = frozenset({"reload"})
-"""Worker groups that nobody started by a key: their errors never open a dialog."""
+QUIET = "quiet"
+"""Name of workers that nobody started by a key: their errors never open a dialog."""
 
 
 @runtime_checkable
@@ -50,14 +50,16 @@ class Failsafe(Node):
         """The one place where a worker's failure is told."""
         event.stop()
         if event.state is WorkerState.ERROR and event.worker.error is not None:
-            shell_of(self).report(event.worker.error, quiet=event.worker.group in QUIET_GROUPS)
+            shell_of(self).report(event.worker.error, quiet=event.worker.name == QUIET)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """A blinking cursor never lets the line go quiet; over SSH it stands still."""
         if isinstance(event.widget, _Blinking):
             event.widget.cursor_blink = shell_of(self).moving
 
-    def spawn(self, work: Work, *, group: str = "act", exclusive: bool = False) -> Worker[Any]:
+    def spawn(
+        self, work: Work, *, group: str = "act", exclusive: bool = False, quiet: bool = False
+    ) -> Worker[Any]:
         """Run something beside the message loop; its errors are told by the shell.
 
         Args:
@@ -65,5 +67,7 @@ class Failsafe(Node):
                 for the database.
             group: workers of one group replace each other when `exclusive`.
             exclusive: cancel what runs in the group.
+            quiet: nobody asked for it by a key, so its errors never open a dialog.
         """
-        return self.run_worker(work, group=group, exclusive=exclusive, exit_on_error=False)
+        name = QUIET if quiet else group
+        return self.run_worker(work, name=name, group=group, exclusive=exclusive, exit_on_error=False)

@@ -70,7 +70,7 @@ class PicturePane(Failsafe, Widget):
 
     def _encode_soon(self) -> None:
         if self._source is not None and self.size.area:
-            self.spawn(self._encode, group="reload", exclusive=True)
+            self.spawn(self._encode, group="encode", exclusive=True, quiet=True)
 
     async def _encode(self) -> None:
         source, columns, rows = self._source, self.size.width, self.size.height

@@ -23,8 +23,9 @@ class TextDialog(Dialog[None]):
 
     DEFAULT_CSS = """
     TextDialog > #frame { width: 88; }
-    TextDialog #text { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
-    TextDialog > #frame > VerticalScroll { height: auto; max-height: 70vh; }
+    TextDialog > #frame > VerticalScroll { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+    TextDialog > #frame > Legend { dock: bottom; margin: 0; }
+    TextDialog #text { height: auto; margin-bottom: 2; }
     """
 
     def __init__(self, title: str, text: str | Content, *, dangerous: bool = False) -> None:

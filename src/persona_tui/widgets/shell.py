@@ -133,9 +133,22 @@ class Shell(App[None]):
         """Make this persona the one that every screen shows."""
 
     @abstractmethod
+    async def go_to(self, mode: str, **target: int) -> None:
+        """Open a view and have it look at something, as if the operator had gone there and found it.
+
+        Args:
+            mode: name of the view.
+            target: what `PersonaScreen.aim` of that view takes, such as `post_id`.
+        """
+
+    @abstractmethod
     async def perform(self, name: str) -> None:
         """Carry out the action of that name, as if its key had been pressed."""
 
     @abstractmethod
-    def offered(self) -> Sequence[Action]:
-        """The actions that the palette and the command line offer now, nearest scope first."""
+    def offered(self, screen: Screen[object] | None = None) -> Sequence[Action]:
+        """The actions that the palette and the command line offer, nearest scope first.
+
+        Args:
+            screen: from which they are asked for; default is the one in front.
+        """

@@ -10,14 +10,16 @@ LEAST = (80, 24)
 
 
 class TooSmall(Widget):
-    """Covers a screen that has no room; what lies beneath keeps its state and its focus."""
+    """Covers a screen that has no room; what lies beneath keeps its state and its focus.
+
+    The classes `-tiny` and `-short`, which the app gives to every screen, show it (app.tcss).
+    """
 
     DEFAULT_CSS = """
     TooSmall {
         display: none; layer: too-small; position: absolute; offset: 0 0; width: 100vw; height: 100vh;
         background: $background; content-align: center middle; text-align: center;
     }
-    Screen.-tiny TooSmall, Screen.-short TooSmall { display: block; }
     """
 
     def render(self) -> Content:
