@@ -113,7 +113,7 @@ class _Bucket:
         except Exception as problem:  # as above
             raise StorageError(f"The bucket did not give a picture ({type(problem).__name__}).") from None
 
-    def path(self, key: str) -> Path | None:  # noqa: ARG002
+    def path(self, key: str) -> Path | None:
         return None
 
 
