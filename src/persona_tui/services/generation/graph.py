@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ def saved_files(workflow: Workflow, output_node: str | None, token: str) -> Iter
         entry = workflow.get(node, {})
         prefix = entry.get("inputs", {}).get(PREFIX_INPUT)
         if _saves(entry) and isinstance(prefix, str) and token in prefix and "%" not in prefix:
-            subfolder, _, stem = prefix.rpartition("/")
+            subfolder, stem = posixpath.split(posixpath.normpath(prefix))
             yield tuple(SavedFile(f"{stem}_{counter:05}_.png", subfolder) for counter in range(1, 65))
 
 

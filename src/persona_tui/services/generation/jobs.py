@@ -19,6 +19,9 @@ from persona_tui.services.generation import progress
 from persona_tui.services.generation.tree import LIVE
 from persona_tui.services.generation.variables import derive_seed
 
+SENT = ("submitting", "submitted", "running", "storing")
+"""States in which a server may know the job."""
+
 
 @dataclass(frozen=True)
 class LiveJob:
@@ -29,6 +32,7 @@ class LiveJob:
         attempts: how often it was sent.
         age: seconds since it was last sent; None before.
         timeout: seconds that it may run.
+        output_node: node whose pictures count; None means every SaveImage.
     """
 
     id: int
@@ -41,6 +45,7 @@ class LiveJob:
     attempts: int
     age: float | None
     timeout: int
+    output_node: str | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class RetryPolicy:
 _JOBS = f"""
 SELECT j.id, j.prompt_id, j.run_id, j.run_step_id, j.slot_id, st.position, j.state, j.attempts,
        CAST(extract(epoch FROM persona_now() - j.submitted_at) AS double precision) AS age,
-       ps.timeout_seconds AS timeout
+       ps.timeout_seconds AS timeout, ps.output_node
 FROM comfyui_jobs j
 JOIN pipeline_run_steps st ON st.id = j.run_step_id
 JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
@@ -75,6 +80,12 @@ def live_jobs(session: Session, endpoint: str) -> tuple[LiveJob, ...]:
     """The jobs that are under way at an endpoint, oldest first."""
     rows = session.execute(text(f"{_JOBS} AND j.endpoint = :endpoint ORDER BY j.id"), {"endpoint": endpoint})
     return tuple(LiveJob(**row._mapping) for row in rows)
+
+
+def find_job(session: Session, job_id: int) -> LiveJob | None:
+    """One job, while it is under way."""
+    row = session.execute(text(f"{_JOBS} AND j.id = :id"), {"id": job_id}).one_or_none()
+    return None if row is None else LiveJob(**row._mapping)
 
 
 def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float) -> int:
@@ -128,21 +139,28 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
     )
 
 
-def requeue(session: Session, job: LiveJob, *, wait: float = 0.0) -> bool:
+def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = True) -> bool:
     """Put a job that certainly makes no picture back into our queue, under a new prompt id.
 
     Args:
         wait: seconds before it may be sent again.
+        sent: whether the last attempt counts as one.
 
     Returns:
         Whether it was still the caller's to put back.
     """
     return _changed(
         session,
-        "UPDATE comfyui_jobs SET state = 'queued', prompt_id = :fresh,"
+        "UPDATE comfyui_jobs SET state = 'queued', prompt_id = :fresh, attempts = attempts - :unsent,"
         " not_before = persona_now() + make_interval(secs => :wait)"
         f" WHERE id = :id AND prompt_id = :prompt AND state IN {LIVE}",
-        {"id": job.id, "prompt": job.prompt_id, "fresh": uuid.uuid4(), "wait": wait},
+        {
+            "id": job.id,
+            "prompt": job.prompt_id,
+            "fresh": uuid.uuid4(),
+            "wait": wait,
+            "unsent": 0 if sent else 1,
+        },
     )
 
 

@@ -29,6 +29,12 @@ from persona_tui.services.safety import audit, guard
 _system_random = random.SystemRandom()
 
 
+def _is_filled(value: str) -> str:
+    if not value.strip():
+        raise ValueError("it is empty")
+    return value.strip()
+
+
 def _is_variable(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
         raise ValueError(f"{name!r} is no name for a variable: letters, digits and _ only")
@@ -62,9 +68,9 @@ class RunInput(Input):
 
     persona_id: int | None = None
     pipeline: int | str
-    prompt: Annotated[Prose, Field(min_length=1)]
+    prompt: Annotated[Prose, AfterValidator(_is_filled)]
     negative: Prose = ""
-    name: Annotated[Line, Field(min_length=1)] | None = None
+    name: Annotated[Line, AfterValidator(_is_filled)] | None = None
     cluster_id: int | None = None
     pillar_id: int | None = None
     content_suggestion_id: int | None = None

@@ -86,10 +86,11 @@ def _take_waiting(
 
 _CLAIMABLE = """
 s.state = 'open' AND st.approved_at IS NULL
-AND NOT EXISTS (SELECT FROM image_candidates p WHERE p.id = s.parent_id AND p.status <> 'active')
+AND coalesce((SELECT p.status FROM image_candidates p WHERE p.id = s.parent_id), 'active') = 'active'
 """
+"""A scalar subquery is looked up by key for each open place; an anti-join may be planned as a scan (R12)."""
 
-_RUN = f"""
+RUN = f"""
 SELECT r.id FROM pipeline_runs r
 WHERE r.status IN ('pending', 'running') AND r.id > :after AND r.id <= :upto
   AND EXISTS (SELECT FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
@@ -97,7 +98,7 @@ WHERE r.status IN ('pending', 'running') AND r.id > :after AND r.id <= :upto
 ORDER BY r.id LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 
-_SLOT = f"""
+SLOT = f"""
 SELECT s.id FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
 WHERE s.run_id = :run AND {_CLAIMABLE}
 ORDER BY st.position, s.slot_no, s.id LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
@@ -111,10 +112,10 @@ def _next_slot(session: Session) -> int | None:
     """The next place to work on, locked: of the run that comes after the one that was served last."""
     cursor = int(session.execute(text(_LAST_RUN)).scalar_one())
     for after, upto in ((cursor, _ENDLESS), (0, cursor)):
-        run_id = session.execute(text(_RUN), {"after": after, "upto": upto}).scalar_one_or_none()
+        run_id = session.execute(text(RUN), {"after": after, "upto": upto}).scalar_one_or_none()
         if run_id is None:
             continue
-        slot_id = session.execute(text(_SLOT), {"run": run_id}).scalar_one_or_none()
+        slot_id = session.execute(text(SLOT), {"run": run_id}).scalar_one_or_none()
         if slot_id is not None:
             _begin(session, run_id)
             return int(slot_id)

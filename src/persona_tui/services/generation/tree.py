@@ -1,8 +1,10 @@
-"""Changes to a run's tree that more than one act needs: opening places, cancelling jobs."""
+"""A run's tree: its pictures, and the changes that more than one act makes to it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -13,6 +15,50 @@ from persona_tui.services.safety import audit
 
 LIVE = f"({', '.join(repr(state) for state in LIVE_JOB_STATES)})"
 """The states of a job that is under way, as SQL."""
+
+
+@dataclass(frozen=True)
+class CandidateView:
+    """A picture of a run.
+
+    Attributes:
+        position, step: of its step.
+        gate_rank: its place among those that its step's gate let through; None when it was not.
+    """
+
+    id: int
+    run_id: int
+    run_step_id: int
+    position: int
+    step: str
+    parent_id: int | None
+    media_key: str
+    sha256: str
+    width: int
+    height: int
+    seed: int
+    elo_score: int
+    status: str
+    winner: bool
+    gate_rank: int | None
+    created_at: datetime
+
+
+def list_candidates(session: Session, run_id: int) -> tuple[CandidateView, ...]:
+    """A run's pictures, rejected ones too: step by step, the best first."""
+    rows = session.execute(
+        text(
+            "SELECT i.id, i.run_id, i.run_step_id, st.position, ps.name AS step, i.parent_id, i.media_key,"
+            " i.sha256, i.width, i.height, i.seed, i.elo_score, i.status, i.winner, g.rank AS gate_rank,"
+            " i.created_at"
+            " FROM image_candidates i JOIN pipeline_run_steps st ON st.id = i.run_step_id"
+            " JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id"
+            " LEFT JOIN gate_members g ON g.run_step_id = st.id AND g.image_candidate_id = i.id"
+            " WHERE i.run_id = :run ORDER BY st.position, i.status, i.elo_score DESC, i.id"
+        ),
+        {"run": run_id},
+    )
+    return tuple(CandidateView(**row._mapping) for row in rows)
 
 
 def open_slots(

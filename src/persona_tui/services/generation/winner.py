@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -87,8 +86,8 @@ def _dethrone(session: Session, run: PipelineRun, old: ImageCandidate) -> None:
 
 
 def _crown(session: Session, candidate: ImageCandidate) -> None:
-    candidate.winner = True
-    candidate.winner_at = session.execute(text("SELECT persona_now()")).scalar_one()
+    now = session.execute(text("SELECT persona_now()")).scalar_one()
+    candidate.winner, candidate.winner_at = True, now
     session.add(candidate)
     session.flush()
     events.emit(session, "candidate", candidate.id)
@@ -122,13 +121,13 @@ def _link(session: Session, run: PipelineRun, candidate: ImageCandidate) -> None
 def _complete(session: Session, run: PipelineRun) -> None:
     tree.cancel_jobs(session, run.id)
     if run.status != "completed":
-        run.status, run.reason = "completed", ""
-        run.finished_at = session.execute(text("SELECT persona_now()")).scalar_one()
+        now = session.execute(text("SELECT persona_now()")).scalar_one()
+        run.status, run.reason, run.finished_at = "completed", "", now
         session.add(run)
     progress.refresh_run(session, run)
 
 
 def _attach_to_posts(session: Session, run_id: int, candidate_id: int) -> None:
-    posts = "persona_tui.services.publishing.posts"
-    if importlib.util.find_spec(posts) is not None:
-        importlib.import_module(posts).attach_winner(session, run_id, candidate_id)
+    from persona_tui.services.publishing.posts import attach_winner
+
+    attach_winner(session, run_id, candidate_id)

@@ -1,0 +1,92 @@
+"""What everything that works for one endpoint shares."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
+
+from sqlmodel import Session
+
+from persona_tui.clients.comfyui import ComfyUIClient
+from persona_tui.services.generation.jobs import RetryPolicy
+from persona_tui.services.media import MediaStore
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SessionScope: TypeAlias = Callable[[], AbstractContextManager[Session]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A ComfyUI server: its address, which jobs keep, and the client that talks to it."""
+
+    url: str
+    client: ComfyUIClient
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine behaves; times in seconds.
+
+    Attributes:
+        depth: jobs that each endpoint's queue is to hold.
+        timeout: of one HTTP call. A job that the server does not know is lost only after this long, and a
+            job that a process took but did not send is free again after this long.
+        poll: between two looks at the server while its events can't be followed; at least 0.05.
+        check: between two looks while they can.
+        give_up: after an endpoint was away for so long, others take over what was sent to it.
+        retry: what follows a job's failure and, by its delays, an endpoint's.
+    """
+
+    depth: int = 2
+    timeout: float = 30.0
+    poll: float = 0.25
+    check: float = 5.0
+    give_up: float = 120.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One endpoint with the tools to work for it.
+
+    Attributes:
+        client_id: names our websocket at the server; each process has its own, since a second socket of one
+            name silences the first.
+        uploads: SHA-256 of a parent picture → its name on the server.
+    """
+
+    endpoint: Endpoint
+    scope: SessionScope
+    media: MediaStore
+    options: EngineOptions
+    clock: Callable[[], datetime]
+    client_id: str = field(default_factory=lambda: f"persona-tui-{uuid.uuid4().hex}")
+    uploads: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The endpoint's address."""
+        return self.endpoint.url
+
+    @property
+    def client(self) -> ComfyUIClient:
+        """The endpoint's client."""
+        return self.endpoint.client
+
+    async def transact(
+        self, act: Callable[Concatenate[Session, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run an act in a thread, in a transaction of its own."""
+
+        def run() -> R:
+            with self.scope() as session:
+                return act(session, *args, **kwargs)
+
+        return await asyncio.to_thread(run)

@@ -1,0 +1,262 @@
+"""One endpoint's work: look, finish what has ended, fill the queue, rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from persona_tui.errors import PersonaError
+from persona_tui.services.generation import jobs, recovery, selection
+from persona_tui.services.generation.bench import Bench
+from persona_tui.services.generation.collection import collect, wanted_files
+from persona_tui.services.generation.following import Follower, Shown
+from persona_tui.services.generation.health import EndpointStatus, Fleet, JobStatus, sentence_of
+from persona_tui.services.generation.jobs import LiveJob
+from persona_tui.services.generation.recovery import Found
+from persona_tui.services.generation.submission import forget_prompt, send_job
+
+log = structlog.get_logger("persona_tui.generation")
+
+SHORTEST_POLL = 0.05
+IDLE_SECONDS = 1.0
+HISTORY_TRIES = 20
+SETTLE_SECONDS = 8.0
+
+
+class EndpointWorker:
+    """Keeps one endpoint busy. All state that matters is in the database; what is here is for speed."""
+
+    def __init__(self, bench: Bench, fleet: Fleet) -> None:
+        """Args:
+        bench: the endpoint and the tools.
+        fleet: how all endpoints are.
+        """
+        self.url = bench.url
+        self.health = fleet.health[bench.url]
+        self._bench = bench
+        self._fleet = fleet
+        self._follower = Follower(bench, self.wake, self._check_now)
+        self._woken = asyncio.Event()
+        self._returned = asyncio.Event()
+        self._check_at = 0.0
+        self._queue = 0
+        self._version = ""
+        self._to_send: deque[int] = deque()
+        self._sent: set[str] = set()
+        self._finishing: dict[int, asyncio.Task[None]] = {}
+        self._stumbles = 0
+        self._stumble: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; no error leaves this."""
+        following = asyncio.create_task(self._follower.run(), name=f"events of {self.url}")
+        try:
+            while not stop.is_set():
+                await self._rest(await self._attempt(), stop)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await self._settle()
+
+    def wake(self) -> None:
+        """Begin the next round now, unless the endpoint is away."""
+        self._woken.set()
+
+    def status(self) -> EndpointStatus:
+        """How the endpoint is."""
+        return EndpointStatus(self.url, self.health.healthy, self._queue, self.health.sentence)
+
+    def job_status(self) -> tuple[JobStatus, ...]:
+        """The jobs that are on it."""
+        return self._follower.job_status()
+
+    def preview(self, job_id: int) -> bytes | None:
+        """The newest preview of one of them."""
+        shown = (shown for shown in self._follower.shown.values() if shown.job.id == job_id)
+        return next((one.preview for one in shown), None)
+
+    def _check_now(self) -> None:
+        self._check_at = 0.0
+        self._bench.uploads.clear()
+        self._returned.set()
+        self.wake()
+
+    async def _attempt(self) -> float:
+        """One round; seconds to rest after it."""
+        loop = asyncio.get_running_loop()
+        try:
+            await self._round(loop.time())
+        except Exception as problem:
+            self._log(problem)
+            self.health.trouble(problem, loop.time())
+            self._version = ""
+            return self._bench.options.retry.delay(self.health.failures)
+        self.health.well(self._sentence())
+        return min(IDLE_SECONDS, max(SHORTEST_POLL, self._check_at - loop.time()))
+
+    async def _rest(self, seconds: float, stop: asyncio.Event) -> None:
+        """Until the time is over, there is work, or the end has come; away, only until it is back."""
+        signal = self._woken if self.health.healthy else self._returned
+        waiting = [asyncio.ensure_future(one.wait()) for one in (signal, stop)]
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for one in waiting:
+            one.cancel()
+        self._woken.clear()
+        self._returned.clear()
+
+    async def _round(self, now: float) -> None:
+        await self._note_started()
+        for job in self._follower.take_ended():
+            self._begin(job, self._conclude_ended(job))
+        live = await self._bench.transact(jobs.live_jobs, self.url)
+        await self._drop_unwanted(live)
+        await self._drop_overdue(now)
+        if now >= self._check_at:
+            await self._check(live, now)
+        await self._fill()
+
+    async def _note_started(self) -> None:
+        for job in self._follower.take_started():
+            await self._bench.transact(jobs.move, job, ("submitted",), "running")
+
+    async def _drop_unwanted(self, live: Sequence[LiveJob]) -> None:
+        wanted = {str(job.prompt_id) for job in live}
+        for prompt_id, shown in list(self._follower.shown.items()):
+            if prompt_id not in wanted and shown.job.id not in self._finishing:
+                self._forget(prompt_id)
+                await forget_prompt(self._bench, prompt_id)
+
+    async def _drop_overdue(self, now: float) -> None:
+        for prompt_id, shown in list(self._follower.shown.items()):
+            if _overdue(shown, now) and shown.job.id not in self._finishing:
+                self._forget(prompt_id)
+                await forget_prompt(self._bench, prompt_id)
+                words = f"It took longer than {shown.job.timeout} seconds."
+                await self._bench.transact(jobs.fail, shown.job, words, self._bench.options.retry)
+
+    async def _check(self, live: Sequence[LiveJob], now: float) -> None:
+        mine = [job for job in live if job.id not in self._finishing]
+        survey = await recovery.survey(self._bench, mine)
+        self.health.answered()
+        if not self._version:
+            self._version = (await self._bench.client.system_stats()).version
+        self._queue = len(survey.queue.running) + len(survey.queue.pending)
+        for job in live:
+            if job.state != "queued":
+                self._follower.track(job)
+        for prompt_id in survey.queue.running:
+            self._follower.mark_running(prompt_id)
+        for found in survey.found:
+            self._begin(found.job, self._conclude(found))
+        away = self._fleet.away(now, self._bench.options.give_up)
+        await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away)
+        self._check_at = now + self._interval(live)
+
+    def _interval(self, live: Sequence[LiveJob]) -> float:
+        sent = [job for job in live if job.state != "queued"]
+        followed = self._follower.connected and all(str(job.prompt_id) in self._sent for job in sent)
+        options = self._bench.options
+        return options.check if followed or not sent else max(SHORTEST_POLL, options.poll)
+
+    async def _fill(self) -> None:
+        self._to_send.extend(
+            await self._bench.transact(
+                selection.claim,
+                self.url,
+                self._bench.options.depth,
+                healthy=(self.url, *self._fleet.healthy()),
+                mine=tuple(self._to_send),
+                lease=self._bench.options.timeout,
+            )
+        )
+        while self._to_send:
+            job = await send_job(self._bench, self._to_send[0])
+            self._to_send.popleft()
+            if job is not None:
+                self._sent.add(str(job.prompt_id))
+                self._follower.track(job)
+
+    def _begin(self, job: LiveJob, work: Coroutine[Any, Any, None]) -> None:
+        if job.id in self._finishing:
+            work.close()
+            return
+        self._finishing[job.id] = asyncio.create_task(self._finish(job, work), name=f"job {job.id}")
+
+    async def _finish(self, job: LiveJob, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+            self._stumbles, self._stumble = 0, None
+        except Exception as problem:
+            self._log(problem)
+            self._stumbles, self._stumble = self._stumbles + 1, sentence_of(problem)
+            now = asyncio.get_running_loop().time()
+            self._check_at = now + self._bench.options.retry.delay(self._stumbles)
+        finally:
+            del self._finishing[job.id]
+            self.wake()
+
+    async def _conclude_ended(self, job: LiveJob) -> None:
+        """The history may have the end a moment after it was told: ask a few times, then leave it."""
+        for _ in range(HISTORY_TRIES):
+            entry = await self._bench.client.history(str(job.prompt_id))
+            if entry is not None and entry.status != "running":
+                await self._conclude(Found(job, entry))
+                return
+            await asyncio.sleep(SHORTEST_POLL)
+        self._check_at = 0.0
+
+    async def _conclude(self, found: Found) -> None:
+        job, entry = found.job, found.entry
+        if entry is None:
+            await collect(self._bench, job, found.files, self._provenance(job))
+        elif entry.status == "success":
+            files = wanted_files(entry, job.output_node)
+            await collect(self._bench, job, files, self._provenance(job))
+        else:
+            words = entry.message or "The server gave no reason."
+            await self._bench.transact(jobs.fail, job, words, self._bench.options.retry)
+        self._forget(str(job.prompt_id))
+
+    def _provenance(self, job: LiveJob) -> dict[str, Any]:
+        shown = self._follower.shown.get(str(job.prompt_id))
+        provenance: dict[str, Any] = {"endpoint": self.url, "server_version": self._version}
+        if shown is not None and shown.running_since is not None:
+            provenance["seconds"] = round(asyncio.get_running_loop().time() - shown.running_since, 3)
+        return provenance
+
+    def _forget(self, prompt_id: str) -> None:
+        self._follower.forget(prompt_id)
+        self._sent.discard(prompt_id)
+
+    def _log(self, problem: Exception) -> None:
+        if isinstance(problem, PersonaError):
+            log.warning("generation is in trouble", endpoint=self.url, problem=problem.message)
+        else:
+            log.error("generation tripped", endpoint=self.url, exc_info=problem)
+
+    def _sentence(self) -> str:
+        if self._stumble is not None:
+            return self._stumble
+        version = f"ComfyUI {self._version}".strip()
+        if not self._follower.connected:
+            return f"{version}; its events can't be followed, so it is asked now and then."
+        return f"{version}, {self._queue} in the queue."
+
+    async def _settle(self) -> None:
+        """Let what is on its way home arrive."""
+        running = list(self._finishing.values())
+        if running:
+            _, late = await asyncio.wait(running, timeout=SETTLE_SECONDS)
+            for task in late:
+                task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+def _overdue(shown: Shown, now: float) -> bool:
+    return shown.running_since is not None and now - shown.running_since > shown.job.timeout

@@ -1,0 +1,86 @@
+"""The generation engine: keeps every endpoint's queue filled, follows it, and survives a kill at any instant.
+
+A job goes queued → submitting → submitted → running → storing → done, or failed, or cancelled; one that the
+server forgot is queued again. What is about to happen is committed before it happens, under an id that the
+server is asked for after a restart, so that nothing is lost and nothing is kept twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from persona_tui.services.generation.bench import Bench, Endpoint, EngineOptions, SessionScope
+from persona_tui.services.generation.endpoint import EndpointWorker
+from persona_tui.services.generation.health import EndpointStatus, EngineStatus, Fleet, JobStatus
+from persona_tui.services.generation.jobs import RetryPolicy
+from persona_tui.services.media import MediaStore
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Engine:
+    """All endpoints' work in one asyncio loop; blocking work runs in threads."""
+
+    def __init__(
+        self,
+        scope: SessionScope,
+        media: MediaStore,
+        endpoints: Sequence[Endpoint],
+        depth: int = 2,
+        *,
+        timeout: float = 30.0,
+        options: EngineOptions | None = None,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        """Args:
+        scope: opens a session that commits at its end.
+        media: where pictures are kept.
+        depth: jobs that each endpoint's queue is to hold.
+        timeout: of one HTTP call of the clients, in seconds.
+        options: all that can be set; depth and timeout are then taken from it.
+        clock: UTC, for `{{timestamp}}` and what the screen shows; deadlines use the database's clock.
+        """
+        options = options or EngineOptions(depth=depth, timeout=timeout)
+        fleet = Fleet(endpoint.url for endpoint in endpoints)
+        self._workers = tuple(
+            EndpointWorker(Bench(endpoint, scope, media, options, clock), fleet) for endpoint in endpoints
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; troubles become sentences in `status()`, never errors.
+
+        What has been fetched by then is still stored; what the servers hold is found by the next engine.
+        """
+        await asyncio.gather(*(worker.run(stop) for worker in self._workers))
+
+    def wake(self) -> None:
+        """Look for work now: a run was created, approved, resumed or cancelled."""
+        for worker in self._workers:
+            worker.wake()
+
+    def status(self) -> EngineStatus:
+        """What goes on, from memory: for screens, at any time."""
+        return EngineStatus(
+            tuple(worker.status() for worker in self._workers),
+            tuple(job for worker in self._workers for job in worker.job_status()),
+        )
+
+    def preview(self, job_id: int) -> bytes | None:
+        """The newest preview that a server sent of a running job: JPEG or PNG."""
+        previews = (worker.preview(job_id) for worker in self._workers)
+        return next((preview for preview in previews if preview is not None), None)
+
+
+__all__ = [
+    "Endpoint",
+    "EndpointStatus",
+    "Engine",
+    "EngineOptions",
+    "EngineStatus",
+    "JobStatus",
+    "RetryPolicy",
+]

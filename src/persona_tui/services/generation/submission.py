@@ -1,0 +1,188 @@
+"""Sending a job: parent picture up, workflow filled, passed by the guard, committed, and only then sent."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Session
+
+from persona_tui.errors import (
+    ClientError,
+    GuardRefused,
+    InvalidRequest,
+    KeyRejected,
+    PersonaError,
+    ServiceRefused,
+    StorageError,
+)
+from persona_tui.passed import Passed, Workflow
+from persona_tui.services.generation import jobs
+from persona_tui.services.generation.bench import Bench
+from persona_tui.services.generation.graph import with_token
+from persona_tui.services.generation.jobs import LiveJob
+from persona_tui.services.generation.template import fill
+from persona_tui.services.generation.variables import RunFacts, job_token, run_variables
+from persona_tui.services.safety import guard
+
+_INVALID = frozenset({400, 413})
+"""The server read the prompt and will never run it: validation failed, or it is too large."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that is needed to send one job.
+
+    Attributes:
+        template: the step's workflow with its placeholders.
+        parent_key, parent_sha256: where the parent picture lies; None in step 1.
+    """
+
+    job: LiveJob
+    seed: int
+    persona_id: int | None
+    facts: RunFacts
+    template: Mapping[str, Any]
+    parent_key: str | None
+    parent_sha256: str | None
+
+
+async def send_job(bench: Bench, job_id: int) -> LiveJob | None:
+    """Send a job that was claimed; what can never be sent fails at once.
+
+    Returns:
+        The job as it was sent; None when it was not, or is no longer wanted.
+
+    Raises:
+        ClientError: the server is away or answered something else than yes or no. Where that leaves open
+            whether it took the prompt, the job stays `submitting` until a look at the server tells.
+    """
+    work = await bench.transact(load_work, job_id)
+    if work is None:
+        return None
+    try:
+        parent_image = await _upload_parent(bench, work)
+        workflow = _fill(bench, work, parent_image)
+        passed = await bench.transact(_commit_intent, work, workflow)
+    except (InvalidRequest, GuardRefused) as problem:
+        await _refuse(bench, work.job, problem)
+        return None
+    except StorageError as problem:
+        await bench.transact(jobs.fail, work.job, problem.message, bench.options.retry)
+        return None
+    if passed is None:
+        await bench.transact(jobs.requeue, work.job)
+        return None
+    if not await _post(bench, work.job, passed):
+        return None
+    if not await bench.transact(jobs.move, work.job, ("submitting",), "submitted"):
+        await forget_prompt(bench, str(work.job.prompt_id))
+        return None
+    return replace(work.job, state="submitted", attempts=work.job.attempts + 1)
+
+
+async def forget_prompt(bench: Bench, prompt_id: str) -> None:
+    """Take a prompt off the server, whether it waits there, runs, or is gone already.
+
+    The queue is read before an interrupt, since older servers stop whatever runs.
+    """
+    with suppress(ClientError):
+        if prompt_id in (await bench.client.queue()).pending:
+            await bench.client.delete_pending(prompt_id)
+        if prompt_id in (await bench.client.queue()).running:
+            await bench.client.interrupt(prompt_id)
+
+
+def load_work(session: Session, job_id: int) -> Work | None:
+    """What it takes to send a job; None when it no longer waits to be sent."""
+    job = jobs.find_job(session, job_id)
+    if job is None or job.state != "queued":
+        return None
+    row = session.execute(
+        text(
+            "SELECT j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables, ps.workflow,"
+            " coalesce(a.name, '') AS persona, coalesce(a.trigger_word, '') AS trigger_word,"
+            " p.media_key, p.sha256"
+            " FROM comfyui_jobs j JOIN pipeline_runs r ON r.id = j.run_id"
+            " JOIN pipeline_run_steps st ON st.id = j.run_step_id"
+            " JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id"
+            " JOIN generation_slots s ON s.id = j.slot_id"
+            " LEFT JOIN image_candidates p ON p.id = s.parent_id LEFT JOIN personas a ON a.id = r.persona_id"
+            " WHERE j.id = :id"
+        ),
+        {"id": job_id},
+    ).one()
+    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables)
+    return Work(job, row.seed, row.persona_id, facts, row.workflow, row.media_key, row.sha256)
+
+
+async def _upload_parent(bench: Bench, work: Work) -> str | None:
+    if work.parent_key is None or work.parent_sha256 is None:
+        return None
+    known = bench.uploads.get(work.parent_sha256)
+    if known is not None:
+        return known
+    picture = await asyncio.to_thread(bench.media.get, work.parent_key)
+    if hashlib.sha256(picture).hexdigest() != work.parent_sha256:
+        raise InvalidRequest("The parent picture's file has changed.", hint="Restore it from a backup.")
+    subject = f"comfyui_jobs:{work.job.id}"
+    passed = await bench.transact(
+        guard.pass_picture, picture, purpose="generator", persona_id=work.persona_id, subject=subject
+    )
+    suffix = work.parent_key.rpartition(".")[2]
+    try:
+        name = await bench.client.upload_image(passed, f"persona-tui-{work.parent_sha256[:32]}.{suffix}")
+    except ServiceRefused as problem:
+        if problem.status not in _INVALID:
+            raise
+        raise InvalidRequest(f"The parent picture was refused: {problem.message}") from None
+    bench.uploads[work.parent_sha256] = name
+    return name
+
+
+def _fill(bench: Bench, work: Work, parent_image: str | None) -> dict[str, Any]:
+    token = job_token(work.job.id, work.job.prompt_id)
+    variables = run_variables(
+        work.facts, seed=work.seed, token=token, now=bench.clock(), parent_image=parent_image
+    )
+    return with_token(fill(work.template, variables), token)
+
+
+def _commit_intent(session: Session, work: Work, workflow: dict[str, Any]) -> Passed[Workflow] | None:
+    """Write down what is about to be sent, and under which id; None when it is no longer wanted."""
+    taken = session.execute(
+        text(
+            "UPDATE comfyui_jobs j SET state = 'submitting', workflow = :workflow, attempts = attempts + 1,"
+            " submitted_at = persona_now(), not_before = NULL"
+            " FROM pipeline_runs r WHERE r.id = j.run_id AND r.status IN ('pending', 'running')"
+            " AND j.id = :id AND j.prompt_id = :prompt AND j.state = 'queued' RETURNING j.id"
+        ).bindparams(bindparam("workflow", type_=JSONB)),
+        {"workflow": workflow, "id": work.job.id, "prompt": work.job.prompt_id},
+    ).scalar_one_or_none()
+    if taken is None:
+        return None
+    subject = f"comfyui_jobs:{work.job.id}"
+    return guard.pass_workflow(session, workflow, persona_id=work.persona_id, subject=subject)
+
+
+async def _post(bench: Bench, job: LiveJob, workflow: Passed[Workflow]) -> bool:
+    try:
+        await bench.client.submit(workflow, prompt_id=str(job.prompt_id), client_id=bench.client_id)
+    except ClientError as problem:
+        if problem.status in _INVALID:
+            await _refuse(bench, job, problem)
+            return False
+        if not problem.sent or isinstance(problem, KeyRejected):
+            await bench.transact(jobs.requeue, job, sent=False)
+        raise
+    return True
+
+
+async def _refuse(bench: Bench, job: LiveJob, problem: PersonaError) -> None:
+    await bench.transact(jobs.fail, job, problem.message, bench.options.retry, permanent=True)
