@@ -34,6 +34,7 @@ def _parse(arguments: list[str]) -> SandboxConfig:
         parser.add_argument(
             f"--{one.name}-port", type=int, default=0, metavar="N", help="0 takes a free port"
         )
+    parser.add_argument("--json", action="store_true", help="the line on stdout is JSON (it always is)")
     parser.add_argument("--watch-parent", action="store_true", help="end when the starting process ends")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     parser.add_argument("--image-size", type=_size, metavar="WxH", help="size of all pictures (as asked)")
