@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 MASK = "••••••••"
+SECRET_PATHS = frozenset({"notify.dead_man_url"})
+"""Settings whose address holds its secret in the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,17 @@ def setting_rows(
         variable = "PERSONA_" + dotted.replace(".", "__").upper()
         written = "set" if name in settings.model_fields_set else "default"
         origin = variable if variable in environ else written
-        yield SettingRow(dotted, masked(value), origin, field.description or "")
+        shown = masked(value, secret_path=dotted in SECRET_PATHS)
+        yield SettingRow(dotted, shown, origin, field.description or "")
 
 
-def masked(value: Any) -> str:
-    """A value that may be shown: no secret, no user or password, path or query in a foreign URL."""
+def masked(value: Any, *, secret_path: bool = False) -> str:
+    """A value that may be shown: no secret, no user, password or query of an address.
+
+    Args:
+        value: any setting's value.
+        secret_path: the path of this address is a secret too.
+    """
     from pydantic import SecretStr
 
     if value is None:
@@ -62,13 +70,14 @@ def masked(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(masked(item) for item in value) or "none"
     if isinstance(value, str) and "://" in value:
-        return _masked_url(value)
+        return _masked_url(value, secret_path)
     return str(value) if isinstance(value, Path) else f"{value}"
 
 
-def _masked_url(url: str) -> str:
+def _masked_url(url: str, secret_path: bool) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     hidden = f"{MASK}@" if "@" in parts.netloc else ""
     query = f"?{MASK}" if parts.query else ""
-    return f"{parts.scheme}://{hidden}{host}{parts.path}{query}"
+    path = f"/{MASK}" if secret_path else f"{parts.path}{query}"
+    return f"{parts.scheme}://{hidden}{host}{path}"

@@ -218,9 +218,14 @@ class DataList(ScrollView, Generic[T], can_focus=True):
     def _keep_cursor_in_view(self) -> None:
         page, top = self._page, self.scroll_offset.y
         if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+            self._scroll_to_row(self.cursor)
         elif self.cursor >= top + page:
-            self.scroll_to(y=self.cursor - page + 1, animate=False, immediate=True)
+            self._scroll_to_row(self.cursor - page + 1)
+
+    def _scroll_to_row(self, top: int) -> None:
+        """Forced, because before the first layout Textual holds that nothing can scroll."""
+        self.scroll_to(y=top, animate=False, force=True, immediate=True)
+        self.vertical_scrollbar.position = self.scroll_y
 
     @property
     def _page(self) -> int:

@@ -89,7 +89,7 @@ class PicturePane(Failsafe, Widget):
         row = y - (height - len(self._rows)) // 2
         if not 0 <= row < len(self._rows):
             return Strip.blank(width, self.rich_style)
-        strip = self._rows[row]
+        strip = self._rows[row].apply_style(self.rich_style)
         left = (width - strip.cell_length) // 2
         blank = Strip.blank(left, self.rich_style)
         return Strip.join([blank, strip]).adjust_cell_length(width, self.rich_style)
