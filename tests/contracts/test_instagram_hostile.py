@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from tests.support.instagram import assert_without
+from tests.support.instagram import assert_without, plain_transport
 
 from persona_tui.clients.instagram import InstagramClient, InstagramError
 from persona_tui.clients.instagram_errors import Step, Verdict, classify
@@ -48,6 +48,7 @@ def client_of(address: str, timeout: float = 5.0) -> InstagramClient:
         base_url=address,
         environment="sandbox",
         timeout=timeout,
+        transport=plain_transport(),
     )
 
 
@@ -131,7 +132,7 @@ async def test_an_answer_that_drips_for_ever_ends_with_the_timeout() -> None:
 
     async with peer(drip) as address:
         with pytest.raises(ServiceTimeout) as caught:
-            await client_of(address, timeout=0.4).publish("17990000000000001")
+            await client_of(address, timeout=1.0).publish("17990000000000001")
     assert caught.value.sent is True
     assert classify(caught.value, Step.PUBLISH).verdict is Verdict.AMBIGUOUS
 
@@ -171,6 +172,15 @@ async def test_other_tokens_and_signatures_are_masked_too() -> None:
             await client_of(address).me()
     assert other not in caught.value.user_message and "AKIA" not in caught.value.user_message
     assert caught.value.user_message.startswith("Malformed access token •••")
+
+
+async def test_an_error_under_a_good_status_is_an_error_still() -> None:
+    body = {"id": "18060000000000001", "error": {"message": "No", "code": 4, "error_subcode": 2207051}}
+    async with peer(answering("200 OK", json.dumps(body).encode())) as address:
+        with pytest.raises(InstagramError) as caught:
+            await client_of(address).publish("17990000000000001")
+    assert (caught.value.code, caught.value.subcode, caught.value.status) == (4, 2207051, 200)
+    assert classify(caught.value, Step.PUBLISH).verdict is Verdict.AMBIGUOUS
 
 
 USAGES: dict[str, tuple[str, str]] = {

@@ -83,13 +83,15 @@ FETCH_FAULTS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
 @pytest.mark.parametrize("name", FETCH_FAULTS)
 async def test_a_media_host_that_fails_makes_the_creation_fail(world: InstagramWorld, name: str) -> None:
     fault, numbers = FETCH_FAULTS[name]
-    world.steer("behaviour", {"fetch_seconds": 0.3})
-    world.process.plan("media", "media_get", **fault)
+    if name == "slow":
+        world.steer("behaviour", {"fetch_seconds": 0.2})
+    world.plan("media_get", service="media", **fault)
     client = world.client()
     with pytest.raises(InstagramError) as caught:
         await world.container(client)
     assert (caught.value.code, caught.value.subcode) == numbers
     assert classify(caught.value, Step.CREATE).verdict is Verdict.RETRY_CREATE
+    world.calm()
     await world.container(client)  # the next try goes through
 
 

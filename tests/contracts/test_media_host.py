@@ -55,7 +55,7 @@ async def test_a_picture_is_put_checked_and_deleted(world: InstagramWorld) -> No
     assert hosted.url == f"{world.process.media}/{hosted.key}"
     assert (hosted.size, hosted.sha256) == (len(feed_jpeg()), hashlib.sha256(feed_jpeg()).hexdigest())
     await world.host.check(hosted)
-    assert world.process.ledger("media", "fetched")[-1]["agent"] == FETCHER
+    assert world.ledger("fetched", "media")[-1]["agent"] == FETCHER
     await world.host.delete(hosted.key)
     await world.host.delete(hosted.key)  # gone already is no error
     with pytest.raises(MediaHostError):
@@ -80,13 +80,14 @@ CHECK_FAULTS: dict[str, tuple[dict[str, Any], type[PersonaError], str]] = {
 @pytest.mark.parametrize("name", CHECK_FAULTS)
 async def test_a_check_says_why_instagram_could_not_fetch(world: InstagramWorld, name: str) -> None:
     fault, kind, words = CHECK_FAULTS[name]
-    host = MediaHost(world.process.media_dir.as_uri(), world.process.media, timeout=0.5)
+    patience = 0.3 if name == "slow" else 10.0
+    host = MediaHost(world.process.media_dir.as_uri(), world.process.media, timeout=patience)
     hosted = await host.put(passed(feed_jpeg()))
-    world.process.plan("media", "media_get", **fault)
+    world.plan("media_get", service="media", **fault)
     with pytest.raises(kind, match=words):
         await host.check(hosted)
-    world.process.clear_faults("media")
-    await host.check(hosted)
+    world.clear_faults("media")
+    await world.host.check(hosted)
 
 
 @pytest.mark.parametrize(

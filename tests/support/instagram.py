@@ -36,8 +36,13 @@ def passed(value: T) -> Passed[T]:
 def feed_jpeg() -> bytes:
     """A real photograph, prepared for the feed."""
     file = io.BytesIO()
-    Image.fromarray(data.astronaut()).save(file, "PNG")
+    Image.fromarray(data.astronaut()).resize((320, 320)).save(file, "PNG")
     return prepare_feed_picture(file.getvalue(), provenance=Provenance.GENERATED).jpeg
+
+
+def plain_transport() -> httpx.AsyncHTTPTransport:
+    """A real transport that loads no certificates, which costs more than the calls themselves."""
+    return httpx.AsyncHTTPTransport(verify=False)
 
 
 class InstagramWorld:
@@ -50,7 +55,9 @@ class InstagramWorld:
 
     def __init__(self, process: SandboxProcess) -> None:
         self.process = process
-        self.host = MediaHost(process.media_dir.as_uri(), process.media)
+        self.host = MediaHost(process.media_dir.as_uri(), process.media, transport=plain_transport())
+        headers = {"Authorization": f"Bearer {process.token}"}
+        self._http = httpx.Client(headers=headers, timeout=20, trust_env=False, verify=False)
 
     def account(self) -> str:
         """A new account's id."""
@@ -66,6 +73,7 @@ class InstagramWorld:
             base_url=self.process.instagram,
             environment="sandbox",
             timeout=timeout,
+            transport=plain_transport(),
         )
 
     def steer(self, what: str, changes: Mapping[str, Any]) -> Any:
@@ -76,24 +84,34 @@ class InstagramWorld:
 
     def raw(self, method: str, path: str, **options: Any) -> httpx.Response:
         """A plain request to the Graph stand-in under the right bearer."""
-        headers = {"Authorization": f"Bearer {self.process.token}"}
-        return httpx.request(
-            method, self.process.instagram + path, headers=headers, timeout=20, trust_env=False, **options
-        )
+        return self._http.request(method, self.process.instagram + path, **options)
 
-    def plan(self, call: str, kind: str, **more: Any) -> None:
-        """Plan a fault of the Graph stand-in."""
-        self.process.plan("instagram", call, kind, **more)
+    def _control(self, service: str, method: str, what: str, **options: Any) -> Any:
+        answer = self._http.request(method, f"{self.process.addresses[service]}/_sandbox/{what}", **options)
+        answer.raise_for_status()
+        return answer.json()
+
+    def plan(self, call: str, kind: str, *, service: str = "instagram", **more: Any) -> None:
+        """Plan a fault of a stand-in."""
+        self._control(service, "POST", "faults", json={"call": call, "kind": kind, **more})
+
+    def clear_faults(self, service: str = "instagram") -> None:
+        """Forget the faults that have not struck."""
+        self._control(service, "DELETE", "faults")
+
+    def ledger(self, event: str, service: str = "instagram") -> list[dict[str, Any]]:
+        """What really happened, oldest first."""
+        entries: list[dict[str, Any]] = self._control(service, "GET", "ledger", params={"event": event})
+        return entries
 
     def published(self, ig_user_id: str) -> list[dict[str, Any]]:
         """The ground truth: what the account really published through the API."""
-        entries = self.process.ledger("instagram", "published")
-        return [entry for entry in entries if entry["ig_user_id"] == ig_user_id]
+        return [entry for entry in self.ledger("published") if entry["ig_user_id"] == ig_user_id]
 
     def calm(self) -> None:
         """No faults, and the behaviour of a healthy service; containers are ready at once."""
         for service in ("instagram", "media"):
-            self.process.clear_faults(service)
+            self.clear_faults(service)
         defaults = {
             "container_seconds": 0.0,
             "refuse_late": False,

@@ -148,9 +148,9 @@ def test_every_kind_of_source_becomes_a_fit_jpeg(name: str) -> None:
 
 
 SIZES = [
-    (1, 1), (1, 3000), (3000, 1), (7, 5), (319, 399), (320, 400), (321, 402), (333, 416), (832, 1216),
-    (1000, 1250), (1024, 1025), (1080, 1350), (1080, 1351), (1081, 565), (1440, 1800), (1920, 1080),
-    (2000, 1000), (2160, 4096), (3000, 1571), (613, 321),
+    (1, 1), (1, 3000), (3000, 1), (7, 5), (319, 399), (320, 400), (323, 500), (321, 402), (333, 416),
+    (832, 1216), (1000, 1250), (1024, 1025), (1080, 1350), (1080, 1351), (1081, 565), (1440, 1800),
+    (1920, 1080), (2000, 1000), (2160, 4096), (3000, 1571), (613, 321),
 ]  # fmt: skip
 
 
@@ -174,6 +174,11 @@ def test_the_same_source_gives_the_same_bytes() -> None:
     source = saved(astronaut(), "PNG")
     first, second = (prepare_feed_picture(source, provenance=Provenance.EDITED) for _ in range(2))
     assert first == second
+
+
+def test_no_moment_is_written_into_the_file() -> None:
+    """LittleCMS stamps the profiles it makes; the stamp here is the first second of 2000."""
+    assert struct.unpack(">6H", srgb_profile()[24:36]) == (2000, 1, 1, 0, 0, 0)
 
 
 def test_a_result_crosses_a_process_boundary() -> None:
@@ -200,15 +205,38 @@ def test_a_tall_picture_is_cropped_around_what_there_is_to_see() -> None:
     assert mean_difference(opened(prepared).crop((0, top, 512, top + 512)), astronaut()) < 3.0
 
 
-def test_a_flat_tall_picture_is_cropped_a_little_above_its_middle() -> None:
-    flat = Image.new("RGB", (500, 2000), "white")
-    flat.putpixel((0, 0), (254, 255, 255))
-    for y in range(2000):
-        flat.putpixel((250, y), (y // 8, 0, 0))
-    prepared = prepare_feed_picture(saved(flat, "PNG"), provenance=Provenance.GENERATED)
-    reds = np.asarray(opened(prepared))[:, 250, 0].astype(int)
-    middle = (reds[0] + reds[-1]) / 2 * 8
-    assert 700 < middle < 1000
+def test_a_portrait_keeps_its_head_over_a_busy_hem() -> None:
+    upper = astronaut().resize((832, 832))
+    portrait = Image.new("RGB", (832, 1216))
+    portrait.paste(upper, (0, 0))
+    portrait.paste(upper.transpose(Image.Transpose.FLIP_TOP_BOTTOM).crop((0, 0, 832, 384)), (0, 832))
+    prepared = prepare_feed_picture(saved(portrait, "PNG"), provenance=Provenance.GENERATED)
+    assert (prepared.width, prepared.height) == (832, 1040)
+    rows, wanted = (np.asarray(p.convert("L"), float).mean(axis=1) for p in (opened(prepared), portrait))
+    top = min(range(1216 - 1040 + 1), key=lambda at: float(np.abs(wanted[at : at + 1040] - rows).sum()))
+    assert top <= 20
+
+
+def test_a_flat_tall_picture_loses_its_lower_end() -> None:
+    ramp = np.repeat(np.linspace(0, 250, 2000)[:, None, None], 500, axis=1).repeat(3, axis=2).astype(np.uint8)
+    prepared = prepare_feed_picture(saved(Image.fromarray(ramp), "PNG"), provenance=Provenance.GENERATED)
+    values = np.asarray(opened(prepared).convert("L"), dtype=int)
+    assert values[0, 250] < 25
+    assert values[-1, 250] < 110  # 625 of 2000 rows are kept
+
+
+def test_a_wide_picture_is_cropped_around_its_subject() -> None:
+    wide = Image.new("RGB", (3000, 512), (40, 60, 90))
+    wide.paste(astronaut(), (1900, 0))
+    prepared = prepare_feed_picture(saved(wide, "PNG"), provenance=Provenance.GENERATED)
+    columns, wanted = (
+        np.asarray(p.convert("L"), float).mean(axis=0) for p in (opened(prepared), astronaut())
+    )
+    assert prepared.height == 512
+    left = min(
+        range(columns.size - 512 + 1), key=lambda at: float(np.abs(columns[at : at + 512] - wanted).sum())
+    )
+    assert mean_difference(opened(prepared).crop((left, 0, left + 512, 512)), astronaut()) < 3.0
 
 
 def test_a_wide_picture_is_cropped_to_the_widest_that_is_taken() -> None:

@@ -16,6 +16,7 @@ import importlib.util
 import io
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,6 +50,8 @@ _READABLE = frozenset(
     | {"QOI", "PSD", "ICO", "ICNS", "SGI", "PCX", "DDS"}
 )
 _ANALYSIS_EDGE = 256
+
+Profile = npt.NDArray[np.float64]
 
 
 class PictureUnreadable(InvalidRequest):
@@ -206,7 +209,7 @@ def _frame(picture: Image.Image, aspect: float | None, notes: list[str]) -> Imag
 
 def _export_size(width: float, aspect: float) -> tuple[int, int]:
     """Whole pixels for a crop that wide, with the aspect never outside Instagram's range."""
-    wide = min(max(round(width), MIN_WIDTH), EXPORT_WIDTH)
+    wide = min(max(math.floor(width + 1e-6), MIN_WIDTH), EXPORT_WIDTH)
     high = min(max(round(wide / aspect), math.ceil(wide / MAX_ASPECT)), math.floor(wide / MIN_ASPECT))
     return wide, high
 
@@ -218,17 +221,16 @@ def _crop_box(picture: Image.Image, aspect: float) -> tuple[float, float, float,
         return 0.0, 0.0, float(width), float(height)
     if width / height > aspect:
         kept = height * aspect
-        left = _best_offset(_detail(picture, axis=1), kept / width, centre=0.5) * width
+        left = _best_offset(_detail(picture, axis=1), kept / width, _middle) * width
         left = min(left, width - kept)
         return left, 0.0, left + kept, float(height)
     kept = width / aspect
-    # Heads are above the middle, and a cut head costs more than a cut hem.
-    top = _best_offset(_detail(picture, axis=0), kept / height, centre=0.42) * height
+    top = _best_offset(_detail(picture, axis=0), kept / height, _upper_part) * height
     top = min(top, height - kept)
     return 0.0, top, float(width), top + kept
 
 
-def _detail(picture: Image.Image, *, axis: int) -> npt.NDArray[np.float64]:
+def _detail(picture: Image.Image, *, axis: int) -> Profile:
     """Mean strength of edges in each row (axis 0) or column (axis 1) of a reduced grey copy."""
     grey = picture.convert("L")
     grey.thumbnail((_ANALYSIS_EDGE, _ANALYSIS_EDGE), Image.Resampling.BOX)
@@ -238,10 +240,19 @@ def _detail(picture: Image.Image, *, axis: int) -> npt.NDArray[np.float64]:
     return np.asarray(strength.mean(axis=1 - axis) + 1.0)  # 1: a flat picture is cropped by the prior alone
 
 
-def _best_offset(detail: npt.NDArray[np.float64], share: float, *, centre: float) -> float:
+def _middle(places: Profile) -> Profile:
+    """How much columns count, 0 left to 1 right: subjects stand near the middle."""
+    return np.exp(-0.5 * ((places - 0.5) / 0.3) ** 2)
+
+
+def _upper_part(places: Profile) -> Profile:
+    """How much rows count, 0 top to 1 bottom: a cut head costs more than a cut hem."""
+    return np.exp(-0.5 * (np.maximum(places - 0.35, 0.0) / 0.3) ** 2)
+
+
+def _best_offset(detail: Profile, share: float, prior: Callable[[Profile], Profile]) -> float:
     """Where the window of that share of the length begins that holds most weighted detail: 0 to 1 − share."""
-    places = (np.arange(detail.size) + 0.5) / detail.size
-    weights = detail * np.exp(-0.5 * ((places - centre) / 0.3) ** 2)
+    weights = detail * prior((np.arange(detail.size) + 0.5) / detail.size)
     window = max(1, min(detail.size, round(share * detail.size)))
     sums = np.convolve(weights, np.ones(window), mode="valid")
     return float(np.argmax(sums)) / detail.size
