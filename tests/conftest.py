@@ -19,6 +19,7 @@ from tests.support.database import (
     sandbox_settings,
     throwaway_database,
 )
+from tests.support.foreign import ForeignServer, foreign_server
 
 _patch = pytest.MonkeyPatch()
 _home = tempfile.TemporaryDirectory(prefix="persona-home-", ignore_cleanup_errors=True)
@@ -69,6 +70,13 @@ def session(db: Database) -> Iterator[Session]:
     """A session of that database; what the test did not commit is rolled back."""
     with Session(db.engine) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def foreign() -> Iterator[ForeignServer]:
+    """An older PostgreSQL over TCP with passwords, where tests get databases of their own."""
+    with foreign_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,8 @@ from persona_tui.database.postmaster import find_postmaster, is_alive, stop
 from persona_tui.database.programs import package_programs, server_account
 from persona_tui.errors import DatabaseError, DatabaseUnavailable, StorageError
 from tests.support.database import reachable_folder
+from tests.support.users import NOBODY, in_child
 
-NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
@@ -73,30 +73,6 @@ def ask(conninfo: str, question: str) -> str:
         row = connection.execute(question.encode()).fetchone()
     assert row is not None
     return str(row[0])
-
-
-def as_user(uid: int, act: Callable[[], str]) -> str:
-    """What the act returns, or the error it raises, in a forked child that became that user.
-
-    A fork, since the interpreter itself may lie where that user can't start it.
-    """
-    reading, writing = os.pipe()
-    forked = os.fork()
-    if forked == 0:
-        try:
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
-            said = act()
-        except BaseException as problem:
-            said = f"{type(problem).__name__}: {problem}"
-        os.write(writing, said.encode())
-        os._exit(0)
-    os.close(writing)
-    with open(reading) as file:
-        said = file.read()
-    os.waitpid(forked, 0)
-    return said
 
 
 def try_to_connect(conninfo: str, role: str) -> str:
@@ -197,13 +173,13 @@ class TestAsRoot:
             assert len(socket_folder) < 100
             assert not Path(socket_folder).is_relative_to(data)
             for role in ("persona_app", "persona_owner", "postgres"):
-                said = as_user(NOBODY, partial(try_to_connect, server.conninfo(), role))
+                said = in_child(partial(try_to_connect, server.conninfo(), role), uid=NOBODY)
                 assert "Permission denied" in said
             # Even where the folder stands open, the server asks the kernel who calls.
             Path(socket_folder).chmod(0o755)
             Path(socket_folder, ".s.PGSQL.5432").chmod(0o777)
             for role in ("persona_app", "persona_owner"):
-                said = as_user(NOBODY, partial(try_to_connect, server.conninfo(), role))
+                said = in_child(partial(try_to_connect, server.conninfo(), role), uid=NOBODY)
                 assert "Peer authentication failed" in said
             assert try_to_connect(server.conninfo(), "persona_app") == "connected"
             server.close()
@@ -286,9 +262,35 @@ class TestAsRoot:
                 server.close()
                 return f"{role} {user} {server.pid}"
 
-            assert as_user(NOBODY, run_it) == f"persona_app {NOBODY} None"
+            assert in_child(run_it, uid=NOBODY) == f"persona_app {NOBODY} None"
             for path in (own / "data", own / "data" / "postgres"):
                 assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+    def test_r02_an_ordinary_users_socket_goes_into_a_runtime_folder_that_is_his_alone(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with reachable_folder() as folder:
+            own, runtime = folder / ("o" * 120), folder / "runtime"
+            for path in (own, runtime):
+                path.mkdir(mode=0o700)
+                os.chown(path, NOBODY, NOBODY)
+            monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+
+            def run_it() -> str:
+                server = EmbeddedServer.start(own / "data")
+                ask(server.conninfo(), "SELECT 1")
+                server.close()
+                return str(conninfo_to_dict(server.conninfo())["host"])
+
+            first = in_child(run_it, uid=NOBODY)
+            assert Path(first).parent == runtime
+            assert in_child(run_it, uid=NOBODY) == first, "the recorded folder is used again"
+            runtime.chmod(0o755)
+            (own / "data" / "postgres" / "socket-folder").unlink()
+            second = in_child(run_it, uid=NOBODY)
+            assert Path(second).parent != runtime
+            assert stat.S_IMODE(Path(second).stat().st_mode) == 0o700
+            shutil.rmtree(second)
 
     def test_a_user_id_without_an_entry_is_told_so(self) -> None:
         unknown = next(uid for uid in range(54321, 65000) if uid not in {e.pw_uid for e in pwd.getpwall()})
@@ -297,7 +299,7 @@ class TestAsRoot:
             EmbeddedServer.start(Path("/nonexistent"))
             return "started"
 
-        assert f"DatabaseError: User id {unknown} has no entry" in as_user(unknown, run_it)
+        assert f"DatabaseError: User id {unknown} has no entry" in in_child(run_it, uid=unknown)
 
 
 class TestHolders:
@@ -469,6 +471,30 @@ class TestRecovery:
             process.resume()
         assert "ready to accept connections" in hung.value.hint
         server.close()
+
+    def test_a_server_that_is_just_stopping_is_started_again(self, data: Path) -> None:
+        server = EmbeddedServer.start(data)
+        with psycopg.connect(server.conninfo()):
+            process = find_postmaster(server.folders, server_account())
+            assert process is not None
+            process.suspend()
+            process.send_signal(signal.SIGINT)
+            waker = threading.Timer(0.3, process.resume)
+            waker.start()
+            again = EmbeddedServer.start(data)
+            waker.join()
+        assert ask(again.conninfo(), "SELECT 1") == "1"
+        assert again.pid != process.pid
+        server.close()
+        again.close()
+
+    def test_a_long_log_is_put_aside_at_the_next_start(self, data: Path) -> None:
+        log = Folders.of(data).log
+        log.write_bytes(b"old line\n" * 500_000)
+        EmbeddedServer.start(data).close()
+        assert "old line" not in log.read_text()
+        assert "ready to accept connections" in log.read_text()
+        assert log.with_suffix(".log.1").stat().st_size == 4_500_000
 
     def test_a_server_whose_settings_are_broken_says_what_its_log_says(self, data: Path) -> None:
         configuration = Folders.of(data).cluster / "postgresql.conf"

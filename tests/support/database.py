@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg import sql
 
 from persona_tui.database.engine import Database, open_database
 from persona_tui.database.migrate import upgrade
+from persona_tui.database.postmaster import is_alive
 from persona_tui.settings import Settings
 
 
@@ -60,8 +64,18 @@ def throwaway_database(*, migrated: bool = True, **values: Any) -> Iterator[Data
                 make_sandbox(database)
             yield database
         finally:
+            end_quickly(database)
             database.dispose()
             drop_schema(settings)
+
+
+def end_quickly(database: Database) -> None:
+    """End an embedded server without the long checkpoint of a clean stop: its folder is removed next."""
+    if database.server is not None and database.server.pid is not None:
+        process = psutil.Process(database.server.pid)
+        process.send_signal(signal.SIGQUIT)
+        while is_alive(process):
+            time.sleep(0.01)
 
 
 def make_sandbox(database: Database) -> None:

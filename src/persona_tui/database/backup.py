@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import persona_tui
@@ -140,9 +141,12 @@ def _about(db: Database, moment: datetime, *, with_media: bool) -> About:
     with db.connect("owner", autocommit=True) as connection:
 
         def first(table: str, column: str) -> str | None:
-            if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
+            if connection.execute("SELECT to_regclass(%s)", (f"{db.schema}.{table}",)).fetchone() == (None,):
                 return None
-            row = connection.execute(f"SELECT {column} FROM {table}".encode()).fetchone()
+            query = sql.SQL("SELECT {} FROM {}").format(
+                sql.Identifier(column), sql.Identifier(db.schema, table)
+            )
+            row = connection.execute(query).fetchone()
             return str(row[0]) if row else None
 
         revision = first("alembic_version", "version_num")

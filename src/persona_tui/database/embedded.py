@@ -30,7 +30,7 @@ from persona_tui.database.folders import (
     prepare_folders,
 )
 from persona_tui.database.holders import Holder, count_holders, server_lock
-from persona_tui.database.postmaster import find_postmaster, is_alive, launch, log_end, stop
+from persona_tui.database.postmaster import begin_log, find_postmaster, is_alive, launch, log_end, stop
 from persona_tui.database.programs import Account, existing_account, programs_for, server_account
 from persona_tui.errors import DatabaseError, DatabaseUnavailable
 
@@ -183,28 +183,26 @@ class EmbeddedServer:
         if not made:
             make_cluster(self.folders, programs, self._account)
         deadline = time.monotonic() + timeout
-        seen = self.folders.log.stat().st_size if self.folders.log.exists() else 0
-        process = self._reachable_postmaster()
-        while True:
-            if process is None:
-                write_access_rules(self.folders, self._account)
-                process = launch(self.folders, programs, self._account, self._socket_folder)
+        running = self._reachable_postmaster()
+        if running is not None and self._wait_for_answer(running, deadline):
+            return
+        while time.monotonic() < deadline:
+            write_access_rules(self.folders, self._account)
+            seen = begin_log(self.folders.log)
+            process = launch(self.folders, programs, self._account, self._socket_folder)
             if self._wait_for_answer(process, deadline):
                 return
             printed = log_end(self.folders.log, since=seen)
-            if time.monotonic() > deadline:
-                raise DatabaseUnavailable(
-                    f"The database server did not answer within {timeout:.0f} seconds.",
-                    hint=f"Its log ends with: {last_words(printed or log_end(self.folders.log))}",
-                )
-            if _STILL_IN_USE not in printed:
+            if not is_alive(process) and _STILL_IN_USE not in printed:
                 raise explain_output(printed, _WHAT) or DatabaseError(
                     "The database server ended while it started.",
                     hint=f"Its log ends with: {last_words(printed)}",
                 )
-            seen = self.folders.log.stat().st_size
-            process = None
             time.sleep(0.2)
+        raise DatabaseUnavailable(
+            f"The database server did not answer within {timeout:.0f} seconds.",
+            hint=f"Its log ends with: {last_words(log_end(self.folders.log))}",
+        )
 
     def _reachable_postmaster(self) -> psutil.Process | None:
         """The running server, unless its socket was taken away (a cleaned /tmp): that one is stopped."""
@@ -215,7 +213,7 @@ class EmbeddedServer:
             return None
         return process
 
-    def _wait_for_answer(self, process: psutil.Process, deadline: float) -> bool:
+    def _wait_for_answer(self, process: psutil.Process | None, deadline: float) -> bool:
         """Wait until the server answers (True), its process ends, or time is up (False)."""
         pause = 0.01
         while time.monotonic() < deadline:

@@ -109,7 +109,7 @@ class Database:
         """
         try:
             connection = psycopg.connect(self.conninfo(role), autocommit=autocommit)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as problem:
+        except (psycopg.Error, UnicodeError) as problem:  # UnicodeError: a host that can't be a name
             raise self._without_url(explain_connection_error(problem)) from None
         try:
             check_connection(connection)
@@ -150,8 +150,8 @@ class Database:
     def is_alive(self) -> bool:
         """Ask the database for a sign of life."""
         try:
-            with self.session_scope() as session:
-                session.execute(text("SELECT 1"))
+            with self._in_words(), self.engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
         except PersonaError:
             return False
         return True

@@ -63,7 +63,7 @@ def explain_output(output: str, what: str) -> StorageError | None:
 _URL = "PERSONA_DATABASE_URL"
 _CONNECTION: tuple[tuple[str, str, str], ...] = (
     (
-        r"failed to resolve host|could not translate host name",
+        r"failed to resolve host|could not translate host name|'idna' codec",
         "The database's host name can't be resolved.",
         f"Check the host in {_URL}; : @ / % in a password must be percent-encoded.",
     ),

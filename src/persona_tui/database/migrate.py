@@ -200,7 +200,7 @@ def refuse_if_live_heartbeats(
     Raises:
         NotAllowedNow: names the process.
     """
-    known = "SELECT to_regclass('heartbeats'), to_regprocedure('persona_now()')"
+    known = "SELECT to_regclass(format('%I.heartbeats', current_schema())), to_regprocedure('persona_now()')"
     heartbeats, own_clock = connection.execute(text(known)).one()
     if heartbeats is None:
         return
@@ -228,8 +228,9 @@ def _run_migrations(db: Database, lock_timeout: float) -> None:
         connection.commit()
         try:
             command.upgrade(alembic_config(connection, db.schema), "head")
-        except DBAPIError as problem:
-            primary = problem.orig.diag.message_primary if isinstance(problem.orig, psycopg.Error) else None
+        except (DBAPIError, psycopg.Error) as problem:
+            original = problem.orig if isinstance(problem, DBAPIError) else problem
+            primary = original.diag.message_primary if isinstance(original, psycopg.Error) else None
             raise DatabaseError(
                 "The upgrade of the database failed and changed nothing.",
                 hint=f"The database said: {primary or type(problem).__name__}.",

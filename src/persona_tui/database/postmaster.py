@@ -23,6 +23,10 @@ _SETTINGS = {
     "cluster_name": "persona-tui",
     "max_connections": "60",
     "shared_buffers": "64MB",
+    "maintenance_work_mem": "256MB",
+    "autovacuum_work_mem": "32MB",
+    # Parallel index builds take maintenance_work_mem of /dev/shm, of which a container has 64 MB.
+    "max_parallel_maintenance_workers": "0",
     "max_wal_size": "256MB",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -54,16 +58,18 @@ def find_postmaster(folders: Folders, account: Account) -> psutil.Process | None
     return process if ours else None
 
 
-def is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process | None) -> bool:
     """Tell whether this very process runs; a zombie does not."""
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        return bool(process and process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
 
-def launch(folders: Folders, programs: Programs, account: Account, socket_folder: Path) -> psutil.Process:
-    """Start the server in a session of its own; it is not ready yet when this returns.
+def launch(
+    folders: Folders, programs: Programs, account: Account, socket_folder: Path
+) -> psutil.Process | None:
+    """Start the server in a session of its own; it is not ready yet when this returns, or has ended (None).
 
     Only for a server that `find_postmaster` did not find: stale lock files are removed, since PostgreSQL
     would take a zombie's pid for a running server. Its second interlock, the shared memory block keyed by
@@ -74,7 +80,6 @@ def launch(folders: Folders, programs: Programs, account: Account, socket_folder
     """
     for stale in (folders.cluster / "postmaster.pid", socket_folder / f"{SOCKET_NAME}.lock"):
         stale.unlink(missing_ok=True)
-    rotate_log(folders.log)
     quoted = '"' + str(socket_folder).replace('"', '""') + '"'
     settings = {**_SETTINGS, "unix_socket_directories": quoted}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -89,7 +94,10 @@ def launch(folders: Folders, programs: Programs, account: Account, socket_folder
         check=True,
         **account.process_options,
     )
-    return psutil.Process(int(done.stdout))
+    try:
+        return psutil.Process(int(done.stdout))
+    except psutil.NoSuchProcess:
+        return None
 
 
 def stop(process: psutil.Process, *, timeout: float) -> None:
@@ -116,10 +124,13 @@ def stop(process: psutil.Process, *, timeout: float) -> None:
     )
 
 
-def rotate_log(log: Path) -> None:
-    """Begin a new log when the present one is long."""
-    if log.exists() and log.stat().st_size > _KEPT_LOG:
-        log.replace(log.with_suffix(".log.1"))
+def begin_log(log: Path) -> int:
+    """Begin a new log if the present one is long, and return how many bytes it has."""
+    size = log.stat().st_size if log.exists() else 0
+    if size <= _KEPT_LOG:
+        return size
+    log.replace(log.with_suffix(".log.1"))
+    return 0
 
 
 def log_end(log: Path, *, since: int = 0) -> str:

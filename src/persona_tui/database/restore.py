@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import subprocess
 import tempfile
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from subprocess import Popen
 
-from psycopg import Connection
+from psycopg import sql
 
 from persona_tui.database.backup import (
     ABOUT,
@@ -29,10 +31,13 @@ from persona_tui.database.engine import Database, open_database
 from persona_tui.database.explain import explain_os_error
 from persona_tui.database.grants import grant_app_role
 from persona_tui.database.migrate import leadership_for_maintenance, refuse_newer, revision_state
-from persona_tui.errors import DatabaseError, InvalidRequest, NotAllowedNow, PersonaError
+from persona_tui.database.programs import package_programs
+from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.settings import Settings
 
 _WHAT = "The backup can't be restored"
+_HEAD = 1 << 16
+"""Bytes; the dump's own settings stand in its first kilobyte."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +82,18 @@ def read_about(source: Path) -> About:
 def restore(settings: Settings, source: Path, *, into_empty: bool = True) -> RestoreReport:
     """Fill the database that the settings name from a backup; an older schema is left for `migrate.upgrade`.
 
-    Afterwards publishing is held and the incarnation id differs from the one kept outside the database, so
-    that nothing of what went out after the backup goes out again (R1).
+    In the same transaction publishing is held and the incarnation id made to differ from the one kept
+    outside the database, so that nothing of what went out after the backup goes out again (R1).
 
     Args:
-        into_empty: refuse a database that holds tables. False replaces them, after a backup of what they
-            hold; when the restore fails, that is put back.
+        into_empty: refuse a database that holds tables. False replaces everything in the schema, after a
+            backup of it into the data folder.
 
     Raises:
         InvalidRequest: the file is no backup, or of another schema.
         SchemaMismatch: a newer program made it.
         NotAllowedNow: the database holds tables, or another process works on it.
-        StorageError, DatabaseError: it could not be read or restored.
+        StorageError, DatabaseError: it could not be read or restored; the database is as it was.
     """
     about = read_about(source)
     refuse_newer(revision_state(about.revision))
@@ -100,43 +105,27 @@ def restore(settings: Settings, source: Path, *, into_empty: bool = True) -> Res
     db = open_database(settings)
     try:
         with leadership_for_maintenance(db, timeout=5.0, any_version=True):
-            safety = _fill(db, source, into_empty=into_empty)
-            _hold_publishing(db, about)
-        media, missing = _compare_media(source, settings.media_dir)
+            filled = _holds_tables(db)
+            if filled and into_empty:
+                raise NotAllowedNow(
+                    "The database holds tables already.",
+                    hint="Restore into an empty database, or ask for them to be replaced.",
+                )
+            safety = _back_up_first(db) if filled else None
+            _run_script(db, source, before=_drops(db) if filled else "", after=_hold(db, about))
+            if db.is_embedded:
+                with db.connect("owner") as connection:
+                    grant_app_role(connection, db.schema)
     finally:
         db.dispose()
+    media, missing = _compare_media(source, settings.media_dir)
     return RestoreReport(about, media, missing, safety)
 
 
-def _fill(db: Database, source: Path, *, into_empty: bool) -> Path | None:
-    if not _holds_tables(db):
-        _load(db, source)
-        return None
-    if into_empty:
-        raise NotAllowedNow(
-            "The database holds tables already.",
-            hint="Restore into an empty database, or ask for them to be replaced.",
-        )
+def _back_up_first(db: Database) -> Path:
     folder = db.settings.data_dir / "backups"
     safety = folder / f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.zip"
-    backup(db, db.settings, safety, with_media=False)
-    _empty(db)
-    try:
-        _load(db, source)
-    except BaseException:
-        _put_back(db, safety)
-        raise
-    return safety
-
-
-def _put_back(db: Database, safety: Path) -> None:
-    try:
-        _load(db, safety)
-    except PersonaError as problem:
-        raise DatabaseError(
-            "The restore failed and what the database held could not be put back.",
-            hint=f"It is safe in {safety}: restore that into an empty database. ({problem.message})",
-        ) from None
+    return backup(db, db.settings, safety, with_media=False).path
 
 
 def _holds_tables(db: Database) -> bool:
@@ -148,7 +137,7 @@ def _holds_tables(db: Database) -> bool:
 # What a schema holds, but for members of extensions. Indexes, columns' sequences and tables' row types go
 # with their tables; CASCADE takes what depends on each.
 _OBJECTS = """
-SELECT kind, name FROM (
+SELECT format('DROP %%s IF EXISTS %%s CASCADE;', kind, name) FROM (
   SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
          WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind,
          oid::regclass::text AS name, oid, 'pg_class'::regclass AS catalog
@@ -165,58 +154,89 @@ SELECT kind, name FROM (
 """
 
 
-def _empty(db: Database) -> None:
-    """Drop everything in the schema, but not the schema itself: an external one may not be ours."""
+def _drops(db: Database) -> str:
+    """SQL that empties the schema but keeps it: in an external database it may not be ours to make."""
     with db.connect("owner") as connection:
         connection.execute("SET LOCAL search_path = ''")  # so that names come out qualified
-        for kind, name in connection.execute(_OBJECTS, {"schema": db.schema}).fetchall():
-            connection.execute(f"DROP {kind} IF EXISTS {name} CASCADE".encode())
-        connection.commit()
+        return "\n".join(str(row[0]) for row in connection.execute(_OBJECTS, {"schema": db.schema}))
 
 
-def _load(db: Database, source: Path) -> None:
-    """Run pg_restore in one transaction; the dump is unpacked first, since it is read in its own order."""
-    options = ("--single-transaction", "--no-owner", "--no-privileges", "--exit-on-error")
-    only_ours = f"--schema={db.schema}"
+_HOLD = """
+DO $$ BEGIN
+  IF to_regclass({table}) IS NOT NULL THEN
+    UPDATE {installation} SET incarnation_id = {incarnation}, publishing_held = true,
+      held_reason = 'restored', held_since = {since};
+  END IF;
+END $$;
+"""
+
+
+def _hold(db: Database, about: About) -> str:
+    """SQL that marks the database as restored; `held_since` is the time of the backup, not of the restore."""
+    return (
+        sql.SQL(_HOLD)
+        .format(
+            table=sql.Literal(f"{db.schema}.installation"),
+            installation=sql.Identifier(db.schema, "installation"),
+            incarnation=sql.Literal(f"restored-{secrets.token_hex(16)}"),
+            since=sql.Literal(datetime.fromisoformat(about.made_at)),
+        )
+        .as_string()
+    )
+
+
+# pg_restore writes this for PostgreSQL 17 and newer whatever the server is, and an older one stops at it.
+_TOO_NEW = b"SET transaction_timeout = 0;\n"
+
+
+def _run_script(db: Database, source: Path, *, before: str, after: str) -> None:
+    """Run the dump as SQL through psql in one transaction, together with what goes before and after it.
+
+    COMMIT is sent only once all of the dump has been sent; psql ends without one as soon as anything fails.
+    """
+    restoring = ("--no-owner", "--no-privileges", f"--schema={db.schema}", "--file=-")
+    playing = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1")
     try:
         with (
             tempfile.TemporaryDirectory(dir=db.settings.data_dir) as folder,
             zipfile.ZipFile(source) as archive,
+            postgres_client(db, "psql", playing) as (command, environment),
+            tempfile.TemporaryFile() as said,
         ):
             dump = archive.extract(DUMP, folder)
-            with (
-                postgres_client(db, "pg_restore", (*options, only_ours)) as (command, environment),
-                tempfile.TemporaryFile() as said,
-            ):
-                done = subprocess.run(
-                    (*command, dump), env=environment, stdin=subprocess.DEVNULL, stderr=said, check=False
-                )
-                if done.returncode != 0:
-                    raise program_error(_WHAT, said)
+            reader = subprocess.Popen(
+                (package_programs().path("pg_restore"), *restoring, dump),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+            )
+            player = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
+            )
+            _play(reader, player, before.encode(), after.encode())
+            if reader.returncode != 0 or player.returncode != 0:
+                raise program_error(_WHAT, said)
     except OSError as problem:
         raise explain_os_error(problem, _WHAT) from None
     except zipfile.BadZipFile:
         raise InvalidRequest(f"{source} is damaged.", hint="Use another backup.") from None
-    if db.is_embedded:
-        with db.connect("owner") as connection:
-            grant_app_role(connection, db.schema)
 
 
-def _hold_publishing(db: Database, about: About) -> None:
-    """Mark the database as restored. `held_since` is the backup's time: from then on /media is reconciled."""
-    with db.connect("owner") as connection:
-        if _has_installation(connection, db.schema):
-            connection.execute(
-                "UPDATE installation SET incarnation_id = %s, publishing_held = true,"
-                " held_reason = 'restored', held_since = %s",
-                (f"restored-{secrets.token_hex(16)}", datetime.fromisoformat(about.made_at)),
-            )
-        connection.commit()
-
-
-def _has_installation(connection: Connection[Any], schema: str) -> bool:
-    row = connection.execute("SELECT to_regclass(%s)", (f"{schema}.installation",)).fetchone()
-    return row is not None and row[0] is not None
+def _play(reader: Popen[bytes], player: Popen[bytes], before: bytes, after: bytes) -> None:
+    assert reader.stdout is not None
+    assert player.stdin is not None
+    with (
+        suppress(BrokenPipeError),
+        player.stdin,
+        reader.stdout,
+    ):  # psql has stopped at an error: it says which
+        player.stdin.write(b"BEGIN;\n" + before + b"\n")
+        player.stdin.write(reader.stdout.read(_HEAD).replace(_TOO_NEW, b"", 1))
+        shutil.copyfileobj(reader.stdout, player.stdin, _HEAD)
+        if reader.wait() == 0:
+            player.stdin.write(after + b"COMMIT;\n")
+    reader.wait()
+    player.wait()
 
 
 def _compare_media(source: Path, folder: Path) -> tuple[int, tuple[str, ...]]:
