@@ -108,10 +108,8 @@ class Resources:
             client = GeminiClient(gemini.api_key, model=gemini.model, base_url=gemini.base_url)
             found.append(Writer(gemini.model, client))
         if local.base_url is not None:
-            key = local.api_key.get_secret_value() if local.api_key else None
-            found.append(
-                Writer(local.model, OpenAICompatibleClient(local.base_url, model=local.model, api_key=key))
-            )
+            local_client = OpenAICompatibleClient(local.base_url, model=local.model, api_key=local.api_key)
+            found.append(Writer(local.model, local_client))
         return tuple(found)
 
     def comfyui_clients(self) -> dict[str, ComfyUIClient]:

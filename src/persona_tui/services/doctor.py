@@ -187,8 +187,7 @@ async def _local_llm(settings: Settings) -> Check:
     local = settings.local_llm
     if local.base_url is None:
         return Check("local model", "off", "No address: not used.", "")
-    key = local.api_key.get_secret_value() if local.api_key else None
-    client = OpenAICompatibleClient(local.base_url, model=local.model, api_key=key, timeout=5.0)
+    client = OpenAICompatibleClient(local.base_url, model=local.model, api_key=local.api_key, timeout=5.0)
     return await _asked("local model", client)
 
 

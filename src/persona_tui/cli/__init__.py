@@ -1,0 +1,122 @@
+"""The command line: one thin front over the core. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from persona_tui.cli.lazy import Entry, LazyGroup
+from persona_tui.errors import PersonaError
+
+
+def _group(module: str, help_text: str) -> Entry:
+    return Entry(f"persona_tui.cli.{module}", "commands", help_text)
+
+
+def _command(module: str, name: str, help_text: str) -> Entry:
+    return Entry(f"persona_tui.cli.{module}", name, help_text)
+
+
+class Commands(LazyGroup):
+    """Every command, in the order of the operator's day."""
+
+    ENTRIES = {
+        "demo": _command(
+            "headless", "demo", "A whole day with a sample persona; nothing leaves this machine."
+        ),
+        "persona": _group("persona", "Personas: add, set, list, show, delete."),
+        "pillar": _group("pillar", "Content pillars: add, set, list, delete."),
+        "gaps": _command("pillar", "gaps", "What each pillar needs in the coming days, and what it has."),
+        "idea": _group("idea", "Ideas for a gap: generate, list, accept, reject."),
+        "pipeline": _group("pipeline", "ComfyUI workflows: import, export, list, show."),
+        "run": _group("run", "Pictures being made: create, list, show, approve, winner, cancel."),
+        "vote": _group("vote", "Votes: list, next, cast, undo, stats, rebuild."),
+        "photos": _group("photos", "Real photographs: import, list."),
+        "cluster": _group("cluster", "Pictures that belong together: add, list, show, rename."),
+        "caption": _command("post", "caption", "Write a post's caption, by the language model or yourself."),
+        "post": _group("post", "Posts: list, draft, schedule, publish, cancel, retry, reconcile."),
+        "account": _group("account", "Instagram accounts: add, list, check."),
+        "scheduler": _command("headless", "scheduler", "Generate and publish without a screen."),
+        "worker": _command("headless", "worker", "Work on background jobs only."),
+        "jobs": _group("jobs", "Background jobs: list, retry, cancel."),
+        "doctor": _command("status", "doctor", "Say what is well and what is not."),
+        "settings": Entry("persona_tui.cli.status", "settings_commands", "Every setting: show, path."),
+        "db": _group("database", "The database: upgrade, backup, restore, confirm-restore, url."),
+        "audit": _group("audit", "The append-only trail: verify."),
+    }
+
+
+app = typer.Typer(
+    name="persona-tui",
+    cls=Commands,
+    help="Plan, generate, vote, caption and publish for your AI personas. Without a command: the app.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from persona_tui import __version__
+
+        print(f"persona-tui {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="How pictures are drawn: auto, kitty, sixel, iterm2, halfblock."),
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which one.")
+    ] = False,
+) -> None:
+    """Open the app when no command is given."""
+    if context.invoked_subcommand is None:
+        from persona_tui.cli.app import open_app
+
+        open_app(protocol)
+
+
+def main() -> None:
+    """The console script: exit 0 done, 1 failed, 2 wrong request, 130 interrupted."""
+    try:
+        app()
+    except PersonaError as problem:
+        print(f"❌ {problem.title}: {problem.message}", file=sys.stderr)
+        if problem.hint:
+            print(f"   {problem.hint}", file=sys.stderr)
+        sys.exit(problem.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as problem:
+        _tell_unforeseen(problem)
+        sys.exit(1)
+
+
+def _tell_unforeseen(problem: Exception) -> None:
+    """A traceback goes to the log, never to the screen."""
+    from persona_tui.logs import configure_logging
+    from persona_tui.settings import load_settings
+
+    try:
+        log_file = load_settings().log_file
+        configure_logging(log_file)
+    except Exception:  # what failed may be what the log needs as well
+        log_file = None
+    import structlog
+
+    if log_file is not None:
+        structlog.get_logger("persona_tui.cli").error("unforeseen", exc_info=problem)
+    print(f"❌ Something unforeseen failed ({type(problem).__name__}).", file=sys.stderr)
+    print(f"   Details: {log_file or 'the log could not be written'}", file=sys.stderr)

@@ -1,0 +1,110 @@
+"""`persona-tui pipeline`: import, export, list, show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from persona_tui.cli.frame import AsJson, group, session, show, table
+
+commands = group("Pipelines: chains of ComfyUI workflows.")
+
+PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name.")]
+
+
+@commands.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="API-format workflows in the order of the steps.")],
+    name: Annotated[str, typer.Option(help="The pipeline's name; a new version when it exists.")],
+    children: Annotated[int, typer.Option("--children", "-n", help="Pictures per parent in each step.")] = 3,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Pictures that a gate lets through.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Import a pipeline from ComfyUI's API-format files, or from one file that `pipeline export` wrote."""
+    from persona_tui.services.generation.pipelines import import_pipeline
+
+    values = _exported(files, name) or {
+        "name": name,
+        "steps": [
+            {"name": file.stem, "workflow": _read(file), "children_per_parent": children, "top_k": top_k}
+            for file in files
+        ],
+    }
+    with session() as opened:
+        made = import_pipeline(opened, values)
+    show(made, as_json, lambda: [f"✅ {made.name}, version {made.version}, {len(made.steps)} steps."])
+
+
+def _exported(files: list[Path], name: str) -> dict[str, Any] | None:
+    if len(files) != 1:
+        return None
+    document = _read(files[0])
+    return {**document, "name": name} if isinstance(document.get("steps"), list) else None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    from persona_tui.errors import InvalidRequest, UnknownName
+
+    try:
+        document = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise UnknownName(f"There is no file {file}.", hint="Check the path.") from None
+    except (OSError, ValueError) as problem:
+        raise InvalidRequest(
+            f"{file} is no workflow that can be read: {problem}.", hint="Use ComfyUI's Export (API)."
+        ) from None
+    if not isinstance(document, dict):
+        raise InvalidRequest(f"{file} is no workflow.", hint="Use ComfyUI's Export (API).")
+    return document
+
+
+@commands.command("export")
+def export(name: PipelineName) -> None:
+    """Print a pipeline as one JSON document that `pipeline import` reads."""
+    from persona_tui.services.generation.pipelines import export_pipeline
+
+    with session() as opened:
+        print(export_pipeline(opened, name).model_dump_json(indent=2))
+
+
+@commands.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """All pipelines."""
+    from persona_tui.services.generation.pipelines import ensure_examples, list_pipelines
+
+    with session() as opened:
+        ensure_examples(opened)
+        pipelines = list_pipelines(opened)
+    show(
+        pipelines,
+        as_json,
+        lambda: table(
+            ["pipeline", "version", "steps", "description"],
+            ([p.name, p.version, len(p.steps), p.description] for p in pipelines),
+        ),
+    )
+
+
+@commands.command("show")
+def show_(name: PipelineName, as_json: AsJson = False) -> None:
+    """A pipeline's steps and the variables that they need."""
+    from persona_tui.services.generation.pipelines import pipeline_detail
+
+    with session() as opened:
+        found = pipeline_detail(opened, name)
+    show(
+        found,
+        as_json,
+        lambda: [
+            f"{found.pipeline.name}, version {found.pipeline.version}: {found.pipeline.description}",
+            *(
+                f"  {step.position}. {step.name}: {step.children_per_parent} per parent, top {step.top_k}"
+                for step in found.pipeline.steps
+            ),
+            "variables: " + ", ".join(found.variables),
+            *(f"⚠️  {warning}" for warning in found.warnings),
+        ],
+    )

@@ -1,0 +1,257 @@
+"""`persona-tui post` and `persona-tui caption`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from persona_tui.cli.frame import (
+    AsJson,
+    PersonaName,
+    group,
+    note,
+    persona_of,
+    resources,
+    session,
+    show,
+    table,
+)
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from persona_tui.resources import Resources
+    from persona_tui.services.planning.slots import Slot
+    from persona_tui.services.publishing.post_views import PostView
+
+commands = group("Posts: from draft to published.")
+
+PostId = Annotated[int, typer.Argument(metavar="POST", help="The post's number.")]
+
+
+@commands.command("list")
+def list_(
+    persona: Annotated[str | None, typer.Option(help="Of this persona alone.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Posts by their time."""
+    from persona_tui.services.publishing.post_views import list_posts
+
+    with session() as opened:
+        persona_id = persona_of(opened, persona).id if persona else None
+        posts = list_posts(opened, persona_id, state)
+    show(
+        posts,
+        as_json,
+        lambda: table(
+            ["post", "persona", "state", "when", "zone", "caption", "why"],
+            ([p.id, p.persona, p.state, p.wall_time or None, p.zone, p.caption, p.reason] for p in posts),
+        ),
+    )
+
+
+@commands.command("show")
+def show_(post: PostId, as_json: AsJson = False) -> None:
+    """A post with its words, its attempts and what can be done now."""
+    from persona_tui.services.publishing.post_views import post_detail
+
+    with session() as opened:
+        found = post_detail(opened, post)
+    show(
+        found,
+        as_json,
+        lambda: [
+            f"post {found.post.id} of {found.post.persona}: {found.post.state} {found.post.reason}",
+            f"when: {found.post.wall_time or '–'} ({found.post.zone})",
+            found.post.full_caption,
+            f"alt text: {found.post.alt_text or '–'}",
+            f"media id: {found.post.media_id or '–'} {found.post.permalink}",
+            *(f"⚠️  {warning}" for warning in found.post.warnings),
+            "next: " + ", ".join(f"{act.act} → {act.to_state}" for act in found.acts),
+        ],
+    )
+
+
+@commands.command("draft")
+def draft(
+    candidate: Annotated[int | None, typer.Option(help="A generated picture.")] = None,
+    photo: Annotated[int | None, typer.Option(help="An imported photo.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draft a post of one picture."""
+    from persona_tui.services.publishing.winners import draft_for_winner
+
+    with session() as opened:
+        made = draft_for_winner(opened, candidate, photo_id=photo)
+    show(made, as_json, lambda: [f"✅ Post {made.id}. Next: persona-tui caption {made.persona!r} {made.id}"])
+
+
+def caption(
+    persona: PersonaName,
+    post: PostId,
+    text: Annotated[str | None, typer.Option(help="Your own words instead of the language model's.")] = None,
+    alt_text: Annotated[str, typer.Option(help="What is in the picture, for blind readers.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="A hashtag; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a post's caption: by the language model, or your own words."""
+    from persona_tui.errors import InvalidRequest
+    from persona_tui.services.publishing.post_views import get_post
+    from persona_tui.services.publishing.posts import write_caption
+
+    with resources() as opened:
+        most = opened.settings.instagram.max_hashtags
+        with opened.database.session_scope() as opened_session:
+            if get_post(opened_session, post).persona_id != persona_of(opened_session, persona).id:
+                raise InvalidRequest(f"Post {post} is not {persona}'s.", hint="See `persona-tui post list`.")
+        if text is None:
+            written = _by_model(opened, post, most)
+        else:
+            with opened.database.session_scope() as opened_session:
+                written = write_caption(opened_session, post, text, tag or (), alt_text, max_hashtags=most)
+    show(written, as_json, lambda: [written.full_caption, f"alt text: {written.alt_text}"])
+
+
+def _by_model(opened: Resources, post: int, most: int) -> PostView:
+    from persona_tui.services.planning.captions import propose_caption
+    from persona_tui.services.publishing.posts import write_caption
+
+    scope = opened.database.session_scope
+    proposal = asyncio.run(propose_caption(scope, opened.writers, opened.media, post, max_hashtags=most))
+    if proposal.written_by == "template":
+        note("⚠️  No language model answered: this is a template. `persona-tui doctor` says why.")
+    with scope() as opened_session:
+        return write_caption(
+            opened_session,
+            post,
+            proposal.caption,
+            proposal.hashtags,
+            proposal.alt_text,
+            written_by=proposal.written_by,
+            max_hashtags=most,
+        )
+
+
+@commands.command("schedule")
+def schedule(
+    post: PostId,
+    at: Annotated[str | None, typer.Option(help="2026-11-24T18:00 on the persona's clock, or `now`.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a post go out at a time, or at the next free slot."""
+    from persona_tui.services.publishing import posts
+
+    with resources() as opened, opened.database.session_scope() as opened_session:
+        slot = _slot(opened, opened_session, post, at)
+        planned = posts.schedule(opened_session, post, slot.at, slot.zone)
+    show(planned, as_json, lambda: [f"✅ Post {post} goes out {planned.wall_time} ({planned.zone})."])
+
+
+@commands.command("reschedule")
+def reschedule(
+    post: PostId,
+    at: Annotated[str, typer.Option(help="2026-11-24T18:00 on the persona's clock, or `now`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Move a post to another time."""
+    from persona_tui.services.publishing import posts
+
+    with resources() as opened, opened.database.session_scope() as opened_session:
+        slot = _slot(opened, opened_session, post, at)
+        planned = posts.reschedule(opened_session, post, slot.at, slot.zone)
+    show(planned, as_json, lambda: [f"✅ Post {post} goes out {planned.wall_time} ({planned.zone})."])
+
+
+def _slot(opened: Resources, opened_session: Session, post: int, at: str | None) -> Slot:
+    from datetime import timedelta
+
+    from persona_tui.services.planning.personas import get_persona
+    from persona_tui.services.planning.slots import next_slot, parse_when
+    from persona_tui.services.publishing.post_views import get_post
+
+    persona = get_persona(opened_session, get_post(opened_session, post).persona_id)
+    now = opened.now()
+    if at is not None:
+        return parse_when(at, persona.zone, now)
+    gap = timedelta(minutes=opened.settings.instagram.min_gap_minutes)
+    return next_slot(opened_session, persona.id, now, min_gap=gap)
+
+
+def _act(post: int, act: Callable[[Session, int], PostView], words: str, as_json: bool) -> None:
+    with session() as opened:
+        done = act(opened, post)
+    show(done, as_json, lambda: [f"✅ Post {post} {words}; it is {done.state}."])
+
+
+@commands.command("publish")
+def publish(post: PostId, as_json: AsJson = False) -> None:
+    """Let a post go out at the next round of the process that leads."""
+    from persona_tui.services.publishing.posts import publish_now
+
+    _act(post, publish_now, "goes out now", as_json)
+
+
+@commands.command("cancel")
+def cancel(post: PostId, as_json: AsJson = False) -> None:
+    """Cancel a post; its pictures are free again."""
+    from persona_tui.services.publishing import posts
+
+    _act(post, posts.cancel, "is cancelled", as_json)
+
+
+@commands.command("retry")
+def retry(post: PostId, as_json: AsJson = False) -> None:
+    """Try a post again that failed, was missed or was fixed."""
+    from persona_tui.services.publishing import posts
+
+    _act(post, posts.retry, "is tried again", as_json)
+
+
+@commands.command("unschedule")
+def unschedule(post: PostId, as_json: AsJson = False) -> None:
+    """Take a post off the calendar and keep it ready."""
+    from persona_tui.services.publishing import posts
+
+    _act(post, posts.unschedule, "is off the calendar", as_json)
+
+
+@commands.command("reopen")
+def reopen(post: PostId, as_json: AsJson = False) -> None:
+    """Make a draft of a cancelled post."""
+    from persona_tui.services.publishing import posts
+
+    _act(post, posts.reopen, "is open again", as_json)
+
+
+@commands.command("adopt")
+def adopt(
+    post: PostId,
+    media_id: Annotated[str, typer.Argument(help="The id of the media that is this post.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say which published media a post is that nobody could match."""
+    from persona_tui.services.publishing import settle
+
+    _act(post, lambda opened, number: settle.adopt(opened, number, media_id), "is adopted", as_json)
+
+
+@commands.command("reconcile")
+def reconcile(post: PostId, as_json: AsJson = False) -> None:
+    """Look at the account's listing for a post whose outcome is unknown; changes nothing at Instagram."""
+    from persona_tui.cli.reconcile import lines, look
+
+    with resources() as opened:
+        seen = asyncio.run(look(opened, post))
+    show(seen, as_json, lambda: lines(seen))
+
+
+@commands.command("mark-not-published")
+def mark_not_published(post: PostId, as_json: AsJson = False) -> None:
+    """Say that a post did not go out, after `post reconcile` has shown the account's listing."""
+    from persona_tui.services.publishing import settle
+
+    _act(post, settle.mark_not_published, "did not go out", as_json)

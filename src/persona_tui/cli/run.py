@@ -1,0 +1,221 @@
+"""`persona-tui run`: create, list, show, approve, pick the winner, pause, resume, cancel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persona_tui.cli.frame import AsJson, group, note, persona_of, resources, session, show, table
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from persona_tui.resources import Resources
+    from persona_tui.services.generation.runs import RunView
+
+commands = group("Runs: pictures being made.")
+
+RunId = Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")]
+
+
+@commands.command("create")
+def create(
+    prompt: Annotated[str | None, typer.Argument(help="What to picture; an idea brings its own.")] = None,
+    idea: Annotated[int | None, typer.Option(help="An accepted idea's number.")] = None,
+    persona: Annotated[str | None, typer.Option(help="Whose picture it is.")] = None,
+    pipeline: Annotated[str, typer.Option(help="Which pipeline.")] = "two-step",
+    cluster: Annotated[str | None, typer.Option(help="Cluster that gets the winner.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Base of all seeds.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a run; the process that leads makes its pictures."""
+    from persona_tui.services.generation.pipelines import ensure_examples
+    from persona_tui.services.generation.runs import create_run
+
+    with session() as opened:
+        ensure_examples(opened)
+        values = _of_idea(opened, idea) if idea is not None else _of_words(opened, prompt, persona, cluster)
+        made = create_run(opened, values | {"pipeline": pipeline, "seed": seed})
+        _use_idea(opened, idea)
+    show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
+
+
+def _of_idea(opened: Session, idea_id: int) -> dict[str, Any]:
+    from persona_tui.services.planning.ideas import accept_idea
+
+    idea = accept_idea(opened, idea_id)
+    return {
+        "persona_id": idea.persona_id,
+        "prompt": idea.prompt,
+        "name": idea.title,
+        "cluster_id": idea.cluster_id,
+        "pillar_id": idea.pillar_id,
+        "content_suggestion_id": idea.id,
+    }
+
+
+def _of_words(
+    opened: Session, prompt: str | None, persona: str | None, cluster: str | None
+) -> dict[str, Any]:
+    from persona_tui.errors import InvalidRequest
+    from persona_tui.services.library.clusters import find_cluster
+
+    if prompt is None:
+        raise InvalidRequest("There is nothing to picture.", hint="Give a prompt or --idea NUMBER.")
+    if persona is None:
+        return {"prompt": prompt}
+    persona_id = persona_of(opened, persona).id
+    if cluster is None:
+        return {"prompt": prompt, "persona_id": persona_id}
+    found = find_cluster(opened, persona_id, cluster)
+    return {
+        "prompt": prompt,
+        "persona_id": persona_id,
+        "cluster_id": found.id,
+        "pillar_id": found.pillar_id,
+    }
+
+
+def _use_idea(opened: Session, idea_id: int | None) -> None:
+    from persona_tui.services.planning.ideas import mark_used
+
+    if idea_id is not None:
+        mark_used(opened, idea_id)
+
+
+def _leader_hint() -> list[str]:
+    return ["   The app or `persona-tui scheduler` makes its pictures; see `persona-tui run list`."]
+
+
+@commands.command("list")
+def list_(
+    persona: Annotated[str | None, typer.Option(help="Of this persona alone.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Runs, the newest first."""
+    from persona_tui.services.generation.runs import list_runs
+
+    with session() as opened:
+        persona_id = persona_of(opened, persona).id if persona else None
+        runs = list_runs(opened, persona_id)
+    show(
+        runs,
+        as_json,
+        lambda: table(
+            ["run", "name", "persona", "status", "steps", "winner"],
+            ([r.id, r.name, r.persona, r.status, _steps(r), r.winner_id] for r in runs),
+        ),
+    )
+
+
+def _steps(run: RunView) -> str:
+    return " → ".join(f"{step.active}/{step.wanted}" for step in run.steps)
+
+
+@commands.command("show")
+def show_(run: RunId, as_json: AsJson = False) -> None:
+    """A run with its steps and pictures."""
+    from persona_tui.services.generation.runs import run_detail
+    from persona_tui.services.generation.tree import list_candidates
+
+    with resources() as opened:
+        with opened.database.session_scope() as opened_session:
+            found = run_detail(opened_session, run)
+            candidates = list_candidates(opened_session, run)
+        pictures = [_picture(opened, candidate) for candidate in candidates]
+    show(
+        {"run": found, "candidates": pictures},
+        as_json,
+        lambda: [
+            f"{found.name} ({found.status}) {found.reason}",
+            f"prompt: {found.prompt}",
+            *(f"  {s.position}. {s.name}: {s.active} of {s.wanted}, top {s.top_k}" for s in found.steps),
+            *table(
+                ["candidate", "step", "parent", "rating", "status", "winner"],
+                (
+                    [p["id"], p["position"], p["parent_id"], p["elo_score"], p["status"], p["winner"]]
+                    for p in pictures
+                ),
+            ),
+        ],
+    )
+
+
+def _picture(opened: Resources, candidate: Any) -> dict[str, Any]:
+    from persona_tui.cli.frame import plain
+
+    path = opened.media.path(candidate.media_key)
+    facts: dict[str, Any] = plain(candidate)
+    return facts | {"path": str(path) if path else None}
+
+
+@commands.command("approve")
+def approve(
+    run: RunId,
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="How many pictures go on.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve the step that waits; after the last step the best picture wins."""
+    from persona_tui.services.generation.gates import approve as approve_step
+    from persona_tui.services.generation.gates import choose_winner, gate_preview
+    from persona_tui.services.generation.runs import run_detail
+
+    with session() as opened:
+        step = next((s for s in run_detail(opened, run).steps if s.approved_at is None), None)
+        if step is None:
+            from persona_tui.errors import NotAllowedNow
+
+            raise NotAllowedNow(f"Every step of run {run} is approved.", hint="See `persona-tui run show`.")
+        k = top_k or step.top_k
+        preview = gate_preview(opened, step.id, k)
+        for warning in preview.warnings:
+            note(f"⚠️  {warning}")
+        if step.is_last:
+            winner = choose_winner(opened, preview.members[0].candidate_id, actor="operator")
+            result: Any = winner
+        else:
+            result = approve_step(opened, step.id, k, actor="operator")
+    show(result, as_json, lambda: [f"✅ Step {step.position} is approved with {k}."])
+
+
+@commands.command("winner")
+def winner(
+    candidate: Annotated[int, typer.Argument(help="The candidate's number.")], as_json: AsJson = False
+) -> None:
+    """Choose the winner of a run yourself."""
+    from persona_tui.services.generation.gates import choose_winner
+
+    with session() as opened:
+        chosen = choose_winner(opened, candidate, actor="operator")
+    show(chosen, as_json, lambda: [f"✅ Candidate {candidate} wins."])
+
+
+@commands.command("pause")
+def pause(run: RunId) -> None:
+    """Let a run rest."""
+    from persona_tui.services.generation.runs import pause_run
+
+    with session() as opened:
+        pause_run(opened, run)
+    note(f"✅ Run {run} rests.")
+
+
+@commands.command("resume")
+def resume(run: RunId) -> None:
+    """Let a run that rests go on."""
+    from persona_tui.services.generation.runs import resume_run
+
+    with session() as opened:
+        resume_run(opened, run)
+    note(f"✅ Run {run} goes on.")
+
+
+@commands.command("cancel")
+def cancel(run: RunId) -> None:
+    """End a run; its pictures stay."""
+    from persona_tui.services.generation.runs import cancel_run
+
+    with session() as opened:
+        cancel_run(opened, run)
+    note(f"✅ Run {run} is cancelled.")
