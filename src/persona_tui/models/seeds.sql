@@ -22,7 +22,7 @@ INSERT INTO post_transitions (from_state, to_state, act) VALUES
   ('container', 'deferred', 'defer'), ('container', 'failed', 'fail'),
   ('publishable', 'sending', 'send'), ('publishable', 'creating', 'new container'),
   ('publishable', 'scheduled', 'release'), ('publishable', 'fix_needed', 'refuse'),
-  ('publishable', 'paused', 'pause'), ('publishable', 'deferred', 'defer'),
+  ('publishable', 'paused', 'pause'), ('publishable', 'deferred', 'defer'), ('publishable', 'failed', 'fail'),
   ('sending', 'published', 'publish'), ('sending', 'unknown', 'lose track'), ('sending', 'paused', 'restore'),
   ('unknown', 'reconciling', 'reconcile'), ('unknown', 'needs_human', 'ask'), ('unknown', 'paused', 'restore'),
   ('reconciling', 'published', 'publish'), ('reconciling', 'unknown', 'wait'),

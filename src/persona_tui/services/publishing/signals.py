@@ -1,0 +1,242 @@
+"""What the signs after a lost answer mean: pure rules over what was read from Instagram.
+
+Three signs are combined (publishing reference, A.7): the container's state, items of the account that were
+not there before, and the quota used. No sign alone is trusted: states are read late or wrong, listings
+show up minutes later, and the account's owner may post by phone meanwhile. An item is never taken for ours
+because it is the newest.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from persona_tui.clients.instagram_facts import ContainerState, MediaFacts
+from persona_tui.services.publishing.policy import CONTAINER_OVER, ReconcilePolicy
+
+
+class Likeness(StrEnum):
+    """How much an item speaks for being the post."""
+
+    WORDS = "words"
+    """It carries the post's caption or alternative text."""
+    LABEL = "label"
+    """It shows no words, but the same AI label."""
+    OPEN = "open"
+    """Nothing that can be read speaks for or against it."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What was sent."""
+
+    caption: str
+    alt_text: str
+    is_ai_generated: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one look showed; None: that part could not be read.
+
+    Attributes:
+        candidates: items that may be the post, by id.
+        quota: posts used of the account's quota.
+    """
+
+    at: datetime
+    container: ContainerState | None
+    candidates: Mapping[str, Likeness] | None
+    quota: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The reading as it is kept in `publish_replies`, but for its time."""
+        candidates = None if self.candidates is None else {k: str(v) for k, v in self.candidates.items()}
+        return {"container": self.container, "candidates": candidates, "quota": self.quota}
+
+    @classmethod
+    def from_json(cls, at: datetime, body: Mapping[str, Any]) -> Reading:
+        """The reading that was kept."""
+        candidates = body.get("candidates")
+        state = body.get("container")
+        return cls(
+            at,
+            ContainerState(state) if state is not None else None,
+            None if candidates is None else {k: Likeness(v) for k, v in candidates.items()},
+            body.get("quota"),
+        )
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What is known of the sending.
+
+    Attributes:
+        made_at: when the container was made.
+        quota_before: posts used right before the first sending.
+    """
+
+    made_at: datetime
+    quota_before: int | None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """It is published, and it is this item."""
+
+    media_id: str
+    by: Likeness
+
+
+@dataclass(frozen=True)
+class SendAgain:
+    """It is not published: the same container is sent again."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A person must decide."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing can be said yet."""
+
+
+Judgement = Bound | SendAgain | Ask | Wait
+
+
+def likeness(item: MediaFacts, expected: Expected) -> Likeness | None:
+    """How much the item speaks for being the post; None: it is another one."""
+    if item.media_type not in {"IMAGE", ""}:
+        return None
+    for shown, sent in ((item.caption, expected.caption), (item.alt_text, expected.alt_text)):
+        if shown:
+            return Likeness.WORDS if sent and _plain(shown) == _plain(sent) else None
+    if item.is_ai_generated is None:
+        return Likeness.OPEN
+    if item.is_ai_generated != expected.is_ai_generated:
+        return None
+    return Likeness.LABEL if item.is_ai_generated else Likeness.OPEN
+
+
+def candidates_in(
+    items: Iterable[MediaFacts], expected: Expected, *, known: Collection[str], since: datetime
+) -> dict[str, Likeness]:
+    """The listed items that may be the post.
+
+    Args:
+        known: ids that were listed before the sending, are bound to other posts, or may be.
+        since: the sending, less what Instagram's clock may be behind.
+    """
+    found: dict[str, Likeness] = {}
+    for item in items:
+        if item.id in known or (item.timestamp is not None and item.timestamp < since):
+            continue
+        alike = likeness(item, expected)
+        if alike is not None:
+            found[item.id] = alike
+    return found
+
+
+def judge(readings: Sequence[Reading], sent: Sent, now: datetime, policy: ReconcilePolicy) -> Judgement:
+    """What the readings since the last sending say together, the newest last."""
+    latest = readings[-1]
+    ours = [media_id for media_id, alike in (latest.candidates or {}).items() if alike is Likeness.WORDS]
+    if len(ours) == 1:
+        return Bound(ours[0], Likeness.WORDS)
+    if len(ours) > 1:
+        return Ask(f"{len(ours)} items of the account carry this post's words: choose the one that it is.")
+    over = now >= sent.made_at + CONTAINER_OVER
+    signs = [reading for reading in readings if _is_published_sign(reading, sent)]
+    if signs:
+        return _published_somewhere(readings, signs[0].at, now, policy, over=over)
+    if over:
+        return Ask("Nobody could find out in 25 hours whether it was published. Look at the account.")
+    if any(reading.candidates for reading in readings):
+        return Wait()
+    return _unpublished(readings, sent, policy)
+
+
+def _published_somewhere(
+    readings: Sequence[Reading], since: datetime, now: datetime, policy: ReconcilePolicy, *, over: bool
+) -> Judgement:
+    """Instagram counts it as published; which item is it?"""
+    only = _only_candidate(readings[-1])
+    if only is not None and _settled(readings, only, policy):
+        return Bound(only, Likeness.LABEL)
+    if over or now - since >= policy.ask_published:
+        return Ask("It is published, but its item on the account can't be told apart: adopt the right one.")
+    return Wait()
+
+
+def _unpublished(readings: Sequence[Reading], sent: Sent, policy: ReconcilePolicy) -> Judgement:
+    """No sign speaks for publication: is that proven by now?"""
+    if _spans(readings, policy, ContainerState.FINISHED, sent):
+        return SendAgain()
+    if _spans(readings, policy, ContainerState.EXPIRED, sent):
+        return Ask("Its container expired, and nothing shows that it was published. Look at the account.")
+    if _spans(readings, policy, ContainerState.ERROR, sent):
+        return Ask("Instagram could not publish it, and nothing shows that it did. Look at the account.")
+    return Wait()
+
+
+def _spans(readings: Sequence[Reading], policy: ReconcilePolicy, state: ContainerState, sent: Sent) -> bool:
+    """Whether enough complete readings, over enough time, show this state and nothing new."""
+    quiet = [
+        reading.at
+        for reading in readings
+        if reading.container is state
+        and reading.candidates is not None
+        and reading.quota is not None
+        and sent.quota_before is not None
+    ]
+    return len(quiet) >= policy.quiet_reads and quiet[-1] - quiet[0] >= policy.quiet_for
+
+
+def _is_published_sign(reading: Reading, sent: Sent) -> bool:
+    more = reading.quota is not None and sent.quota_before is not None and reading.quota > sent.quota_before
+    return more or reading.container is ContainerState.PUBLISHED
+
+
+def _only_candidate(reading: Reading) -> str | None:
+    """The one item that may be the post, if it at least carries the same label."""
+    if reading.candidates is None or list(reading.candidates.values()) != [Likeness.LABEL]:
+        return None
+    return next(iter(reading.candidates))
+
+
+def _settled(readings: Sequence[Reading], media_id: str, policy: ReconcilePolicy) -> bool:
+    """Whether this item has been the only possible one for long enough."""
+    since = readings[-1].at
+    for reading in reversed(readings):
+        if reading.candidates is not None and _only_candidate(reading) != media_id:
+            break
+        since = reading.at
+    return readings[-1].at - since >= policy.settle
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+__all__ = [
+    "Ask",
+    "Bound",
+    "Expected",
+    "Judgement",
+    "Likeness",
+    "Reading",
+    "SendAgain",
+    "Sent",
+    "Wait",
+    "candidates_in",
+    "judge",
+    "likeness",
+]

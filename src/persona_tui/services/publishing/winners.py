@@ -1,0 +1,149 @@
+"""From a chosen picture to a draft: the post inherits all that the picture belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import RowMapping, text
+from sqlmodel import Session, col, select
+
+from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
+from persona_tui.models.post import PostItem, SchedulingPost
+from persona_tui.services.publishing.post_views import PostView, get_post
+from persona_tui.services.publishing.transitions import post_rules, save
+
+_BELONGINGS = (
+    " p.id AS persona_id, p.zone, g.cluster_id,"
+    " coalesce((SELECT s.pillar_id FROM pillar_cluster_assignments s"
+    '   WHERE s.cluster_id = g.cluster_id AND s."primary"), g.pillar_id) AS pillar_id'
+)
+_CANDIDATE = text(
+    "SELECT c.sha256, c.status = 'active' AS usable, c.run_id, r.content_suggestion_id,"
+    f"{_BELONGINGS} FROM image_candidates c JOIN pipeline_runs r ON r.id = c.run_id"
+    " LEFT JOIN personas p ON p.id = c.persona_id"
+    " CROSS JOIN LATERAL (SELECT r.pillar_id, coalesce(r.cluster_id, (SELECT m.cluster_id"
+    "   FROM cluster_candidates m WHERE m.image_candidate_id = c.id ORDER BY m.id LIMIT 1)) AS cluster_id) g"
+    " WHERE c.id = :id"
+)
+_PHOTO = text(
+    "SELECT f.sha256, f.kind = 'still' AND f.stage = 'accepted' AS usable, CAST(NULL AS bigint) AS run_id,"
+    f" CAST(NULL AS bigint) AS content_suggestion_id,{_BELONGINGS}"
+    " FROM photos f JOIN personas p ON p.id = f.persona_id"
+    " CROSS JOIN LATERAL (SELECT CAST(NULL AS bigint) AS pillar_id, (SELECT m.cluster_id"
+    "   FROM cluster_candidates m WHERE m.photo_id = f.id ORDER BY m.id LIMIT 1) AS cluster_id) g"
+    " WHERE f.id = :id"
+)
+
+
+def draft_for_winner(
+    session: Session,
+    candidate_id: int | None = None,
+    *,
+    photo_id: int | None = None,
+    edited: bool = False,
+) -> PostView:
+    """Draft a post of one generated picture or one photo; asked twice, it gives the same draft back.
+
+    Persona, run and suggestion are the picture's; the cluster is the run's or the picture's own; the
+    pillar is the cluster's primary one. A generated picture always carries the AI label, a photograph
+    only when a model edited it.
+
+    Args:
+        candidate_id: the generated picture, or
+        photo_id: the photo.
+        edited: a model changed the photo.
+
+    Raises:
+        InvalidRequest: neither or both were named.
+        UnknownName: no such picture.
+        NotAllowedNow: the picture is rejected, a film, or belongs to no persona.
+    """
+    if (candidate_id is None) == (photo_id is None):
+        raise InvalidRequest("A draft is made of one candidate or of one photo.")
+    picture = _picture(session, candidate_id, photo_id)
+    existing = _open_draft(session, candidate_id, photo_id)
+    if existing is not None:
+        return get_post(session, existing)
+    post = SchedulingPost(
+        persona_id=picture["persona_id"],
+        environment=session.execute(text("SELECT environment FROM installation")).scalar_one(),
+        cluster_id=picture["cluster_id"],
+        pillar_id=picture["pillar_id"],
+        content_suggestion_id=picture["content_suggestion_id"],
+        run_id=picture["run_id"],
+        zone=picture["zone"],
+        is_ai_generated=candidate_id is not None or edited,
+    )
+    save(session, post, "post.draft")
+    _add_item(session, post, picture, candidate_id, photo_id)
+    return get_post(session, post.id)
+
+
+def attach_winner(session: Session, run_id: int, candidate_id: int) -> PostView | None:
+    """Give a run's winner to the post that waits for it.
+
+    Returns:
+        The post, now ready; None when none waits for this run.
+
+    Raises:
+        UnknownName: no such candidate.
+        NotAllowedNow: it is rejected, or another run's.
+    """
+    waiting = session.exec(
+        select(SchedulingPost)
+        .where(SchedulingPost.run_id == run_id, SchedulingPost.state == "awaiting_image")
+        .order_by(col(SchedulingPost.id))
+        .with_for_update()
+    ).first()
+    if waiting is None:
+        return None
+    picture = _picture(session, candidate_id, None)
+    if picture["run_id"] != run_id:
+        raise NotAllowedNow("That picture is not one of this run's.")
+    _add_item(session, waiting, picture, candidate_id, None)
+    waiting.state, waiting.is_ai_generated = "ready", True
+    save(session, waiting, "post.image", candidate_id=candidate_id)
+    return get_post(session, waiting.id)
+
+
+def _picture(session: Session, candidate_id: int | None, photo_id: int | None) -> RowMapping:
+    statement, identifier = (_CANDIDATE, candidate_id) if candidate_id is not None else (_PHOTO, photo_id)
+    row = session.execute(statement, {"id": identifier}).mappings().one_or_none()
+    if row is None:
+        raise UnknownName(f"There is no picture {identifier}.")
+    if not row["usable"]:
+        raise NotAllowedNow("That picture can't be posted: it was rejected or is not a still.")
+    if row["persona_id"] is None:
+        raise NotAllowedNow(
+            "The picture belongs to no persona, so nobody could post it.",
+            hint="Start the run for a persona.",
+        )
+    return row
+
+
+def _open_draft(session: Session, candidate_id: int | None, photo_id: int | None) -> int | None:
+    found: int | None = session.execute(
+        text(
+            "SELECT p.id FROM scheduling_posts p JOIN post_items i ON i.post_id = p.id"
+            " WHERE p.state IN ('draft', 'ready') AND p.kind = 'single'"
+            " AND (i.image_candidate_id = :candidate OR i.photo_id = :photo) ORDER BY p.id LIMIT 1"
+        ),
+        {"candidate": candidate_id, "photo": photo_id},
+    ).scalar_one_or_none()
+    return found
+
+
+def _add_item(
+    session: Session,
+    post: SchedulingPost,
+    picture: RowMapping,
+    candidate_id: int | None,
+    photo_id: int | None,
+) -> None:
+    links: dict[str, Any] = {"image_candidate_id": candidate_id, "photo_id": photo_id}
+    with post_rules(session):
+        session.add(PostItem(post_id=post.id, persona_id=post.persona_id, sha256=picture["sha256"], **links))
+        session.flush()
+
+
+__all__ = ["attach_winner", "draft_for_winner"]
