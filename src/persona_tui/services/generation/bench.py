@@ -42,6 +42,7 @@ class EngineOptions:
         check: between two looks while they can.
         give_up: after an endpoint was away for so long, others take over what was sent to it.
         retry: what follows a job's failure and, by its delays, an endpoint's.
+        previews: ask the server for pictures on the way.
     """
 
     depth: int = 2
@@ -50,6 +51,7 @@ class EngineOptions:
     check: float = 5.0
     give_up: float = 120.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    previews: bool = True
 
 
 @dataclass(frozen=True)

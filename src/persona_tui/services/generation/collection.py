@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from persona_tui.clients.comfyui import HistoryEntry, OutputFile
-from persona_tui.errors import InvalidRequest, ServiceRefused
+from persona_tui.errors import InvalidRequest, ServiceGarbled, ServiceRefused
 from persona_tui.services.generation import jobs
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.graph import node_order
 from persona_tui.services.generation.jobs import SENT, LiveJob
 from persona_tui.services.generation.keeping import Fetched, keep
 from persona_tui.services.media import StoredPicture
+
+LOOKS = 2
+"""A proxy's page may have come in a picture's place."""
 
 
 def wanted_files(entry: HistoryEntry, output_node: str | None) -> tuple[OutputFile, ...]:
@@ -60,12 +63,17 @@ async def collect(
 
 
 async def _fetch(bench: Bench, file: OutputFile) -> StoredPicture | None:
-    try:
-        data = await bench.client.view(file)
-        return await asyncio.to_thread(bench.media.put, data)
-    except InvalidRequest:
-        return None
-    except ServiceRefused as problem:
-        if problem.status != 404:
-            raise
-        return None
+    """A file as a stored picture; None when it is gone, or no picture at each look."""
+    for _ in range(LOOKS):
+        try:
+            data = await bench.client.view(file)
+            return await asyncio.to_thread(bench.media.put, data)
+        except InvalidRequest:
+            continue
+        except ServiceGarbled:
+            return None
+        except ServiceRefused as problem:
+            if problem.status != 404:
+                raise
+            return None
+    return None

@@ -142,10 +142,10 @@ class EndpointWorker:
     async def _check(self, live: Sequence[LiveJob], now: float) -> None:
         mine = [job for job in live if job.id not in self._finishing]
         survey = await recovery.survey(self._bench, mine)
-        self.health.answered()
         if not self._version:
             self._version = (await self._bench.client.system_stats()).version
         self._queue = len(survey.queue.running) + len(survey.queue.pending)
+        self.health.answered(self._sentence())
         for job in live:
             if job.state != "queued":
                 self._follower.track(job)

@@ -10,7 +10,17 @@ from datetime import datetime
 
 import structlog
 
-from persona_tui.clients.comfyui import ComfyEvent
+from persona_tui.clients.comfyui import (
+    ComfyEvent,
+    Executing,
+    ExecutionError,
+    ExecutionInterrupted,
+    ExecutionStart,
+    ExecutionSuccess,
+    Idle,
+    Preview,
+    Progress,
+)
 from persona_tui.errors import ClientError
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.health import JobStatus
@@ -19,7 +29,8 @@ from persona_tui.services.generation.jobs import LiveJob
 log = structlog.get_logger("persona_tui.generation")
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 15.0
-ENDED = frozenset({"execution_success", "execution_error", "execution_interrupted"})
+RECENT = 256
+ENDED = (ExecutionSuccess, ExecutionError, ExecutionInterrupted, Idle)
 
 
 @dataclass
@@ -52,7 +63,7 @@ class Follower:
         self.connected = False
         self.shown: dict[str, Shown] = {}
         self._started: list[LiveJob] = []
-        self._ended: deque[str] = deque(maxlen=256)
+        self._ended: deque[str] = deque(maxlen=RECENT)
 
     async def run(self) -> None:
         """Follow, reconnect with a growing pause, until cancelled."""
@@ -97,9 +108,8 @@ class Follower:
 
     def take_ended(self) -> list[LiveJob]:
         """Tracked jobs whose end was told, each once."""
-        ours = [prompt_id for prompt_id in self._ended if prompt_id in self.shown]
-        for prompt_id in ours:
-            self._ended.remove(prompt_id)
+        ours = {prompt_id for prompt_id in self._ended if prompt_id in self.shown}
+        self._ended = deque((one for one in self._ended if one not in ours), maxlen=RECENT)
         return [self.shown[prompt_id].job for prompt_id in ours]
 
     def job_status(self) -> tuple[JobStatus, ...]:
@@ -110,27 +120,24 @@ class Follower:
         )
 
     def _note(self, event: ComfyEvent) -> None:
-        prompt_id = event.prompt_id
-        if prompt_id is None:
-            return
-        if event.type in ENDED:
-            self._ended.append(prompt_id)
+        if isinstance(event, ENDED) and event.prompt_id is not None:
+            self._ended.append(event.prompt_id)
             self._on_change()
             return
-        shown = self.shown.get(prompt_id)
+        shown = self._shown_of(event)
         if shown is None:
             return
-        if event.type in ("execution_start", "executing", "progress"):
-            self.mark_running(prompt_id)
-        if event.type == "execution_start":
+        if isinstance(event, ExecutionStart | Executing | Progress):
+            self.mark_running(str(shown.job.prompt_id))
+        if isinstance(event, ExecutionStart):
             self._on_change()
-        if event.type == "progress":
-            shown.progress = _share(event.data.get("value"), event.data.get("max"))
-        if event.preview is not None:
-            shown.preview = event.preview
+        elif isinstance(event, Progress):
+            shown.progress = min(max(event.value / event.max, 0.0), 1.0) if event.max > 0 else 0.0
+        elif isinstance(event, Preview):
+            shown.preview = event.picture
 
-
-def _share(value: object, most: object) -> float:
-    if isinstance(value, int | float) and isinstance(most, int | float) and most > 0:
-        return min(max(value / most, 0.0), 1.0)
-    return 0.0
+    def _shown_of(self, event: ComfyEvent) -> Shown | None:
+        """The job that an event is about; older servers' previews name none and are about what runs."""
+        if event.prompt_id is not None or not isinstance(event, Preview):
+            return self.shown.get(event.prompt_id or "")
+        return next((one for one in self.shown.values() if one.running_since is not None), None)

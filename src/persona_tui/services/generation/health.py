@@ -66,9 +66,9 @@ class Health:
         self.failures = 0
         self.away_since: float | None = None
 
-    def answered(self) -> None:
-        """The endpoint answered."""
-        self.away_since = None
+    def answered(self, sentence: str) -> None:
+        """The endpoint answered; whether the rest of the round goes well is not known yet."""
+        self.healthy, self.sentence, self.away_since = True, sentence, None
 
     def well(self, sentence: str) -> None:
         """A whole round of work went well."""

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.clients.comfyui import HistoryEntry, OutputFile, QueueState
-from persona_tui.errors import ServiceRefused
+from persona_tui.errors import ServiceGarbled, ServiceRefused
 from persona_tui.models.pipeline import ComfyuiJob
 from persona_tui.services.generation import jobs
 from persona_tui.services.generation.bench import Bench
@@ -143,6 +143,8 @@ async def _look_on_disk(bench: Bench, job: LiveJob) -> tuple[OutputFile, ...]:
 async def _exists(bench: Bench, file: OutputFile) -> bool:
     try:
         await bench.client.view(file)
+    except ServiceGarbled:
+        return False
     except ServiceRefused as problem:
         if problem.status in (400, 404):
             return False

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Session
 
+from persona_tui.clients.comfyui import WorkflowRejected
 from persona_tui.errors import (
     ClientError,
     GuardRefused,
@@ -31,8 +32,8 @@ from persona_tui.services.generation.template import fill
 from persona_tui.services.generation.variables import RunFacts, job_token, run_variables
 from persona_tui.services.safety import guard
 
-_INVALID = frozenset({400, 413})
-"""The server read the prompt and will never run it: validation failed, or it is too large."""
+UNREADABLE, TOO_LARGE = 400, 413
+"""Statuses with which a server says that it will never take this."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,10 @@ async def send_job(bench: Bench, job_id: int) -> LiveJob | None:
 
 
 async def forget_prompt(bench: Bench, prompt_id: str) -> None:
-    """Take a prompt off the server, whether it waits there, runs, or is gone already.
-
-    The queue is read before an interrupt, since older servers stop whatever runs.
-    """
+    """Take a prompt off the server, whether it waits there, runs, or is gone already."""
     with suppress(ClientError):
-        if prompt_id in (await bench.client.queue()).pending:
-            await bench.client.delete_pending(prompt_id)
-        if prompt_id in (await bench.client.queue()).running:
-            await bench.client.interrupt(prompt_id)
+        await bench.client.delete_pending(prompt_id)
+        await bench.client.interrupt(prompt_id)
 
 
 def load_work(session: Session, job_id: int) -> Work | None:
@@ -139,7 +135,7 @@ async def _upload_parent(bench: Bench, work: Work) -> str | None:
     try:
         name = await bench.client.upload_image(passed, f"persona-tui-{work.parent_sha256[:32]}.{suffix}")
     except ServiceRefused as problem:
-        if problem.status not in _INVALID:
+        if problem.status not in (UNREADABLE, TOO_LARGE):
             raise
         raise InvalidRequest(f"The parent picture was refused: {problem.message}") from None
     bench.uploads[work.parent_sha256] = name
@@ -172,10 +168,13 @@ def _commit_intent(session: Session, work: Work, workflow: dict[str, Any]) -> Pa
 
 
 async def _post(bench: Bench, job: LiveJob, workflow: Passed[Workflow]) -> bool:
+    extra = {"preview_method": "auto"} if bench.options.previews else None
     try:
-        await bench.client.submit(workflow, prompt_id=str(job.prompt_id), client_id=bench.client_id)
+        await bench.client.submit(
+            workflow, prompt_id=str(job.prompt_id), client_id=bench.client_id, extra=extra
+        )
     except ClientError as problem:
-        if problem.status in _INVALID:
+        if isinstance(problem, WorkflowRejected) or problem.status == TOO_LARGE:
             await _refuse(bench, job, problem)
             return False
         if not problem.sent or isinstance(problem, KeyRejected):
