@@ -100,7 +100,8 @@ class ComfyUIClient:
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         self._headers = {"Authorization": f"Bearer {key}"} if key else basic
         self._timeout = timeout
-        inner = transport or httpx.AsyncHTTPTransport(trust_env=False)
+        # Loading the certificates takes longer than most calls; plain HTTP has no use for them.
+        inner = transport or httpx.AsyncHTTPTransport(verify=address.startswith("https:"), trust_env=False)
         self._http = ComfyService(
             "ComfyUI",
             address,

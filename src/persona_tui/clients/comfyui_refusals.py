@@ -148,7 +148,7 @@ def _finding(error: Mapping[str, Any], known: Sequence[str]) -> str:
             received = shortened(str(extra.get("received_type")), 40)
             return f"input {name} takes {_declared(extra)} but is linked to {received}"
         case "exception_during_validation" | "exception_during_inner_validation" if _is_lost_link(extra):
-            lost = shortened(str(error.get("details")), 40)
+            lost = shortened(str(error.get("details")), 40).strip("'")
             return f"it, or a node before it, is linked to node {lost}, which is not there"
     words = (shortened(str(error.get(part, "")), 200).rstrip(".") for part in ("message", "details"))
     return ": ".join(part for part in words if part) or "no reason given"
