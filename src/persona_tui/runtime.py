@@ -7,6 +7,7 @@ sweeps; every process works on jobs and shows what happens.
 from __future__ import annotations
 
 import asyncio
+import logging
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -303,6 +304,8 @@ class Core:
     # The tick
 
     def _start_ticking(self) -> None:
+        # It would log each tick, which is each second in the sandbox.
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._scheduler.add_job(
             self._scheduled_tick,

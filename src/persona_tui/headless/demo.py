@@ -343,7 +343,7 @@ class _Day:
         return (await self._do(lambda session: run_detail(session, run_id))).steps[position - 1]
 
     async def _vote(self, contest_id: int) -> None:
-        """Vote for the sharper, better exposed picture until the best one is sure enough."""
+        """Vote for the calmer, better exposed picture until the best one is sure enough."""
         marks: dict[str, float] = {}
         for _ in range(VOTES_PER_STEP):
             duel = await self._do(lambda session: contest.next_duel(session, contest_id))
@@ -366,7 +366,8 @@ class _Day:
     def _mark(self, member: Member, marks: dict[str, float]) -> float:
         if member.sha256 not in marks:
             seen = measure(self.core.resources.media.get(member.media_key))
-            marks[member.sha256] = seen.sharpness * (1 - 2 * abs(seen.exposure - 0.5))
+            # In drawn pictures fine contrast is mostly noise.
+            marks[member.sha256] = -seen.sharpness * (1 + 4 * seen.clipped_bright)
         return marks[member.sha256]
 
     def _close(self, session: Session, step: Any) -> None:

@@ -30,7 +30,8 @@ class PillarGap:
 
     Attributes:
         needed: posts that the window asks for.
-        scheduled: live posts of the pillar due in the window.
+        scheduled: live posts of the pillar from the start of today (on the audience's clock) to the
+            window's end, those published today among them.
         available: pictures of the pillar that no live post holds.
         gap: needed − scheduled − available; negative is a surplus.
         clusters: clusters whose primary pillar this is.
@@ -65,10 +66,13 @@ WITH held AS (
   WHERE a.persona_id = :persona AND a."primary"
   GROUP BY a.pillar_id
 ), planned AS (
-  SELECT pillar_id, count(*) AS posts FROM scheduling_posts
-  WHERE persona_id = :persona AND scheduled_at >= :now AND scheduled_at < :now + make_interval(days => :days)
-    AND state NOT IN ('draft', 'failed', 'cancelled', 'missed', 'published')
-  GROUP BY pillar_id
+  SELECT o.pillar_id, count(*) AS posts
+  FROM scheduling_posts o JOIN personas e ON e.id = o.persona_id
+  WHERE o.persona_id = :persona AND o.state NOT IN ('draft', 'failed', 'cancelled', 'missed')
+    AND coalesce(o.published_at, o.scheduled_at)
+      >= date_trunc('day', :now AT TIME ZONE e.zone) AT TIME ZONE e.zone
+    AND coalesce(o.published_at, o.scheduled_at) < :now + make_interval(days => :days)
+  GROUP BY o.pillar_id
 )
 SELECT p.id, p.name, p.weight, p.priority, p.target_posts_per_week, e.posts_per_week,
        coalesce(s.clusters, 0), coalesce(s.available, 0), coalesce(n.posts, 0)
