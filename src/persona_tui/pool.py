@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import copy
 import os
@@ -11,8 +10,9 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,12 +21,12 @@ from persona_tui.errors import PersonaError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-    from multiprocessing.context import SpawnProcess
 
 R = TypeVar("R")
 
 _ATTEMPTS = 2
 _GRACE = 5.0  # seconds that closing waits for running work, and for a child to end by itself
+_CHILD = "import sys; from persona_tui.pool import run_child; run_child(*map(int, sys.argv[1:]))"
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = "500"  # of 1000: when memory runs out the kernel takes the child, not the app or the database
 
@@ -49,8 +49,9 @@ class WorkPool:
     """Runs functions in at most `workers` child processes that stay alive between calls.
 
     A child is started at first use, ignores Ctrl+C, runs at low priority, and dies with this process
-    however that ends. What it prints never reaches the terminal. Children are spawned, not forked:
-    a fork would copy locks that the app's threads hold.
+    however that ends. What it prints never reaches the terminal. Children are fresh interpreters: a fork
+    would copy locks that the app's threads hold, and `multiprocessing` can't spawn one while Textual has
+    replaced `sys.stderr`.
     """
 
     def __init__(self, *, workers: int = 1, niceness: int = 10, output: Path | None = None) -> None:
@@ -153,20 +154,15 @@ class _Worker:
             self._thread.join(_GRACE)
             self._kill()
             self._thread.join()
-        atexit.unregister(self._abandon)
-
-    def _abandon(self) -> None:
-        """Have no child, and start none, when multiprocessing's own exit handler waits for children."""
-        self._closing = True
-        self._kill()
 
     def _kill(self) -> None:
         child = self._child
         if child is not None:
-            with contextlib.suppress(ValueError):  # its thread has just reaped it
-                child.process.kill()
+            child.process.kill()
 
     def _serve(self) -> None:
+        # A child inherits this mask: no Ctrl+C hits it before it has learned to ignore it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while (job := self._jobs.get()) is not None:
             if not job.future.set_running_or_notify_cancel():
                 continue
@@ -177,7 +173,7 @@ class _Worker:
         self._stop_child()
 
     def _result_of(self, job: _Job[R]) -> R:
-        name = job.function.__name__
+        name = getattr(job.function, "__name__", "The work")
         for _attempt in range(_ATTEMPTS):
             child = self._living_child(name)
             try:
@@ -197,8 +193,6 @@ class _Worker:
                 self._child = _Child(self._niceness, self._output)
             except OSError as problem:
                 raise WorkerDied(f"No process could be started for {name}: {problem.strerror}.") from None
-            atexit.unregister(self._abandon)
-            atexit.register(self._abandon)  # after, hence run before, multiprocessing's
         return self._child
 
     def _stop_child(self) -> None:
@@ -211,21 +205,20 @@ class _Child:
     """A running child process and the pipe to it."""
 
     def __init__(self, niceness: int, output: Path | None) -> None:
-        from multiprocessing import get_context, resource_tracker
+        import subprocess
+        from multiprocessing.connection import Pipe
 
-        # A child inherits the mask of the thread that starts it: so no Ctrl+C hits it before it has
-        # learned to ignore it. Starting the tracker sets a mask of its own, hence first.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        context = get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(
-            target=_child_main, args=(theirs, os.getpid(), niceness, output), name="persona-work", daemon=True
-        )
-        try:
-            self.process.start()
-        finally:
-            theirs.close()
+        self._pipe, theirs = Pipe()
+        with theirs, _opened(output) as printed:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, str(theirs.fileno()), str(os.getpid()), str(niceness)],
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=printed,
+                pass_fds=[theirs.fileno()],
+            )
+        with contextlib.suppress(BrokenPipeError):  # it died at once; the first call will find out
+            self._pipe.send(sys.path)
 
     def call(self, function: Callable[..., R], args: tuple[object, ...]) -> R:
         """Raises: _ChildGone, or what the function raised."""
@@ -241,23 +234,45 @@ class _Child:
 
     def stop(self) -> None:
         """Let an idle child end by itself, kill one that doesn't, and reap it."""
+        import subprocess
+
         self._pipe.close()
-        self.process.join(_GRACE)
-        if self.process.is_alive():
+        try:
+            self.process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.join()
-        self.process.close()
+            self.process.wait()
 
 
-def _child_main(pipe: Connection, parent: int, niceness: int, output: Path | None) -> None:
-    """Serve calls until the parent closes the pipe."""
+@contextlib.contextmanager
+def _opened(output: Path | None) -> Iterator[int]:
+    """The file that takes what a child prints."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(output or os.devnull, flags, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def run_child(descriptor: int, parent: int, niceness: int) -> None:
+    """What a child process does: serve calls until the parent closes the pipe.
+
+    Args:
+        descriptor: of the pipe.
+        parent: process id.
+        niceness: added to this process's nice value.
+    """
+    from multiprocessing.connection import Connection
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with(parent)
-    _leave_the_terminal(output)
     os.nice(niceness)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    pipe = Connection(descriptor)
     with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe
+        sys.path[:] = pipe.recv()
         while True:
             _serve_one(pipe)
 
@@ -306,26 +321,12 @@ def _die_with(parent: int) -> None:
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
-        threading.Thread(target=_watch_parent, daemon=True).start()
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     if os.getppid() != parent:  # it ended before this was in force
         os._exit(1)
 
 
-def _watch_parent() -> None:
-    from multiprocessing import parent_process
-
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _leave_the_terminal(output: Path | None) -> None:
-    """Neither read from nor write to the terminal that the app draws on, C libraries included."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    target = nothing
-    if output is not None:
-        target = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.dup2(nothing, 0)
-    os.dup2(target, 1)
-    os.dup2(target, 2)
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
