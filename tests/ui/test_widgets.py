@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.pilot import Pilot
@@ -568,6 +569,11 @@ async def test_the_legend_drops_what_is_less_important_and_says_where_the_rest_i
         assert "[v] level" in narrow and "[F1–F12]" not in narrow
         assert "more: ?" in narrow
         assert len(narrow.rstrip()) <= 34
+
+
+def test_every_icon_has_the_same_width_in_every_terminal() -> None:
+    icons = [icon for icon, _, _ in marks.PREFIX.values()]
+    assert all(cell_len(icon) == 2 and "\ufe0f" not in icon for icon in [*icons, *marks.RANKS])
 
 
 @pytest.mark.parametrize(

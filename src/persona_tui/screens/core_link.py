@@ -79,10 +79,11 @@ class CoreLink(Failsafe, Shell):
             self.refresh_bindings()
             self.tell_screens(partial(CoreFailed, error))
             return
-        self._core, self.core_state, self.leader = core, CoreState.READY, core.leader
+        self._core, self.leader = core, core.leader
+        await self._find_persona()
+        self.core_state = CoreState.READY
         self.refresh_bindings()
         self.spawn(self._listen(core), group="events", exclusive=True, quiet=True)
-        await self._find_persona()
         self.tell_screens(CoreReady)
 
     def _say_step(self, sentence: str) -> None:

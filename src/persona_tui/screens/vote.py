@@ -17,4 +17,4 @@ class VoteScreen(PersonaScreen):
     CSS_PATH = "vote.tcss"
 
     def compose_body(self) -> ComposeResult:
-        yield EmptyState("Nothing to vote on.", "global.runs", icon="⚖️")
+        yield EmptyState("Nothing to vote on.", "global.runs", icon="🏆")

@@ -16,11 +16,15 @@ from persona_tui.widgets.shell import Level
 PREFIX: dict[Level, tuple[str, str, str]] = {
     "ok": ("✅", "Done", "$success"),
     "error": ("❌", "Failed", "$error"),
-    "warn": ("⚠️", "Careful", "$warning"),
-    "info": ("ℹ️", "Note", "$info"),
+    "warn": ("⚠ ", "Careful", "$warning"),
+    "info": ("ℹ ", "Note", "$info"),
     "busy": ("⏳", "Busy", "$title"),
 }
-"""Icon, word and style for each level of a message."""
+"""Icon, word and style for each level of a message; every icon is two columns wide.
+
+None has a variation selector (U+FE0F): terminals disagree on the width of such signs, and a row that
+is a column off leaves dirt behind.
+"""
 
 RANKS = ("🔴", "🟡", "🔵")
 """Icons of the first, second and third thing to do next."""
