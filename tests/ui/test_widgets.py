@@ -521,6 +521,23 @@ async def test_a_picture_is_drawn_whole_in_its_aspect(app: PersonaApp) -> None:
         await until(pilot, lambda: screen_text(pilot).count("▀") > sum(drawn))
 
 
+async def test_a_prepared_picture_is_on_the_screen_with_the_next_frame(
+    app: PersonaApp, tmp_path: Path
+) -> None:
+    file = tmp_path / "red.png"
+    file.write_bytes(picture(64, 64))
+    pane = PicturePane("a red square")
+    async with app.run_test(size=SIZE) as pilot:
+        await staged(pilot, pane)
+        await pane.prepare(file)
+        file.unlink()
+        await pane.prepare(tmp_path / "gone.png")
+        pane.show(file, "a red square")
+        assert pane.loaded
+        await pilot.pause()
+        assert "▀" in screen_text(pilot)
+
+
 async def test_a_picture_that_cant_be_read_shows_its_words(app: PersonaApp, tmp_path: Path) -> None:
     pane = PicturePane("no picture")
     async with app.run_test(size=SIZE) as pilot:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.content import Content
+from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.visual import Visual
@@ -23,6 +27,11 @@ if TYPE_CHECKING:
 Source = Path | bytes
 RESIZE_PAUSE = 0.15
 """Seconds without another resize before a picture is encoded anew."""
+KEPT = 32
+"""Encoded pictures kept, those used last: about 1 MB each in a pane of 80×40 cells."""
+
+_encoded: OrderedDict[tuple[Path, int, int], list[Strip]] = OrderedDict()
+"""Encoded files by columns and rows; a file that a pane shows never changes its content."""
 
 
 class PicturePane(Failsafe, Widget):
@@ -35,6 +44,16 @@ class PicturePane(Failsafe, Widget):
     DEFAULT_CSS = """
     PicturePane { width: 1fr; height: 1fr; color: $dim; }
     """
+
+    @dataclass
+    class Drawn(Message):
+        """The picture is on the screen with the next frame."""
+
+        pane: PicturePane
+
+        @property
+        def control(self) -> PicturePane:
+            return self.pane
 
     def __init__(self, alt: str = "no picture", *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -49,6 +68,16 @@ class PicturePane(Failsafe, Widget):
         self._source, self._alt, self._rows, self._broken = source, alt, [], False
         self.refresh()
         self._encode_soon()
+
+    async def prepare(self, source: Path) -> None:
+        """Encode a file for this pane's size ahead of time, so that `show()` shows it at once.
+
+        What can't be read is told when it is shown.
+        """
+        columns, rows = self.size
+        if columns and rows and (source, columns, rows) not in _encoded:
+            with suppress(OSError, ValueError):
+                _keep(source, columns, rows, await asyncio.to_thread(_strips, source, columns, rows))
 
     @property
     def alt(self) -> str:
@@ -69,7 +98,13 @@ class PicturePane(Failsafe, Widget):
             self._encode_soon()
 
     def _encode_soon(self) -> None:
-        if self._source is not None and self.size.area:
+        if self._source is None or not self.size.area:
+            return
+        kept = _kept(self._source, *self.size)
+        if kept is not None:
+            self.workers.cancel_group(self, "encode")
+            self._draw(kept)
+        else:
             self.spawn(self._encode, group="encode", exclusive=True, quiet=True)
 
     async def _encode(self) -> None:
@@ -77,10 +112,19 @@ class PicturePane(Failsafe, Widget):
         if source is None:
             return
         try:
-            self._rows = await asyncio.to_thread(_strips, source, columns, rows)
+            strips = await asyncio.to_thread(_strips, source, columns, rows)
         except (OSError, ValueError):
             self._broken = True
+            self.refresh()
+            return
+        if isinstance(source, Path):
+            _keep(source, columns, rows, strips)
+        self._draw(strips)
+
+    def _draw(self, rows: list[Strip]) -> None:
+        self._rows = rows
         self.refresh()
+        self.post_message(self.Drawn(self))
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size
@@ -102,6 +146,20 @@ class PicturePane(Failsafe, Widget):
             words += " (can't be shown)" if self._broken else " (loading…)"
         content = Content(words).truncate(width, ellipsis=True).center(width)
         return Visual.to_strips(self, content, width, 1, self.visual_style, pad=True)[0]
+
+
+def _kept(source: Source, columns: int, rows: int) -> list[Strip] | None:
+    if not isinstance(source, Path) or (source, columns, rows) not in _encoded:
+        return None
+    _encoded.move_to_end((source, columns, rows))
+    return _encoded[source, columns, rows]
+
+
+def _keep(source: Path, columns: int, rows: int, strips: list[Strip]) -> None:
+    _encoded[source, columns, rows] = strips
+    _encoded.move_to_end((source, columns, rows))
+    while len(_encoded) > KEPT:
+        _encoded.popitem(last=False)
 
 
 def _strips(source: Source, columns: int, rows: int) -> list[Strip]:
