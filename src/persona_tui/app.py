@@ -119,10 +119,13 @@ class PersonaApp(CoreLink, inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "retry":
             return self.core_state is CoreState.FAILED
-        if action == "back":
+        return super().check_action(action, parameters)
+
+    def worth_showing(self, action: Action) -> bool:
+        if action.name == "global.back":
             pushed = sum(not screen.is_modal for screen in self.screen_stack) > 1
             return pushed or bool(self._mode_history) or self.current_mode != DASHBOARD
-        return super().check_action(action, parameters)
+        return action.name != "global.quit" or self.current_mode == DASHBOARD
 
     async def action_go(self, mode: str) -> None:
         """Open a view and remember the one before."""
@@ -157,6 +160,8 @@ class PersonaApp(CoreLink, inherit_bindings=False):
             await self._open(self._mode_history.pop())
         elif self.current_mode != DASHBOARD:
             await self._open(DASHBOARD)
+        else:
+            self.flash(f"This is the Dashboard; {self.registry.label('global.quit')} quits.", "info")
 
     async def action_quit(self) -> None:
         if self.current_mode == DASHBOARD:

@@ -146,7 +146,6 @@ def test_no_secret_is_among_the_setting_rows(tmp_path: Path) -> None:
 async def test_the_doctor_looks_at_the_real_database(
     make_app: MakeApp, core: TinyCore, database: Database
 ) -> None:
-    pytest.importorskip("persona_tui.clients.comfyui")
     core.database = database  # type: ignore[assignment]
     app = make_app(comfyui={"urls": "http://127.0.0.1:9"})
     async with app.run_test(size=(200, 50)) as pilot:

@@ -120,6 +120,20 @@ async def test_escape_leaves_a_text_field_before_it_leaves_the_view(app: Persona
         assert app.screen is not probe
 
 
+async def test_escape_on_the_dashboard_says_how_to_quit(app: PersonaApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        legend = screen_text(pilot).splitlines()[-1]
+        assert "[q] quit" in legend and "[Esc]" not in legend
+        await pilot.press("escape")
+        await pilot.pause()
+        assert said(pilot) == "This is the Dashboard; q quits."
+        await pilot.press("f10")
+        await settle(pilot)
+        legend = screen_text(pilot).splitlines()[-1]
+        assert "[q] quit" not in legend and "[Esc] back" in legend
+
+
 async def test_q_quits_only_from_the_dashboard_and_asks(app: PersonaApp, core: TinyCore) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await settle(pilot)

@@ -71,7 +71,8 @@ class Table:
         actions: the actions, in the order of the help.
         kind: `screen`: heard beside the global ones; `widget`: heard while such a widget has the focus;
             `dialog`: heard alone.
-        holds: scopes of the widgets on this screen or dialog, whose keys can't be used twice.
+        holds: scopes of the widgets on this screen or dialog, or heard together with this widget's own; each
+            one's keys must differ from this table's.
         typing: letters go to a text field, so no letter may be bound.
     """
 
@@ -137,17 +138,24 @@ class Registry:
         return {name: ",".join(self.keys(name)) for name in self.overrides}
 
     def clashes(self) -> Iterator[str]:
-        """One sentence for each key that two actions share where both can be heard."""
+        """One sentence for each key that two actions share where both can be heard.
+
+        Of a screen's widgets one has the focus, so two of them may share a key.
+        """
         for table in self.tables.values():
-            scopes = (table.scope, *table.holds)
-            if table.kind == "screen":
-                scopes = (*scopes, GLOBAL)
-            taken: dict[str, str] = {}
-            for action in (action for scope in scopes for action in self.actions(scope)):
-                for key in self.keys(action.name):
-                    other = taken.setdefault(key, action.name)
-                    if other != action.name:
-                        yield f"{keys.label(key)} is both {other} and {action.name}"
+            scopes = (table.scope, GLOBAL) if table.kind == "screen" else (table.scope,)
+            heard: dict[str, str] = {}
+            yield from self._doubled(scopes, heard)
+            for held in table.holds:
+                yield from self._doubled((held,), dict(heard))
+
+    def _doubled(self, scopes: Iterable[str], taken: dict[str, str]) -> Iterator[str]:
+        """Note which keys these scopes take, with a sentence for each one that is taken already."""
+        for action in (action for scope in scopes for action in self.actions(scope)):
+            for key in self.keys(action.name):
+                other = taken.setdefault(key, action.name)
+                if other != action.name:
+                    yield f"{keys.label(key)} is both {other} and {action.name}"
 
 
 def bindings(table: Table) -> list[Binding]:

@@ -45,7 +45,7 @@ EVERYWHERE = Table(
             94,
         ),
         Action("global.theme", "ctrl+t", "Dark or light", "Switch between the two themes.", in_footer=False),
-        Action("global.quit", "q", "Quit", "Leave the app (from the Dashboard).", 99, in_footer=False),
+        Action("global.quit", "q", "Quit", "Leave the app (from the Dashboard).", 94),
         Action(
             "global.leave",
             "ctrl+q,ctrl+c",

@@ -1,22 +1,192 @@
-"""Dashboard."""
+"""Dashboard: what is due, what is missing, and what to do next."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from persona_tui.screens import dashboard_lines as lines
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.widgets.empty import EmptyState
+from persona_tui.widgets.marks import counted, dim
+from persona_tui.widgets.messages import CoreFailed, CoreReady
+from persona_tui.widgets.section import SectionTitle
+from persona_tui.widgets.shell import CoreState
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from persona_tui.services.planning.overview import DashboardView
+
+PROGRESS_PAUSE = 2.0
+"""Seconds between two looks at what the servers do."""
+AGE_PAUSE = 60.0
+"""Seconds after which what is shown has aged: posts become due without anybody changing them."""
+ACTIONS = ("first", "second", "third")
+"""Names of the actions that do the next things, in their order."""
+
+
+def _read(session: Session, persona_id: int | None) -> tuple[DashboardView, str]:
+    """The view at the database's own time, and the id of this process; runs in a thread."""
+    from sqlalchemy import text
+
+    from persona_tui.services.leadership import this_process
+    from persona_tui.services.planning.overview import dashboard
+
+    now = session.execute(text("SELECT persona_now()")).scalar_one()
+    return dashboard(session, persona_id, now), this_process().id
+
+
+class Part(Vertical):
+    """A section: its title over its lines; until it is filled it says that it is being read."""
+
+    DEFAULT_CSS = """
+    Part { height: auto; margin-bottom: 1; }
+    Part > Static { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def __init__(self, title: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self._title = title
+        self._shown: Content | None = None
+
+    def compose(self) -> ComposeResult:
+        yield SectionTitle(self._title)
+        yield Static(dim("◌ …"))
+
+    def show(self, found: Iterable[Content], note: str = "") -> None:
+        """Replace the lines; what has not changed costs nothing."""
+        shown = Content("\n").join(list(found))
+        self.query_one(SectionTitle).note = note
+        if self._shown is None or shown.markup != self._shown.markup:
+            self._shown = shown
+            self.query_one(Static).update(shown)
 
 
 class DashboardScreen(PersonaScreen):
-    """What is due, what is missing and what to do next."""
+    """The persona's day on one page, with the next three things to do under one key each."""
 
     SCOPE = "dashboard"
     TITLE = "Dashboard"
-    HELP = "What is due, what is missing and what to do next."
+    HELP = (
+        "What is due, what is missing and what to do next. The three next actions are the most urgent ones: "
+        "their keys take you to the right view with the right thing in hand. Stock dots: ● 3 or more unposted "
+        "pictures, ◐ 1 or 2, ○ none. Gaps count the posts that the next 30 days need."
+    )
     CSS_PATH = "dashboard.tcss"
+    TOPICS = frozenset(
+        {
+            "persona",
+            "pillar",
+            "idea",
+            "run",
+            "candidate",
+            "vote",
+            "cluster",
+            "photo",
+            "post",
+            "account",
+            "leader",
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._view: DashboardView | None = None
 
     def compose_body(self) -> ComposeResult:
+        with VerticalScroll(id="page", can_focus=False):
+            with Vertical(id="plan"):
+                yield Part("Scheduled posts", id="posts")
+                yield Part("Content pillars & clusters", id="pillars")
+            with Vertical(id="live"):
+                yield Part("Generating now", id="generation")
+                yield Part("Personas", id="personas")
+                yield Part("Processes", id="processes")
         yield EmptyState(
-            "Nothing is due.\nPersonas, pillars and ideas come first.", "global.personas", icon="🎉"
+            "Welcome!\nEverything begins with a persona: who posts, in which voice, for which audience.",
+            "dashboard.first",
+            icon="👋",
+            id="welcome",
         )
+        yield Part("Next actions", id="next")
+
+    def _part(self, name: str) -> Part:
+        return self.query_one(f"#{name}", Part)
+
+    # Reading and showing
+
+    def on_mount(self) -> None:
+        self.set_interval(PROGRESS_PAUSE, self._show_progress)
+        self.set_interval(AGE_PAUSE, self.request_reload)
+
+    def on_core_failed(self, _message: CoreFailed) -> None:
+        self.add_class("-failed")
+
+    def on_core_ready(self, _message: CoreReady) -> None:
+        self.remove_class("-failed")
+
+    async def reload(self) -> None:
+        view, own_id = await self.read(_read, self.shell.persona_id)
+        self._view = view
+        self.set_class(not view.personas, "-new")
+        self.set_class(len(view.personas) > 1, "-many")
+        self._part("posts").show(lines.post_lines(view, self.shell.zone))
+        pillars = counted(len(view.pillars), "pillar")
+        self._part("pillars").show(lines.pillar_lines(view), f"{pillars}, the next 30 days")
+        self._part("personas").show(lines.persona_lines(view.personas, self.shell.persona_id))
+        self._part("processes").show(lines.process_lines(view.processes, own_id))
+        keys = [self.shell.registry.label(f"dashboard.{name}") for name in ACTIONS]
+        self._part("next").show(lines.action_lines(view.actions, keys))
+        self._show_progress()
+        self.refresh_bindings()
+
+    def _show_progress(self) -> None:
+        """What the servers do comes from memory, so it costs no statement."""
+        if self._view is None or self.shell.core_state is not CoreState.READY or not self.is_current_view:
+            return
+        engine = self.shell.core.status().engine
+        note = "" if engine or not self._view.runs else "the leading process makes them"
+        self._part("generation").show(lines.generation_lines(self._view, engine), note)
+
+    # Doing
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ACTIONS:
+            return self._view is not None and len(self._view.actions) > ACTIONS.index(action)
+        return super().check_action(action, parameters)
+
+    def _do(self, place: int) -> None:
+        assert self._view is not None
+        action = self._view.actions[place]
+        self.spawn(lambda: self.shell.go_to(action.mode, **action.target), group="go", exclusive=True)
+
+    def action_first(self) -> None:
+        self._do(0)
+
+    def action_second(self) -> None:
+        self._do(1)
+
+    def action_third(self) -> None:
+        self._do(2)
+
+    @property
+    def _page(self) -> VerticalScroll:
+        return self.query_one("#page", VerticalScroll)
+
+    def action_up(self) -> None:
+        self._page.scroll_up(animate=False)
+
+    def action_down(self) -> None:
+        self._page.scroll_down(animate=False)
+
+    def action_page_up(self) -> None:
+        self._page.scroll_page_up(animate=False)
+
+    def action_page_down(self) -> None:
+        self._page.scroll_page_down(animate=False)

@@ -49,6 +49,8 @@ class Legend(Widget):
 
     def _possible(self, action: Action) -> bool:
         node = self.app if action.scope == GLOBAL else self.screen
+        if not shell_of(self).worth_showing(action):
+            return False
         return node.check_action(action.handler.removeprefix("action_"), ()) is True
 
     def render(self) -> Content:

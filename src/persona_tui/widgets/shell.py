@@ -146,6 +146,10 @@ class Shell(App[None]):
         """Carry out the action of that name, as if its key had been pressed."""
 
     @abstractmethod
+    def worth_showing(self, action: Action) -> bool:
+        """Whether a possible action belongs into the legend here."""
+
+    @abstractmethod
     def offered(self, screen: Screen[object] | None = None) -> Sequence[Action]:
         """The actions that the palette and the command line offer, nearest scope first.
 
