@@ -72,11 +72,11 @@ class Gate:
     def _lets_in(self, headers: Headers, credential: Credential) -> bool:
         if credential == "none":
             return True
-        if credential == "bearer":
-            scheme, _, given = headers.get("authorization", "").partition(" ")
-            given = given.strip() if scheme.lower() == "bearer" else ""
-        else:
-            given = headers.get(credential, "")
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        given = given.strip() if scheme.lower() == "bearer" else ""
+        if credential != "bearer" and credential in headers:
+            # A bearer does as well: Gemini's port also speaks the OpenAI-compatible protocol.
+            given = headers[credential]
         return secrets.compare_digest(given.encode(), self._token.encode())
 
     def _unauthorized(self, reason: str, *, control: bool) -> Response:

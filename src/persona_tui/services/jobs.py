@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from persona_tui.services.media import MediaStore
 
 TASK_MODULES = ("persona_tui.services.library.tasks",)
-"""Modules whose `blueprint` holds a room's tasks; named by path, since jobs lie below all rooms."""
+"""Modules whose `make_blueprint` gives a room's tasks; named by path, since jobs lie below all rooms."""
 
 STALLED_AFTER = 60
 """Seconds without a worker's heartbeat after which its jobs are taken up again."""
@@ -91,7 +91,7 @@ def make_worker_app(conninfo: str) -> App:
     app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=4))
     for path in TASK_MODULES:
         module = importlib.import_module(path)
-        app.add_tasks_from(module.blueprint, namespace=module.NAMESPACE)
+        app.add_tasks_from(module.make_blueprint(), namespace=module.NAMESPACE)
     return app
 
 

@@ -14,12 +14,16 @@ from persona_tui.services.jobs import JobTools
 from persona_tui.services.library.analysis import PictureMeasures, measure
 
 NAMESPACE = "library"
-blueprint = Blueprint()
 
 
-@blueprint.task(
-    name="analyse_photo", pass_context=True, retry=RetryStrategy(max_attempts=4, exponential_wait=4)
-)
+def make_blueprint() -> Blueprint:
+    """The room's tasks, made anew for each App: an App changes the tasks that it takes up."""
+    blueprint = Blueprint()
+    retry = RetryStrategy(max_attempts=4, exponential_wait=4)
+    blueprint.task(name="analyse_photo", pass_context=True, retry=retry)(analyse_photo)
+    return blueprint
+
+
 async def analyse_photo(context: JobContext, photo_id: int) -> None:
     """Measure a photo; run twice it writes the same one row."""
     tools: JobTools = context.additional_context["tools"]
