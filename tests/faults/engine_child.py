@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
 import signal
@@ -92,7 +93,7 @@ class World:
 
     def saved(self) -> list[str]:
         """SHA-256 of each picture that the server has made in this test, in order."""
-        return [entry["sha256"] for entry in self.server.ledger("comfyui", "saved")][self.seen :]
+        return [entry["sha256"] for entry in ledger(self.server, "saved")][self.seen :]
 
     def kept(self, run_id: int, position: int = 1) -> list[str]:
         """SHA-256 of each picture that a run's step has; each place must have exactly one."""
@@ -108,6 +109,14 @@ FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
 LEFT JOIN image_candidates c ON c.slot_id = s.id
 WHERE s.run_id = :run AND st.position = :position GROUP BY s.id ORDER BY s.id
 """
+
+
+def ledger(server: SandboxProcess, event: str) -> list[dict[str, Any]]:
+    """What really happened at the server, from its own file: cheap enough to be asked again and again."""
+    path = server.state / "comfyui" / "ledger.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    entries = (json.loads(line) for line in lines if line.endswith("\n"))
+    return [entry for entry in entries if entry["event"] == event]
 
 
 def make_engine(settings: Settings, db: Database, url: str, token: str, options: EngineOptions) -> Engine:
@@ -144,16 +153,14 @@ async def until_idle(database: Database, *engines: Engine) -> None:
     stop = asyncio.Event()
     running = [asyncio.create_task(engine.run(stop)) for engine in engines]
     while await asyncio.to_thread(is_busy, database):
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.04)
     stop.set()
     await asyncio.gather(*running)
 
 
 def is_busy(database: Database) -> bool:
     """Whether a run can progress."""
-    with database.connect(autocommit=True) as connection:
-        row = connection.execute(BUSY.encode()).fetchone()
-        return bool(row and row[0])
+    return _is_true(database, BUSY)
 
 
 def _watch(database: Database, settings: Settings, kill: Kill | None) -> None:
@@ -177,11 +184,12 @@ def _watch(database: Database, settings: Settings, kill: Kill | None) -> None:
 def _fits(database: Database, settings: Settings, kill: Kill) -> bool:
     if kill.stored and not any(path.is_file() for path in originals(settings).rglob("*")):
         return False
-    if kill.when is None:
-        return True
-    with database.connect(autocommit=True) as connection:
-        row = connection.execute(kill.when.encode()).fetchone()
-        return bool(row and row[0])
+    return kill.when is None or _is_true(database, kill.when)
+
+
+def _is_true(database: Database, question: str) -> bool:
+    with database.engine.connect() as connection:
+        return bool(connection.execute(text(question)).scalar_one())
 
 
 def originals(settings: Settings) -> Path:

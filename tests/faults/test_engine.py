@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select
 from tests.database.growing import add_persona, add_run, grow
-from tests.faults.engine_child import KILLED, ONE_AT_A_TIME, Kill, World
+from tests.faults.engine_child import FAST, KILLED, ONE_AT_A_TIME, Kill, World, ledger
 from tests.support.sandbox import SandboxProcess
 
 from persona_tui.database.engine import Database
@@ -41,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]
 @pytest.fixture
 def world(db: Database, server: SandboxProcess, tmp_path: Path) -> Iterator[World]:
     settings = db.settings.model_copy(update={"media": MediaSettings(url=f"file:{tmp_path}/originals")})
-    yield World(db, server, settings, len(server.ledger("comfyui", "saved")))
+    yield World(db, server, settings, len(ledger(server, "saved")))
     server.clear_faults("comfyui")
 
 
@@ -75,7 +77,7 @@ async def test_a_run_grows_from_its_prompt_over_the_gate_to_the_winner_in_its_cl
         gates.choose_winner(session, children[0].id, actor="operator")
         linked = session.exec(select(ClusterCandidate.image_candidate_id)).one()
         candidates = list_candidates(session, run.id)
-        received = {entry["sha256"] for entry in world.server.control("comfyui", "GET", "received")}
+        received = {entry["sha256"] for entry in ledger(world.server, "received")}
         passed = set(session.exec(select(AuditEvent.content_sha256).where(AuditEvent.action == "guard.pass")))
     assert [child.parent_id for child in children] == [parent, parent]
     assert (children[0].width, children[0].height) == (1080, 1350)
@@ -83,7 +85,7 @@ async def test_a_run_grows_from_its_prompt_over_the_gate_to_the_winner_in_its_cl
     assert view(world, run.id).status == "completed"
     assert sorted(one.sha256 for one in candidates) == sorted(world.saved())
     assert len({one.seed for one in candidates}) == len({one.sha256 for one in candidates}) == 6
-    pictures = {entry["sha256"] for entry in world.server.ledger("comfyui", "uploaded")}
+    pictures = {entry["sha256"] for entry in ledger(world.server, "uploaded")}
     assert passed & received >= pictures
 
 
@@ -91,7 +93,7 @@ async def test_a_seed_grows_the_same_pictures_again(world: World) -> None:
     first, second = new_run(world, seed=5), new_run(world, seed=5)
     await world.run()
 
-    pixels = {entry["sha256"]: entry["pixels"] for entry in world.server.ledger("comfyui", "saved")}
+    pixels = {entry["sha256"]: entry["pixels"] for entry in ledger(world.server, "saved")}
     grown = [[pixels[picture] for picture in world.kept(run_id)] for run_id in (first, second)]
     assert grown[0] == grown[1]
     assert len(set(grown[0])) == 2
@@ -143,12 +145,12 @@ async def test_a_post_whose_answer_is_lost_loses_and_doubles_nothing(world: Worl
 async def test_answers_that_are_lost_or_garbage_lose_and_double_nothing(world: World) -> None:
     run_id = new_run(world, pictures=3)
     faults = [(call, kind) for call in ("queue", "history", "view") for kind in ("garbage", "drop_before")]
-    struck = len(world.server.ledger("comfyui", "fault"))
+    struck = len(ledger(world.server, "fault"))
     for call, kind in faults:
         world.server.plan("comfyui", call, kind)
     await world.run()
 
-    assert len(world.server.ledger("comfyui", "fault")) == struck + len(faults)
+    assert len(ledger(world.server, "fault")) == struck + len(faults)
     assert len(world.saved()) == 3
     assert sorted(world.kept(run_id)) == sorted(world.saved())
 
@@ -167,31 +169,34 @@ async def test_a_cached_result_without_its_file_is_made_once_more(world: World) 
     await world.run()
 
     assert world.kept(run_id) == world.saved()[-1:]
-    assert len(world.server.ledger("comfyui", "queued")) >= 2
+    assert len(ledger(world.server, "queued")) >= 2
     with world.db.session_scope() as session:
         assert session.execute(text("SELECT attempts FROM comfyui_jobs")).scalar_one() == 2
 
 
 async def test_progress_is_shown_and_a_cancelled_run_leaves_the_server(world: World) -> None:
     run_id = new_run(world, pictures=4)
-    engine, stop = world.engine(), asyncio.Event()
+    engine, stop = world.engine(replace(FAST, previews=True)), asyncio.Event()
     running = asyncio.create_task(engine.run(stop))
-    while not any(job.started for job in engine.status().jobs):
-        await asyncio.sleep(0.01)
+    while not (previews := [seen for job in engine.status().jobs if (seen := engine.preview(job.job_id))]):
+        await asyncio.sleep(0.005)
     status = engine.status()
     with world.db.session_scope() as session:
         runs.cancel_run(session, run_id)
     engine.wake()
-    while world.server_queue():
+    while engine.status().jobs:
         await asyncio.sleep(0.02)
+    left = world.server_queue()
     stop.set()
     await running
 
+    assert previews[0].startswith(b"\xff\xd8")
+    assert any(job.started for job in status.jobs)
+    assert left == []
     assert status.endpoints[0].healthy
     assert status.endpoints[0].sentence.startswith("ComfyUI 0.8.0")
     assert {job.run_id for job in status.jobs} == {run_id}
     assert all(0 <= job.progress <= 1 for job in status.jobs)
-    assert engine.status().jobs == ()
     assert view(world, run_id).status == "cancelled"
     assert len(world.saved()) < 4
 
@@ -240,10 +245,10 @@ def test_r22_killed_after_the_prompt_ids_commit_before_the_post(world: World) ->
 
 def test_r22_killed_after_the_post_before_its_answer_is_written_down(world: World) -> None:
     run_id = new_run(world)
-    before = len(world.server.ledger("comfyui", "queued"))
+    before = len(ledger(world.server, "queued"))
 
     assert world.run_child(Kill("http:after_reply", SENDING), ONE_AT_A_TIME) == KILLED
-    assert len(world.server.ledger("comfyui", "queued")) == before + 1
+    assert len(ledger(world.server, "queued")) == before + 1
     assert world.run_child() == 0
 
     assert sorted(world.kept(run_id)) == sorted(world.saved())
@@ -265,7 +270,7 @@ def test_r22_engine_and_server_both_killed_find_the_picture_on_the_disk(world: W
     run_id = new_run(world, pictures=1)
     assert world.run_child(Kill("http:after_reply", SENDING), ONE_AT_A_TIME) == KILLED
     while not world.saved():
-        pass
+        time.sleep(0.01)
     assert world.server.kill() == KILLED
     world.server.restart()
 

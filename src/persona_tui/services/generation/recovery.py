@@ -95,13 +95,11 @@ def _prompts(queue: QueueState) -> tuple[str, ...]:
 
 async def _is_in(bench: Bench, queue: QueueState, job: LiveJob) -> bool:
     prompt_id = str(job.prompt_id)
-    if prompt_id in queue.running:
-        await bench.transact(jobs.move, job, ("submitting", "submitted"), "running")
-        return True
-    if prompt_id in queue.pending:
-        await bench.transact(jobs.move, job, ("submitting",), "submitted")
-        return True
-    return False
+    if prompt_id in queue.running and job.state in ("submitting", "submitted"):
+        await bench.transact(jobs.move, job, (job.state,), "running")
+    elif prompt_id in queue.pending and job.state == "submitting":
+        await bench.transact(jobs.move, job, (job.state,), "submitted")
+    return prompt_id in queue.running or prompt_id in queue.pending
 
 
 async def _ended(bench: Bench, job: LiveJob) -> Found | None:

@@ -1,0 +1,100 @@
+"""What a run left behind beside its pictures: why jobs failed, and where each picture comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from persona_tui.text import clean
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """A job that ended without a picture.
+
+    Attributes:
+        position, step: of its step in the run.
+        words: what the server, or the program, said.
+    """
+
+    job_id: int
+    position: int
+    step: str
+    endpoint: str
+    words: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where a picture comes from and how often it was judged.
+
+    Attributes:
+        votes: that showed it and count.
+        endpoint, server_version: of the server that made it; empty where that is not known.
+        seconds: that it took, where somebody watched.
+        rejected_with: the candidate whose rejection took it along.
+    """
+
+    candidate_id: int
+    votes: int
+    endpoint: str
+    server_version: str
+    seconds: float | None
+    rejected_with: int | None
+
+
+_FAILURES = """
+SELECT j.id AS job_id, st.position, ps.name AS step, j.endpoint, j.error_message AS words,
+       coalesce(j.finished_at, j.created_at) AS at
+FROM comfyui_jobs j
+JOIN pipeline_run_steps st ON st.id = j.run_step_id
+JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
+WHERE j.run_id = :run AND j.state = 'failed'
+ORDER BY j.id DESC LIMIT :limit
+"""
+
+_TRACES = """
+SELECT i.id AS candidate_id, coalesce(shown.votes, 0) AS votes,
+       coalesce(i.provenance ->> 'endpoint', '') AS endpoint,
+       coalesce(i.provenance ->> 'server_version', '') AS server_version,
+       CAST(i.provenance ->> 'seconds' AS double precision) AS seconds,
+       CAST(i.provenance ->> 'rejected_with' AS bigint) AS rejected_with
+FROM image_candidates i
+LEFT JOIN LATERAL (
+  SELECT count(*) AS votes
+  FROM contest_members m
+  JOIN vote_items t ON t.contest_member_id = m.id
+  JOIN votes v ON v.id = t.vote_id
+  WHERE m.image_candidate_id = i.id AND v.undoes_vote_id IS NULL
+    AND NOT EXISTS (SELECT FROM votes u WHERE u.undoes_vote_id = v.id)
+) shown ON true
+WHERE i.run_id = :run
+"""
+
+
+def job_failures(session: Session, run_id: int, *, limit: int = 20) -> tuple[JobFailure, ...]:
+    """The run's failed jobs, the newest first."""
+    rows = session.execute(text(_FAILURES), {"run": run_id, "limit": limit})
+    found = (JobFailure(**row._mapping) for row in rows)
+    return tuple(_cleaned(failure) for failure in found)
+
+
+def traces(session: Session, run_id: int) -> dict[int, Trace]:
+    """Each of the run's pictures by its candidate id."""
+    rows = session.execute(text(_TRACES), {"run": run_id})
+    return {row.candidate_id: Trace(**row._mapping) for row in rows}
+
+
+def _cleaned(failure: JobFailure) -> JobFailure:
+    return JobFailure(
+        failure.job_id,
+        failure.position,
+        failure.step,
+        failure.endpoint,
+        clean(failure.words) or "The server gave no reason.",
+        failure.at,
+    )
