@@ -37,6 +37,7 @@ from persona_tui.settings import Settings
 if TYPE_CHECKING:
     from persona_tui.services.planning.captions import CaptionProposal
     from persona_tui.services.planning.ideas import IdeaView
+    from persona_tui.services.publishing.reconcile import AccountListing
 
 log = structlog.get_logger("persona_tui.runtime")
 
@@ -209,6 +210,19 @@ class Core:
             max_hashtags=self.settings.instagram.max_hashtags,
         )
 
+    async def look_at(self, post_id: int) -> AccountListing:
+        """Look at the account for a post that may be published already; changes nothing at Instagram.
+
+        Raises:
+            NotAllowedNow: there is no doubt about the post.
+            ClientError: Instagram can't be read.
+        """
+        reconciler = Reconciler(self.database.session_scope, **self._publishing_parts())
+        try:
+            return await reconciler.look(post_id)
+        finally:
+            await reconciler.aclose()
+
     # Leadership
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -359,22 +373,25 @@ class Core:
         await self._publisher.tick(now)
 
     def _make_publisher(self) -> None:
-        resources = self.resources
-        common: dict[str, Any] = {
-            "make_client": resources.instagram_client,
-            "keyring": resources.keyring,
+        parts = self._publishing_parts()
+        self._publisher = Publisher(
+            self.database.session_scope,
+            self.resources.media,
+            host=self.resources.media_host,
+            pool=self._pool,
+            epoch=lambda: self._leadership.epoch if self._leadership else 0,
+            **parts,
+        )
+        self._reconciler = Reconciler(self.database.session_scope, **parts)
+
+    def _publishing_parts(self) -> dict[str, Any]:
+        """What publisher and reconciler both need."""
+        return {
+            "make_client": self.resources.instagram_client,
+            "keyring": self.resources.keyring,
             "settings": self.settings,
             "owner": this_process().id,
         }
-        self._publisher = Publisher(
-            self.database.session_scope,
-            resources.media,
-            host=resources.media_host,
-            pool=self._pool,
-            epoch=lambda: self._leadership.epoch if self._leadership else 0,
-            **common,
-        )
-        self._reconciler = Reconciler(self.database.session_scope, **common)
 
     async def _ping_dead_man(self) -> None:
         """Tell an outside watcher that the round was good: a dead host can't report itself (R8)."""

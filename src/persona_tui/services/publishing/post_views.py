@@ -156,6 +156,7 @@ def list_posts(
     persona_id: int | None = None,
     states: Sequence[str] | None = None,
     *,
+    since: datetime | None = None,
     limit: int = 200,
     offset: int = 0,
 ) -> tuple[PostView, ...]:
@@ -164,12 +165,16 @@ def list_posts(
     Args:
         persona_id: only this persona's.
         states: only posts in one of these.
+        since: leave out what was published, cancelled or given up for a time before this.
     """
     where = "(CAST(:persona AS bigint) IS NULL OR p.persona_id = :persona)"
     values: dict[str, Any] = {"persona": persona_id, "limit": limit, "offset": offset}
     if states is not None:
         where += " AND p.state = ANY(:states)"
         values["states"] = list(states)
+    if since is not None:
+        where += " AND (p.scheduled_at IS NULL OR p.scheduled_at >= :since OR p.state <> ALL(:over))"
+        values |= {"since": since, "over": sorted(_OVER)}
     order = "ORDER BY p.scheduled_at NULLS LAST, p.id DESC LIMIT :limit OFFSET :offset"
     return _views(session, f"{_COLUMNS} WHERE {where} {order}", values)
 

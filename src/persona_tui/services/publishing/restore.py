@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -72,6 +73,22 @@ class IncarnationReport:
     reasons: tuple[str, ...] = ()
     paused: tuple[int, ...] = ()
     held: bool = False
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why nothing is published until the operator confirms, and from when on the accounts must be read."""
+
+    reason: str
+    since: datetime
+
+
+def publishing_hold(session: Session) -> Hold | None:
+    """Whether publishing is held."""
+    row = session.execute(
+        text("SELECT held_reason, coalesce(held_since, created_at) FROM installation WHERE publishing_held")
+    ).one_or_none()
+    return Hold(*row) if row is not None else None
 
 
 def machine_id() -> str:
@@ -228,6 +245,7 @@ def _write(path: Path, incarnation: Incarnation) -> None:
 __all__ = [
     "RESTORED",
     "AccountSurvey",
+    "Hold",
     "Incarnation",
     "IncarnationReport",
     "RestoreOutcome",
@@ -236,5 +254,6 @@ __all__ = [
     "check_incarnation",
     "confirm_restore",
     "machine_id",
+    "publishing_hold",
     "survey_restore",
 ]
