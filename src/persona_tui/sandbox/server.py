@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import importlib.util
 import json
 import os
 import secrets
@@ -102,13 +101,6 @@ def _listen(port: int, name: str) -> socket.socket:
     return listener
 
 
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 async def serve(config: SandboxConfig) -> None:
     """Run the sandbox until SIGTERM, SIGINT or, where asked, the parent's end.
 
@@ -119,12 +111,11 @@ async def serve(config: SandboxConfig) -> None:
         PortTaken: a port that was asked for is in use.
     """
     token = config.token or secrets.token_urlsafe(24)
-    stand_ins = [one for one in STAND_INS if _exists(one.module)]
-    listeners = {one.name: _listen(config.ports.get(one.name, 0), one.name) for one in stand_ins}
+    listeners = {one.name: _listen(config.ports.get(one.name, 0), one.name) for one in STAND_INS}
     ports = {name: int(listener.getsockname()[1]) for name, listener in listeners.items()}
     addresses = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
     clock = SandboxClock()
-    servers = {one.name: _make_server(one, config, addresses, token, clock) for one in stand_ins}
+    servers = {one.name: _make_server(one, config, addresses, token, clock) for one in STAND_INS}
     stop = _stop_event()
     running = [asyncio.create_task(server.serve([listeners[name]])) for name, server in servers.items()]
     if config.watch_parent:

@@ -131,8 +131,7 @@ def choose_palette(prompt: str, style: str = "") -> Palette:
     best = max(points, key=lambda name: points[name])
     if not points[best]:
         best = _draw(prompt, "palette").choice(["dawn", "morning", "glaze", "garden", "sunset", "clay"])
-    turn = _draw(style, "style").uniform(-0.03, 0.03) if style else 0.0
-    return turned(PALETTES[best], turn)
+    return turned(PALETTES[best], _draw(style, "style").uniform(-0.03, 0.03)) if style else PALETTES[best]
 
 
 def choose_subject(prompt: str, draw: random.Random) -> Subject:
@@ -145,16 +144,13 @@ def choose_subject(prompt: str, draw: random.Random) -> Subject:
     return "landscape" if draw.random() < 0.3 else "still_life"
 
 
-def turned(palette: Palette, turn: float, *, only_accents: bool = False) -> Palette:
+def turned(palette: Palette, turn: float) -> Palette:
     """The palette with hues turned by `turn` of the colour circle."""
-    accents = tuple(_turn(colour, turn) for colour in palette.accents)
-    if only_accents:
-        return replace(palette, accents=accents)
     return Palette(
         high=_turn(palette.high, turn),
         low=_turn(palette.low, turn),
         ground=_turn(palette.ground, turn),
-        accents=accents,
+        accents=tuple(_turn(colour, turn) for colour in palette.accents),
         light=palette.light,
         shade=_turn(palette.shade, turn),
     )

@@ -40,7 +40,12 @@ async def body_of(request: Request) -> bytes:
     """
     if int(request.headers.get("content-length", "0")) > MAX_BODY:
         raise TooLarge
-    return await request.body()
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise TooLarge
+    return bytes(body)
 
 
 async def get_prompt(state: ServerState, _request: Request) -> Response:
