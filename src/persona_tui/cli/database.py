@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from persona_tui.cli.confirm import confirm_restore
 from persona_tui.cli.frame import AsJson, group, note, resources, show
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from persona_tui.settings import Settings
 
 commands = group("The database: upgrade, backup, restore.")
+commands.command("confirm-restore")(confirm_restore)
 
 
 def _opened() -> tuple[Settings, Database]:
@@ -68,9 +70,12 @@ def restore(
 ) -> None:
     """Restore a backup into an empty data folder or schema. Nothing is published before you confirm."""
     from persona_tui.database.restore import restore as restore_backup
+    from persona_tui.errors import UnknownName
     from persona_tui.resources import prepare_process
     from persona_tui.settings import load_settings
 
+    if not file.exists():
+        raise UnknownName(f"There is no file {file}.", hint="Name one that `persona-tui db backup` wrote.")
     settings = load_settings()
     prepare_process(settings)
     report = restore_backup(settings, file)

@@ -1,0 +1,173 @@
+"""The day by commands, and what bad input is told: a sentence, a hint, the right exit code, nothing lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import skimage.data
+from PIL import Image
+
+from tests.cli.conftest import Said, Shell
+
+
+@pytest.fixture(scope="module")
+def peopled(shell: Shell) -> Shell:
+    """An installation with a persona and a pillar."""
+    assert shell("persona", "add", "Mira", "--age", "31", "--zone", "Europe/Lisbon").code == 0
+    assert shell("pillar", "add", "Mira", "Studio", "--weight", "60").code == 0
+    return shell
+
+
+def told(shell: Shell, code: int, *arguments: str, **environment: str) -> str:
+    """The command ends with this code and says a sentence and a hint on stderr, nothing on stdout."""
+    return told_by(shell(*arguments, **environment), code)
+
+
+def told_by(said: Said, code: int) -> str:
+    """The sentence, after a look at its form."""
+    assert (said.code, said.out) == (code, ""), said
+    sentence, hint = said.err.strip().splitlines()[-2:]
+    assert sentence.startswith("❌ ") and sentence.endswith((".", "…"))
+    assert hint.startswith("   ") and len(hint.strip()) > 10
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("persona", "show", "Nobody"), "Nobody"),
+        (("persona", "add", "mira", "--age", "40"), "mira"),
+        (("persona", "add", "Kim", "--age", "16"), "Age"),
+        (("persona", "add", "Kim", "--age", "30", "--zone", "Mars/Base"), "Zone"),
+        (("pillar", "add", "Mira", "More", "--weight", "41"), "101 %"),
+        (("pillar", "add", "Mira", "Past", "--start", "2026-12-24", "--end", "2026-12-01"), "end"),
+        (("pillar", "add", "Mira", "Past", "--start", "Christmas"), "Start date"),
+        (("gaps", "Mira", "--days", "0"), "0 days"),
+        (("photos", "import", "Mira", "/nowhere/at/all"), "/nowhere"),
+        (("post", "show", "999"), "999"),
+        (("run", "create", "a bowl", "--pipeline", "none-such"), "none-such"),
+        (("idea", "accept", "999"), "999"),
+        (("vote", "next", "999"), "999"),
+    ],
+)
+def test_a_wrong_request_exits_with_2(peopled: Shell, arguments: tuple[str, ...], word: str) -> None:
+    assert word in told(peopled, 2, *arguments)
+
+
+def test_lists_print_one_json_document_alone(peopled: Shell) -> None:
+    for command in (
+        ("persona", "list"),
+        ("pillar", "list", "Mira"),
+        ("gaps", "Mira"),
+        ("idea", "list", "Mira"),
+        ("run", "list"),
+        ("vote", "list"),
+        ("photos", "list", "Mira"),
+        ("cluster", "list", "Mira"),
+        ("pipeline", "list"),
+        ("post", "list"),
+        ("account", "list"),
+        ("jobs", "list"),
+        ("audit", "verify"),
+        ("settings", "show"),
+        ("doctor",),
+    ):
+        said = peopled(*command, "--json")
+        assert said.code == 0, (command, said.err)
+        assert said.json is not None
+        assert peopled(*command).out.strip() or command[0] in {"vote", "run", "account", "jobs"}
+
+
+def test_photos_are_imported_and_a_broken_one_is_named(peopled: Shell, tmp_path: Path) -> None:
+    Image.fromarray(skimage.data.coffee()).save(tmp_path / "coffee.jpg")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    said = peopled(
+        "photos", "import", "Mira", str(tmp_path), "--cluster", "Cups", "--pillar", "Studio", "--json"
+    )
+    assert said.code == 0
+    assert said.json["counts"] == {"imported": 1, "already there": 0, "failed": 1}
+    (gap,) = peopled("gaps", "Mira", "--json").json
+    assert gap["available"] == 1
+    only_bad = tmp_path / "bad"
+    only_bad.mkdir()
+    (only_bad / "x.jpg").write_bytes(b"no picture")
+    assert peopled("photos", "import", "Mira", str(only_bad)).code == 1
+
+
+def test_a_post_without_account_is_told_what_is_missing(peopled: Shell, tmp_path: Path) -> None:
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "cat.jpg")
+    photo = peopled("photos", "import", "Mira", str(tmp_path), "--json").json["files"][0]["photo_id"]
+    post = str(peopled("post", "draft", "--photo", str(photo), "--json").json["id"])
+    assert peopled("caption", "Mira", post, "--text", "A cat in the studio.", "--tag", "clay").code == 0
+    assert "account" in told(peopled, 1, "post", "schedule", post).lower()
+    assert "is no time" in told(peopled, 2, "post", "schedule", post, "--at", "soon")
+    assert peopled("post", "cancel", post).code == 0
+
+
+def test_the_wrong_address_of_a_database_is_told_without_its_password(shell: Shell) -> None:
+    url = "postgresql://persona:CANARY-pw@127.0.0.1:1/none"
+    said = shell("persona", "list", PERSONA_DATABASE_URL=url)
+    assert said.code == 1 and "CANARY" not in said.err + said.out
+    assert said.err.count("\n") >= 2
+    assert "PERSONA_DATABASE_URL" in told(shell, 2, "persona", "list", PERSONA_DATABASE_URL="mysql://x")
+
+
+def test_a_bad_setting_names_its_variable_and_what_is_allowed(shell: Shell) -> None:
+    sentence = told(shell, 2, "persona", "list", PERSONA_COMFYUI__DEPTH="99")
+    assert "PERSONA_COMFYUI__DEPTH" in sentence and "16" in sentence
+
+
+def test_a_bad_settings_file_is_named(shell: Shell) -> None:
+    path = Path(shell.environment["PERSONA_CONFIG_FILE"])
+    path.write_text("[gemini]\nbase_url = 3\n")
+    try:
+        assert "config.toml" in told(shell, 2, "persona", "list")
+        path.write_text("this is = = no toml")
+        assert "config.toml" in told(shell, 2, "settings", "show")
+    finally:
+        path.unlink()
+
+
+def test_secrets_are_masked_in_settings(shell: Shell) -> None:
+    said = shell("settings", "show", PERSONA_GEMINI__API_KEY="CANARY-key")
+    assert "CANARY" not in said.out and "********" in said.out
+    assert "CANARY" not in shell("doctor", "--json", PERSONA_GEMINI__API_KEY="CANARY-key").out
+
+
+def test_a_data_folder_that_cannot_be_written_is_told(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    said = shell("persona", "list", PERSONA_DATA_DIR=str(tmp_path / "file" / "data"), PERSONA_DATABASE_URL="")
+    assert said.code == 1 and str(tmp_path) in said.err
+
+
+def test_without_a_terminal_the_app_names_the_commands(shell: Shell) -> None:
+    said = shell.real()
+    assert "terminal" in told_by(said, 2)
+    assert "scheduler" in said.err
+
+
+def test_usage_errors_exit_with_2(shell: Shell) -> None:
+    for arguments in (("nonsense",), ("persona", "add"), ("gaps",), ("vote", "next", "one")):
+        said = shell(*arguments)
+        assert said.code == 2 and said.out == ""
+
+
+def test_r08_the_check_starts_no_server(shell: Shell, tmp_path: Path) -> None:
+    said = shell.real(
+        "doctor", "--check", "--json", PERSONA_DATA_DIR=str(tmp_path / "none"), PERSONA_DATABASE_URL=""
+    )
+    assert said.code == 1
+    assert not (tmp_path / "none").exists()
+    assert {check["name"]: check["state"] for check in said.json["checks"]}["database"] == "fail"
+
+
+def test_the_address_of_the_database_is_shown_without_password(shell: Shell) -> None:
+    said = shell("db", "url")
+    assert said.code == 0 and "postgres" in said.out
+
+
+def test_a_backup_is_one_file_and_comes_back_held(peopled: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "persona.backup"
+    assert peopled("db", "backup", str(file), "--json").json["path"] == str(file)
+    assert told(peopled, 2, "db", "restore", str(tmp_path / "none.backup"))
