@@ -80,6 +80,13 @@ class TextField(Field):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecretField(TextField):
+    """A token or password: what is typed is shown as dots."""
+
+    longest: int = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
 class LongTextField(TextField):
     """Several lines of text.
 

@@ -16,7 +16,7 @@ from persona_tui.errors import PersonaError
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.cycle import Cycle
 from persona_tui.widgets.dialog import Dialog
-from persona_tui.widgets.fields import CheckField, ChoiceField, Field, LongTextField
+from persona_tui.widgets.fields import CheckField, ChoiceField, Field, LongTextField, SecretField
 from persona_tui.widgets.marks import say
 
 Values = dict[str, Any]
@@ -110,7 +110,7 @@ def _control(field: Field) -> Widget:
         area = TextArea(field.written(), compact=True, id="value", soft_wrap=True)
         area.styles.height = field.rows
         return area
-    return Input(field.written(), compact=True, id="value")
+    return Input(field.written(), password=isinstance(field, SecretField), compact=True, id="value")
 
 
 class FormDialog(Dialog[Values]):
