@@ -27,6 +27,8 @@ PROGRESS_PAUSE = 2.0
 """Seconds between two looks at what the servers do."""
 AGE_PAUSE = 60.0
 """Seconds after which what is shown has aged: posts become due without anybody changing them."""
+ROOMY_FROM = 40
+"""Rows of the terminal from which all posts of each part are listed."""
 ACTIONS = ("first", "second", "third")
 """Names of the actions that do the next things, in their order."""
 
@@ -74,8 +76,8 @@ class DashboardScreen(PersonaScreen):
     SCOPE = "dashboard"
     TITLE = "Dashboard"
     HELP = (
-        "What is due, what is missing and what to do next. The three next actions are the most urgent ones: "
-        "their keys take you to the right view with the right thing in hand. Stock dots: ● 3 or more unposted "
+        "What is due, what is missing and what to do next. The three next actions are the most urgent: "
+        "their keys open the right view with the right thing in hand. Stock dots: ● 3 or more unposted "
         "pictures, ◐ 1 or 2, ○ none. Gaps count the posts that the next 30 days need."
     )
     CSS_PATH = "dashboard.tcss"
@@ -98,6 +100,7 @@ class DashboardScreen(PersonaScreen):
     def __init__(self) -> None:
         super().__init__()
         self._view: DashboardView | None = None
+        self._own_id = ""
 
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(id="page", can_focus=False):
@@ -132,15 +135,24 @@ class DashboardScreen(PersonaScreen):
         self.remove_class("-failed")
 
     async def reload(self) -> None:
-        view, own_id = await self.read(_read, self.shell.persona_id)
-        self._view = view
+        self._view, self._own_id = await self.read(_read, self.shell.persona_id)
+        self._show()
+
+    def on_resize(self) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        view = self._view
+        if view is None:
+            return
         self.set_class(not view.personas, "-new")
         self.set_class(len(view.personas) > 1, "-many")
-        self._part("posts").show(lines.post_lines(view, self.shell.zone))
+        compact = self.app.size.height < ROOMY_FROM
+        self._part("posts").show(lines.post_lines(view, self.shell.zone, compact=compact))
         pillars = counted(len(view.pillars), "pillar")
         self._part("pillars").show(lines.pillar_lines(view), f"{pillars}, the next 30 days")
         self._part("personas").show(lines.persona_lines(view.personas, self.shell.persona_id))
-        self._part("processes").show(lines.process_lines(view.processes, own_id))
+        self._part("processes").show(lines.process_lines(view.processes, self._own_id))
         keys = [self.shell.registry.label(f"dashboard.{name}") for name in ACTIONS]
         self._part("next").show(lines.action_lines(view.actions, keys))
         self._show_progress()
@@ -151,7 +163,7 @@ class DashboardScreen(PersonaScreen):
         if self._view is None or self.shell.core_state is not CoreState.READY or not self.is_current_view:
             return
         engine = self.shell.core.status().engine
-        note = "" if engine or not self._view.runs else "the leading process makes them"
+        note = "" if self.shell.leader or not self._view.runs else "the leading process makes them"
         self._part("generation").show(lines.generation_lines(self._view, engine), note)
 
     # Doing

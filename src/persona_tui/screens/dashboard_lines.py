@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CLUSTERS_SHOWN = 6
 """Clusters shown of one pillar."""
+CAPTION_LENGTH = 110
 BAR = 16
 """Columns of a progress bar."""
 
@@ -50,35 +51,42 @@ POST_WORDS = {
 GAP_MARKS: Mapping[str, tuple[str, str]] = {
     "exhausted": ("🚫", "$error"),
     "critical": ("🔴", "$error"),
-    "low": ("⚠️", "$warning"),
+    "low": ("⚠ ", "$warning"),
     "ready": ("✅", "$success"),
     "minimal": ("✅", "$success"),
 }
-"""Icon and style for the state of a pillar's stock."""
+"""Icon, two columns wide, and style for the state of a pillar's stock."""
 
 
-def post_lines(view: DashboardView, zone: tzinfo) -> Iterator[Content]:
-    """SCHEDULED POSTS: overdue, upcoming, just published."""
+def post_lines(view: DashboardView, zone: tzinfo, *, compact: bool) -> Iterator[Content]:
+    """SCHEDULED POSTS: overdue, upcoming, just published.
+
+    Args:
+        zone: in which times are shown.
+        compact: fewer of each, so that the pillars have room as well.
+    """
     if view.overdue.count:
-        yield say("error", f"{counted(view.overdue.count, 'overdue post')}")
-        yield from _posts(view.overdue, view.now, zone, "$error")
+        yield say("error", counted(view.overdue.count, "overdue post"))
+        yield from _posts(view.overdue, view.now, zone, "$error", 2 if compact else 3)
     else:
         yield say("ok", "No overdue posts")
     if view.upcoming.count:
         yield say("info", counted(view.upcoming.count, "upcoming post"))
-        yield from _posts(view.upcoming, view.now, zone, "$success")
+        yield from _posts(view.upcoming, view.now, zone, "$success", 2 if compact else 5)
     else:
         yield say("warn", "No upcoming posts")
     if view.published.count:
         yield say("ok", f"{counted(view.published.count, 'post')} published in the last 7 days")
-        yield from _posts(view.published, view.now, zone, "$info")
+        if not compact:
+            yield from _posts(view.published, view.now, zone, "$info", 3)
 
 
-def _posts(part: PostPart, now: datetime, zone: tzinfo, style: str) -> Iterator[Content]:
-    for post in part.posts:
+def _posts(part: PostPart, now: datetime, zone: tzinfo, style: str, most: int) -> Iterator[Content]:
+    for post in part.posts[:most]:
         yield _post(post, now, zone, style)
-    if part.count > len(part.posts):
-        yield dim(f"  … and {part.count - len(part.posts)} more")
+    hidden = part.count - len(part.posts[:most])
+    if hidden:
+        yield dim(f"  … and {hidden} more")
 
 
 def _post(post: PostLine, now: datetime, zone: tzinfo, style: str) -> Content:
@@ -88,7 +96,7 @@ def _post(post: PostLine, now: datetime, zone: tzinfo, style: str) -> Content:
     going_out = word == POST_WORDS["sending"]
     away = "" if going_out else days_away(local, now.astimezone(zone), due=late)
     notes = ", ".join(note for note in (away, word) if note)
-    words = short(post.caption, 50) or post.cluster
+    words = short(post.caption, CAPTION_LENGTH) or post.cluster
     return Content.assemble(
         ("  ▶ ", style),
         f"{local:%m/%d %H:%M} ",
@@ -113,7 +121,7 @@ def _branch(branch: PillarBranch) -> Iterator[Content]:
     facts = dim(f" ({pillar.weight:g} % weight, priority {pillar.priority})")
     if gap is None:
         state = "switched off" if not pillar.active else "out of its dates"
-        yield Content.assemble(("○ ", "$dim"), (pillar.name, "bold"), facts, (f"  {state}", "$dim"))
+        yield Content.assemble(("○  ", "$dim"), (pillar.name, "bold"), facts, (f"  {state}", "$dim"))
     else:
         icon, style = GAP_MARKS[gap.status]
         need = gap_words(gap.gap)
