@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import io
 import json
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlmodel import Session
@@ -23,11 +28,12 @@ from sqlmodel import Session
 from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.database.engine import Database
-from persona_tui.pool import WorkPool
 from persona_tui.sandbox.instagram.behaviour import Behaviour
 from persona_tui.services.leadership import this_process
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing.accounts import add_account
+from persona_tui.services.publishing.attempts import open_attempt
+from persona_tui.services.publishing.claims import take_over
 from persona_tui.services.publishing.policy import PublishPolicy, ReconcilePolicy
 from persona_tui.services.publishing.posts import (
     PostView,
@@ -39,21 +45,37 @@ from persona_tui.services.publishing.posts import (
 from persona_tui.services.publishing.publisher import Publisher, TickReport
 from persona_tui.services.publishing.reconcile import Reconciler, ReconcileReport
 from persona_tui.services.secrets import Keyring
-from persona_tui.settings import InstagramSettings, MediaSettings, Settings
+from persona_tui.settings import InstagramSettings, Settings
 from tests.support.sandbox import SandboxProcess
+
+R = TypeVar("R")
 
 PUBLISH_QUICKLY = PublishPolicy(
     polls=(0.0, 0.02, 0.05, 0.1), later_polls=(0.0,), backoff=(0.0,), patience=30.0
 )
-RECONCILE_QUICKLY = replace(ReconcilePolicy.of("sandbox"), pauses=(0.0,), patience=30.0)
+RECONCILE_QUICKLY = replace(
+    ReconcilePolicy.of("sandbox"), pauses=(0.0,), quiet_for=timedelta(0), settle=timedelta(0), patience=30.0
+)
 
 
-def picture(seed: int, size: tuple[int, int] = (80, 100)) -> bytes:
-    """A PNG of noise that no other seed has."""
-    noise = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+def picture(seed: int, chunks: Mapping[str, str] | None = None) -> bytes:
+    """A PNG of noise that no other seed has, with these text chunks."""
+    noise = np.random.default_rng(seed).integers(0, 255, (10, 8, 3), dtype=np.uint8)
+    info = PngInfo()
+    for name, words in (chunks or {}).items():
+        info.add_text(name, words)
     out = io.BytesIO()
-    Image.fromarray(noise).save(out, "PNG")
+    Image.fromarray(noise).resize((320, 400), Image.Resampling.NEAREST).save(out, "PNG", pnginfo=info)
     return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the sandbox's servers are."""
+
+    instagram: str
+    media: str
+    media_dir: Path
 
 
 @dataclass
@@ -61,7 +83,7 @@ class World:
     """What a publishing test works with."""
 
     db: Database
-    sandbox: SandboxProcess
+    site: Site
     folder: Path
     settings: Settings
     keyring: Keyring
@@ -71,7 +93,14 @@ class World:
     ig_user_id: str = ""
     token: str = ""
     pictures: int = 0
+    account_began: int = 0
+    """Number of the first entry of the sandbox's ledger after the account was made."""
     owner: str = field(default_factory=lambda: this_process().id)
+
+    @property
+    def sandbox(self) -> SandboxProcess:
+        """The run's one sandbox."""
+        return shared_sandbox()
 
     # Rows
 
@@ -90,10 +119,11 @@ class World:
         stored = self.media.put(picture(self.persona_id * 1000 + self.pictures))
         return make_candidate(session, persona_id or self.persona_id, stored.key, stored.sha256)
 
-    def photo(self, session: Session) -> int:
-        """An imported photograph."""
+    def photo(self, session: Session, *, made_by_model: bool = False) -> int:
+        """An imported photograph, or what a generator wrote its prompt into."""
         self.pictures += 1
-        stored = self.media.put(picture(self.persona_id * 1000 + self.pictures))
+        chunks = {"parameters": "a cup, masterpiece"} if made_by_model else {}
+        stored = self.media.put(picture(self.persona_id * 1000 + self.pictures, chunks))
         return int(
             session.execute(
                 text(
@@ -108,14 +138,17 @@ class World:
 
     def publisher(self, **options: Any) -> Publisher:
         """A publisher of this process."""
-        given: dict[str, Any] = {"policy": PUBLISH_QUICKLY, "owner": self.owner, **options}
-        pool = given.pop("pool", None) or _pool()
+        given: dict[str, Any] = {
+            "policy": PUBLISH_QUICKLY,
+            "owner": self.owner,
+            "pool": ThreadPool(),
+            **options,
+        }
         return Publisher(
             self.db.session_scope,
             self.media,
             make_client=self.client,
             host=self.host,
-            pool=pool,
             keyring=self.keyring,
             settings=self.settings,
             **given,
@@ -135,12 +168,12 @@ class World:
     def client(self, ig_user_id: str, token: str) -> InstagramClient:
         """A client of the sandbox's Instagram."""
         return InstagramClient(
-            SecretStr(token), ig_user_id=ig_user_id, base_url=self.sandbox.instagram, environment="sandbox"
+            SecretStr(token), ig_user_id=ig_user_id, base_url=self.site.instagram, environment="sandbox"
         )
 
     def host(self) -> MediaHost:
         """The sandbox's public folder."""
-        return MediaHost(f"file://{self.sandbox.media_dir}", self.sandbox.media)
+        return MediaHost(f"file://{self.site.media_dir}", self.site.media)
 
     async def publish(self, **options: Any) -> TickReport:
         """One round of a fresh publisher."""
@@ -157,6 +190,26 @@ class World:
             return await reconciler.tick(self.now())
         finally:
             await reconciler.aclose()
+
+    def facts(self) -> dict[str, Any]:
+        """What another process needs to know of this world."""
+        return {
+            "instagram": self.site.instagram,
+            "media": self.site.media,
+            "media_dir": str(self.site.media_dir),
+            "folder": str(self.folder),
+            "data_dir": str(self.db.settings.data_dir),
+            "database_schema": self.db.settings.database_schema,
+        }
+
+    async def settle(self, post_id: int, *, rounds: int = 12) -> PostView:
+        """Rounds of a fresh publisher and reconciler, as after a restart, until the post is out."""
+        for _ in range(rounds):
+            await self.publish()
+            if self.view(post_id).state == "published":
+                break
+            await self.reconcile()
+        return self.view(post_id)
 
     # Looking
 
@@ -200,19 +253,59 @@ class World:
 
     def calls(self, event: str) -> list[dict[str, Any]]:
         """Ledger entries of this account."""
-        return [
-            entry
-            for entry in self.sandbox.ledger("instagram", event)
-            if entry["ig_user_id"] == self.ig_user_id
-        ]
+        answer = _http().get(f"{self.sandbox.instagram}/_sandbox/ledger", params={"event": event})
+        return [entry for entry in answer.json() if entry.get("ig_user_id") == self.ig_user_id]
+
+    def received_since(self, number: int) -> list[str]:
+        """Hashes of all that Instagram received from that entry of its ledger on."""
+        answer = _http().get(
+            f"{self.sandbox.instagram}/_sandbox/ledger", params={"event": "received", "since": number}
+        )
+        return [str(entry["sha256"]) for entry in answer.json()]
+
+    def everything_stored(self) -> list[str]:
+        """Each row of each table as text, as a backup would hold it; binary values in hex and as they are."""
+        with self.db.session_scope() as session:
+            tables = session.execute(
+                text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+            ).scalars()
+            return [
+                f"{row[0]}"
+                for table in tables.all()
+                for row in session.execute(text(f'SELECT t::text FROM "{table}" t'))
+            ]
+
+    def db_session(self) -> Session:
+        """A session of one's own, to read with."""
+        return Session(self.db.engine)
+
+    def dead_owner(self) -> str:
+        """A process of this machine that has ended."""
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        me = this_process()
+        return f"{me.host}:{me.boot_id}:{gone.pid}:{me.started}"
+
+    def overtake(self, post_id: int) -> None:
+        """Another process takes the post, as after a lease that ran out."""
+        with self.db.session_scope() as session:
+            fence = session.execute(
+                text("SELECT fence FROM scheduling_posts WHERE id = :id"), {"id": post_id}
+            ).scalar_one()
+            take_over(session, post_id, fence)
+
+    def with_gap(self, minutes: int) -> World:
+        """This world with a least time between two posts of an account."""
+        instagram = self.settings.instagram.model_copy(update={"min_gap_minutes": minutes})
+        return replace(self, settings=self.settings.model_copy(update={"instagram": instagram}))
 
     def behave(self, **changes: Any) -> None:
         """Change how the sandbox's Instagram behaves."""
-        steer(self.sandbox, "behaviour", changes)
+        steer("behaviour", changes)
 
     def phone_post(self, **facts: Any) -> str:
         """The account's owner publishes by phone; the item's id."""
-        return str(steer(self.sandbox, "foreign_posts", {"ig_user_id": self.ig_user_id, **facts})["id"])
+        return str(steer("foreign_posts", {"ig_user_id": self.ig_user_id, **facts})["id"])
 
     def advance_clocks(self, seconds: float) -> None:
         """Move the sandbox's clock and the database's on together."""
@@ -223,10 +316,13 @@ class World:
         )
 
 
-@cache
-def _pool() -> WorkPool:
-    """One pool for the whole run: its child takes a second to start."""
-    return WorkPool()
+class ThreadPool:
+    """The work pool's interface in a thread: a child process takes seconds to start, and needs one loop."""
+
+    async def run(self, function: Callable[..., R], *args: object, timeout: float | None = None) -> R:
+        """Run the real function here."""
+        async with asyncio.timeout(timeout):
+            return await asyncio.to_thread(function, *args)
 
 
 @cache
@@ -239,22 +335,24 @@ def shared_sandbox() -> SandboxProcess:
     return process
 
 
-def calm(sandbox: SandboxProcess) -> None:
+@cache
+def _http() -> httpx.Client:
+    """One client: making one reads all certificates, which takes longer than the calls."""
+    return httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {shared_sandbox().token}"})
+
+
+def calm() -> None:
     """No faults, the machine's own time, and an Instagram that behaves."""
-    sandbox.clear_faults("instagram")
-    sandbox.clear_faults("media")
-    sandbox.control("instagram", "POST", "clock", json={"offset": 0})
-    steer(sandbox, "behaviour", Behaviour(container_seconds=0).model_dump(mode="json"))
+    sandbox = shared_sandbox()
+    for service in (sandbox.instagram, sandbox.media):
+        _http().delete(f"{service}/_sandbox/faults").raise_for_status()
+    _http().post(f"{sandbox.instagram}/_sandbox/clock", json={"offset": 0}).raise_for_status()
+    steer("behaviour", Behaviour(container_seconds=0).model_dump(mode="json"))
 
 
-def steer(sandbox: SandboxProcess, what: str, body: dict[str, Any]) -> Any:
+def steer(what: str, body: dict[str, Any]) -> Any:
     """POST to the Instagram stand-in's own steering routes."""
-    answer = httpx.post(
-        f"{sandbox.instagram}/sandbox/{what}",
-        json=body,
-        headers={"Authorization": f"Bearer {sandbox.token}"},
-        trust_env=False,
-    )
+    answer = _http().post(f"{shared_sandbox().instagram}/sandbox/{what}", json=body)
     answer.raise_for_status()
     return answer.json()
 
@@ -264,18 +362,34 @@ _accounts = iter(range(1, 10_000))
 
 def make_world(db: Database, folder: Path, *, name: str = "Ada") -> World:
     """A persona with an account of its own at a calm sandbox; nothing is planned yet."""
+    calm()
     sandbox = shared_sandbox()
-    calm(sandbox)
+    world = _world(db, Site(sandbox.instagram, sandbox.media, sandbox.media_dir), folder)
+    add_persona(world, name)
+    return world
+
+
+def world_of(db: Database, facts: Mapping[str, Any]) -> World:
+    """The world that `World.facts` describes, in another process."""
+    site = Site(facts["instagram"], facts["media"], Path(facts["media_dir"]))
+    return _world(db, site, Path(facts["folder"]))
+
+
+def _world(db: Database, site: Site, folder: Path) -> World:
     settings = Settings(
         data_dir=folder / "data",
         environment="sandbox",
-        instagram=InstagramSettings(base_url=sandbox.instagram, min_gap_minutes=0),
-        media=MediaSettings(publish_url=f"file://{sandbox.media_dir}", public_base_url=sandbox.media),
+        instagram=InstagramSettings(base_url=site.instagram or "http://127.0.0.1:9", min_gap_minutes=0),
     )
-    world = World(
-        db, sandbox, folder, settings, Keyring.open(folder / "config", environ={}), MediaStore(settings)
-    )
-    add_persona(world, name)
+    keyring = Keyring.open(folder / "config", environ={})
+    return World(db, site, folder, settings, keyring, MediaStore(settings))
+
+
+def make_rows(db: Database, folder: Path, *, name: str = "Ada") -> World:
+    """A persona with an account, for tests that call nobody."""
+    world = _world(db, Site("", "", folder), folder)
+    world.ig_user_id, world.token = f"178414{next(_accounts):011d}", "IGAAtoken-of-the-test"
+    _connect(world, name)
     return world
 
 
@@ -283,22 +397,18 @@ def add_persona(world: World, name: str) -> None:
     """Another persona with an account; the world works for it from now on."""
     world.ig_user_id = f"178414{next(_accounts):011d}"
     world.token = world.sandbox.token
-    steer(
-        world.sandbox, "accounts", {"ig_user_id": world.ig_user_id, "username": name.lower(), "is_me": True}
-    )
+    ledger = _http().get(f"{world.sandbox.instagram}/_sandbox/ledger").json()
+    world.account_began = len(ledger)
+    steer("accounts", {"ig_user_id": world.ig_user_id, "username": name.lower(), "is_me": True})
+    _connect(world, name)
+
+
+def _connect(world: World, name: str) -> None:
+    account: dict[str, Any] = {"ig_user_id": world.ig_user_id, "username": name.lower(), "token": world.token}
     with world.db.session_scope() as session:
         world.persona_id = make_persona(session, name)
-        account = add_account(
-            session,
-            world.keyring,
-            {
-                "persona_id": world.persona_id,
-                "ig_user_id": world.ig_user_id,
-                "username": name.lower(),
-                "token": world.token,
-            },
-        )
-    world.account_id = account.id
+        account["persona_id"] = world.persona_id
+        world.account_id = add_account(session, world.keyring, account).id
 
 
 def make_persona(session: Session, name: str) -> int:
@@ -358,3 +468,47 @@ def make_candidate(session: Session, persona_id: int, key: str, sha256: str) -> 
         height=100,
         seed=1,
     )
+
+
+_WAY = (
+    "claimed",
+    "staged",
+    "creating",
+    "container",
+    "publishable",
+    "sending",
+    "unknown",
+    "reconciling",
+    "needs_human",
+)
+
+
+def drive_to(world: World, post_id: int, state: str, *, lease: str = "2 minutes", owner: str = "") -> None:
+    """Walk a post along the publisher's way by plain SQL, under its fence, as far as `state`."""
+    with world.db.session_scope() as session:
+        while True:
+            here, fence = session.execute(
+                text("SELECT state, fence FROM scheduling_posts WHERE id = :id"), {"id": post_id}
+            ).one()
+            if here == state:
+                return
+            target = _WAY[_WAY.index(here) + 1] if here in _WAY else _WAY[0]
+            if target == "claimed":
+                fence += 1
+                open_attempt(session, post_id, environment="sandbox", fence=fence, owner=owner)
+            if target == "sending":
+                sent = "UPDATE publish_attempts SET sent_at = persona_now(), quota_before = 0"
+                session.execute(text(f"{sent} WHERE post_id = :id"), {"id": post_id})
+            if target == "container":
+                made = "creation_id = '1799000000' || id, container_created_at = persona_now(),"
+            else:
+                made = ""
+            session.execute(text("SELECT set_config('persona.fence', :fence, true)"), {"fence": str(fence)})
+            session.execute(
+                text(
+                    f"UPDATE scheduling_posts SET {made} state = :state, fence = :fence,"
+                    " lease_owner = :owner, lease_until = persona_now() + CAST(:lease AS interval)"
+                    " WHERE id = :id"
+                ),
+                {"id": post_id, "state": target, "fence": fence, "lease": lease, "owner": owner},
+            )

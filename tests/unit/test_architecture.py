@@ -43,7 +43,7 @@ def test_the_core_needs_no_textual_and_nothing_heavy() -> None:
 
 
 def test_nothing_of_the_product_loads_the_sandbox() -> None:
-    loaded = loaded_after("import persona_tui.runtime, persona_tui.headless.demo, persona_tui.cli")
+    loaded = loaded_after("import persona_tui.runtime, persona_tui.headless.demo, persona_tui.cli.commands")
     assert not {name for name in loaded if name.startswith("persona_tui.sandbox")}
 
 

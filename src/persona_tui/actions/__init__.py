@@ -8,6 +8,7 @@ from persona_tui.actions import (
     clusters,
     dashboard,
     gallery,
+    grids,
     ideas,
     jobs,
     loras,
@@ -16,6 +17,7 @@ from persona_tui.actions import (
     runs,
     settings,
     training,
+    viewer,
     vote,
 )
 from persona_tui.actions.modes import DASHBOARD, MODES, Mode, find_mode
@@ -37,7 +39,7 @@ SCREEN_TABLES = (
     settings.TABLE,
 )
 
-TABLES: Mapping[str, Table] = by_scope((*SHELL_TABLES, *SCREEN_TABLES))
+TABLES: Mapping[str, Table] = by_scope((*SHELL_TABLES, grids.TABLE, viewer.TABLE, *SCREEN_TABLES))
 """Every table by scope."""
 
 __all__ = [

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from persona_tui.actions.registry import Table
+from persona_tui.actions.registry import Action, Table
 
-TABLE = Table("posts", "Posts & calendar")
+TABLE = Table(
+    "posts",
+    "Posts & calendar",
+    (
+        Action("posts.caption", "c", "Caption", "Have a caption, hashtags and alt text proposed.", 10),
+        Action("posts.edit", "e", "Edit", "Edit caption, hashtags and alt text.", 11),
+        Action("posts.schedule", "s", "Schedule", "Schedule it at the next free slot.", 12),
+        Action("posts.schedule-at", "S", "At a time", "Schedule or move it to a time that you type.", 13),
+        Action("posts.unschedule", "u", "Unschedule", "Take it off the calendar and keep it ready.", 14),
+        Action("posts.publish", "p", "Publish now", "Let it go out at once; asks first.", 15),
+        Action("posts.month", "m", "Month", "Show the month calendar, or hide it.", 16),
+        Action("posts.filter", "f", "Filter", "Choose which states are listed.", 17),
+        Action("posts.retry", "R", "Retry", "Try it again: failed, paused, deferred, missed or fixed.", 18),
+        Action("posts.look", "k", "Look", "Look at the account for a post that may be out already.", 19),
+        Action("posts.cancel", "x", "Cancel", "Give it up; the picture is free again.", 20, dangerous=True),
+        Action("posts.reopen", "o", "Open again", "Make a cancelled post a draft again.", 21),
+        Action("posts.delete", "D", "Delete", "Delete a draft that was never tried.", 22, dangerous=True),
+        Action("posts.picture", "v", "View", "Show its pictures as large as the terminal.", 23),
+    ),
+    holds=("list", "grid"),
+)

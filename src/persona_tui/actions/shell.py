@@ -80,6 +80,7 @@ LIST = Table(
         Action("list.open", "enter", "Open", "Open the row.", in_footer=False, in_palette=False),
     ),
     kind="widget",
+    holds=("marks",),
 )
 
 MARKS = Table(

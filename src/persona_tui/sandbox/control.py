@@ -233,7 +233,7 @@ class SandboxOptions:
 
     seed: int = 0
     image_size: tuple[int, int] | None = None
-    latency: float = 0.05
+    latency: float = 0.03
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,15 @@ class PicturePane(Failsafe, Widget):
         self._rows: list[Strip] = []
         self._resize_timer: Timer | None = None
 
-    def show(self, source: Source | None, alt: str) -> None:
-        """Show another picture, from a file or from its bytes; None takes it away."""
-        self._source, self._alt, self._rows, self._broken = source, alt, [], False
+    def show(self, source: Source | None, alt: str, *, keep: bool = False) -> None:
+        """Show another picture, from a file or from its bytes; None takes it away.
+
+        Args:
+            keep: leave the picture before on the screen until this one is ready.
+        """
+        self._source, self._alt, self._broken = source, alt, False
+        if source is None or not keep:
+            self._rows = []
         self.refresh()
         self._encode_soon()
 

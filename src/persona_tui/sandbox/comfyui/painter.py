@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from persona_tui.sandbox.comfyui.canvas import Field, Pixels, clouds, colour, grid, mix
 from persona_tui.sandbox.comfyui.landscape import paint_landscape, paint_sea
@@ -20,6 +20,10 @@ from persona_tui.sandbox.comfyui.palette import Palette, Subject, choose_palette
 from persona_tui.sandbox.comfyui.still_life import paint_kiln, paint_still_life
 
 FLAWLESS = 0.8  # from this quality on nothing is wrong
+FILM_STEPS = 4096
+BRIGHTEST = 1.6
+GRAIN_TILE = 384
+GREY = 128
 Scene = Callable[[Palette, int, int, random.Random, np.random.Generator, float], Field]
 SCENES: dict[Subject, Scene] = {
     "still_life": paint_still_life,
@@ -138,37 +142,38 @@ def _relit(picture: Field, palette: Palette, rng: np.random.Generator, denoise: 
 
 
 def _finished(picture: Field, flaw: float, flaws: random.Random, rng: np.random.Generator) -> Pixels:
-    """Develop: vignette, tone curve, what goes wrong by `flaw`, then grain."""
+    """Develop in place: vignette, exposure, film curve, what goes wrong by `flaw`, then grain."""
     height, width = picture.shape[:2]
     x, y = grid(width, height)
-    corner = ((x - 0.5) ** 2 + (y - 0.5) ** 2) * np.float32(0.5)
-    picture *= (1.02 - corner)[..., None]
     exposure = 1.0
     if flaw and flaws.random() < 0.6:
         exposure = 1 + flaw * flaws.choice((0.8, 0.5, -0.5))
-    np.multiply(picture, np.float32(exposure), out=picture)
-    grain = rng.standard_normal((height, width), dtype=np.float32)
+    corner = ((x - 0.5) ** 2 + (y - 0.5) ** 2) * np.float32(0.5)
+    picture *= ((1.02 - corner) * np.float32(exposure * FILM_STEPS / BRIGHTEST))[..., None]
+    np.clip(picture, 0, FILM_STEPS - 1, out=picture)
+    image = _spoiled(Image.fromarray(FILM.take(picture.astype(np.uint16))), flaw, flaws)
     noisy = 0.011 + (0.1 * flaw if flaw and flaws.random() < 0.5 else 0.0)
-    image = Image.fromarray(_toned(picture))
-    image = _spoiled(image, flaw, flaws)
-    developed = np.asarray(image, dtype=np.float32) + (grain * np.float32(noisy * 255))[..., None]
-    return np.clip(developed, 0, 255).astype(np.uint8)
+    return np.asarray(ImageChops.add(image, _grain(width, height, noisy, rng), offset=-GREY))
+
+
+def _grain(width: int, height: int, strength: float, rng: np.random.Generator) -> Image.Image:
+    """Film grain about middle grey, from a tile that is laid edge to edge."""
+    tile = rng.standard_normal((min(height, GRAIN_TILE), min(width, GRAIN_TILE)), dtype=np.float32)
+    grey = np.clip(tile * np.float32(strength * 255) + GREY, 0, 255).astype(np.uint8)
+    repeats = (-(-height // grey.shape[0]), -(-width // grey.shape[1]))
+    plane = Image.fromarray(np.tile(grey, repeats)[:height, :width])
+    return Image.merge("RGB", (plane, plane, plane))
 
 
 def _film_curve() -> Pixels:
-    """4096 steps of light 0…1.6 to 8-bit tones: a soft shoulder above, a little depth below."""
-    light = np.linspace(0, 1.6, 4096)
+    """Light 0…BRIGHTEST to 8-bit tones: a soft shoulder above, a little depth below."""
+    light = np.linspace(0, BRIGHTEST, FILM_STEPS)
     shoulder = np.where(light > 0.8, 0.8 + 0.2 * np.tanh((light - 0.8) / 0.3), light)
     tone = shoulder + 0.18 * shoulder * (1 - shoulder) * (2 * shoulder - 1)
     return np.asarray(np.clip(tone * 255 + 0.5, 0, 255), dtype=np.uint8)
 
 
 FILM = _film_curve()
-
-
-def _toned(picture: Field) -> Pixels:
-    steps = np.clip(picture * np.float32(4095 / 1.6), 0, 4095).astype(np.uint16)
-    return np.asarray(FILM[steps], dtype=np.uint8)
 
 
 def _spoiled(image: Image.Image, flaw: float, flaws: random.Random) -> Image.Image:

@@ -65,6 +65,7 @@ SHAPE_RATIO = {
 }  # fmt: skip
 TALL = ("moon jar", "bottle", "vase", "amphora", "cylinder")
 SOLID = ("fruit", "pear")
+FIRST_PLACE, LAST_PLACE, STEPS = -0.05, 1.05, 2048
 TILT = 0.15  # seen from a little above: a level circle shows as an ellipse this flat
 
 
@@ -118,13 +119,13 @@ class Vessel:
 
 
 @functools.cache
-def _turned(shape: str) -> tuple[Field, Field, Field]:
-    """Places, radius (relative to half the width) and slope of a shape: a smooth curve through its points."""
+def _turned(shape: str) -> tuple[Field, Field]:
+    """Radius (relative to half the width) and slope of a shape, from above its top to below its foot."""
     points = PROFILES[shape]
     at = np.asarray([point[0] for point in points])
     value = np.asarray([point[1] for point in points])
     tangent = np.gradient(value, at)
-    dense = np.linspace(-0.05, 1.05, 441)
+    dense = np.linspace(FIRST_PLACE, LAST_PLACE, STEPS)
     inside = np.clip(dense, 0, 1)
     left = np.clip(np.searchsorted(at, inside, side="right") - 1, 0, len(at) - 2)
     span = at[left + 1] - at[left]
@@ -136,18 +137,18 @@ def _turned(shape: str) -> tuple[Field, Field, Field]:
         + (3 * t**2 - 2 * t**3) * value[left + 1]
         + (t**3 - t**2) * span * tangent[left + 1]
     )
-    window = np.hanning(21)
-    smooth = np.convolve(np.pad(radius, 10, mode="edge"), window / window.sum(), mode="valid")
+    window = np.hanning(97)
+    smooth = np.convolve(np.pad(radius, 48, mode="edge"), window / window.sum(), mode="valid")
     slope = np.gradient(smooth, dense)
-    return dense.astype(np.float32), smooth.astype(np.float32), slope.astype(np.float32)
+    return smooth.astype(np.float32), slope.astype(np.float32)
 
 
 def _profile(shape: str, places: Field) -> tuple[Field, Field]:
     """Radius and its slope at these places from the top 0…1."""
-    dense, radius, slope = _turned(shape)
-    return np.interp(places, dense, radius).astype(np.float32), np.interp(places, dense, slope).astype(
-        np.float32
-    )
+    radius, slope = _turned(shape)
+    scale = np.float32((STEPS - 1) / (LAST_PLACE - FIRST_PLACE))
+    step = np.clip((places - np.float32(FIRST_PLACE)) * scale + 0.5, 0, STEPS - 1).astype(np.intp)
+    return radius[step], slope[step]
 
 
 def draw_vessel(picture: Field, vessel: Vessel, lamp: Lamp, rng: np.random.Generator) -> None:

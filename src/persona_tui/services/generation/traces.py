@@ -8,8 +8,6 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlmodel import Session
 
-from persona_tui.text import clean
-
 
 @dataclass(frozen=True)
 class JobFailure:
@@ -48,7 +46,8 @@ class Trace:
 
 
 _FAILURES = """
-SELECT j.id AS job_id, st.position, ps.name AS step, j.endpoint, j.error_message AS words,
+SELECT j.id AS job_id, st.position, ps.name AS step, j.endpoint,
+       coalesce(nullif(j.error_message, ''), 'The server gave no reason.') AS words,
        coalesce(j.finished_at, j.created_at) AS at
 FROM comfyui_jobs j
 JOIN pipeline_run_steps st ON st.id = j.run_step_id
@@ -79,22 +78,10 @@ WHERE i.run_id = :run
 def job_failures(session: Session, run_id: int, *, limit: int = 20) -> tuple[JobFailure, ...]:
     """The run's failed jobs, the newest first."""
     rows = session.execute(text(_FAILURES), {"run": run_id, "limit": limit})
-    found = (JobFailure(**row._mapping) for row in rows)
-    return tuple(_cleaned(failure) for failure in found)
+    return tuple(JobFailure(**row._mapping) for row in rows)
 
 
 def traces(session: Session, run_id: int) -> dict[int, Trace]:
     """Each of the run's pictures by its candidate id."""
     rows = session.execute(text(_TRACES), {"run": run_id})
     return {row.candidate_id: Trace(**row._mapping) for row in rows}
-
-
-def _cleaned(failure: JobFailure) -> JobFailure:
-    return JobFailure(
-        failure.job_id,
-        failure.position,
-        failure.step,
-        failure.endpoint,
-        clean(failure.words) or "The server gave no reason.",
-        failure.at,
-    )

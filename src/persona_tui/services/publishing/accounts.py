@@ -99,7 +99,8 @@ def list_accounts(session: Session, persona_id: int | None = None) -> tuple[Acco
     """All accounts, or a persona's, by persona."""
     rows = session.execute(
         text(
-            f"{_VIEW} WHERE :persona IS NULL OR a.persona_id = :persona ORDER BY lower(p.name), a.id"
+            f"{_VIEW} WHERE CAST(:persona AS bigint) IS NULL OR a.persona_id = :persona"
+            " ORDER BY lower(p.name), a.id"
         ).bindparams(persona=persona_id)
     )
     return tuple(AccountView(*row) for row in rows)

@@ -342,9 +342,10 @@ def _first_due(
             " AND NOT EXISTS (SELECT FROM scheduling_posts d WHERE d.account_id = :account"
             "  AND d.state = 'deferred' AND d.lease_until > persona_now())"
             " AND NOT EXISTS (SELECT FROM scheduling_posts d WHERE d.account_id = :account"
-            "  AND d.published_at > :now - CAST(:gap AS interval))"
+            "  AND d.published_at > persona_now() - CAST(:gap AS interval))"
             " AND NOT EXISTS (SELECT FROM publish_attempts t JOIN scheduling_posts d ON d.id = t.post_id"
-            "  WHERE d.account_id = :account AND t.open AND t.sent_at > :now - CAST(:gap AS interval))"
+            "  WHERE d.account_id = :account AND t.open"
+            "  AND t.sent_at > persona_now() - CAST(:gap AS interval))"
             " ORDER BY p.scheduled_at, p.id LIMIT 1 FOR UPDATE OF p SKIP LOCKED"
         ),
         {"account": account_id, "now": now, "gap": min_gap},

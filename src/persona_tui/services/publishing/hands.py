@@ -8,13 +8,12 @@ from asyncio import to_thread
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from sqlmodel import Session
 
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.errors import DatabaseError
-from persona_tui.pool import WorkPool
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing import attempts
 from persona_tui.services.publishing.accounts import stop_account
@@ -33,6 +32,14 @@ def boot_seconds() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
+class Pool(Protocol):
+    """What of `pool.WorkPool` is needed here."""
+
+    async def run(self, function: Callable[..., R], *args: object, timeout: float | None = None) -> R:
+        """Call a module-level function elsewhere and return its result."""
+        ...
+
+
 @dataclass(frozen=True)
 class Tools:
     """What every post's way needs.
@@ -46,7 +53,7 @@ class Tools:
     scope: SessionScope
     media: MediaStore
     host: Callable[[], MediaHost]
-    pool: WorkPool
+    pool: Pool
     policy: PublishPolicy
     owner: str
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -171,4 +178,4 @@ class Hands:
                 await self.tools.sleep(NOTE_PAUSE)
 
 
-__all__ = ["Hands", "RoundOver", "Tools", "boot_seconds"]
+__all__ = ["Hands", "Pool", "RoundOver", "Tools", "boot_seconds"]

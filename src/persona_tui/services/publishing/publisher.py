@@ -20,14 +20,13 @@ from sqlalchemy import text
 from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.errors import PersonaError
-from persona_tui.pool import WorkPool
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing import claims
 from persona_tui.services.publishing.accounts import account_token, get_account
 from persona_tui.services.publishing.attempts import STOPPED
 from persona_tui.services.publishing.claims import Claim, IsDead, Swept, owner_is_dead
 from persona_tui.services.publishing.crew import Crew
-from persona_tui.services.publishing.hands import Hands, RoundOver, Tools, boot_seconds
+from persona_tui.services.publishing.hands import Hands, Pool, RoundOver, Tools, boot_seconds
 from persona_tui.services.publishing.outcome import Ending
 from persona_tui.services.publishing.policy import PublishPolicy
 from persona_tui.services.publishing.staging import SessionScope
@@ -87,7 +86,7 @@ class Publisher:
         *,
         make_client: MakeClient,
         host: Callable[[], MediaHost],
-        pool: WorkPool,
+        pool: Pool,
         keyring: Keyring,
         settings: Settings,
         owner: str,

@@ -21,6 +21,7 @@ from persona_tui.clients.instagram_facts import MediaFacts, PublishingLimit
 from persona_tui.errors import ClientError, PersonaError
 from persona_tui.services.publishing import attempts, containers
 from persona_tui.services.publishing.accounts import stop_account
+from persona_tui.services.publishing.cases import read_case
 from persona_tui.services.publishing.claims import LeaseLost, still_mine
 from persona_tui.services.publishing.hands import Hands, RoundOver
 from persona_tui.services.publishing.outcome import Ending, ending_of
@@ -46,6 +47,8 @@ async def send(hands: Hands, client: InstagramClient) -> NoReturn:
         "sending",
         also=lambda session: containers.write_intent(session, attempt_id, container, listed, quota),
     )
+    if hands.claim.was_sent:
+        await _bind_late_answer(hands, client)
     try:
         media_id = await client.publish(container, last_look=lambda: _last_look(hands))
     except PersonaError as problem:
@@ -54,6 +57,14 @@ async def send(hands: Hands, client: InstagramClient) -> NoReturn:
     await hands.note(attempts.PUBLISH, ok=True, body={"media_id": media_id, "creation_id": container})
     await _bind(hands, client, media_id)
     raise RoundOver
+
+
+async def _bind_late_answer(hands: Hands, client: InstagramClient) -> None:
+    """Whoever sent it before may have had its answer meanwhile: then there is nothing to send (R15)."""
+    case = await hands.db(lambda session: read_case(session, hands.claim.post_id))
+    if case is not None and case.media_id is not None:
+        await _bind(hands, client, case.media_id)
+        raise RoundOver
 
 
 def _last_look(hands: Hands) -> None:
