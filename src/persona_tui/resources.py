@@ -61,7 +61,6 @@ class Resources:
                 say("Bringing the database up to date…")
                 migrate.upgrade(database, backup_dir=settings.data_dir / "backups", keep=settings.backup.keep)
             _claim_environment(database, settings)
-            _check_incarnation(database, settings)
             return cls(settings, database)
         except BaseException:
             database.dispose()
@@ -189,10 +188,3 @@ def _claim_environment(database: Database, settings: Settings) -> None:
             text("UPDATE installation SET environment = :wanted, clock_offset = interval '0'"),
             {"wanted": settings.environment},
         )
-
-
-def _check_incarnation(database: Database, settings: Settings) -> None:
-    from persona_tui.services.publishing.restore import check_incarnation
-
-    with database.session_scope() as session:
-        check_incarnation(session, settings.config_dir / "incarnation.json", settings.data_dir)

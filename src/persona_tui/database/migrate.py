@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -25,10 +24,16 @@ from persona_tui.database.engine import Database, leader_lock_key
 from persona_tui.database.grants import grant_app_role
 from persona_tui.errors import DatabaseError, NotAllowedNow, SchemaMismatch
 
+if TYPE_CHECKING:
+    # A tenth of a second to import, and needed only when there is something to migrate.
+    from alembic.config import Config
+
 SchemaState = Literal["empty", "current", "older", "newer"]
 
 HEARTBEAT_AGE = 20
 """Seconds after which a process that gave no heartbeat counts as gone."""
+
+_FACTS = re.compile(r"^(revision|down_revision) = (\S+)$", re.MULTILINE)
 
 _alembic_lock = threading.Lock()
 """Alembic keeps its context in module globals: one thread at a time."""
@@ -56,6 +61,8 @@ def alembic_config(connection: Connection | None = None, schema: str = "public")
     Args:
         connection: the owner's, outside a transaction; alembic/env.py uses it.
     """
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -63,9 +70,30 @@ def alembic_config(connection: Connection | None = None, schema: str = "public")
     return config
 
 
-def head_revision() -> str | None:
+@cache
+def known_revisions() -> tuple[str, ...]:
+    """All revisions that this program knows, oldest first: read off the files' heads, without Alembic.
+
+    Raises:
+        DatabaseError: the migrations are missing or do not form one line.
+    """
+    after: dict[str | None, str] = {}
+    for path in migrations_folder().glob("versions/*.py"):
+        facts = dict(_FACTS.findall(path.read_text()))
+        after[facts["down_revision"].strip("\"'") if facts["down_revision"] != "None" else None] = facts[
+            "revision"
+        ].strip("\"'")
+    line: list[str] = []
+    while (following := after.pop(line[-1] if line else None, None)) is not None:
+        line.append(following)
+    if after or not line:
+        raise DatabaseError("The program's migrations are incomplete.", hint="Install persona-tui again.")
+    return tuple(line)
+
+
+def head_revision() -> str:
     """The revision that this program's code was written for."""
-    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+    return known_revisions()[-1]
 
 
 def current_revision(db: Database) -> str | None:
@@ -87,11 +115,9 @@ def revision_state(revision: str | None) -> SchemaState:
     """How a database's (or a backup's) revision stands to this program's."""
     if revision is None:
         return "empty"
-    script = ScriptDirectory.from_config(alembic_config())
-    if revision == script.get_current_head():
+    if revision == head_revision():
         return "current"
-    known = {known.revision for known in script.walk_revisions()}
-    return "older" if revision in known else "newer"
+    return "older" if revision in known_revisions() else "newer"
 
 
 def schema_state(db: Database) -> SchemaState:
@@ -137,7 +163,7 @@ def upgrade(
     state = schema_state(db)
     refuse_newer(state)
     before, head = current_revision(db), head_revision()
-    if state == "current" or head is None:
+    if state == "current":
         return UpgradeReport(before, before, None)
     with leadership_for_maintenance(db, timeout=lock_timeout, done=lambda: schema_state(db) == "current"):
         before = current_revision(db)
@@ -223,6 +249,8 @@ def refuse_if_live_heartbeats(
 
 def _run_migrations(db: Database, lock_timeout: float) -> None:
     engine = db.owner_engine()
+    from alembic import command
+
     with _alembic_lock, engine.connect() as connection:
         connection.exec_driver_sql(f"SET lock_timeout = {round(lock_timeout * 1000)}")
         connection.commit()

@@ -44,6 +44,7 @@ async def run_until_stopped(settings: Settings, *, kind: ProcessKind, say: Say) 
     core = Core(settings, kind=kind, say=say)
     await core.start()
     try:
+        await core.working()
         say(f"{kind}: {'leading' if core.leader else 'standing by'}. Stop with Ctrl+C.")
         log.info("started", kind=kind, leader=core.leader)
         await stop.wait()
@@ -75,6 +76,7 @@ async def run_once(settings: Settings) -> RoundReport:
     core = Core(settings, kind="scheduler")
     await core.start()
     try:
+        await core.working()
         before = await to_thread(_work, core)
         if not core.leader:
             return RoundReport(False, "Another process leads; this one did nothing.", 0, before[2])

@@ -1,0 +1,258 @@
+"""What a process does behind the screens: job worker, and while it leads engine, publisher and tick.
+
+Imported by the core once its first data can be read: engine, clients and queues are half of the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import to_thread
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from persona_tui.clients.http import HttpService
+from persona_tui.database.migrate import current_revision, head_revision
+from persona_tui.errors import PersonaError
+from persona_tui.pool import WorkPool
+from persona_tui.resources import Resources
+from persona_tui.services import jobs
+from persona_tui.services.generation.engine import Endpoint, Engine
+from persona_tui.services.leadership import Leadership, this_process
+from persona_tui.services.publishing.publisher import Publisher
+from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
+from persona_tui.services.publishing.restore import check_incarnation
+
+log = structlog.get_logger("persona_tui.duties")
+
+TICK_SECONDS = {"live": 5.0, "sandbox": 1.0}
+RESCUE_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+
+@dataclass
+class Trouble:
+    """What is wrong at the moment: one sentence per part that complains."""
+
+    sentences: dict[str, str] = field(default_factory=dict)
+
+    def say(self, part: str, sentence: str) -> None:
+        """A part has a complaint."""
+        self.sentences[part] = sentence
+
+    def settle(self, part: str) -> None:
+        """A part is well again."""
+        self.sentences.pop(part, None)
+
+
+class Duties:
+    """Engine, publisher, reconciler, job worker and tick of one process."""
+
+    def __init__(self, resources: Resources, leadership: Leadership, trouble: Trouble) -> None:
+        self._resources = resources
+        self._settings = resources.settings
+        self._scope = resources.database.session_scope
+        self._leadership = leadership
+        self._trouble = trouble
+        self._pool = WorkPool()
+        self._publisher = Publisher(
+            self._scope,
+            resources.media,
+            host=resources.media_host,
+            pool=self._pool,
+            epoch=lambda: leadership.epoch,
+            **self._publishing_parts(),
+        )
+        self._reconciler = Reconciler(self._scope, **self._publishing_parts())
+        self.engine: Engine | None = None
+        """The generation engine, while this process leads."""
+        self.last_tick: datetime | None = None
+        """The last good round."""
+        self._engine_task: asyncio.Task[None] | None = None
+        self._engine_stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._scheduler: AsyncIOScheduler | None = None
+        self._tick_lock = asyncio.Lock()
+        self._last_rescue = 0.0
+        self._schema = head_revision()
+
+    # Life
+
+    def check_incarnation(self) -> None:
+        """Hold publishing when this database was restored or copied (R1); before anything else. Blocks.
+
+        Raises:
+            PersonaError: the database is away, or the configuration folder can't be written.
+        """
+        with self._scope() as session:
+            check_incarnation(
+                session, self._settings.config_dir / "incarnation.json", self._settings.data_dir
+            )
+
+    def begin(self, *, ticks: bool) -> None:
+        """Begin to work on jobs and, when asked to, to tick (a tick does nothing while another leads)."""
+        self._begin(self._work_loop(), "jobs")
+        if ticks:
+            self._start_ticking()
+
+    async def aclose(self) -> None:
+        """Finish or record what is under way, then stop."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+            self._scheduler = None
+        await self.stop_engine()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS), self._tick_lock:
+                pass
+        await asyncio.gather(self._publisher.aclose(STOP_SECONDS), self._reconciler.aclose(STOP_SECONDS))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pool.aclose()
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    # Generation
+
+    async def follow_leadership(self) -> None:
+        """Run the engine while this process leads, and only then."""
+        if self._leadership.leads and self._engine_task is None:
+            self._start_engine()
+        elif not self._leadership.leads and self._engine_task is not None:
+            await self.stop_engine()
+
+    def _start_engine(self) -> None:
+        clients = self._resources.comfyui_clients()
+        self._engine_stop = asyncio.Event()
+        self.engine = Engine(
+            self._scope,
+            self._resources.media,
+            [Endpoint(url, client) for url, client in clients.items()],
+            depth=self._settings.comfyui.depth,
+        )
+        self._engine_task = asyncio.create_task(self.engine.run(self._engine_stop), name="engine")
+
+    async def stop_engine(self) -> None:
+        """Stop generating; what ComfyUI has in its queue is found again by the next engine."""
+        task, self._engine_task, self.engine = self._engine_task, None, None
+        if task is None:
+            return
+        self._engine_stop.set()
+        done, _ = await asyncio.wait({task}, timeout=STOP_SECONDS)
+        if not done:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # Jobs
+
+    async def _work_loop(self) -> None:
+        tools = jobs.JobTools(self._scope, self._resources.media, self._pool)
+        while True:
+            try:
+                app = jobs.make_worker_app(self._resources.database.conninfo())
+                async with app.open_async():
+                    await jobs.run_worker(app, tools, name=this_process().id)
+            except asyncio.CancelledError:
+                raise
+            except Exception as problem:  # the driver, the pool and procrastinate each raise their own
+                log.warning("job worker failed", problem=type(problem).__name__)
+            await asyncio.sleep(2.0)
+
+    async def _rescue_jobs(self) -> None:
+        loop_time = asyncio.get_running_loop().time()
+        if loop_time - self._last_rescue < RESCUE_SECONDS:
+            return
+        self._last_rescue = loop_time
+        app = jobs.make_worker_app(self._resources.database.conninfo())
+        async with app.open_async():
+            rescued = await jobs.rescue_stalled(app)
+        if rescued:
+            log.info("stalled jobs taken up again", count=rescued)
+
+    # The tick
+
+    def _start_ticking(self) -> None:
+        # It would log each tick, which is each second in the sandbox.
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._scheduler.add_job(
+            self._scheduled_tick,
+            "interval",
+            seconds=TICK_SECONDS[self._settings.environment],
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+        self._scheduler.start()
+
+    async def _scheduled_tick(self) -> None:
+        try:
+            await self.tick(await to_thread(self._resources.now))
+            self._trouble.settle("tick")
+        except PersonaError as problem:
+            self._trouble.say("tick", problem.message)
+            log.warning("tick failed", problem=problem.message)
+        except Exception:
+            self._trouble.say("tick", "The scheduler's tick failed; the log has the details.")
+            log.exception("tick failed")
+
+    async def tick(self, now: datetime) -> bool:
+        """Do what is due: reconcile, publish, take up stalled jobs. Only the leader does anything.
+
+        Args:
+            now: the database's clock, UTC.
+
+        Returns:
+            Whether this process led and did its round.
+        """
+        async with self._tick_lock:
+            if not await to_thread(self._leadership.still_leads):
+                return False
+            if await to_thread(current_revision, self._resources.database) != self._schema:
+                self._trouble.say("schema", "Another version changed the database; this process stands down.")
+                await to_thread(self._leadership.resign)
+                return False
+            await self._reconciler.tick(now)
+            await self._publisher.tick(now)
+            await self._rescue_jobs()
+            self.last_tick = now
+        await self._ping_dead_man()
+        return True
+
+    async def look_at(self, post_id: int) -> AccountListing:
+        """Look at the account for a post that may be published already; changes nothing at Instagram.
+
+        Raises:
+            NotAllowedNow: there is no doubt about the post.
+            ClientError: Instagram can't be read.
+        """
+        return await self._reconciler.look(post_id)
+
+    def _publishing_parts(self) -> dict[str, Any]:
+        return {
+            "make_client": self._resources.instagram_client,
+            "keyring": self._resources.keyring,
+            "settings": self._settings,
+            "owner": this_process().id,
+        }
+
+    async def _ping_dead_man(self) -> None:
+        """Tell an outside watcher that the round was good: a dead host can't report itself (R8)."""
+        url = self._settings.notify.dead_man_url
+        if url is None:
+            return
+        service = HttpService("The dead-man watcher", url, timeout=5.0)
+        try:
+            await service.send("GET", "")
+        except (PersonaError, httpx.HTTPError) as problem:
+            log.warning("dead-man ping failed", problem=str(problem))
+        finally:
+            await service.aclose()
