@@ -184,15 +184,13 @@ async def test_progress_is_shown_and_a_cancelled_run_leaves_the_server(world: Wo
     with world.db.session_scope() as session:
         runs.cancel_run(session, run_id)
     engine.wake()
-    while engine.status().jobs:
+    while engine.status().jobs or world.server_queue():
         await asyncio.sleep(0.02)
-    left = world.server_queue()
     stop.set()
     await running
 
     assert previews[0].startswith(b"\xff\xd8")
     assert any(job.started for job in status.jobs)
-    assert left == []
     assert status.endpoints[0].healthy
     assert status.endpoints[0].sentence.startswith("ComfyUI 0.8.0")
     assert {job.run_id for job in status.jobs} == {run_id}
