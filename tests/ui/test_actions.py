@@ -19,6 +19,9 @@ from persona_tui.errors import SettingsError
 from persona_tui.screens.command_line import CommandLine
 from persona_tui.screens.help import help_text
 from persona_tui.screens.palette import ActionProvider
+from persona_tui.screens.posts_calendar import MonthCalendar
+from persona_tui.services.media import MediaStore
+from persona_tui.settings import Settings
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.cycle import Cycle
@@ -27,6 +30,7 @@ from persona_tui.widgets.fields import ChoiceField, TextField
 from persona_tui.widgets.form import FormDialog
 from persona_tui.widgets.legend import Legend
 from persona_tui.widgets.reader import TextDialog
+from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog
 from tests.ui.support import settle
 
 MakeApp = Callable[..., PersonaApp]
@@ -39,9 +43,15 @@ DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "choice": lambda: ChoiceDialog("Choose", [Choice(1, "one")]),
     "reader": lambda: TextDialog("Read", "text"),
     "command": lambda: CommandLine([]),
+    "viewer": lambda: ViewerDialog(MediaStore(Settings()), [ViewedPicture("0/0.png", "0", "a bowl")]),
 }
-WIDGETS: dict[str, type[DOMNode]] = {"list": DataList, "marks": DataList, "cycle": Cycle}
-"""Where the actions of widget scopes live; a screen's own widget scopes are found by `SCOPES`."""
+WIDGETS: dict[str, type[DOMNode]] = {
+    "list": DataList,
+    "marks": DataList,
+    "cycle": Cycle,
+    "grid": MonthCalendar,
+}
+"""Where the actions of widget scopes live."""
 
 
 def node_class(scope: str) -> type[DOMNode]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from persona_tui.screens import posts_acts
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.posts_calendar import MonthCalendar
 from persona_tui.screens.posts_detail import PostPanel, whole_post
+from persona_tui.screens.posts_reading import SHOWN_FOR, Shown, first_of_interest, hindrances, load, row
 from persona_tui.screens.posts_settle import settle
 from persona_tui.screens.posts_states import (
     FILTERS,
@@ -33,48 +33,18 @@ from persona_tui.screens.posts_states import (
 )
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
-from persona_tui.widgets.data_list import Cell, Column, DataList
+from persona_tui.widgets.data_list import Column, DataList
 from persona_tui.widgets.empty import EmptyState
-from persona_tui.widgets.marks import counted, dim, say
+from persona_tui.widgets.marks import counted, say
 from persona_tui.widgets.progress import ProgressPanel
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.section import SectionTitle
 from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog
 
 if TYPE_CHECKING:
-    from sqlmodel import Session
-
     from persona_tui.services.publishing.post_views import PostDetail, PostView
 
-SHOWN_FOR = timedelta(days=90)
-"""How long what is over stays in the list; the calendar reaches further back."""
-LIMIT = 2000
 Act = Callable[[PersonaScreen, "PostView"], Awaitable[object]]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the screen shows.
-
-    Attributes:
-        has_account: the persona has an account to post to.
-        held: why nothing is published at the moment, or an empty string.
-    """
-
-    posts: tuple[PostView, ...]
-    has_account: bool
-    held: str
-
-
-def load(session: Session, persona_id: int, since: datetime) -> Shown:
-    """Read a persona's posts and what may keep them from going out."""
-    from persona_tui.services.publishing.accounts import account_of_persona
-    from persona_tui.services.publishing.post_views import list_posts
-    from persona_tui.services.publishing.restore import publishing_hold
-
-    hold = publishing_hold(session)
-    posts = list_posts(session, persona_id, since=since, limit=LIMIT)
-    return Shown(posts, account_of_persona(session, persona_id) is not None, hold.reason if hold else "")
 
 
 class PostsScreen(PersonaScreen):
@@ -84,8 +54,8 @@ class PostsScreen(PersonaScreen):
     TITLE = "Posts & calendar"
     HELP = (
         "Every post from draft to published. The line of keys under a post's state says what can be done "
-        "with it now. Scheduling takes the next free slot of the persona's day; a post goes out exactly once, "
-        "and one that may be out already waits here until you have looked."
+        "with it now. Scheduling takes the next free slot of the persona's day. A post goes out just once: "
+        "one that may be out already waits here until you have looked."
     )
     TOPICS = frozenset({"post", "account"})
     CSS_PATH = "posts.tcss"
@@ -110,7 +80,7 @@ class PostsScreen(PersonaScreen):
                 yield SectionTitle("Posts", id="posts-title")
                 yield DataList(
                     [Column("State", 16), Column("When", 16), Column("Caption")],
-                    _cells,
+                    row,
                     key=lambda post: post.id,
                     empty="no post in these states; Esc shows all",
                     id="posts",
@@ -169,21 +139,7 @@ class PostsScreen(PersonaScreen):
         self.post_list.show(())
 
     def _show_notice(self, shown: Shown) -> None:
-        media, doctor = self.shell.settings.media, self.shell.registry.label("global.settings")
-        lines = []
-        if shown.held:
-            lines.append(f"Publishing is held: {shown.held} {doctor} shows what to confirm.")
-        if not shown.has_account:
-            personas = self.shell.registry.label("global.personas")
-            lines.append(
-                f"No Instagram account yet, so nothing can be scheduled: {personas} or "
-                "`persona-tui account add` connects one."
-            )
-        if media.publish_url is None:
-            lines.append(
-                "No public place for pictures, so nothing can go out: set PERSONA_MEDIA__PUBLISH_URL and "
-                "PERSONA_MEDIA__PUBLIC_BASE_URL, then start again."
-            )
+        lines = hindrances(shown, self.shell)
         notice = self.query_one("#notice", Static)
         notice.display = bool(lines)
         notice.update(Content("\n").join(say("warn", line) for line in lines))
@@ -198,7 +154,7 @@ class PostsScreen(PersonaScreen):
         self.query_one("#posts-title", SectionTitle).note = ", ".join(notes)
         if not self._placed:
             self._placed = True
-            self.post_list.cursor = _first_of_interest(listed)
+            self.post_list.cursor = first_of_interest(listed)
         self._show_month()
         if not listed:
             self._detail = None
@@ -444,34 +400,12 @@ class PostsScreen(PersonaScreen):
         return True
 
 
-def _cells(post: PostView) -> list[Cell]:
-    when = wall(post)
-    words = " ".join(post.caption.split())
-    return [
-        state_mark(post.state),
-        f"{when:%a %d %b %H:%M}" if when is not None else dim("no time yet"),
-        words or dim("No caption yet"),
-    ]
-
-
-def _first_of_interest(posts: list[PostView]) -> int:
-    """The first post that waits for a person, else the first that is not over, else the newest."""
-    for wanted in (
-        lambda post: post.state in WAITING_FOR_YOU,
-        lambda post: post.state not in OVER,
-    ):
-        for index, post in enumerate(posts):
-            if wanted(post):
-                return index
-    return len(posts) - 1
-
-
 async def _view(screen: PersonaScreen, post: PostView) -> None:
     pictures = [
         ViewedPicture(picture.media_key, picture.sha256, f"Post {post.id}: {post.alt_text or post.caption}")
         for picture in post.pictures
     ]
     if pictures:
-        await screen.ask(ViewerDialog(pictures))
+        await screen.ask(ViewerDialog(screen.shell.core.resources.media, pictures))
     else:
         screen.flash("The post has no picture yet.", "info")

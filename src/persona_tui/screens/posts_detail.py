@@ -1,0 +1,176 @@
+"""One post in full: picture, words, time, warnings, and what can be done with it, each with its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from persona_tui.screens.posts_states import moment, possible_acts, state_mark, wall
+from persona_tui.widgets.failsafe import shell_of
+from persona_tui.widgets.marks import days_away, dim, say
+from persona_tui.widgets.picture import PicturePane
+
+if TYPE_CHECKING:
+    from persona_tui.actions import Registry
+    from persona_tui.services.publishing.post_views import AttemptView, PostDetail, PostView
+
+WRITERS = {"operator": "by you", "template": "by a template", "": ""}
+OVERDUE = frozenset({"scheduled", "deferred", "paused", "missed"})
+"""States in which a time that has passed is a matter of concern."""
+
+
+class PostPanel(Horizontal):
+    """The picture on the left, the words on the right."""
+
+    DEFAULT_CSS = """
+    PostPanel { height: 1fr; width: 1fr; }
+    PostPanel > PicturePane { width: 24; margin-right: 2; }
+    PostPanel > VerticalScroll { width: 1fr; scrollbar-size-vertical: 1; }
+    PostPanel #post-words { height: auto; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._detail: PostDetail | None = None
+        self._now: datetime | None = None
+        self._drawn: tuple[int, Path | None] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield PicturePane("no picture yet", id="post-picture")
+        with VerticalScroll(can_focus=False):
+            yield Static("", id="post-words", markup=False)
+
+    def show(self, detail: PostDetail | None, thumbnail: Path | None, now: datetime) -> None:
+        """Show another post, or none; the picture is drawn anew only when it is another."""
+        self._detail, self._now = detail, now
+        self._write()
+        key = (detail.post.id, thumbnail) if detail is not None else None
+        if key != self._drawn:
+            self._drawn = key
+            self.query_one(VerticalScroll).scroll_home(animate=False)
+            alt = (detail.post.alt_text if detail else "") or "no picture yet"
+            self.query_one(PicturePane).show(thumbnail, alt)
+
+    def on_resize(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        words = self.query_one("#post-words", Static)
+        lines: Iterator[Content] = iter(())
+        if self._detail is not None and self._now is not None:
+            width = self.query_one(VerticalScroll).scrollable_content_region.width
+            lines = post_lines(self._detail, shell_of(self).registry, self._now, width)
+        words.update(Content("\n").join([*lines]))
+
+
+def post_lines(detail: PostDetail, registry: Registry, now: datetime, width: int) -> Iterator[Content]:
+    """The lines beside the picture, where there is room for so many columns."""
+    post = detail.post
+    yield state_mark(post.state).stylize("bold") + when_words(post, now)
+    if post.reason:
+        yield say("info", post.reason)
+    yield from _filled([_act(registry.label(act.action), act.word) for act in possible_acts(detail)], width)
+    for warning in post.warnings:
+        yield say("warn", warning)
+    yield Content("")
+    yield Content(post.caption) if post.caption else dim("No caption yet.")
+    if post.hashtags:
+        yield Content.styled(" ".join(f"#{tag}" for tag in post.hashtags), "$info")
+    yield Content("")
+    for label, value in facts(post):
+        yield Content.assemble((f"{label}: ", "$dim"), value)
+
+
+def _act(key: str, word: str) -> Content:
+    return Content.assemble(("[", "$dim"), (key, "$title bold"), ("] ", "$dim"), (word, ""))
+
+
+def _filled(parts: Sequence[Content], width: int) -> Iterator[Content]:
+    """The parts on as few lines as they need, none of them broken."""
+    line = Content("")
+    for part in parts:
+        if line and line.cell_length + 2 + part.cell_length > width:
+            yield line
+            line = Content("")
+        line = line + "  " + part if line else part
+    if line:
+        yield line
+
+
+def when_words(post: PostView, now: datetime) -> Content:
+    """When it goes or went out: on its own zone's clock, and how far away that is."""
+    when, instant = wall(post), moment(post)
+    if when is None or instant is None:
+        return dim("  no time yet")
+    away = days_away(instant, now, due=post.state in OVERDUE and instant < now)
+    return Content.assemble((f"  {when:%a %d %B %Y %H:%M}", "bold"), (f" {post.zone}  ({away})", "$dim"))
+
+
+def facts(post: PostView) -> Iterator[tuple[str, str]]:
+    """What else belongs to a post, as label and value; what is not there is left out."""
+    written_by = str(post.caption_metadata.get("written_by", ""))
+    disclosure = "carries the AI label" if post.is_ai_generated else "a photograph, no AI label"
+    pairs = (
+        ("Alt text", post.alt_text),
+        ("Account", f"@{post.username}" if post.username else ""),
+        ("Disclosure", disclosure),
+        ("Words", WRITERS.get(written_by, f"by {written_by}")),
+        ("Pictures", f"{len(post.pictures)}, a carousel" if post.kind == "carousel" else ""),
+        ("Repost", "allowed" if post.repost_allowed else ""),
+        ("Late", f"may go out up to {post.grace_minutes} minutes late" if post.state == "scheduled" else ""),
+        ("Published", post.permalink or post.media_id or ""),
+    )
+    return ((label, value) for label, value in pairs if value)
+
+
+def whole_post(detail: PostDetail, now: datetime) -> Content:
+    """Everything about a post, with its attempts and what was answered."""
+    post = detail.post
+    lines = [state_mark(post.state).stylize("bold") + when_words(post, now)]
+    lines += [say("info", post.reason)] if post.reason else []
+    lines += [say("warn", warning) for warning in post.warnings]
+    lines += [Content(""), Content(post.full_caption or "No caption yet."), Content("")]
+    belongs = ("Belongs to", " · ".join(filter(None, (post.persona, post.pillar, post.cluster))))
+    lines += [Content.assemble((f"{label}: ", "$dim"), value) for label, value in (*facts(post), belongs)]
+    lines += [Content(""), Content.styled("ATTEMPTS", "$section bold")]
+    if not detail.attempts:
+        lines.append(dim("It was never tried."))
+    for attempt in detail.attempts:
+        lines += _attempt_lines(attempt, post.zone)
+    return Content("\n").join(lines)
+
+
+def _attempt_lines(attempt: AttemptView, zone: str) -> Iterator[Content]:
+    place = ZoneInfo(zone)
+    outcome = attempt.outcome or ("open" if attempt.open else "no outcome")
+    yield Content.assemble(
+        (f"{attempt.number}. ", "bold"),
+        (f"{attempt.started_at.astimezone(place):%d %b %H:%M:%S}", "$dim"),
+        f"  {outcome}",
+    )
+    if attempt.sent_at is not None:
+        yield dim(f"   sent {attempt.sent_at.astimezone(place):%H:%M:%S}, container {attempt.creation_id}")
+    for number, reply in enumerate(attempt.replies, 1):
+        connector = "└─" if number == len(attempt.replies) else "├─"
+        codes = " ".join(str(code) for code in (reply.status, reply.code, reply.subcode) if code is not None)
+        yield Content.assemble(
+            (f"   {connector} {reply.at.astimezone(place):%H:%M:%S} ", "$dim"),
+            ("✅" if reply.ok else "❌", "$success" if reply.ok else "$error"),
+            f" {reply.call}",
+            (f" {codes}" if codes else "", "$warning"),
+            (f"  {_body(reply.body)}", "$dim"),
+        )
+
+
+def _body(body: object) -> str:
+    import json
+
+    return json.dumps(body, ensure_ascii=False, sort_keys=True)[:300] if body else ""

@@ -1,0 +1,81 @@
+"""What the screen of posts reads, and how a post looks in its list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from persona_tui.screens.posts_states import OVER, WAITING_FOR_YOU, state_mark, wall
+from persona_tui.widgets.data_list import Cell
+from persona_tui.widgets.marks import dim
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from persona_tui.services.publishing.post_views import PostView
+    from persona_tui.widgets.shell import Shell
+
+SHOWN_FOR = timedelta(days=90)
+"""How long what is over stays in the list; the calendar reaches further back."""
+LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the screen shows.
+
+    Attributes:
+        has_account: the persona has an account to post to.
+        held: nothing is published until the operator confirms.
+    """
+
+    posts: tuple[PostView, ...]
+    has_account: bool
+    held: bool
+
+
+def load(session: Session, persona_id: int, since: datetime) -> Shown:
+    """Read a persona's posts and what may keep them from going out."""
+    from persona_tui.services.publishing.accounts import account_of_persona
+    from persona_tui.services.publishing.post_views import list_posts
+    from persona_tui.services.publishing.restore import publishing_hold
+
+    return Shown(
+        list_posts(session, persona_id, since=since, limit=LIMIT),
+        account_of_persona(session, persona_id) is not None,
+        publishing_hold(session) is not None,
+    )
+
+
+def hindrances(shown: Shown, shell: Shell) -> list[str]:
+    """What keeps posts from going out and what to do about it, a short sentence each."""
+    label = shell.registry.label
+    found = []
+    if shown.held:
+        found.append(f"Publishing is held: {label('global.settings')} shows what to confirm.")
+    if not shown.has_account:
+        found.append(f"No account to post to yet: {label('global.personas')} connects one.")
+    if shell.settings.media.publish_url is None:
+        found.append("No public place for pictures: set PERSONA_MEDIA__PUBLISH_URL.")
+    return found
+
+
+def row(post: PostView) -> list[Cell]:
+    """A post's cells in the list."""
+    when = wall(post)
+    words = " ".join(post.caption.split())
+    return [
+        state_mark(post.state),
+        f"{when:%a %d %b %H:%M}" if when is not None else dim("no time yet"),
+        words or dim("No caption yet"),
+    ]
+
+
+def first_of_interest(posts: Sequence[PostView]) -> int:
+    """Index of the first post that waits for a person, else the first that is not over, else the last."""
+    for index, post in enumerate(posts):
+        if post.state in WAITING_FOR_YOU:
+            return index
+    return next((index for index, post in enumerate(posts) if post.state not in OVER), len(posts) - 1)

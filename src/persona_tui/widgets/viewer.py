@@ -1,0 +1,130 @@
+"""Pictures one at a time, as large as the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from persona_tui.errors import NotAllowedNow, PersonaError
+from persona_tui.widgets.dialog import Dialog
+from persona_tui.widgets.marks import say
+from persona_tui.widgets.picture import PicturePane
+
+if TYPE_CHECKING:
+    from persona_tui.services.media import MediaStore
+
+
+@dataclass(frozen=True, slots=True)
+class ViewedPicture:
+    """A picture of the media store.
+
+    Attributes:
+        media_key: of the original.
+        sha256: of the original; names the thumbnail.
+        label: what it is, in a few words.
+    """
+
+    media_key: str
+    sha256: str
+    label: str
+
+
+class ViewerDialog(Dialog[int]):
+    """Shows one picture of several; the result is the index of the last one shown.
+
+    Args:
+        media: where the pictures are.
+        pictures: at least one.
+        index: the first one shown.
+    """
+
+    SCOPE = "viewer"
+    DEFAULT_CSS = """
+    ViewerDialog > #frame { width: 100%; max-width: 100%; height: 100%; max-height: 100%; padding: 0 1; }
+    ViewerDialog #caption { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    ViewerDialog > #frame > Legend { margin-top: 0; }
+    """
+
+    def __init__(self, media: MediaStore, pictures: Sequence[ViewedPicture], index: int = 0) -> None:
+        super().__init__("Picture")
+        self._media = media
+        self._pictures = tuple(pictures)
+        self._index = index
+
+    def compose_content(self) -> ComposeResult:
+        yield PicturePane()
+        yield Static("", id="caption", markup=False)
+
+    def on_mount(self) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        self.spawn(self._load, group="picture", exclusive=True, quiet=True)
+
+    async def _load(self) -> None:
+        picture = self._pictures[self._index]
+        place = f"  {self._index + 1} of {len(self._pictures)}" if len(self._pictures) > 1 else ""
+        self.query_one("#caption", Static).update(Content.assemble(picture.label, (place, "$dim")))
+        try:
+            path = await asyncio.to_thread(self._media.thumbnail, picture.media_key, picture.sha256)
+        except PersonaError as problem:
+            self.query_one(PicturePane).show(None, problem.message)
+            return
+        self.query_one(PicturePane).show(path, picture.label)
+
+    def _step(self, by: int) -> None:
+        self._index = (self._index + by) % len(self._pictures)
+        self._show()
+
+    def action_previous(self) -> None:
+        self._step(-1)
+
+    def action_next(self) -> None:
+        self._step(1)
+
+    def action_close(self) -> None:
+        self.dismiss(self._index)
+
+    def action_outside(self) -> None:
+        caption = self.query_one("#caption", Static)
+        path = self._media.path(self._pictures[self._index].media_key)
+        try:
+            if path is None:
+                raise NotAllowedNow("The original lies in a bucket.", hint="Copy it from there.")
+            open_outside(path)
+        except NotAllowedNow as problem:
+            caption.update(say("warn", f"{problem.message} {problem.hint}"))
+        else:
+            caption.update(say("ok", f"Opened outside: {path}"))
+
+
+def open_outside(path: Path, environ: Mapping[str, str] = os.environ) -> None:
+    """Open a file in the desktop's own viewer, which outlives this program.
+
+    Raises:
+        NotAllowedNow: there is no desktop here, as over SSH; the hint names the file.
+    """
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    desktop = sys.platform == "darwin" or environ.get("WAYLAND_DISPLAY") or environ.get("DISPLAY")
+    program = shutil.which(opener, path=environ.get("PATH"))
+    if not desktop or program is None:
+        raise NotAllowedNow("There is no desktop here that could open it.", hint=f"The file is {path}.")
+    subprocess.Popen(
+        [program, str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=dict(environ),
+    )
