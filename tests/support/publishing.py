@@ -191,6 +191,24 @@ class World:
         finally:
             await reconciler.aclose()
 
+    def go_back_before_publishing(self, post_id: int) -> None:
+        """Leave the post as a backup would hold it that was made before it went out."""
+        guarded = ("scheduling_posts", "publish_replies")
+        with self.db.owner_engine().begin() as connection:
+            for table in guarded:
+                connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+            connection.execute(text("DELETE FROM publish_replies"))
+            connection.execute(text("DELETE FROM publish_attempts"))
+            connection.execute(
+                text(
+                    "UPDATE scheduling_posts SET state = 'scheduled', media_id = NULL, published_at = NULL,"
+                    " permalink = '', creation_id = NULL, container_created_at = NULL WHERE id = :id"
+                ),
+                {"id": post_id},
+            )
+            for table in guarded:
+                connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
+
     def facts(self) -> dict[str, Any]:
         """What another process needs to know of this world."""
         return {
@@ -305,7 +323,7 @@ class World:
 
     def phone_post(self, **facts: Any) -> str:
         """The account's owner publishes by phone; the item's id."""
-        return str(steer("foreign_posts", {"ig_user_id": self.ig_user_id, **facts})["id"])
+        return str(steer("foreign_posts", {"ig_user_id": self.ig_user_id, **facts})["ids"][0])
 
     def advance_clocks(self, seconds: float) -> None:
         """Move the sandbox's clock and the database's on together."""

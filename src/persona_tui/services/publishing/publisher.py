@@ -20,6 +20,7 @@ from sqlalchemy import text
 from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.errors import PersonaError
+from persona_tui.models.post import FENCED_STATES
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing import claims
 from persona_tui.services.publishing.accounts import account_token, get_account
@@ -158,7 +159,10 @@ class Publisher:
         """Publish the account's posts one after the other, as far as its gaps allow."""
         served: list[tuple[int, str]] = []
         while (claim := await to_thread(self._claim, account_id, now)) is not None:
-            served.append((claim.post_id, await self._publish(claim)))
+            state = await self._publish(claim)
+            served.append((claim.post_id, state))
+            if state in FENCED_STATES:  # left half-way: the account waits for it
+                break
         return tuple(served)
 
     def _claim(self, account_id: int, now: datetime) -> Claim | None:

@@ -8,17 +8,22 @@ what the accounts have published since, and `confirm_restore` lets go, on the op
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sqlalchemy import Row, text
 from sqlmodel import Session
 
+from persona_tui.errors import StorageError
 from persona_tui.models.post import FENCED_STATES
 from persona_tui.services import events
 from persona_tui.services.media import write_durably
@@ -43,7 +48,7 @@ _PAUSED_STATES = ("scheduled", "deferred", "missed", "needs_human")
 
 
 class Incarnation(BaseModel):
-    """What is kept outside the database: mode 0600, in the configuration folder.
+    """What is kept outside the database, one record for each data folder.
 
     Attributes:
         machine_id: a hash of the machine's id; empty where a container has none.
@@ -54,8 +59,10 @@ class Incarnation(BaseModel):
 
     incarnation_id: str
     machine_id: str
-    data_dir: str
     leader_epoch: int
+
+
+_RECORDS = TypeAdapter(dict[str, Incarnation])
 
 
 @dataclass(frozen=True)
@@ -126,14 +133,13 @@ def check_incarnation(
     now = Incarnation(
         incarnation_id=row.incarnation_id or secrets.token_hex(16),
         machine_id=machine if machine is not None else machine_id(),
-        data_dir=str(data_dir.resolve()),
         leader_epoch=row.leader_epoch,
     )
-    reasons = _differences(row, now, _read(incarnation_file))
+    reasons = _differences(row, now, _read(incarnation_file).get(str(data_dir.resolve())))
     if not reasons or not row.used:
         if now.incarnation_id != row.incarnation_id:
             session.execute(text("UPDATE installation SET incarnation_id = :id"), {"id": now.incarnation_id})
-        _write(incarnation_file, now)
+        _write(incarnation_file, data_dir, now)
         return IncarnationReport("same" if row.incarnation_id else "first", held=row.publishing_held)
     paused = _pause_all(session)
     _hold(session, reasons)
@@ -164,24 +170,21 @@ def confirm_restore(
     now = Incarnation(
         incarnation_id=secrets.token_hex(16) if restored else row.incarnation_id,
         machine_id=machine if machine is not None else machine_id(),
-        data_dir=str(data_dir.resolve()),
         leader_epoch=row.leader_epoch,
     )
     session.execute(text("UPDATE installation SET incarnation_id = :id"), {"id": now.incarnation_id})
-    _write(incarnation_file, now)
+    _write(incarnation_file, data_dir, now)
     return outcome
 
 
 def _differences(row: Row, now: Incarnation, kept: Incarnation | None) -> tuple[str, ...]:
     if kept is None:
-        return ("This machine has never worked on this database, or its record of it is gone.",)
+        return ("Nobody has worked on this database in this folder on this machine, by its records.",)
     found = []
     if row.incarnation_id != kept.incarnation_id:
         found.append("The database was restored from a backup, or is another one.")
     if now.machine_id != kept.machine_id:
         found.append("It runs on another machine than before.")
-    if now.data_dir != kept.data_dir:
-        found.append(f"Its data folder was {kept.data_dir} before.")
     if now.leader_epoch < kept.leader_epoch:
         found.append("The database is in an older state than this machine has seen.")
     return tuple(found)
@@ -229,17 +232,37 @@ def _hold(session: Session, reasons: tuple[str, ...]) -> None:
     audit.append(session, actor="system", action="installation.hold", details={"reasons": list(reasons)})
 
 
-def _read(path: Path) -> Incarnation | None:
+def _read(path: Path) -> dict[str, Incarnation]:
+    """Data folder → its record; what can't be read counts as no record."""
     try:
-        return Incarnation.model_validate_json(path.read_bytes())
+        return _RECORDS.validate_json(path.read_bytes())
     except (OSError, ValidationError):
-        return None
+        return {}
 
 
-def _write(path: Path, incarnation: Incarnation) -> None:
-    if _read(path) == incarnation:
+def _write(path: Path, data_dir: Path, incarnation: Incarnation) -> None:
+    """Keep the record beside those of other data folders (the demo has one of its own)."""
+    folder = str(data_dir.resolve())
+    if _read(path).get(folder) == incarnation:
         return
-    write_durably(path, incarnation.model_dump_json(indent=2).encode() + b"\n")
+    with _alone(path):
+        records = _read(path) | {folder: incarnation}
+        write_durably(path, _RECORDS.dump_json(records, indent=2) + b"\n")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from writing the file meanwhile."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise StorageError(f"{path.parent} can't be written: {problem.strerror}.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 __all__ = [
