@@ -42,7 +42,6 @@ class QuietCore(Core):
 
     async def stop(self) -> None:
         self._resources = None
-        await self._pool.aclose()
 
     @property
     def leader(self) -> bool:

@@ -153,13 +153,14 @@ def date_span(start: date | None, end: date | None) -> str:
 
 
 def _clusters(clusters: Sequence[ClusterView]) -> Iterable[Content]:
-    lines = [_cluster(cluster) for cluster in clusters[:CLUSTERS_SHOWN]]
+    lines = [cluster_line(cluster) for cluster in clusters[:CLUSTERS_SHOWN]]
     if len(clusters) > CLUSTERS_SHOWN:
         lines.append(dim(f"… and {len(clusters) - CLUSTERS_SHOWN} more"))
     return tree(lines)
 
 
-def _cluster(cluster: ClusterView) -> Content:
+def cluster_line(cluster: ClusterView) -> Content:
+    """A cluster with its stock."""
     facts = f" ({counted(cluster.pictures, 'picture')}, {cluster.unposted} unposted)"
     return stock_dot(cluster.unposted) + Content(f" {cluster.name}") + dim(facts)
 

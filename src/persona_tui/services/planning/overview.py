@@ -257,9 +257,32 @@ def dashboard(session: Session, persona_id: int | None, now: datetime) -> Dashbo
     return replace(view, actions=next_actions(view))
 
 
+def pillar_tree(
+    session: Session, persona_id: int, now: datetime, days: int = gaps.DAYS_AHEAD
+) -> tuple[tuple[PillarBranch, ...], tuple[ClusterView, ...]]:
+    """A persona's pillars with their clusters and gaps, and the clusters without a pillar; 3 statements.
+
+    Args:
+        now: the database's clock, UTC.
+        days: over which gaps are counted, 1 to 366.
+
+    Raises:
+        InvalidRequest: days out of range.
+    """
+    by_pillar: dict[int | None, list[ClusterView]] = {}
+    for cluster in clusters.list_clusters(session, persona_id):
+        by_pillar.setdefault(cluster.pillar_id, []).append(cluster)
+    gap_of = {gap.pillar_id: gap for gap in gaps.analyse(session, persona_id, now, days)}
+    branches = tuple(
+        PillarBranch(pillar, gap_of.get(pillar.id), tuple(by_pillar.get(pillar.id, ())))
+        for pillar in pillars.list_pillars(session, persona_id)
+    )
+    return branches, tuple(by_pillar.get(None, ()))
+
+
 def _filled(session: Session, view: DashboardView, persona_id: int) -> DashboardView:
     parts = _parts(session, persona_id, view.now)
-    branches, unlinked = _tree(session, persona_id, view.now)
+    branches, unlinked = pillar_tree(session, persona_id, view.now)
     return replace(
         view,
         overdue=parts.get("overdue", PostPart()),
@@ -291,21 +314,6 @@ def _waiting(session: Session, persona_id: int) -> dict[str, Waiting]:
     return {row.kind: Waiting(*row) for row in rows}
 
 
-def _tree(
-    session: Session, persona_id: int, now: datetime
-) -> tuple[tuple[PillarBranch, ...], tuple[ClusterView, ...]]:
-    """Pillars with their clusters, and the clusters without a pillar."""
-    by_pillar: dict[int | None, list[ClusterView]] = {}
-    for cluster in clusters.list_clusters(session, persona_id):
-        by_pillar.setdefault(cluster.pillar_id, []).append(cluster)
-    gap_of = {gap.pillar_id: gap for gap in gaps.analyse(session, persona_id, now)}
-    branches = tuple(
-        PillarBranch(pillar, gap_of.get(pillar.id), tuple(by_pillar.get(pillar.id, ())))
-        for pillar in pillars.list_pillars(session, persona_id)
-    )
-    return branches, tuple(by_pillar.get(None, ()))
-
-
 __all__ = [
     "NEEDS_PERSON",
     "DashboardView",
@@ -317,4 +325,5 @@ __all__ = [
     "Waiting",
     "all_personas",
     "dashboard",
+    "pillar_tree",
 ]
