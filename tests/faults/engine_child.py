@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,15 @@ from persona_tui.services.media import MediaStore
 from persona_tui.settings import Settings
 
 FAST = EngineOptions(
-    depth=2, timeout=0.6, poll=0.05, check=0.3, retry=RetryPolicy(delays=(0.05, 0.1, 0.2)), previews=False
+    depth=2,
+    timeout=0.3,
+    poll=0.05,
+    check=0.2,
+    give_up=0.1,
+    retry=RetryPolicy(delays=(0.05, 0.1, 0.2)),
+    previews=False,
 )
-ONE_AT_A_TIME = EngineOptions(
-    depth=1, timeout=0.6, poll=0.05, check=0.3, retry=RetryPolicy(delays=(0.05, 0.1, 0.2)), previews=False
-)
+ONE_AT_A_TIME = replace(FAST, depth=1)
 KILLED = -signal.SIGKILL
 BUSY = "SELECT EXISTS (SELECT FROM pipeline_runs WHERE status IN ('pending', 'running'))"
 
@@ -69,9 +73,9 @@ class World:
     settings: Settings
     seen: int
 
-    def engine(self, options: EngineOptions = FAST) -> Engine:
-        """An engine in this process."""
-        return make_engine(self.settings, self.db, self.server.comfyui, self.server.token, options)
+    def engine(self, options: EngineOptions = FAST, *more: SandboxProcess) -> Engine:
+        """An engine in this process, over this server and more of them."""
+        return make_engine(self.settings, self.db, _addresses(*more, self.server), options)
 
     async def run(self, *engines: Engine) -> None:
         """Run engines in this process until no run can progress."""
@@ -79,16 +83,17 @@ class World:
 
     def run_child(self, kill: Kill | None = None, options: EngineOptions = FAST) -> int:
         """Run an engine in a child process until no run can progress; returns its exit code."""
-        return _in_child(_engine_main, self.settings, self.server.comfyui, self.server.token, kill, options)
+        return _in_child(_engine_main, self.settings, _addresses(self.server), kill, options)
 
     def choose_in_child(self, candidate_id: int, kill: Kill | None = None) -> int:
         """Choose a winner in a child process; returns its exit code."""
         return _in_child(_winner_main, self.settings, candidate_id, kill)
 
-    def server_queue(self) -> list[Any]:
-        """What runs and waits on the server."""
-        headers = {"Authorization": f"Bearer {self.server.token}"}
-        answer = httpx.get(f"{self.server.comfyui}/queue", headers=headers, trust_env=False).json()
+    def server_queue(self, server: SandboxProcess | None = None) -> list[Any]:
+        """What runs and waits on the server, or on another one."""
+        asked = server or self.server
+        headers = {"Authorization": f"Bearer {asked.token}"}
+        answer = httpx.get(f"{asked.comfyui}/queue", headers=headers, trust_env=False).json()
         return [*answer["queue_running"], *answer["queue_pending"]]
 
     def saved(self) -> list[str]:
@@ -119,10 +124,16 @@ def ledger(server: SandboxProcess, event: str) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry["event"] == event]
 
 
-def make_engine(settings: Settings, db: Database, url: str, token: str, options: EngineOptions) -> Engine:
-    """An engine over one server."""
-    endpoint = Endpoint(url, ComfyUIClient(url, token, timeout=5.0))
-    return Engine(db.session_scope, MediaStore(settings), [endpoint], options=options)
+def _addresses(*servers: SandboxProcess) -> dict[str, str]:
+    return {server.comfyui: server.token for server in servers}
+
+
+def make_engine(
+    settings: Settings, db: Database, addresses: dict[str, str], options: EngineOptions
+) -> Engine:
+    """An engine over some servers: URL → token."""
+    endpoints = [Endpoint(url, ComfyUIClient(url, key, timeout=5.0)) for url, key in addresses.items()]
+    return Engine(db.session_scope, MediaStore(settings), endpoints, options=options)
 
 
 def _in_child(main: Callable[..., None], *arguments: Any) -> int:
@@ -133,10 +144,12 @@ def _in_child(main: Callable[..., None], *arguments: Any) -> int:
     return child.exitcode
 
 
-def _engine_main(settings: Settings, url: str, token: str, kill: Kill | None, options: EngineOptions) -> None:
+def _engine_main(
+    settings: Settings, addresses: dict[str, str], kill: Kill | None, options: EngineOptions
+) -> None:
     database = open_database(settings)
     _watch(database, settings, kill)
-    asyncio.run(until_idle(database, make_engine(settings, database, url, token, options)))
+    asyncio.run(until_idle(database, make_engine(settings, database, addresses, options)))
     database.dispose()
 
 

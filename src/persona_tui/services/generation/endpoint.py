@@ -136,7 +136,7 @@ class EndpointWorker:
             if _overdue(shown, now) and shown.job.id not in self._finishing:
                 self._forget(prompt_id)
                 await forget_prompt(self._bench, prompt_id)
-                words = f"It took longer than {shown.job.timeout} seconds."
+                words = f"It took longer than {shown.job.timeout} s."
                 await self._bench.transact(jobs.fail, shown.job, words, self._bench.options.retry)
 
     async def _check(self, live: Sequence[LiveJob], now: float) -> None:
