@@ -37,7 +37,7 @@ def test_the_app_is_imported_without_database_and_models() -> None:
 
 
 def test_the_core_needs_no_textual_and_nothing_heavy() -> None:
-    loaded = loaded_after("import persona_tui.runtime, persona_tui.headless.daemon")
+    loaded = loaded_after("import persona_tui.duties, persona_tui.headless.daemon")
     assert "persona_tui.services.publishing.publisher" in loaded
     assert not loaded & {"textual", *HEAVY}
 

@@ -23,17 +23,6 @@ from persona_tui.models.base import (
 )
 
 RUN_STATUSES = ("pending", "running", "waiting", "paused", "completed", "failed", "cancelled")
-JOB_STATES = (
-    "queued",
-    "submitting",
-    "submitted",
-    "running",
-    "storing",
-    "done",
-    "failed",
-    "lost",
-    "cancelled",
-)
 LIVE_JOB_STATES = ("queued", "submitting", "submitted", "running", "storing")
 JOB_STATES = (*LIVE_JOB_STATES, "done", "failed", "lost", "cancelled")
 
