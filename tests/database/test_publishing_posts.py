@@ -287,13 +287,13 @@ def test_r18_a_post_in_the_publishers_hands_is_left_alone(world: World, session:
         assert world.rows("SELECT * FROM scheduling_posts") == before, name
 
 
-@pytest.mark.parametrize("name", sorted(set(_ACTS) - {"adopt"}))
-def test_r18_a_post_that_needs_a_human_only_gets_an_answer(world: World, session: Session, name: str) -> None:
+def test_r18_a_post_that_needs_a_human_only_gets_an_answer(world: World, session: Session) -> None:
     post = world.post()
     drive_to(world, post.id, "needs_human")
-    with pytest.raises(NotAllowedNow):
-        _ACTS[name](session, post.id)
-    session.rollback()
+    for name in set(_ACTS) - {"adopt"}:
+        with pytest.raises(NotAllowedNow):
+            _ACTS[name](session, post.id)
+        session.rollback()
     assert [act.act for act in posts.post_detail(session, post.id).acts] == ["adopt", "mark not published"]
 
 

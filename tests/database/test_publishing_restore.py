@@ -155,7 +155,7 @@ async def test_r01_an_account_that_cant_be_read_keeps_its_posts_paused(world: Wo
     due, later = world.post(), world.post(at=world.now() + DAYS)
     restored(world)
     check(world)
-    world.sandbox.plan("instagram", "list_media", "drop_before")
+    world.plan("list_media", "drop_before")
     outcome = await confirm(world)
     assert outcome.still_paused == (due.id, later.id)
     assert (await world.publish()).ended == ()
@@ -164,8 +164,7 @@ async def test_r01_an_account_that_cant_be_read_keeps_its_posts_paused(world: Wo
 async def test_r01_a_new_token_does_not_set_restored_posts_free(world: World) -> None:
     check(world)
     post = world.post()
-    world.sandbox.plan(
-        "instagram",
+    world.plan(
         "create_container",
         "fail_before",
         status=400,
@@ -174,7 +173,7 @@ async def test_r01_a_new_token_does_not_set_restored_posts_free(world: World) ->
     await world.publish()
     restored(world)
     check(world)
-    world.sandbox.plan("instagram", "list_media", "drop_before")
+    world.plan("list_media", "drop_before")
     await confirm(world)
     with world.db.session_scope() as session:
         replace_token(session, world.keyring, world.account_id, SecretStr(world.token))

@@ -325,9 +325,20 @@ class World:
         """The account's owner publishes by phone; the item's id."""
         return str(steer("foreign_posts", {"ig_user_id": self.ig_user_id, **facts})["ids"][0])
 
+    def plan(self, call: str, kind: str, *, service: str = "instagram", **more: Any) -> None:
+        """Plan a fault at the sandbox; see `persona_tui.sandbox.control.Fault`."""
+        address = self.sandbox.addresses[service]
+        fault = {"call": call, "kind": kind, **more}
+        _http().post(f"{address}/_sandbox/faults", json=fault).raise_for_status()
+
+    def clear_faults(self) -> None:
+        """Forget the faults of Instagram that have not struck."""
+        _http().delete(f"{self.site.instagram}/_sandbox/faults").raise_for_status()
+
     def advance_clocks(self, seconds: float) -> None:
         """Move the sandbox's clock and the database's on together."""
-        self.sandbox.advance(seconds)
+        clock = f"{self.site.instagram}/_sandbox/clock"
+        _http().post(clock, json={"advance": seconds}).raise_for_status()
         self.do(
             "UPDATE installation SET clock_offset = clock_offset + make_interval(secs => :seconds)",
             seconds=seconds,
