@@ -13,6 +13,7 @@ from tests.support.publishing import RECONCILE_QUICKLY, World, make_world
 from persona_tui.database.engine import Database
 from persona_tui.errors import NotAllowedNow
 from persona_tui.services.publishing import posts
+from persona_tui.services.publishing.cases import cases_waiting, take_case
 
 CAREFUL = replace(RECONCILE_QUICKLY, quiet_for=timedelta(minutes=5), settle=timedelta(minutes=10))
 
@@ -58,6 +59,18 @@ async def test_whatever_is_answered_the_post_is_out_once_and_rightly_bound(
     assert (view.state, view.media_id) == ("published", entry["media_id"])
     assert len(world.calls("container_created")) == 1
     assert len(world.calls("publish_called")) == 1  # a fault before the effect is no call that was heard
+
+
+async def test_r16_a_post_that_a_dead_reconciler_held_is_taken_up(world: World) -> None:
+    post = world.post()
+    lose_answer(world)
+    await world.publish()
+    with world.db.session_scope() as session:
+        ((post_id, fence),) = cases_waiting(session, is_dead=lambda _: False)
+        take_case(session, post_id, fence, lease=timedelta(minutes=2), owner=world.dead_owner())
+    assert world.view(post.id).state == "reconciling"
+    assert (await world.reconcile(is_dead=lambda _: False)).settled == ()
+    assert (await world.reconcile()).settled == ((post.id, "published"),)
 
 
 async def test_a_second_answer_lost_after_the_first_was_without_effect(world: World) -> None:

@@ -211,9 +211,9 @@ _RESUMED = text(
 
 
 def _row(session: Session, account_id: int, *, for_change: bool = False) -> InstagramAccount:
-    account = session.get(
-        InstagramAccount, account_id, with_for_update=True if for_change else None, populate_existing=True
-    )
+    # NO KEY UPDATE: posts that are linked to the account meanwhile don't wait.
+    lock = {"key_share": True} if for_change else None
+    account = session.get(InstagramAccount, account_id, with_for_update=lock, populate_existing=True)
     if account is None:
         raise _unknown(account_id)
     return account

@@ -105,6 +105,8 @@ class Hands:
     ) -> None:
         """Move the post, together with `also`, in one transaction under its fence.
 
+        The post's row comes first, as in the operator's acts: all lock it before the audit trail.
+
         Raises:
             LeaseLost: it is another's by now.
         """
@@ -113,9 +115,10 @@ class Hands:
         name = self.tools.owner if owner is None else owner
 
         def work(session: Session) -> Claim:
+            moved = advance(session, self.claim, to_state, lease=held, owner=name, **changes)
             if also is not None:
                 also(session)
-            return advance(session, self.claim, to_state, lease=held, owner=name, **changes)
+            return moved
 
         self.claim = await self.db(work)
         self.deadline = began + held.total_seconds()
