@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from persona_tui.database import engine
+from persona_tui.database import link
 from persona_tui.database.backup import backup, postgres_client
 from persona_tui.database.engine import Database, open_database
 from persona_tui.database.migrate import schema_state, upgrade
@@ -94,7 +94,7 @@ def test_a_server_without_pgvector_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_too_old_a_server_is_told(foreign: ForeignServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "OLDEST_SERVER", 17)
+    monkeypatch.setattr(link, "OLDEST_SERVER", 17)
     with foreign.customer() as url:
         refusal = refused(at(monkeypatch, url))
     assert refusal.message == "The database server is PostgreSQL 16; 17 or newer is needed."

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy.exc import DBAPIError
 
 from persona_tui.errors import DatabaseError, DatabaseUnavailable, PersonaError, StorageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
 
 _STORAGE = {
     errno.ENOSPC: ("the disk is full", "Free some space, then try again."),

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import sql
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -22,18 +19,21 @@ import persona_tui
 from persona_tui.database.backup import backup
 from persona_tui.database.engine import Database, leader_lock_key
 from persona_tui.database.grants import grant_app_role
+from persona_tui.database.revision import (
+    SchemaState,
+    head_revision,
+    migrations_folder,
+    read_revision,
+    revision_state,
+)
 from persona_tui.errors import DatabaseError, NotAllowedNow, SchemaMismatch
 
 if TYPE_CHECKING:
     # A tenth of a second to import, and needed only when there is something to migrate.
     from alembic.config import Config
 
-SchemaState = Literal["empty", "current", "older", "newer"]
-
 HEARTBEAT_AGE = 20
 """Seconds after which a process that gave no heartbeat counts as gone."""
-
-_FACTS = re.compile(r"^(revision|down_revision) = (\S+)$", re.MULTILINE)
 
 _alembic_lock = threading.Lock()
 """Alembic keeps its context in module globals: one thread at a time."""
@@ -46,13 +46,6 @@ class UpgradeReport:
     before: str | None
     after: str | None
     backup: Path | None
-
-
-def migrations_folder() -> Path:
-    """Alembic's folder: inside the installed package, or the repository's."""
-    package = Path(persona_tui.__file__).parent
-    installed = package / "_alembic"
-    return installed if installed.is_dir() else package.parents[1] / "alembic"
 
 
 def alembic_config(connection: Connection | None = None, schema: str = "public") -> Config:
@@ -70,54 +63,10 @@ def alembic_config(connection: Connection | None = None, schema: str = "public")
     return config
 
 
-@cache
-def known_revisions() -> tuple[str, ...]:
-    """All revisions that this program knows, oldest first: read off the files' heads, without Alembic.
-
-    Raises:
-        DatabaseError: the migrations are missing or do not form one line.
-    """
-    after: dict[str | None, str] = {}
-    for path in migrations_folder().glob("versions/*.py"):
-        facts = dict(_FACTS.findall(path.read_text()))
-        after[facts["down_revision"].strip("\"'") if facts["down_revision"] != "None" else None] = facts[
-            "revision"
-        ].strip("\"'")
-    line: list[str] = []
-    while (following := after.pop(line[-1] if line else None, None)) is not None:
-        line.append(following)
-    if after or not line:
-        raise DatabaseError("The program's migrations are incomplete.", hint="Install persona-tui again.")
-    return tuple(line)
-
-
-def head_revision() -> str:
-    """The revision that this program's code was written for."""
-    return known_revisions()[-1]
-
-
 def current_revision(db: Database) -> str | None:
     """The database's revision; None when it holds none of our tables."""
     with db.connect("owner", autocommit=True) as connection:
-        return _revision(connection, db.schema)
-
-
-def _revision(connection: psycopg.Connection[Any], schema: str) -> str | None:
-    found = connection.execute("SELECT to_regclass(%s)", (f"{schema}.alembic_version",)).fetchone()
-    if found == (None,):
-        return None
-    table = sql.Identifier(schema, "alembic_version")
-    row = connection.execute(sql.SQL("SELECT version_num FROM {}").format(table)).fetchone()
-    return str(row[0]) if row else None
-
-
-def revision_state(revision: str | None) -> SchemaState:
-    """How a database's (or a backup's) revision stands to this program's."""
-    if revision is None:
-        return "empty"
-    if revision == head_revision():
-        return "current"
-    return "older" if revision in known_revisions() else "newer"
+        return read_revision(connection, db.schema)
 
 
 def schema_state(db: Database) -> SchemaState:
@@ -271,3 +220,19 @@ def _backup_before(db: Database, folder: Path, revision: str, keep: int, now: da
     for old in sorted(folder.glob("before-upgrade-*.zip"))[:-keep]:
         old.unlink()
     return target
+
+
+__all__ = [
+    "HEARTBEAT_AGE",
+    "SchemaState",
+    "UpgradeReport",
+    "alembic_config",
+    "current_revision",
+    "head_revision",
+    "leadership_for_maintenance",
+    "migrations_folder",
+    "refuse_if_live_heartbeats",
+    "refuse_newer",
+    "schema_state",
+    "upgrade",
+]

@@ -30,8 +30,9 @@ from persona_tui.database.backup import (
 from persona_tui.database.engine import Database, open_database
 from persona_tui.database.explain import explain_os_error
 from persona_tui.database.grants import grant_app_role
-from persona_tui.database.migrate import leadership_for_maintenance, refuse_newer, revision_state
+from persona_tui.database.migrate import leadership_for_maintenance, refuse_newer
 from persona_tui.database.programs import package_programs
+from persona_tui.database.revision import revision_state
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.settings import Settings
 
