@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from persona_tui.errors import DatabaseError, DatabaseUnavailable
+from persona_tui.errors import DatabaseError, DatabaseUnavailable, NotAllowedNow
 from persona_tui.models.persona import Persona
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.widgets.flash import Flash
@@ -77,6 +77,10 @@ class TinyCore:
 
     async def stop(self) -> None:
         self.stopped += 1
+
+    @property
+    def resources(self) -> Any:
+        raise NotAllowedNow("This core has nothing but a database.")
 
     def say(self, topic: str | None, identifier: EntityId = None) -> None:
         self._queue.put_nowait((topic, identifier))
