@@ -153,7 +153,8 @@ class MonthCalendar(Widget, can_focus=True):
         shown = posts if len(posts) <= room else posts[: max(room - 1, 0)]
         lines += [_line(post, width - 1, inside) for post in shown]
         if room and len(posts) > len(shown):
-            lines.append(Content.styled(f" +{len(posts) - len(shown)} more", "$dim"))
+            rest = f"+{len(posts) - len(shown)} more" if shown else f"● {len(posts)} posts"
+            lines.append(Content.styled(f" {rest}", "$success" if inside else "$dim"))
         lines += [Content("")] * (rows - len(lines))
         background = self._background(day)
         fitted = [line.truncate(width).pad_right(max(width - line.cell_length, 0)) for line in lines]

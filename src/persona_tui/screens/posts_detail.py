@@ -111,7 +111,7 @@ def when_words(post: PostView, now: datetime) -> Content:
     if when is None or instant is None:
         return dim("  no time yet")
     away = days_away(instant, now, due=post.state in OVERDUE and instant < now)
-    return Content.assemble((f"  {when:%a %d %B %Y %H:%M}", "bold"), (f" {post.zone}  ({away})", "$dim"))
+    return Content.assemble((f"  {when:%a %d %b %Y %H:%M}", "bold"), (f" {post.zone}  ({away})", "$dim"))
 
 
 def facts(post: PostView) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Settings & Doctor: what works, and every setting as it takes effect."""
+"""Settings & Doctor: what works, the accounts, and every setting as it takes effect."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.widgets import Static
 
 from persona_tui.errors import PersonaError
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.setting_rows import SettingRow, setting_rows
+from persona_tui.screens.settings_reading import load_publishing, places, publishing_lines
+from persona_tui.screens.settings_restore import confirm_restore
 from persona_tui.widgets.data_list import Cell, Column, DataList
 from persona_tui.widgets.messages import CoreFailed
 from persona_tui.widgets.reader import TextDialog
@@ -46,8 +49,10 @@ class SettingsScreen(PersonaScreen):
     TITLE = "Settings & Doctor"
     HELP = (
         "What works and what does not, and every setting as it takes effect, secrets masked. "
-        "Settings are changed in config.toml or by PERSONA_ variables; Enter shows what a row is about."
+        "Settings are changed in config.toml or by PERSONA_ variables; Enter shows what a row is about. "
+        "After a restore, nothing is published until you have confirmed here."
     )
+    TOPICS = frozenset({"account"})
     CSS_PATH = "settings.tcss"
     NEEDS_CORE = False
 
@@ -62,9 +67,11 @@ class SettingsScreen(PersonaScreen):
                 [Column("What", 18), Column("State", 8), Column("Finding")],
                 _check_cells,
                 key=lambda check: check.name,
-                empty="not asked yet",
+                empty="the doctor is asking every service…",
                 id="checks",
             )
+            yield Static("", id="publishing", markup=False)
+            yield Static("", id="places", markup=False)
         with Vertical(id="settings-part"):
             yield SectionTitle("Settings", id="settings-title")
             yield DataList(
@@ -87,8 +94,13 @@ class SettingsScreen(PersonaScreen):
 
     async def reload(self) -> None:
         self._settings().show(list(setting_rows(self.shell.settings)))
+        self.query_one("#places", Static).update(places(self.shell.settings))
         if not self._asked and self.shell.core_state is not CoreState.STARTING:
             self.action_check()
+        if self.shell.core_state is CoreState.READY:
+            publishing = await self.read(load_publishing)
+            lines = publishing_lines(publishing, self.shell.registry, self.shell.now())
+            self.query_one("#publishing", Static).update(Content("\n").join(lines))
 
     def on_core_failed(self, _message: CoreFailed) -> None:
         self.request_reload()
@@ -108,8 +120,25 @@ class SettingsScreen(PersonaScreen):
             title.note = "could not be asked"
             raise
         self._checks().show(checks)
-        failing = sum(check.state == "fail" for check in checks)
-        title.note = f"{failing} of {len(checks)} fail" if failing else "nothing fails 🎉"
+        self._checks().cursor = _gravest(checks)
+        counts = {state: sum(check.state == state for check in checks) for state in ("fail", "warn")}
+        said = [f"{counts['fail']} of {len(checks)} fail"] if counts["fail"] else []
+        said += [f"{counts['warn']} to look at"] if counts["warn"] else []
+        title.note = ", ".join(said) or "nothing fails 🎉"
+
+    def action_confirm(self) -> None:
+        self.spawn(self._confirm, group="ask")
+
+    async def _confirm(self) -> None:
+        await confirm_restore(self)
+        self.request_reload()
+        self.action_check()
+
+    async def action_theme(self) -> None:
+        await self.shell.perform("global.theme")
+
+    def action_switch(self) -> None:
+        (self._settings() if self.focused is self._checks() else self._checks()).focus()
 
     def on_data_list_row_selected(self, event: DataList.RowSelected) -> None:
         if event.list.id == "settings":
@@ -122,6 +151,15 @@ class SettingsScreen(PersonaScreen):
             check: Check = event.item
             text = Content.assemble((f"{check.sentence}\n\n", ""), (check.hint, "$dim"))
             self.app.push_screen(TextDialog(check.name, text))
+
+
+def _gravest(checks: list[Check]) -> int:
+    """Index of the first check that fails, else of the first that is worth a look, else 0."""
+    for state in ("fail", "warn"):
+        for index, check in enumerate(checks):
+            if check.state == state:
+                return index
+    return 0
 
 
 def _check_cells(check: Check) -> list[Cell]:
