@@ -13,6 +13,7 @@ from persona_tui.widgets.marks import counted, dim, duration, say, tree
 from persona_tui.widgets.progress import FULL, REST
 
 if TYPE_CHECKING:
+    from persona_tui.screens.runs_data import RunFacts
     from persona_tui.services.generation.gates import GatePreview
     from persona_tui.services.generation.health import EndpointStatus, EngineStatus, JobStatus
     from persona_tui.services.generation.progress import RunStepView
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 BAR = 10
 """Columns of a progress bar."""
+PARTS = ("Run", "Prompt", "Steps", "Now", "Servers", "Trouble")
+"""Titles of the panel that tells all about a run, from top to bottom."""
 
 STATUS: Mapping[str, tuple[str, str, str]] = {
     "pending": ("◌ ", "pending", "$dim"),
@@ -63,6 +66,16 @@ def counts(step: RunStepView, *, width: int = BAR) -> Content:
         found += Content.styled(f"  ▶ {step.in_flight} in flight", "$title")
     if step.failed:
         found += Content.styled(f"  ✗ {step.failed} failed", "$error")
+    return found
+
+
+def counts_short(step: RunStepView) -> Content:
+    """`━━━─── 3/4 ▶1 ✗1`: the counts on one line of a list."""
+    found = bar(made(step) / max(step.wanted, 1), 6) + Content(f" {made(step)}/{step.wanted}")
+    if step.in_flight:
+        found += Content.styled(f" ▶{step.in_flight}", "$title")
+    if step.failed:
+        found += Content.styled(f" ✗{step.failed}", "$error")
     return found
 
 
@@ -170,3 +183,37 @@ def gate_lines(preview: GatePreview, following: str | None) -> Iterator[Content]
         yield Content(f"{counted(preview.cost, 'picture')} will be made in {following}.")
     for warning in preview.warnings:
         yield say("warn", warning)
+
+
+def run_parts(
+    facts: RunFacts, engine: EngineStatus | None, now: datetime
+) -> Iterator[tuple[str, list[Content]]]:
+    """Titles and lines of the panel that tells all about a run."""
+    run = facts.run
+    yield "Run", [*_standing(facts), *_about(facts, now)]
+    yield "Prompt", [Content(run.prompt)] + ([dim(f"without: {run.negative}")] if run.negative else [])
+    yield "Steps", list(step_lines(run))
+    own = [job for job in engine.jobs if job.run_id == run.id] if engine is not None else []
+    yield "Now", list(job_lines(own, now))
+    yield "Servers", list(endpoint_lines(engine))
+    yield "Trouble", list(failure_lines(facts.failures))
+
+
+def _standing(facts: RunFacts) -> Iterator[Content]:
+    run = facts.run
+    yield status_mark(run.status) + Content("  ") + Content.styled(run.name, "bold")
+    if run.reason:
+        yield say("error" if run.status == "failed" else "warn", run.reason)
+    if facts.standings is not None:
+        yield contest_line(facts.standings)
+
+
+def _about(facts: RunFacts, now: datetime) -> Iterator[Content]:
+    run = facts.run
+    age = duration(max((now - run.created_at).total_seconds(), 0.0))
+    parts = [f"run {run.id}", f"{run.pipeline} v{run.pipeline_version}", f"{age} ago"]
+    if facts.cluster is not None:
+        parts.append(f"for {facts.cluster}")
+    yield dim(", ".join(parts))
+    if run.variables:
+        yield dim("  ".join(f"{name}={value}" for name, value in run.variables.items()))

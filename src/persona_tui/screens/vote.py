@@ -16,6 +16,7 @@ from textual.timer import Timer
 
 from persona_tui.screens import vote_data, vote_lines
 from persona_tui.screens.base import PersonaScreen
+from persona_tui.screens.runs_data import wake_engine
 from persona_tui.screens.vote_data import Scene, Seat
 from persona_tui.screens.vote_questions import question_before
 from persona_tui.screens.vote_stage import Looks, VoteStage
@@ -66,6 +67,7 @@ class VoteScreen(PersonaScreen):
         self._waits_for: int | None = None
         self._poll: Timer | None = None
         self._turn = 0
+        self._accepting = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -273,10 +275,18 @@ class VoteScreen(PersonaScreen):
     # Accepting
 
     def action_accept(self) -> None:
-        self.spawn(self._accept, group="accept", exclusive=True)
+        if not self._accepting:
+            self._accepting = True
+            self.spawn(self._accept, group="accept")
 
     async def _accept(self) -> None:
-        await self._idle.wait()
+        try:
+            await self._idle.wait()
+            await self._accept_shown()
+        finally:
+            self._accepting = False
+
+    async def _accept_shown(self) -> None:
         scene = self._scene
         if scene is None or scene.run is None or scene.step is None or not scene.shown:
             return
@@ -303,7 +313,7 @@ class VoteScreen(PersonaScreen):
         if complete or step.id != self._waits_for:
             self._waits_for = None
         if complete:
-            self.spawn(partial(self._carry_out, scene.run.id), group="accept", exclusive=True)
+            self.spawn(partial(self._carry_out, scene.run.id), group="accept")
 
     async def _carry_out(self, run_id: int) -> None:
         self._begin_change()
@@ -311,9 +321,7 @@ class VoteScreen(PersonaScreen):
             done = await self.act(vote_data.accept, run_id)
         finally:
             self._idle.set()
-        engine = self.shell.core.engine
-        if engine is not None:
-            engine.wake()
+        wake_engine(self.shell)
         self._forget()
         if done.post_id is not None:
             await self.shell.go_to("posts", post_id=done.post_id, caption=1)

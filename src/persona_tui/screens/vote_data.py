@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from persona_tui.screens.runs_data import thumbnail
+
 if TYPE_CHECKING:
     from sqlmodel import Session
 
@@ -203,16 +205,6 @@ def _takes_part(duel: Duel, standing: Standings) -> bool:
 def _files(media: MediaStore, standing: Standings) -> dict[int, Path | None]:
     likeliest = sorted(standing.members, key=lambda member: -member.p_best)
     return {member.id: thumbnail(media, member.media_key, member.sha256) for member in likeliest}
-
-
-def thumbnail(media: MediaStore, key: str, sha256: str) -> Path | None:
-    """The thumbnail's file; None when neither it nor the original is there."""
-    from persona_tui.errors import PersonaError
-
-    try:
-        return media.thumbnail(key, sha256)
-    except (PersonaError, OSError):
-        return None
 
 
 def cast_and_look(

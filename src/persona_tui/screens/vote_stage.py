@@ -8,16 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
 from persona_tui.screens import runs_lines, vote_lines
+from persona_tui.screens.runs_parts import PartsPanel
 from persona_tui.screens.vote_data import Kind, Scene
 from persona_tui.widgets.failsafe import Failsafe, shell_of
 from persona_tui.widgets.picture import KEPT, PicturePane, Source
 from persona_tui.widgets.progress import ProgressPanel
-from persona_tui.widgets.section import SectionTitle
 
 if TYPE_CHECKING:
     from persona_tui.services.generation.health import EngineStatus
@@ -71,11 +71,7 @@ class VoteStage(Failsafe, Vertical):
                 with Vertical(id="made"):
                     yield ProgressPanel("", unit="pictures")
                     yield Static(id="making-lines", markup=False)
-            with VerticalScroll(id="aside", can_focus=False):
-                for title in vote_lines.PARTS:
-                    with Vertical(classes="part"):
-                        yield SectionTitle(title)
-                        yield Static(markup=False)
+            yield PartsPanel(vote_lines.PARTS, id="aside")
         yield Static(id="prompt", markup=False)
         yield Static(id="status", markup=False)
 
@@ -146,10 +142,7 @@ class VoteStage(Failsafe, Vertical):
         for side, member in zip(SIDES, scene.shown, strict=False):
             key = registry.label(f"vote.{side}") if scene.kind == "duel" else ""
             self.query_one(f"#{side} .caption", Static).update(vote_lines.caption(member, key, looks))
-        parts = dict(vote_lines.aside(scene, enter, looks))
-        for part, title in zip(self.query("#aside .part"), vote_lines.PARTS, strict=True):
-            part.display = title in parts
-            part.query_one(Static).update(Content("\n").join(parts.get(title, [])))
+        self.query_one(PartsPanel).show(vote_lines.aside(scene, enter, looks))
 
     # While pictures are made
 

@@ -1,0 +1,186 @@
+"""What the runs view reads and does, as functions of a session; they run in threads.
+
+Services are imported inside them, so that opening the view loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from persona_tui.services.generation.gates import GatePreview
+    from persona_tui.services.generation.pipelines import PipelineView
+    from persona_tui.services.generation.runs import RunDetail, RunView
+    from persona_tui.services.generation.traces import JobFailure
+    from persona_tui.services.library.clusters import ClusterView
+    from persona_tui.services.media import MediaStore
+    from persona_tui.services.voting.contest import Standings
+    from persona_tui.widgets.shell import Shell
+
+SHOWN = 200
+"""The newest runs that the list holds."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run with what is worth knowing about it.
+
+    Attributes:
+        failures: its failed jobs, the newest first.
+        standings: of the contest at which it stands, if pictures are there.
+        cluster: name of the cluster that gets the winner.
+        picture: file of the winner, or of the best picture so far.
+        caption: which one that is.
+    """
+
+    run: RunDetail
+    failures: tuple[JobFailure, ...]
+    standings: Standings | None
+    cluster: str | None
+    picture: Path | None
+    caption: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a new run can be made of."""
+
+    pipelines: tuple[PipelineView, ...]
+    clusters: tuple[ClusterView, ...]
+
+
+def read_runs(session: Session, persona_id: int | None) -> tuple[RunView, ...]:
+    """The persona's runs, the newest first."""
+    from persona_tui.services.generation.runs import list_runs
+
+    return list_runs(session, persona_id, limit=SHOWN)
+
+
+def read_facts(session: Session, media: MediaStore, run_id: int) -> RunFacts:
+    """One run with all that the panel shows.
+
+    Raises:
+        UnknownName: it is gone.
+    """
+    from persona_tui.services.generation.runs import run_detail
+    from persona_tui.services.generation.traces import job_failures
+    from persona_tui.services.library.clusters import get_cluster
+    from persona_tui.services.voting.contest import standings
+
+    run = run_detail(session, run_id)
+    step = run.current
+    judged = step.active > 1 and step.contest_id is not None and run.winner_id is None
+    return RunFacts(
+        run,
+        job_failures(session, run_id),
+        standings(session, step.contest_id) if judged and step.contest_id is not None else None,
+        get_cluster(session, run.cluster_id).name if run.cluster_id is not None else None,
+        *_best_picture(session, media, run_id),
+    )
+
+
+def _best_picture(session: Session, media: MediaStore, run_id: int) -> tuple[Path | None, str]:
+    from persona_tui.services.generation.tree import list_candidates
+
+    found = [one for one in list_candidates(session, run_id) if one.status == "active"]
+    if not found:
+        return None, "no picture yet"
+    best = next((one for one in found if one.winner), None)
+    best = best or next(one for one in found if one.position == found[-1].position)
+    words = f"picture {best.id}, the winner" if best.winner else f"picture {best.id}, the best of {best.step}"
+    return thumbnail(media, best.media_key, best.sha256), words
+
+
+def thumbnail(media: MediaStore, key: str, sha256: str) -> Path | None:
+    """The thumbnail's file; None when neither it nor the original is there."""
+    from persona_tui.errors import PersonaError
+
+    try:
+        return media.thumbnail(key, sha256)
+    except (PersonaError, OSError):
+        return None
+
+
+def read_choices(session: Session, persona_id: int) -> Choices:
+    """Pipelines (the examples are imported if they are not there) and the persona's clusters."""
+    from persona_tui.services.generation.pipelines import ensure_examples, list_pipelines
+    from persona_tui.services.library.clusters import list_clusters
+
+    ensure_examples(session)
+    return Choices(list_pipelines(session), list_clusters(session, persona_id))
+
+
+def start_run(session: Session, persona_id: int, values: Mapping[str, Any]) -> RunView:
+    """Start a run of what the form holds: prompt, name, pipeline, cluster.
+
+    Raises:
+        PersonaError: something can't be used, or the guard forbids the prompt.
+    """
+    from persona_tui.services.generation.runs import create_run
+    from persona_tui.services.library.clusters import get_cluster
+
+    cluster_id = values["cluster"]
+    pillar_id = get_cluster(session, cluster_id).pillar_id if cluster_id is not None else None
+    given = {
+        "persona_id": persona_id,
+        "prompt": values["prompt"],
+        "name": values["name"] or None,
+        "pipeline": values["pipeline"],
+        "cluster_id": cluster_id,
+        "pillar_id": pillar_id,
+    }
+    return create_run(session, given)
+
+
+def preview(session: Session, run_step_id: int, k: int) -> GatePreview:
+    """What approving the step with K would do."""
+    from persona_tui.services.generation.gates import gate_preview
+
+    return gate_preview(session, run_step_id, k)
+
+
+def approve(session: Session, run_step_id: int, k: int) -> int:
+    """Let the K best go on.
+
+    Returns:
+        How many pictures are made of them.
+
+    Raises:
+        PersonaError: it can't be approved now.
+    """
+    from persona_tui.services.generation.gates import approve as approve_step
+
+    return approve_step(session, run_step_id, k, actor="operator").opened
+
+
+def pause(session: Session, run_id: int) -> RunView:
+    """Let no further job begin."""
+    from persona_tui.services.generation.runs import pause_run
+
+    return pause_run(session, run_id)
+
+
+def resume(session: Session, run_id: int) -> RunView:
+    """Go on, and try again what was given up."""
+    from persona_tui.services.generation.runs import resume_run
+
+    return resume_run(session, run_id)
+
+
+def cancel(session: Session, run_id: int) -> RunView:
+    """End a run without a winner."""
+    from persona_tui.services.generation.runs import cancel_run
+
+    return cancel_run(session, run_id)
+
+
+def wake_engine(shell: Shell) -> None:
+    """Have the engine, if it runs in this process, look for work now."""
+    engine = shell.core.engine
+    if engine is not None:
+        engine.wake()
