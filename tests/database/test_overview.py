@@ -216,6 +216,18 @@ def test_one_picture_is_no_contest_until_the_step_is_complete(session: Session) 
     assert view_of(session, plan.persona_id).actions[0].sentence.startswith("Vote on 1 picture of")
 
 
+def test_held_publishing_comes_before_everything(db: Database, plan: Planned, account: int) -> None:
+    put_posts(db, plan, account, "missed", -DAY)
+    with db.session_scope() as session:
+        session.execute(text("UPDATE installation SET publishing_held = true, held_reason = 'A restore.'"))
+        view = view_of(session, plan.persona_id)
+    assert [(action.kind, action.mode) for action in view.actions[:2]] == [
+        ("settle", "settings"),
+        ("settle", "posts"),
+    ]
+    assert view.waiting["held"].first_title == "A restore."
+
+
 def test_nothing_due_leaves_no_action(session: Session) -> None:
     plan = make_plan(session, weight=0)
     make_account(session, plan.persona_id)

@@ -22,7 +22,7 @@ from persona_tui.runtime import Core
 from persona_tui.services.planning.writers import Writer
 from persona_tui.settings import Settings
 from persona_tui.widgets.form import FormDialog
-from tests.ui.support import settle
+from tests.ui.support import said, screen_text, settle
 
 
 class QuietCore(Core):
@@ -73,6 +73,16 @@ async def until(pilot: Pilot[Any], so: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("it did not come to that")
+
+
+async def shows(pilot: Pilot[Any], words: str) -> None:
+    """Wait until these words are on the screen."""
+    await until(pilot, lambda: words in screen_text(pilot))
+
+
+async def says(pilot: Pilot[Any], words: str) -> None:
+    """Wait until the message line says these words."""
+    await until(pilot, lambda: words in said(pilot))
 
 
 async def form_opens(pilot: Pilot[Any]) -> None:

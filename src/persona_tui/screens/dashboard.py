@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -12,6 +13,7 @@ from textual.widgets import Static
 
 from persona_tui.screens import dashboard_lines as lines
 from persona_tui.screens.base import PersonaScreen
+from persona_tui.screens.first_look import LookTaken
 from persona_tui.widgets.empty import EmptyState
 from persona_tui.widgets.marks import counted, dim
 from persona_tui.widgets.messages import CoreFailed, CoreReady
@@ -21,6 +23,7 @@ from persona_tui.widgets.shell import CoreState
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from persona_tui.services.planning.gaps import PillarGap
     from persona_tui.services.planning.overview import DashboardView
 
 PROGRESS_PAUSE = 2.0
@@ -42,6 +45,16 @@ def _read(session: Session, persona_id: int | None) -> tuple[DashboardView, str]
 
     now = session.execute(text("SELECT persona_now()")).scalar_one()
     return dashboard(session, persona_id, now), this_process().id
+
+
+def _gap_lines(gaps: Iterable[PillarGap]) -> Iterator[Content]:
+    """The pillars of the first look: as `dashboard_lines.pillar_lines`, in its order, without clusters."""
+    for gap in sorted(gaps, key=lambda gap: (-gap.priority, -gap.weight, gap.pillar_id)):
+        icon, style = lines.GAP_MARKS[gap.status]
+        facts = f" ({gap.weight:g} % weight, priority {gap.priority})"
+        need = (f"  {lines.gap_words(gap.gap)}", style)
+        yield Content.assemble(f"{icon} ", (gap.name, "bold"), (facts, "$dim"), need)
+        yield dim(f"    Needs {gap.needed} in 30 days: {gap.scheduled} scheduled, {gap.available} in stock")
 
 
 class Part(Vertical):
@@ -134,6 +147,16 @@ class DashboardScreen(PersonaScreen):
     def on_core_ready(self, _message: CoreReady) -> None:
         self.remove_class("-failed")
 
+    def on_look_taken(self, message: LookTaken) -> None:
+        """Show what is known before the core has started; what is not says that it is being read."""
+        view = message.look.view
+        if self._view is not None or view.persona is None:
+            return
+        self.set_class(len(view.personas) > 1, "-many")
+        self._show_posts(view)
+        if message.look.gaps:
+            self._part("pillars").show(_gap_lines(message.look.gaps))
+
     async def reload(self) -> None:
         self._view, self._own_id = await self.read(_read, self.shell.persona_id)
         self._show()
@@ -147,16 +170,19 @@ class DashboardScreen(PersonaScreen):
             return
         self.set_class(not view.personas, "-new")
         self.set_class(len(view.personas) > 1, "-many")
-        compact = self.app.size.height < ROOMY_FROM
-        self._part("posts").show(lines.post_lines(view, self.shell.zone, compact=compact))
+        self._show_posts(view)
         pillars = counted(len(view.pillars), "pillar")
         self._part("pillars").show(lines.pillar_lines(view), f"{pillars}, the next 30 days")
-        self._part("personas").show(lines.persona_lines(view.personas, self.shell.persona_id))
         self._part("processes").show(lines.process_lines(view.processes, self._own_id))
         keys = [self.shell.registry.label(f"dashboard.{name}") for name in ACTIONS]
         self._part("next").show(lines.action_lines(view.actions, keys))
         self._show_progress()
         self.refresh_bindings()
+
+    def _show_posts(self, view: DashboardView) -> None:
+        compact = self.app.size.height < ROOMY_FROM
+        self._part("posts").show(lines.post_lines(view, self.shell.zone, compact=compact))
+        self._part("personas").show(lines.persona_lines(view.personas, self.shell.persona_id))
 
     def _show_progress(self) -> None:
         """What the servers do comes from memory, so it costs no statement."""
@@ -176,7 +202,7 @@ class DashboardScreen(PersonaScreen):
     def _do(self, place: int) -> None:
         assert self._view is not None
         action = self._view.actions[place]
-        self.spawn(lambda: self.shell.go_to(action.mode, **action.target), group="go", exclusive=True)
+        self.spawn(partial(self.shell.go_to, action.mode, **action.target), group="go", exclusive=True)
 
     def action_first(self) -> None:
         self._do(0)

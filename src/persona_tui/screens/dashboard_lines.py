@@ -65,6 +65,8 @@ def post_lines(view: DashboardView, zone: tzinfo, *, compact: bool) -> Iterator[
         zone: in which times are shown.
         compact: fewer of each, so that the pillars have room as well.
     """
+    if "held" in view.waiting:
+        yield say("warn", f"Publishing is held: {view.waiting['held'].first_title}")
     if view.overdue.count:
         yield say("error", counted(view.overdue.count, "overdue post"))
         yield from _posts(view.overdue, view.now, zone, "$error", 2 if compact else 3)

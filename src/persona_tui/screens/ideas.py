@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -108,6 +109,7 @@ class IdeasScreen(PersonaScreen):
         self._statuses: tuple[str, ...] = OPEN
         self._target: dict[str, int] = {}
         self._proposing: Worker[None] | None = None
+        self._starting = False
 
     def compose_body(self) -> ComposeResult:
         yield EmptyState("", None, icon="🤖", id="nothing")
@@ -231,10 +233,10 @@ class IdeasScreen(PersonaScreen):
         self.request_reload()
 
     def action_generate(self) -> None:
-        self.spawn(lambda: self._generate(PIPELINE), group="generate", exclusive=True)
+        self.spawn(partial(self._generate, PIPELINE), group="generate")
 
     def action_generate_with(self) -> None:
-        self.spawn(self._choose_and_generate, group="generate", exclusive=True)
+        self.spawn(self._choose_and_generate, group="ask")
 
     async def _choose_and_generate(self) -> None:
         from persona_tui.services.generation.pipelines import ensure_examples, list_pipelines
@@ -250,10 +252,15 @@ class IdeasScreen(PersonaScreen):
             await self._generate(chosen.value)
 
     async def _generate(self, pipeline: str) -> None:
+        """Start the run, once however quickly the key is pressed again, and go where it is voted on."""
         idea = self._idea
-        if idea is None:
+        if idea is None or self._starting:
             return
-        run = await self.act(_start, idea.id, pipeline)
+        self._starting = True
+        try:
+            run = await self.act(_start, idea.id, pipeline)
+        finally:
+            self._starting = False
         engine = self.shell.core.engine
         if engine is not None:
             engine.wake()
@@ -273,7 +280,7 @@ class IdeasScreen(PersonaScreen):
             self.flash(f"“{idea.title}” is accepted and has a cluster. Next: [{key}] make pictures.")
 
     def action_reject(self) -> None:
-        self.spawn(self._reject)
+        self.spawn(self._reject, group="ask")
 
     async def _reject(self) -> None:
         from persona_tui.services.planning.ideas import reject_idea
@@ -290,7 +297,7 @@ class IdeasScreen(PersonaScreen):
             self.flash(f"“{idea.title}” is rejected.")
 
     def action_edit(self) -> None:
-        self.spawn(self._edit)
+        self.spawn(self._edit, group="ask")
 
     async def _edit(self) -> None:
         from persona_tui.services.planning.ideas import edit_idea
@@ -313,7 +320,7 @@ class IdeasScreen(PersonaScreen):
     # Proposing
 
     def action_propose(self) -> None:
-        self.spawn(self._ask_what_to_propose)
+        self.spawn(self._ask_what_to_propose, group="ask")
 
     async def _ask_what_to_propose(self) -> None:
         view = self._view
@@ -335,7 +342,7 @@ class IdeasScreen(PersonaScreen):
             return
         self.query_one(ProgressPanel).restart(f"🤖 Thinking of {counted(count, 'idea')} for {pillar}")
         self.add_class("-proposing")
-        self._proposing = self.spawn(lambda: self._proposed(persona_id, pillar_id, count), group="propose")
+        self._proposing = self.spawn(partial(self._proposed, persona_id, pillar_id, count), group="propose")
         self.refresh_bindings()
 
     async def _proposed(self, persona_id: int, pillar_id: int, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -228,7 +229,7 @@ class PersonasScreen(PersonaScreen):
             self.flash(f"All views show {persona.name} now.")
 
     def action_new_persona(self) -> None:
-        self.spawn(self._new_persona)
+        self.spawn(self._new_persona, group="ask")
 
     async def _new_persona(self) -> None:
         from persona_tui.services.planning.personas import create_persona
@@ -247,7 +248,7 @@ class PersonasScreen(PersonaScreen):
             self.flash(f"{persona.name} is there. Next: [{key}] a first content pillar.")
 
     def action_new_pillar(self) -> None:
-        self.spawn(self._new_pillar)
+        self.spawn(self._new_pillar, group="ask")
 
     async def _new_pillar(self) -> None:
         from persona_tui.services.planning.pillars import create_pillar
@@ -269,7 +270,7 @@ class PersonasScreen(PersonaScreen):
             self._pillar_list.focus()
 
     def action_edit(self) -> None:
-        self.spawn(self._edit_persona if self._on_persona else self._edit_pillar)
+        self.spawn(self._edit_persona if self._on_persona else self._edit_pillar, group="ask")
 
     async def _edit_persona(self) -> None:
         from persona_tui.services.planning.personas import update_persona
@@ -316,7 +317,7 @@ class PersonasScreen(PersonaScreen):
         self.flash(f"{pillar.name} is switched {state}; [{key}] again undoes it.")
 
     def action_delete(self) -> None:
-        self.spawn(self._delete_persona if self._on_persona else self._delete_pillar)
+        self.spawn(self._delete_persona if self._on_persona else self._delete_pillar, group="ask")
 
     async def _delete_persona(self) -> None:
         from persona_tui.services.planning.personas import delete_persona
@@ -358,10 +359,10 @@ class PersonasScreen(PersonaScreen):
             if self._persona.id != self.shell.persona_id:
                 self.action_use()
             pillar_id = self._branch.pillar.id
-            self.spawn(lambda: self.shell.go_to("ideas", pillar_id=pillar_id, propose=1), group="go")
+            self.spawn(partial(self.shell.go_to, "ideas", pillar_id=pillar_id, propose=1), group="go")
 
     def action_days(self) -> None:
-        self.spawn(self._choose_days)
+        self.spawn(self._choose_days, group="ask")
 
     async def _choose_days(self) -> None:
         field = IntegerField(
@@ -373,7 +374,7 @@ class PersonasScreen(PersonaScreen):
             self.request_reload()
 
     def action_clusters(self) -> None:
-        self.spawn(self._link_clusters)
+        self.spawn(self._link_clusters, group="ask")
 
     async def _link_clusters(self) -> None:
         branch = self._branch
@@ -383,7 +384,7 @@ class PersonasScreen(PersonaScreen):
                 self.flash(f"{counted(linked, 'cluster')} linked to {branch.pillar.name}.")
 
     def action_connect(self) -> None:
-        self.spawn(self._connect)
+        self.spawn(self._connect, group="ask")
 
     async def _connect(self) -> None:
         persona = self._persona

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NEW_CLUSTER = 0
 """Stands for a cluster that is still to be made; no row has this id."""
+NOBODY = "0"
+"""Stands for the account's id while Instagram is asked for it: the token alone says whose it is."""
 WHENCE = (
     "From the Meta app's dashboard: Instagram, API setup with Instagram login, Generate token. Instagram is "
     "asked whose it is; then it is kept encrypted."
@@ -88,7 +90,7 @@ async def connect_account(screen: PersonaScreen, persona: PersonaView) -> str | 
     async def submit(typed: Values) -> None:
         token = typed["token"]
         register_secret(token)
-        client = resources.instagram_client("me", token)
+        client = resources.instagram_client(NOBODY, token)
         try:
             facts = await client.me()
         finally:

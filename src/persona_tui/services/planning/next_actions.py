@@ -59,6 +59,12 @@ def next_actions(view: DashboardView) -> tuple[NextAction, ...]:
     )
 
 
+def _held(view: DashboardView) -> Iterator[Found]:
+    """After a restore or a copy nothing goes out until the operator confirms (R1)."""
+    if "held" in view.waiting:
+        yield "settle", "Publishing is held: look what happened, then confirm", "settings", {}
+
+
 def _settle(view: DashboardView) -> Iterator[Found]:
     """Posts that only a person can move."""
     stuck = [view.waiting[state] for state in _PERSON_WORDS if state in view.waiting]
@@ -130,6 +136,7 @@ def _set_up(view: DashboardView) -> Iterator[Found]:
 
 
 _SOURCES: tuple[Callable[[DashboardView], Iterator[Found]], ...] = (
+    _held,
     _settle,
     _vote,
     _caption,

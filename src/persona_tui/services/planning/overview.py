@@ -1,28 +1,42 @@
-"""What the Dashboard shows of a persona, read in a few statements however much there is."""
+"""What the Dashboard shows of a persona, read in a few statements however much there is.
+
+The first look is read with the driver alone, before SQLAlchemy and the tables are loaded, so neither is
+imported here at module level.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
-from sqlmodel import Session
-
-from persona_tui.models.post import FENCED_STATES
-from persona_tui.services.generation import runs
-from persona_tui.services.generation.runs import RunView
-from persona_tui.services.leadership import Beat, list_processes
-from persona_tui.services.library import clusters
-from persona_tui.services.library.clusters import ClusterView
-from persona_tui.services.planning import gaps, pillars
+from persona_tui.database.rows import Ask, through_driver, through_session
+from persona_tui.services.planning import gaps
 from persona_tui.services.planning.gaps import PillarGap
 from persona_tui.services.planning.next_actions import NextAction, next_actions
-from persona_tui.services.planning.pillars import PillarView
-from persona_tui.services.voting import contest
-from persona_tui.services.voting.contest import OpenContest
 
+if TYPE_CHECKING:
+    import psycopg
+    from sqlmodel import Session
+
+    from persona_tui.services.generation.runs import RunView
+    from persona_tui.services.leadership import Beat
+    from persona_tui.services.library.clusters import ClusterView
+    from persona_tui.services.planning.pillars import PillarView
+    from persona_tui.services.voting.contest import OpenContest
+
+GOING_OUT = (
+    "claimed",
+    "staged",
+    "creating",
+    "container",
+    "publishable",
+    "sending",
+    "unknown",
+    "reconciling",
+)
+"""States in which a post is being published: the tables' fenced states."""
 NEEDS_PERSON = ("needs_human", "fix_needed", "missed", "paused", "failed")
 """States that a post leaves only by an act of the operator, the gravest first."""
 PLANNED = ("scheduled", "deferred")
@@ -87,10 +101,11 @@ class Waiting:
     """Things of one kind that wait for the operator.
 
     Attributes:
-        kind: a post's state, `uncaptioned`, `captioned`, or `pending` or `accepted` for ideas.
+        kind: a post's state, `uncaptioned`, `captioned`; `pending` or `accepted` for ideas; `held` when
+            nothing is published until the operator confirms.
         count: how many.
         first_id: the one to begin with: the oldest post, the newest idea.
-        first_title: its words, or empty.
+        first_title: its words, or empty; for `held` the reason.
     """
 
     kind: str
@@ -152,13 +167,26 @@ class DashboardView:
     actions: tuple[NextAction, ...] = ()
 
 
+@dataclass(frozen=True)
+class FirstLook:
+    """What the Dashboard shows at once, while the rest of the program is still being loaded.
+
+    Attributes:
+        view: with personas and posts, and without all else.
+        gaps: of the persona's current pillars, the largest first.
+    """
+
+    view: DashboardView
+    gaps: tuple[PillarGap, ...] = ()
+
+
 _STATES: dict[str, Any] = {
-    "fenced": list(FENCED_STATES),
+    "fenced": list(GOING_OUT),
     "planned": list(PLANNED),
     "person": list(NEEDS_PERSON),
 }
 
-_PERSONAS = text("""
+_PERSONAS = """
 SELECT p.id, p.name, p.zone,
        (SELECT count(*) FROM content_pillars c WHERE c.persona_id = p.id AND c.active),
        EXISTS (SELECT FROM instagram_accounts a JOIN installation i ON i.environment = a.environment
@@ -170,11 +198,12 @@ SELECT p.id, p.name, p.zone,
 FROM personas p
 LEFT JOIN (
   SELECT persona_id,
-         count(*) FILTER (WHERE state <> ALL (:fenced) AND scheduled_at < :late) AS overdue,
-         count(*) FILTER (WHERE state = ANY (:fenced)
-                          OR state = ANY (:planned) AND scheduled_at >= :late) AS upcoming,
-         count(*) FILTER (WHERE state = ANY (:person)) AS person
-  FROM scheduling_posts WHERE state = ANY (:fenced) OR state = ANY (:planned) OR state = ANY (:person)
+         count(*) FILTER (WHERE state <> ALL (%(fenced)s) AND scheduled_at < %(late)s) AS overdue,
+         count(*) FILTER (WHERE state = ANY (%(fenced)s)
+                          OR state = ANY (%(planned)s) AND scheduled_at >= %(late)s) AS upcoming,
+         count(*) FILTER (WHERE state = ANY (%(person)s)) AS person
+  FROM scheduling_posts
+  WHERE state = ANY (%(fenced)s) OR state = ANY (%(planned)s) OR state = ANY (%(person)s)
   GROUP BY persona_id
 ) s ON s.persona_id = p.id
 LEFT JOIN (
@@ -186,20 +215,21 @@ LEFT JOIN (
 ) v ON v.persona_id = p.id
 WHERE p.archived_at IS NULL
 ORDER BY lower(p.name)
-""")
+"""
 
-_POSTS = text("""
+_POSTS = """
 WITH parts AS (
   SELECT id, state, caption, reason, cluster_id,
          CASE WHEN state = 'published' THEN published_at ELSE scheduled_at END AS at,
          CASE WHEN state = 'published' THEN 'published'
-              WHEN state = ANY (:fenced) OR state = ANY (:planned) AND scheduled_at >= :late THEN 'upcoming'
+              WHEN state = ANY (%(fenced)s)
+                OR state = ANY (%(planned)s) AND scheduled_at >= %(late)s THEN 'upcoming'
               ELSE 'overdue' END AS part
   FROM scheduling_posts
-  WHERE persona_id = :persona
-    AND (state = 'published' AND published_at > :recently
-         OR state = ANY (:fenced)
-         OR (state = ANY (:planned) OR state = ANY (:person) AND scheduled_at < :late)
+  WHERE persona_id = %(persona)s
+    AND (state = 'published' AND published_at > %(recently)s
+         OR state = ANY (%(fenced)s)
+         OR (state = ANY (%(planned)s) OR state = ANY (%(person)s) AND scheduled_at < %(late)s)
             AND scheduled_at IS NOT NULL)
 ), placed AS (
   SELECT parts.*, count(*) OVER (PARTITION BY part) AS total, row_number() OVER (
@@ -209,27 +239,29 @@ WITH parts AS (
 )
 SELECT d.part, d.total, d.id, d.state, d.at, d.caption, d.reason, coalesce(c.name, '')
 FROM placed d LEFT JOIN clusters c ON c.id = d.cluster_id
-WHERE d.place <= CASE d.part WHEN 'upcoming' THEN :upcoming ELSE :others END
+WHERE d.place <= CASE d.part WHEN 'upcoming' THEN %(upcoming)s ELSE %(others)s END
 ORDER BY d.part, d.place
-""")
+"""
 
-_WAITING = text("""
+_WAITING = """
 SELECT kind, count(*), (array_agg(id ORDER BY scheduled_at NULLS LAST, id))[1],
        (array_agg(title ORDER BY scheduled_at NULLS LAST, id))[1]
 FROM (
   SELECT p.id, p.scheduled_at, coalesce(nullif(p.caption, ''), c.name, '') AS title,
-         CASE WHEN p.state = ANY (:person) THEN p.state
+         CASE WHEN p.state = ANY (%(person)s) THEN p.state
               WHEN p.caption = '' THEN 'uncaptioned' ELSE 'captioned' END AS kind
   FROM scheduling_posts p LEFT JOIN clusters c ON c.id = p.cluster_id
-  WHERE p.persona_id = :persona
-    AND (p.state = ANY (:person)
+  WHERE p.persona_id = %(persona)s
+    AND (p.state = ANY (%(person)s)
          OR p.state IN ('draft', 'ready') AND EXISTS (SELECT FROM post_items i WHERE i.post_id = p.id))
 ) posts GROUP BY kind
 UNION ALL
 SELECT status, count(*), max(id), (array_agg(title ORDER BY id DESC))[1]
-FROM content_suggestions WHERE persona_id = :persona AND status IN ('pending', 'accepted')
+FROM content_suggestions WHERE persona_id = %(persona)s AND status IN ('pending', 'accepted')
 GROUP BY status
-""")
+UNION ALL
+SELECT 'held', 1, id, held_reason FROM installation WHERE publishing_held
+"""
 
 
 def all_personas(session: Session, now: datetime) -> tuple[PersonaCounts, ...]:
@@ -238,8 +270,23 @@ def all_personas(session: Session, now: datetime) -> tuple[PersonaCounts, ...]:
     Args:
         now: the database's clock, UTC.
     """
-    rows = session.execute(_PERSONAS, _STATES | {"late": now - OVERDUE_AFTER})
-    return tuple(PersonaCounts(*row) for row in rows)
+    return _personas(through_session(session), now)
+
+
+def first_look(connection: psycopg.Connection[Any], persona_id: int | None = None) -> FirstLook:
+    """A persona's posts and gaps in 4 statements, at the database's own time.
+
+    Args:
+        persona_id: whose; None, or an id that is gone, takes the first persona.
+    """
+    ask = through_driver(connection)
+    now = ask("SELECT persona_now()", {})[0][0]
+    personas = _personas(ask, now)
+    persona = next((found for found in personas if found.id == persona_id), next(iter(personas), None))
+    view = DashboardView(now, persona, personas, ())
+    if persona is None:
+        return FirstLook(view)
+    return FirstLook(_with_posts(ask, view, persona.id), gaps.read_gaps(ask, persona.id, now))
 
 
 def dashboard(session: Session, persona_id: int | None, now: datetime) -> DashboardView:
@@ -249,6 +296,8 @@ def dashboard(session: Session, persona_id: int | None, now: datetime) -> Dashbo
         persona_id: whose; None, or an id that is gone, gives only what belongs to no persona.
         now: the database's clock, UTC.
     """
+    from persona_tui.services.leadership import list_processes
+
     personas = all_personas(session, now)
     persona = next((found for found in personas if found.id == persona_id), None)
     view = DashboardView(now, persona, personas, list_processes(session))
@@ -269,6 +318,9 @@ def pillar_tree(
     Raises:
         InvalidRequest: days out of range.
     """
+    from persona_tui.services.library import clusters
+    from persona_tui.services.planning import pillars
+
     by_pillar: dict[int | None, list[ClusterView]] = {}
     for cluster in clusters.list_clusters(session, persona_id):
         by_pillar.setdefault(cluster.pillar_id, []).append(cluster)
@@ -281,14 +333,14 @@ def pillar_tree(
 
 
 def _filled(session: Session, view: DashboardView, persona_id: int) -> DashboardView:
-    parts = _parts(session, persona_id, view.now)
+    from persona_tui.services.generation import runs
+    from persona_tui.services.voting import contest
+
+    ask = through_session(session)
     branches, unlinked = pillar_tree(session, persona_id, view.now)
     return replace(
-        view,
-        overdue=parts.get("overdue", PostPart()),
-        upcoming=parts.get("upcoming", PostPart()),
-        published=parts.get("published", PostPart()),
-        waiting=_waiting(session, persona_id),
+        _with_posts(ask, view, persona_id),
+        waiting=_waiting(ask, persona_id),
         pillars=branches,
         unlinked=unlinked,
         runs=runs.list_runs(session, persona_id, ["pending", "running", "waiting"], limit=RUNS_SHOWN),
@@ -296,27 +348,41 @@ def _filled(session: Session, view: DashboardView, persona_id: int) -> Dashboard
     )
 
 
-def _parts(session: Session, persona_id: int, now: datetime) -> dict[str, PostPart]:
+def _personas(ask: Ask, now: datetime) -> tuple[PersonaCounts, ...]:
+    return tuple(PersonaCounts(*row) for row in ask(_PERSONAS, _STATES | {"late": now - OVERDUE_AFTER}))
+
+
+def _with_posts(ask: Ask, view: DashboardView, persona_id: int) -> DashboardView:
+    parts = _parts(ask, persona_id, view.now)
+    return replace(
+        view,
+        overdue=parts.get("overdue", PostPart()),
+        upcoming=parts.get("upcoming", PostPart()),
+        published=parts.get("published", PostPart()),
+    )
+
+
+def _parts(ask: Ask, persona_id: int, now: datetime) -> dict[str, PostPart]:
     """The parts that have posts, by name."""
     limits = {"upcoming": UPCOMING_SHOWN, "others": OTHERS_SHOWN}
     moments = {"late": now - OVERDUE_AFTER, "recently": now - RECENTLY}
     lines: dict[str, list[PostLine]] = {}
     counts: dict[str, int] = {}
-    rows = session.execute(_POSTS, _STATES | limits | moments | {"persona": persona_id})
-    for part, count, *facts in rows:
+    for part, count, *facts in ask(_POSTS, _STATES | limits | moments | {"persona": persona_id}):
         lines.setdefault(part, []).append(PostLine(*facts))
         counts[part] = count
     return {part: PostPart(tuple(posts), counts[part]) for part, posts in lines.items()}
 
 
-def _waiting(session: Session, persona_id: int) -> dict[str, Waiting]:
-    rows = session.execute(_WAITING, {"person": list(NEEDS_PERSON), "persona": persona_id})
-    return {row.kind: Waiting(*row) for row in rows}
+def _waiting(ask: Ask, persona_id: int) -> dict[str, Waiting]:
+    rows = ask(_WAITING, {"person": list(NEEDS_PERSON), "persona": persona_id})
+    return {kind: Waiting(kind, *facts) for kind, *facts in rows}
 
 
 __all__ = [
     "NEEDS_PERSON",
     "DashboardView",
+    "FirstLook",
     "NextAction",
     "PersonaCounts",
     "PillarBranch",
@@ -325,5 +391,6 @@ __all__ = [
     "Waiting",
     "all_personas",
     "dashboard",
+    "first_look",
     "pillar_tree",
 ]
