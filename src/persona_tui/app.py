@@ -17,14 +17,14 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from persona_tui.actions import DASHBOARD, GLOBAL, SCREEN_TABLES, TABLES, Action, Registry, bindings
-from persona_tui.screens.core_link import CoreFactory, CoreLink
+from persona_tui.screens.core_link import CoreFactory, CoreLink, Looker
+from persona_tui.screens.first_look import Opening
 from persona_tui.theme import THEMES
 from persona_tui.widgets.shell import CoreState
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
 
-    from persona_tui.runtime import Core
     from persona_tui.settings import Settings
 
 VIEWS: Mapping[str, tuple[str, str]] = {
@@ -57,23 +57,13 @@ def open_view(mode: str) -> Screen[None]:
     return screen
 
 
-def core_of(settings: Settings) -> CoreFactory:
-    """The way to make the real core; called in a thread, because it imports what is heavy."""
-
-    def make(say: Callable[[str], None]) -> Core:
-        from persona_tui.runtime import Core
-
-        return Core(settings, say=say)
-
-    return make
-
-
 class PersonaApp(CoreLink, inherit_bindings=False):
     """The terminal application.
 
     Args:
         settings: the effective settings.
-        core_factory: makes the core, in a thread; default is `runtime.Core(settings, say=…)`.
+        core_factory: makes the core, in a thread; default is the real one, after a first look.
+        looker: reads the first data before a core that is given is made; without one it is not looked.
         capabilities: what the terminal can do with pictures, as `terminal` probed it before the start.
         now: the clock.
 
@@ -98,6 +88,7 @@ class PersonaApp(CoreLink, inherit_bindings=False):
         settings: Settings,
         *,
         core_factory: CoreFactory | None = None,
+        looker: Looker | None = None,
         capabilities: object | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -105,7 +96,10 @@ class PersonaApp(CoreLink, inherit_bindings=False):
         self.registry = Registry(TABLES, settings.keys)
         self.now = now
         self.capabilities = capabilities
-        super().__init__(core_factory or core_of(settings))
+        if core_factory is None:
+            opening = Opening(settings)
+            core_factory, looker = opening.core, opening.look
+        super().__init__(core_factory, looker)
         self._mode_history: list[str] = []
         self.set_keymap(self.registry.keymap())
         for theme in THEMES.values():

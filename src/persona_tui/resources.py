@@ -6,6 +6,7 @@ A command opens this alone; the app and the scheduler open it as part of a `runt
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from persona_tui.clients.comfyui import ComfyUIClient
     from persona_tui.clients.instagram import InstagramClient
     from persona_tui.clients.media_host import MediaHost
+    from persona_tui.database.link import DatabaseLink
     from persona_tui.services.planning.writers import Writer
     from persona_tui.services.secrets import Keyring
 
@@ -44,27 +46,31 @@ class Resources:
         self.media = MediaStore(settings)
 
     @classmethod
-    def open(cls, settings: Settings, *, say: Say = _silent) -> Resources:
+    def open(cls, settings: Settings, *, say: Say = _silent, link: DatabaseLink | None = None) -> Resources:
         """Open the database (starting the embedded one), bring its schema up to date, check who we are.
 
         Args:
             say: gets a sentence before each step that may take seconds.
+            link: the database, reached already; it passes into our hands, also when this fails.
 
         Raises:
             PersonaError: folder, database, schema or settings are in the way.
         """
-        prepare_process(settings)
-        say("Opening the database…")
-        database = open_database(settings)
-        try:
+        with ExitStack() as undo:
+            if link is not None:
+                undo.callback(link.dispose)
+            prepare_process(settings)
+            if link is None:
+                say("Opening the database…")
+            database = open_database(settings, link=link)
+            undo.callback(database.dispose)
             if migrate.schema_state(database) != "current":
                 say("Bringing the database up to date…")
                 migrate.upgrade(database, backup_dir=settings.data_dir / "backups", keep=settings.backup.keep)
             _claim_environment(database, settings)
-            return cls(settings, database)
-        except BaseException:
-            database.dispose()
-            raise
+            opened = cls(settings, database)
+            undo.pop_all()
+        return opened
 
     def __enter__(self) -> Self:
         return self

@@ -26,6 +26,7 @@ from persona_tui.services.leadership import Leadership, ProcessKind, announce, t
 from persona_tui.settings import Settings
 
 if TYPE_CHECKING:
+    from persona_tui.database.link import DatabaseLink
     from persona_tui.duties import Duties, Trouble
     from persona_tui.services.generation.engine import Engine, EngineStatus
     from persona_tui.services.planning.captions import CaptionProposal
@@ -64,12 +65,21 @@ class Core:
         settings: the effective settings.
         kind: what this process is; a `worker` or `command` never leads.
         say: gets a sentence before each step of the start that may take seconds.
+        link: the database, reached already; the start takes it over, or `stop` lets go of it.
     """
 
-    def __init__(self, settings: Settings, *, kind: ProcessKind = "app", say: Say = _silent) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        kind: ProcessKind = "app",
+        say: Say = _silent,
+        link: DatabaseLink | None = None,
+    ) -> None:
         self.settings = settings
         self.kind = kind
         self._say = say
+        self._link = link
         self._resources: Resources | None = None
         self._leadership: Leadership | None = None
         self._duties: Duties | None = None
@@ -85,7 +95,8 @@ class Core:
             PersonaError: it can't start; what had started is stopped again.
         """
         try:
-            self._resources = await to_thread(Resources.open, self.settings, say=self._say)
+            link, self._link = self._link, None
+            self._resources = await to_thread(Resources.open, self.settings, say=self._say, link=link)
             self._leadership = Leadership(
                 self.database.conninfo(), leader_lock_key(self.database.schema), self.kind
             )
@@ -116,6 +127,9 @@ class Core:
         resources, self._resources = self._resources, None
         if resources is not None:
             await to_thread(resources.close)
+        link, self._link = self._link, None
+        if link is not None:
+            await to_thread(link.dispose)
 
     async def _take_up_duties(self) -> None:
         module = await to_thread(import_module, "persona_tui.duties")

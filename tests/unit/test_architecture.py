@@ -36,6 +36,15 @@ def test_the_app_is_imported_without_database_and_models() -> None:
     assert not loaded & {"sqlalchemy", "sqlmodel", "psycopg", "PIL", "numpy", "httpx", *HEAVY}
 
 
+def test_the_first_data_is_read_without_sqlalchemy_and_tables() -> None:
+    loaded = loaded_after(
+        "import persona_tui.screens.first_look, persona_tui.database.link, persona_tui.database.revision\n"
+        "import persona_tui.services.planning.overview"
+    )
+    assert {"psycopg", "persona_tui.services.planning.gaps"} <= loaded
+    assert not loaded & {"sqlalchemy", "sqlmodel", "persona_tui.models", "httpx", "numpy", "PIL", *HEAVY}
+
+
 def test_the_core_needs_no_textual_and_nothing_heavy() -> None:
     loaded = loaded_after("import persona_tui.duties, persona_tui.headless.daemon")
     assert "persona_tui.services.publishing.publisher" in loaded

@@ -15,6 +15,7 @@ from rich.text import Text
 from textual.message import Message
 
 from persona_tui.errors import DatabaseUnavailable, NotAllowedNow, PersonaError
+from persona_tui.screens.first_look import LookTaken
 from persona_tui.widgets.failsafe import Failsafe
 from persona_tui.widgets.messages import (
     CoreFailed,
@@ -32,9 +33,14 @@ from persona_tui.widgets.shell import CoreState, Level, PersonaChoice, Shell
 if TYPE_CHECKING:
     from persona_tui.database.engine import Database
     from persona_tui.runtime import Core
+    from persona_tui.services.planning.overview import FirstLook
 
 CoreFactory = Callable[[Callable[[str], None]], "Core"]
 """Makes the core, given what takes a sentence on each slow step of its start. Called in a thread."""
+Looker = Callable[[Callable[[str], None], int | None], "FirstLook | None"]
+"""Reads the first data, given what takes a sentence on each slow step and the persona. Called in a thread."""
+PAINT_SECONDS = 0.5
+"""How long the start waits at most until the first data has been painted."""
 DATABASE_PAUSES = (0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to reach a lost database; the last one repeats."""
 FLOOD, FLOOD_SECONDS = 25, 5.0
@@ -44,12 +50,18 @@ EVENT_PAUSE = 0.1
 
 
 class CoreLink(Failsafe, Shell):
-    """The half of the app that looks after the core; the other half is views and keys."""
+    """The half of the app that looks after the core; the other half is views and keys.
 
-    def __init__(self, core_factory: CoreFactory) -> None:
+    Args:
+        core_factory: makes the core.
+        looker: reads the first data before the core is made; without one nothing is shown until then.
+    """
+
+    def __init__(self, core_factory: CoreFactory, looker: Looker | None = None) -> None:
         super().__init__()
         self.views = WeakSet()
         self._core_factory = core_factory
+        self._looker = looker
         self._core: Core | None = None
         self._failures: deque[float] = deque(maxlen=FLOOD)
         self._events: dict[tuple[str | None, EntityId], None] = {}
@@ -70,6 +82,8 @@ class CoreLink(Failsafe, Shell):
     async def _start_core(self) -> None:
         self.core_state, self.core_error = CoreState.STARTING, None
         try:
+            if self._looker is not None:
+                await self._look(self._looker)
             core = await asyncio.to_thread(self._core_factory, self._say_step)
             await core.start()
         except Exception as error:
@@ -85,6 +99,20 @@ class CoreLink(Failsafe, Shell):
         self.refresh_bindings()
         self.spawn(self._listen(core), group="events", exclusive=True, quiet=True)
         self.tell_screens(CoreReady)
+
+    async def _look(self, looker: Looker) -> None:
+        """Show the first data, and return when it is on the screen: loading the rest would delay it."""
+        look = await asyncio.to_thread(looker, self._say_step, self.persona_id)
+        if look is None:
+            return
+        found = look.view.persona
+        self.choose_persona(PersonaChoice(found.id, found.name, found.zone) if found else None)
+        self.tell_screens(partial(LookTaken, look))
+        painted = asyncio.Event()
+        self.screen.call_after_refresh(painted.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAINT_SECONDS):
+                await painted.wait()
 
     def _say_step(self, sentence: str) -> None:
         """Called in the core's threads, where no widget may be touched."""

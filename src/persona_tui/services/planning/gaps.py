@@ -8,15 +8,17 @@ covered, and only live posts take pictures away.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import text
-from sqlmodel import Session
-
+from persona_tui.database.rows import Ask, through_session
 from persona_tui.errors import InvalidRequest
-from persona_tui.models.persona import GapAnalysis
+
+if TYPE_CHECKING:
+    # The first look at the Dashboard counts gaps before SQLAlchemy and the tables are loaded.
+    from sqlmodel import Session
 
 DAYS_AHEAD = 30
 
@@ -50,9 +52,9 @@ class PillarGap:
     clusters: int
 
 
-_STOCK = text("""
+_STOCK = """
 WITH held AS (
-  SELECT photo_id, image_candidate_id FROM post_items WHERE persona_id = :persona AND holds
+  SELECT photo_id, image_candidate_id FROM post_items WHERE persona_id = %(persona)s AND holds
 ), stock AS (
   SELECT a.pillar_id, count(DISTINCT a.cluster_id) AS clusters,
          count(m.id) FILTER (WHERE m.id IS NOT NULL
@@ -63,15 +65,15 @@ WITH held AS (
   LEFT JOIN cluster_candidates m ON m.cluster_id = a.cluster_id
     AND NOT EXISTS (SELECT FROM image_candidates i WHERE i.id = m.image_candidate_id AND i.status <> 'active')
     AND NOT EXISTS (SELECT FROM photos f WHERE f.id = m.photo_id AND f.stage <> 'accepted')
-  WHERE a.persona_id = :persona AND a."primary"
+  WHERE a.persona_id = %(persona)s AND a."primary"
   GROUP BY a.pillar_id
 ), planned AS (
   SELECT o.pillar_id, count(*) AS posts
   FROM scheduling_posts o JOIN personas e ON e.id = o.persona_id
-  WHERE o.persona_id = :persona AND o.state NOT IN ('draft', 'failed', 'cancelled', 'missed')
+  WHERE o.persona_id = %(persona)s AND o.state NOT IN ('draft', 'failed', 'cancelled', 'missed')
     AND coalesce(o.published_at, o.scheduled_at)
-      >= date_trunc('day', :now AT TIME ZONE e.zone) AT TIME ZONE e.zone
-    AND coalesce(o.published_at, o.scheduled_at) < :now + make_interval(days => :days)
+      >= date_trunc('day', %(now)s AT TIME ZONE e.zone) AT TIME ZONE e.zone
+    AND coalesce(o.published_at, o.scheduled_at) < %(now)s + make_interval(days => %(days)s)
   GROUP BY o.pillar_id
 )
 SELECT p.id, p.name, p.weight, p.priority, p.target_posts_per_week, e.posts_per_week,
@@ -80,10 +82,10 @@ FROM content_pillars p
 JOIN personas e ON e.id = p.persona_id
 LEFT JOIN stock s ON s.pillar_id = p.id
 LEFT JOIN planned n ON n.pillar_id = p.id
-WHERE p.persona_id = :persona AND p.active
-  AND (p.start_date IS NULL OR p.start_date <= (:now AT TIME ZONE e.zone)::date)
-  AND (p.end_date IS NULL OR p.end_date >= (:now AT TIME ZONE e.zone)::date)
-""")
+WHERE p.persona_id = %(persona)s AND p.active
+  AND (p.start_date IS NULL OR p.start_date <= (%(now)s AT TIME ZONE e.zone)::date)
+  AND (p.end_date IS NULL OR p.end_date >= (%(now)s AT TIME ZONE e.zone)::date)
+"""
 
 
 def analyse(
@@ -100,8 +102,13 @@ def analyse(
     """
     if not 1 <= days <= 366:
         raise InvalidRequest(f"{days} days can't be planned.", hint="Choose 1 to 366 days.")
-    rows = session.execute(_STOCK, {"persona": persona_id, "now": now, "days": days}).all()
-    gaps = [_gap(tuple(row), days) for row in rows]
+    return read_gaps(through_session(session), persona_id, now, days)
+
+
+def read_gaps(ask: Ask, persona_id: int, now: datetime, days: int = DAYS_AHEAD) -> tuple[PillarGap, ...]:
+    """As `analyse`, for days that are known to be in range, whichever way the database is asked."""
+    rows = ask(_STOCK, {"persona": persona_id, "now": now, "days": days})
+    gaps = [_gap(row, days) for row in rows]
     return tuple(sorted(gaps, key=lambda gap: (-gap.gap, -gap.priority, -gap.weight, gap.pillar_id)))
 
 
@@ -111,6 +118,8 @@ def record(session: Session, persona_id: int, gaps: tuple[PillarGap, ...], days:
     Returns:
         The id of the analysis.
     """
+    from persona_tui.models.persona import GapAnalysis
+
     analysis = GapAnalysis(persona_id=persona_id, days_ahead=days, coverage=[asdict(gap) for gap in gaps])
     session.add(analysis)
     session.flush()
@@ -125,7 +134,7 @@ def posts_needed(weight: float, target_per_week: int | None, per_week: float, da
     return math.ceil(total * weight / 100)
 
 
-def _gap(row: tuple, days: int) -> PillarGap:
+def _gap(row: Sequence[Any], days: int) -> PillarGap:
     identifier, name, weight, priority, target, per_week, clusters, available, scheduled = row
     needed = posts_needed(float(weight), target, float(per_week), days)
     gap = needed - scheduled - available
