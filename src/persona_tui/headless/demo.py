@@ -239,12 +239,21 @@ async def play(*, say: Say) -> DemoResult:
         PersonaError: a step failed, in words.
     """
     with demo_world(say) as settings:
-        core = Core(settings, kind="scheduler", say=say)
-        await core.start()
-        try:
-            return await _Day(core, say).play()
-        finally:
-            await core.stop()
+        return await play_once(settings, say=say)
+
+
+async def play_once(settings: Settings, *, say: Say) -> DemoResult:
+    """Play one day in a demo world that is there already.
+
+    Raises:
+        PersonaError: a step failed, in words.
+    """
+    core = Core(settings, kind="scheduler", say=say)
+    await core.start()
+    try:
+        return await _Day(core, say).play()
+    finally:
+        await core.stop()
 
 
 class _Day:
