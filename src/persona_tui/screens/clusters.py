@@ -20,8 +20,15 @@ from persona_tui.screens.clusters_import import (
     ask_what_to_import,
     failure_lines,
 )
-from persona_tui.screens.clusters_reading import Shelf, Shot, load_shelves, load_shots, shelf_row, shot_row
-from persona_tui.screens.clusters_thumbnails import Thumbnails
+from persona_tui.screens.clusters_reading import (
+    Shelf,
+    Shot,
+    load_shelves,
+    load_shots,
+    shelf_row,
+    shot_row,
+    tile_words,
+)
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.data_list import Column, DataList
 from persona_tui.widgets.empty import EmptyState
@@ -31,6 +38,7 @@ from persona_tui.widgets.marks import counted
 from persona_tui.widgets.picture import PicturePane
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.section import SectionTitle
+from persona_tui.widgets.thumbnails import Thumbnails
 from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog
 
 if TYPE_CHECKING:
@@ -82,7 +90,7 @@ class ClustersScreen(PersonaScreen):
                     id="pictures",
                 )
                 yield PicturePane("", id="preview")
-                yield Thumbnails(id="thumbnails")
+                yield Thumbnails(tile_words, id="thumbnails")
         yield ImportPanel(id="import")
 
     @property
@@ -98,7 +106,7 @@ class ClustersScreen(PersonaScreen):
         return found
 
     @property
-    def pictures(self) -> DataList[Shot] | Thumbnails:
+    def pictures(self) -> DataList[Shot] | Thumbnails[Shot]:
         """What shows the pictures at this size."""
         return self.query_one(Thumbnails) if self.has_class("-wide") else self.shot_list
 

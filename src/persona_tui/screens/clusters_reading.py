@@ -117,3 +117,8 @@ def posted_mark(shot: Shot) -> Content:
     if shot.posted is None:
         return dim("photo")
     return Content.styled("✅ posted", "$success") if shot.posted else Content.styled("○ unposted", "$info")
+
+
+def tile_words(shot: Shot) -> Content:
+    """What stands below a thumbnail."""
+    return posted_mark(shot) + Content(" ") + dim(shot.label)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -19,7 +19,6 @@ from textual.widgets import Static
 
 from persona_tui.actions import TABLES, bindings
 from persona_tui.errors import PersonaError
-from persona_tui.screens.clusters_reading import Shot, posted_mark
 from persona_tui.widgets.failsafe import Failsafe, shell_of
 from persona_tui.widgets.picture import PicturePane
 
@@ -27,12 +26,26 @@ TILE = (26, 18)
 """Columns and rows that a tile is to have, more or less."""
 
 
+class Pictured(Protocol):
+    """A picture of the media store; `label` says what it is."""
+
+    @property
+    def media_key(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+
+
+T = TypeVar("T", bound=Pictured)
+
+
 class Tile(Vertical):
-    """A picture and its name."""
+    """A picture and its words."""
 
     DEFAULT_CSS = """
     Tile { width: 1fr; height: 1fr; padding: 0 1; }
-    Tile > Static { height: 1; width: 1fr; text-align: center; text-wrap: nowrap; text-overflow: ellipsis; }
+    Tile > Static { height: auto; text-align: center; text-wrap: nowrap; text-overflow: ellipsis; }
     Tile.-cursor { background: $block-cursor-blurred-background; }
     """
 
@@ -45,25 +58,31 @@ class Tile(Vertical):
         yield PicturePane("")
         yield Static("", markup=False)
 
-    async def show(self, shot: Shot | None) -> None:
+    async def show(self, picture: Pictured | None, words: Content) -> None:
         """Show another picture, or none."""
-        self.visible = shot is not None
-        if shot is None or shot.sha256 == self._sha256:
+        self.visible = picture is not None
+        if picture is None:
             return
-        self._sha256 = shot.sha256
-        words = Content.assemble(posted_mark(shot), " ", (shot.label, "$dim"))
         self.query_one(Static).update(words)
-        media = shell_of(self).core.resources.media
-        try:
-            path = await asyncio.to_thread(media.thumbnail, shot.media_key, shot.sha256)
-        except PersonaError:
-            self.query_one(PicturePane).show(None, "the file is gone")
+        if picture.sha256 == self._sha256:
             return
-        self.query_one(PicturePane).show(path, shot.label)
+        pane, media = self.query_one(PicturePane), shell_of(self).core.resources.media
+        try:
+            path = await asyncio.to_thread(media.thumbnail, picture.media_key, picture.sha256)
+        except PersonaError:
+            pane.show(None, "the file is gone")
+        else:
+            pane.show(path, picture.label)
+        self._sha256 = picture.sha256
 
 
-class Thumbnails(Failsafe, Widget, can_focus=True):
-    """As many tiles as fit; paging shows the others."""
+class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
+    """As many tiles as fit; paging shows the others.
+
+    Args:
+        words: what stands below a picture, on one line or two.
+        tile: columns and rows that a tile is to have, more or less.
+    """
 
     SCOPES: ClassVar[tuple[str, ...]] = ("grid",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(TABLES["grid"])]
@@ -74,6 +93,8 @@ class Thumbnails(Failsafe, Widget, can_focus=True):
 
     cursor: reactive[int] = reactive(0)
     """Index of the picture under the cursor."""
+    alone: reactive[bool] = reactive(False)
+    """One tile takes all the room."""
 
     @dataclass
     class Highlighted(Message):
@@ -87,9 +108,13 @@ class Thumbnails(Failsafe, Widget, can_focus=True):
 
         index: int
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(
+        self, words: Callable[[T], Content], *, tile: tuple[int, int] = TILE, id: str | None = None
+    ) -> None:
         super().__init__(id=id)
-        self._shots: Sequence[Shot] = ()
+        self._words = words
+        self._tile = tile
+        self._pictures: Sequence[T] = ()
         self._shape = (0, 0)
 
     @property
@@ -97,15 +122,24 @@ class Thumbnails(Failsafe, Widget, can_focus=True):
         """How many pictures are shown at once."""
         return max(self._shape[0] * self._shape[1], 1)
 
-    def show(self, shots: Sequence[Shot], cursor: int) -> None:
+    def show(self, pictures: Sequence[T], cursor: int) -> None:
         """Replace the pictures."""
-        self._shots = shots
-        self.set_reactive(Thumbnails.cursor, max(0, min(cursor, len(shots) - 1)))
+        self._pictures = pictures
+        self.set_reactive(Thumbnails.cursor, max(0, min(cursor, len(pictures) - 1)))
         self._fill_soon()
 
     def on_resize(self) -> None:
-        width, height = self.size
-        shape = (max(round(width / TILE[0]), 1), max(round(height / TILE[1]), 1))
+        self._reshape()
+
+    def watch_alone(self) -> None:
+        if self.size.area:
+            self._reshape()
+
+    def _reshape(self) -> None:
+        (width, height), (columns, rows) = self.size, self._tile
+        shape = (max(round(width / columns), 1), max(round(height / rows), 1))
+        if self.alone:
+            shape = (1, 1)
         if shape != self._shape:
             self._shape = shape
             self.styles.grid_size_columns, self.styles.grid_size_rows = shape
@@ -127,7 +161,8 @@ class Thumbnails(Failsafe, Widget, can_focus=True):
         first = self.cursor - self.cursor % self.page
         self._mark()
         for index, tile in enumerate(tiles, first):
-            await tile.show(self._shots[index] if index < len(self._shots) else None)
+            picture = self._pictures[index] if index < len(self._pictures) else None
+            await tile.show(picture, self._words(picture) if picture is not None else Content.empty())
 
     def _mark(self) -> None:
         for tile in self.query(Tile):
@@ -136,7 +171,7 @@ class Thumbnails(Failsafe, Widget, can_focus=True):
     # The cursor
 
     def _go(self, index: int) -> None:
-        index = max(0, min(index, len(self._shots) - 1))
+        index = max(0, min(index, len(self._pictures) - 1))
         if index == self.cursor:
             return
         turned = index // self.page != self.cursor // self.page
@@ -168,10 +203,10 @@ class Thumbnails(Failsafe, Widget, can_focus=True):
         self._go(0)
 
     def action_last(self) -> None:
-        self._go(len(self._shots) - 1)
+        self._go(len(self._pictures) - 1)
 
     def action_open(self) -> None:
-        if self._shots:
+        if self._pictures:
             self.post_message(self.Opened(self.cursor))
 
     def on_click(self, event: events.Click) -> None:
