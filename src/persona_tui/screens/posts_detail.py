@@ -157,7 +157,8 @@ def _attempt_lines(attempt: AttemptView, zone: str) -> Iterator[Content]:
         f"  {outcome}",
     )
     if attempt.sent_at is not None:
-        yield dim(f"   sent {attempt.sent_at.astimezone(place):%H:%M:%S}, container {attempt.creation_id}")
+        container = f", container {attempt.creation_id}" if attempt.creation_id else ""
+        yield dim(f"   sent {attempt.sent_at.astimezone(place):%H:%M:%S}{container}")
     for number, reply in enumerate(attempt.replies, 1):
         connector = "└─" if number == len(attempt.replies) else "├─"
         codes = " ".join(str(code) for code in (reply.status, reply.code, reply.subcode) if code is not None)

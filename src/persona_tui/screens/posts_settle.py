@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 NOT_PUBLISHED = "not published"
 LIKE = {
     "words": "carries the post's words",
-    "label": "no words to read, same AI label",
-    "open": "nothing speaks against it",
+    "label": "same AI label, no words",
+    "open": "could be it",
 }
 CONTAINER = {
-    "PUBLISHED": "Instagram says that it is published",
-    "FINISHED": "it could still be published until its container expires",
-    "IN_PROGRESS": "Instagram is still working on it",
+    "PUBLISHED": "Instagram says it is out",
+    "FINISHED": "it could still go out",
+    "IN_PROGRESS": "it is still processed",
     "ERROR": "its container failed",
-    "EXPIRED": "its container has expired",
+    "EXPIRED": "its container expired",
 }
+"""What each state of the post's container means, in 26 characters at most."""
 
 
 async def settle(screen: PersonaScreen, post: PostView) -> None:
@@ -52,15 +53,16 @@ async def settle(screen: PersonaScreen, post: PostView) -> None:
 
 def _dialog(post: PostView, seen: AccountListing) -> ChoiceDialog:
     likely = sorted(seen.items, key=lambda item: item.likeness is None)
-    choices = [Choice[object](item, _label(item, post.zone), _note(item)) for item in likely]
-    state = CONTAINER.get(seen.container.value, "") if seen.container else "its container can't be read"
+    choices: list[Choice[object]] = [Choice(item, _label(item, post.zone), _note(item)) for item in likely]
+    state = CONTAINER.get(seen.container.value, "") if seen.container else "container not readable"
     choices.append(Choice(NOT_PUBLISHED, "None of them: it is not published", state))
     return ChoiceDialog(f"Which of these is post {post.id}?", choices)
 
 
 def _label(item: ListedItem, zone: str) -> str:
-    words = short(item.facts.caption or item.facts.alt_text or "no words", 40)
-    return f"{_time(item.facts.timestamp, zone)}  {words}"
+    facts = item.facts
+    where = (facts.permalink or facts.id).removeprefix("https://")
+    return f"{_time(facts.timestamp, zone)}  {short(facts.caption or facts.alt_text or where, 60)}"
 
 
 def _note(item: ListedItem) -> str:

@@ -51,6 +51,7 @@ class ViewerDialog(Dialog[int]):
 
     SCOPE = "viewer"
     DEFAULT_CSS = """
+    ViewerDialog { background: $background; }
     ViewerDialog > #frame { width: 100%; max-width: 100%; height: 100%; max-height: 100%; padding: 0 1; }
     ViewerDialog #caption { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     ViewerDialog > #frame > Legend { margin-top: 0; }
