@@ -126,7 +126,6 @@ class DashboardScreen(PersonaScreen):
                 yield Part("Processes", id="processes")
         yield EmptyState(
             "Welcome!\nEverything begins with a persona: who posts, in which voice, for which audience.",
-            "dashboard.first",
             icon="👋",
             id="welcome",
         )

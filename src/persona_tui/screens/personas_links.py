@@ -71,7 +71,8 @@ async def _new_cluster(screen: PersonaScreen, pillar: PillarView) -> bool:
         await screen.act(create_cluster, pillar.persona_id, typed, pillar_id=pillar.id)
 
     field = TextField(name="name", label="Name", required=True, longest=80)
-    return bool(await screen.ask(FormDialog("New cluster", [field], about=pillar.name, submit=submit)))
+    form = FormDialog("New cluster", [field], about=pillar.name, submit=submit)
+    return await screen.ask(form) is not None
 
 
 async def connect_account(screen: PersonaScreen, persona: PersonaView) -> str | None:
