@@ -1,20 +1,343 @@
-"""Gallery & tree."""
+"""Gallery & tree: a run's pictures side by side, one alone, or as they descend from each other."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from persona_tui.errors import NotAllowedNow
+from persona_tui.screens import gallery_data, gallery_lines, runs_data, runs_lines
 from persona_tui.screens.base import PersonaScreen
+from persona_tui.screens.gallery_data import Album, Leaf
+from persona_tui.screens.runs_parts import PartsPanel
+from persona_tui.widgets.choice import Choice, ChoiceDialog
+from persona_tui.widgets.confirm import ConfirmDialog
+from persona_tui.widgets.data_list import Cell, Column, DataList
 from persona_tui.widgets.empty import EmptyState
+from persona_tui.widgets.marks import counted, dim
+from persona_tui.widgets.messages import PersonaChanged
+from persona_tui.widgets.picture import PicturePane
+from persona_tui.widgets.reader import TextDialog
+from persona_tui.widgets.thumbnails import Thumbnails
+from persona_tui.widgets.viewer import open_outside
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from persona_tui.services.generation.progress import RunStepView
+    from persona_tui.services.media import MediaStore
+
+TILE = (20, 14)
+"""Columns and rows of a thumbnail with its words, more or less."""
+PICTURE_ACTS = frozenset({"winner", "reject", "outside", "all"})
 
 
 class GalleryScreen(PersonaScreen):
-    """The pictures of a run and how they descend from each other."""
+    """One run's pictures; the cursor is on the same picture in each of the three ways to see them."""
 
     SCOPE = "gallery"
     TITLE = "Gallery & tree"
-    HELP = "The pictures of a run and how they descend from each other."
+    HELP = (
+        "All pictures of a run with rating and votes: ⭐ the winner, ✅ went on to a next step, ✗ rejected. "
+        "Enter shows one alone, and arrow keys then go from one to the next. In the tree each picture stands "
+        "below the one it grew from; a rejection takes the whole branch along, and can be taken back."
+    )
+    TOPICS = frozenset({"run", "candidate", "vote"})
     CSS_PATH = "gallery.tcss"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._album = Album(None)
+        self._run_id: int | None = None
+        self._leaf: Leaf | None = None
+        self._wanted: int | None = None
+        self._rejected: list[int] = []
+        self._as_tree = False
+        self._alone = False
+
+    # What is on the screen
+
     def compose_body(self) -> ComposeResult:
-        yield EmptyState("No pictures yet.", "global.runs", icon="🌳")
+        with Vertical(id="album"):
+            yield Static(id="head", markup=False)
+            with Horizontal(id="views"):
+                yield Thumbnails(gallery_lines.tile, tile=TILE, id="grid")
+                with Horizontal(id="tree-part"):
+                    yield DataList(
+                        [
+                            Column("Picture"),
+                            Column("State", 11),
+                            Column("Rating", 6, align="right"),
+                            Column("Votes", 5, align="right"),
+                        ],
+                        _cells,
+                        key=lambda leaf: leaf.id,
+                        id="tree",
+                    )
+                    yield PicturePane("no picture", id="preview")
+                yield PartsPanel(gallery_lines.PARTS, id="panel")
+            yield Static(id="lines", markup=False)
+        yield EmptyState("No pictures yet.\nA run makes them.", "global.runs", icon="🌳")
+
+    def on_mount(self) -> None:
+        self._show_view()
+
+    @property
+    def _grid(self) -> Thumbnails[Leaf]:
+        found: Thumbnails[Leaf] = self.query_one("#grid", Thumbnails)
+        return found
+
+    @property
+    def _tree(self) -> DataList[Leaf]:
+        found: DataList[Leaf] = self.query_one("#tree", DataList)
+        return found
+
+    @property
+    def _media(self) -> MediaStore:
+        return self.shell.core.resources.media
+
+    def _show_view(self) -> None:
+        """Show the grid, the tree or one picture alone, with the cursor where it was."""
+        self.set_class(self._as_tree and not self._alone, "-tree")
+        self._grid.alone = self._alone
+        self._show_cursor()
+        (self._tree if self._as_tree and not self._alone else self._grid).focus()
+
+    def _show_cursor(self) -> None:
+        """Put the cursors of grid and tree onto the picture in question."""
+        leaves = self._album.leaves
+        index = leaves.index(self._leaf) if self._leaf in leaves else 0
+        self._grid.show(leaves, index)
+        if self._leaf is not None:
+            self._tree.go_to(self._leaf.id)
+
+    # Reading
+
+    def aim(self, **target: int) -> None:
+        """Look at a run, or at one of its pictures.
+
+        Args:
+            run_id: which run.
+            candidate_id: which picture of it.
+        """
+        self._run_id, self._wanted = target.get("run_id", self._run_id), target.get("candidate_id")
+        self.request_reload()
+
+    def on_persona_changed(self, _message: PersonaChanged) -> None:
+        self._run_id, self._leaf, self._alone = None, None, False
+
+    async def reload(self) -> None:
+        album = await self.read(gallery_data.read_album, self.shell.persona_id, self._run_id)
+        wanted = self._wanted if self._wanted is not None else self._leaf.id if self._leaf else None
+        self._album, self._wanted = album, None
+        self._run_id = album.run.id if album.run is not None else None
+        found = (leaf for leaf in album.leaves if leaf.id == wanted)
+        self._leaf = next(found, None) or next(iter(album.leaves), None)
+        self._say_empty()
+        self._tree.show(album.tree)
+        self._show_cursor()
+        self._show_words()
+
+    def _say_empty(self) -> None:
+        album, empty = self._album, self.query_one(EmptyState)
+        self.set_class(not album.leaves, "-empty")
+        if album.run is None:
+            empty.text, empty.action = "No pictures yet.\nA run makes them.", "global.runs"
+        else:
+            empty.text = f"“{album.run.name}” has no pictures yet.\nThey come here one by one."
+            empty.action = "gallery.runs"
+
+    def _show_words(self) -> None:
+        album, leaf = self._album, self._leaf
+        self.query_one("#head", Static).update(gallery_lines.head(album, leaf))
+        self.query_one(PartsPanel).show(gallery_lines.parts(album, leaf, self.shell.zone))
+        words = (
+            Content("\n").join(list(gallery_lines.lines(album, leaf)))
+            if leaf is not None
+            else Content.empty()
+        )
+        self.query_one("#lines", Static).update(words)
+        self.refresh_bindings()
+
+    # The cursor
+
+    def on_thumbnails_highlighted(self, event: Thumbnails.Highlighted) -> None:
+        self._look_at(self._album.leaves[event.index])
+
+    def on_data_list_row_highlighted(self, event: DataList.RowHighlighted) -> None:
+        leaf: Leaf = event.item
+        if self._as_tree and leaf in self._album.leaves:
+            self._look_at(leaf)
+            self.spawn(partial(self._preview, leaf), group="preview", exclusive=True, quiet=True)
+
+    def _look_at(self, leaf: Leaf) -> None:
+        self._leaf = leaf
+        self._show_words()
+
+    async def _preview(self, leaf: Leaf) -> None:
+        path = await self.read(_thumbnail, self._media, leaf)
+        self.query_one("#preview", PicturePane).show(path, leaf.label if path else f"{leaf.label}: gone")
+
+    def on_thumbnails_opened(self, _event: Thumbnails.Opened) -> None:
+        self._alone = not self._alone
+        self._show_view()
+
+    def on_data_list_row_selected(self, _event: DataList.RowSelected) -> None:
+        self._alone = True
+        self._show_view()
+
+    def step_back(self) -> bool:
+        if self._alone:
+            self._alone = False
+        elif self._as_tree:
+            self._as_tree = False
+        else:
+            return super().step_back()
+        self._show_view()
+        return True
+
+    def action_tree(self) -> None:
+        self._as_tree, self._alone = not self._as_tree, False
+        self._show_view()
+        if self._as_tree and self._leaf is not None:
+            self.spawn(partial(self._preview, self._leaf), group="preview", exclusive=True, quiet=True)
+
+    # Acts
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in PICTURE_ACTS:
+            return self._leaf is not None
+        if action == "undo":
+            return self._last_rejection() is not None
+        if action in {"tree", "vote"}:
+            return self._album.run is not None
+        return super().check_action(action, parameters)
+
+    def action_runs(self) -> None:
+        self.spawn(self._choose_run, group="ask", exclusive=True)
+
+    async def _choose_run(self) -> None:
+        runs = await self.read(gallery_data.read_runs, self.shell.persona_id)
+        choices = [
+            Choice(
+                run.id,
+                run.name,
+                f"{runs_lines.status_mark(run.status).plain.strip()}, {_pictures(run.steps)}",
+            )
+            for run in runs
+        ]
+        key = self.shell.registry.label("global.runs")
+        dialog = ChoiceDialog(
+            "Which run?", choices, current=self._run_id, empty=f"no runs yet: {key} makes one"
+        )
+        chosen = await self.ask(dialog)
+        if chosen is not None:
+            self._run_id, self._leaf, self._alone = chosen.value, None, False
+            self._show_view()
+            self.request_reload()
+
+    def action_reject(self) -> None:
+        self.spawn(self._reject, group="act")
+
+    async def _reject(self) -> None:
+        leaf = self._leaf
+        if leaf is None:
+            return
+        done = await self.act(gallery_data.reject_branch, leaf.id)
+        undo = self.shell.registry.label("gallery.undo")
+        if not done.candidate_ids:
+            self.flash(f"Picture {leaf.id} is rejected already. [{undo}] takes it back.", "info")
+            return
+        self._rejected.append(leaf.id)
+        runs_data.wake_engine(self.shell)
+        more = len(done.candidate_ids) - 1
+        grown = f" with {counted(more, 'picture')} that grew from it" if more else ""
+        self.flash(f"Picture {leaf.id} is rejected{grown}. [{undo}] takes it back.")
+
+    def _last_rejection(self) -> int | None:
+        if self._leaf is not None and self._leaf.picture.status == "rejected":
+            return self._leaf.id
+        return self._rejected[-1] if self._rejected else None
+
+    def action_undo(self) -> None:
+        self.spawn(self._undo, group="act")
+
+    async def _undo(self) -> None:
+        candidate_id = self._last_rejection()
+        if candidate_id is None:
+            return
+        done = await self.act(gallery_data.take_back, candidate_id)
+        self._rejected = [one for one in self._rejected if one not in done.candidate_ids]
+        self._wanted = candidate_id
+        self.request_reload()
+        self.flash(f"{counted(len(done.candidate_ids), 'picture')} taken back.")
+
+    def action_winner(self) -> None:
+        self.spawn(self._make_winner, group="ask", exclusive=True)
+
+    async def _make_winner(self) -> None:
+        leaf, run = self._leaf, self._album.run
+        if leaf is None or run is None:
+            return
+        if run.winner_id == leaf.id:
+            self.flash(f"Picture {leaf.id} is the winner already.", "info")
+            return
+        if run.winner_id is not None and not await self.ask(_another_winner(run.winner_id, leaf.id)):
+            return
+        post_id = await self.act(gallery_data.make_winner, leaf.id)
+        where = self.shell.registry.label("global.posts")
+        draft = f" Its draft is among the posts [{where}]." if post_id is not None else ""
+        self.flash(f"Picture {leaf.id} won.{draft}")
+
+    async def action_vote(self) -> None:
+        if self._album.run is not None:
+            await self.shell.go_to("vote", run_id=self._album.run.id)
+
+    def action_outside(self) -> None:
+        leaf = self._leaf
+        if leaf is None:
+            return
+        path = self._media.path(leaf.media_key)
+        if path is None:
+            raise NotAllowedNow("The original lies in a bucket.", hint=f"Its key there is {leaf.media_key}.")
+        open_outside(path)
+        self.flash(f"Opened outside: {path}")
+
+    def action_all(self) -> None:
+        found = gallery_lines.parts(self._album, self._leaf, self.shell.zone)
+        text = Content("")
+        for title, lines in found:
+            text += Content.styled(f"{title.upper()}\n", "$section bold") + Content("\n").join(lines)
+            text += Content("\n\n")
+        self.app.push_screen(TextDialog("Picture", text.rstrip()))
+
+
+def _thumbnail(_session: Session, media: MediaStore, leaf: Leaf) -> Path | None:
+    return runs_data.thumbnail(media, leaf.media_key, leaf.sha256)
+
+
+def _pictures(steps: Sequence[RunStepView]) -> str:
+    return counted(sum(step.active for step in steps), "picture")
+
+
+def _another_winner(before: int, now: int) -> ConfirmDialog:
+    return ConfirmDialog(
+        f"Picture {before} has won. Let picture {now} win instead?",
+        "The run's cluster gets the new winner; a draft of the old one stays until you cancel it.",
+        title="Another winner",
+        yes="It wins",
+        no="Leave it",
+    )
+
+
+def _cells(leaf: Leaf) -> list[Cell]:
+    rating = "" if leaf.picture.status == "rejected" else str(leaf.picture.elo_score)
+    votes = dim(str(leaf.trace.votes))
+    return [gallery_lines.branch(leaf), gallery_lines.mark(leaf), Content.styled(rating, "$section"), votes]

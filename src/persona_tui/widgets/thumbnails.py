@@ -89,6 +89,8 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
     DEFAULT_CSS = """
     Thumbnails { layout: grid; width: 1fr; height: 1fr; }
     Thumbnails:focus Tile.-cursor { background: $block-cursor-background; }
+    Thumbnails.-alone Tile.-cursor { background: $background; }
+    Thumbnails.-alone Tile > Static { display: none; }
     """
 
     cursor: reactive[int] = reactive(0)
@@ -116,6 +118,8 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         self._tile = tile
         self._pictures: Sequence[T] = ()
         self._shape = (0, 0)
+        self._outdated = False
+        self._filling = False
 
     @property
     def page(self) -> int:
@@ -126,43 +130,72 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         """Replace the pictures."""
         self._pictures = pictures
         self.set_reactive(Thumbnails.cursor, max(0, min(cursor, len(pictures) - 1)))
+        if self.size.area:
+            self._reshape()
         self._fill_soon()
 
     def on_resize(self) -> None:
-        self._reshape()
-
-    def watch_alone(self) -> None:
-        if self.size.area:
-            self._reshape()
-
-    def _reshape(self) -> None:
-        (width, height), (columns, rows) = self.size, self._tile
-        shape = (max(round(width / columns), 1), max(round(height / rows), 1))
-        if self.alone:
-            shape = (1, 1)
-        if shape != self._shape:
-            self._shape = shape
-            self.styles.grid_size_columns, self.styles.grid_size_rows = shape
+        if self._reshape():
             self._fill_soon()
 
+    def watch_alone(self) -> None:
+        self.set_class(self.alone, "-alone")
+        if self.size.area and self._reshape():
+            self._fill_soon()
+
+    def _reshape(self) -> bool:
+        """Choose columns and rows; whether they are other ones than before."""
+        shape = (1, 1) if self.alone else self._best_shape(len(self._pictures))
+        if shape == self._shape:
+            return False
+        self._shape = shape
+        self.styles.grid_size_columns, self.styles.grid_size_rows = shape
+        return True
+
+    def _best_shape(self, count: int) -> tuple[int, int]:
+        """As many tiles as fit; larger ones where all pictures have room on one page."""
+        (width, height), (columns, rows) = self.size, self._tile
+        most = (max(round(width / columns), 1), max(round(height / rows), 1))
+        if not 0 < count < most[0] * most[1]:
+            return most
+        shapes = ((across, -(-count // across)) for across in range(1, count + 1))
+        return max(shapes, key=lambda shape: min(width / shape[0] / columns, height / shape[1] / rows))
+
     def _fill_soon(self) -> None:
-        if self._shape != (0, 0):
-            self.spawn(self._fill, group="fill", exclusive=True, quiet=True)
+        if self._shape == (0, 0):
+            return
+        self._outdated = True
+        if not self._filling:
+            self._filling = True
+            self.spawn(self._fill, group="fill", quiet=True)
 
     async def _fill(self) -> None:
+        """Fill the tiles until they show what they are to show.
+
+        Never cut off and begun anew: a tile that is taken away while it is being mounted can hang.
+        """
+        try:
+            while self._outdated:
+                self._outdated = False
+                await self._fill_page()
+        finally:
+            self._filling = False
+
+    async def _fill_page(self) -> None:
         tiles = list(self.query(Tile))
-        if len(tiles) > self.page:
-            await self.query(Tile).remove()
-            tiles = []
         if len(tiles) < self.page:
             new = [Tile(place) for place in range(len(tiles), self.page)]
             await self.mount_all(new)
             tiles += new
-        first = self.cursor - self.cursor % self.page
+        for tile in tiles:
+            tile.display = tile.place < self.page
         self._mark()
-        for index, tile in enumerate(tiles, first):
+        first = self.cursor - self.cursor % self.page
+        for index, tile in enumerate(tiles[: self.page], first):
             picture = self._pictures[index] if index < len(self._pictures) else None
             await tile.show(picture, self._words(picture) if picture is not None else Content.empty())
+            if self._outdated:
+                return
 
     def _mark(self) -> None:
         for tile in self.query(Tile):

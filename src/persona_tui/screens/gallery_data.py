@@ -1,0 +1,187 @@
+"""What the gallery reads and does, as functions of a session; they run in threads.
+
+Services are imported inside them, so that opening the view loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from persona_tui.services.generation.rejection import Rejection
+    from persona_tui.services.generation.runs import RunDetail, RunView
+    from persona_tui.services.generation.traces import Trace
+    from persona_tui.services.generation.tree import CandidateView
+
+ACTOR = "operator"
+RUNS_LISTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A picture of a run, at its place in the tree.
+
+    Attributes:
+        place: by rating among the active pictures of its step, from 1; None when it is rejected.
+        children: pictures made from it.
+        lines: for each level above it, whether that branch goes on below; the last is its own.
+    """
+
+    picture: CandidateView
+    trace: Trace
+    place: int | None
+    children: int
+    lines: tuple[bool, ...]
+
+    @property
+    def id(self) -> int:
+        """Of the candidate."""
+        return self.picture.id
+
+    @property
+    def media_key(self) -> str:
+        """Of the original."""
+        return self.picture.media_key
+
+    @property
+    def sha256(self) -> str:
+        """Of the original."""
+        return self.picture.sha256
+
+    @property
+    def label(self) -> str:
+        """What it is."""
+        return f"picture {self.id}"
+
+
+@dataclass(frozen=True)
+class Album:
+    """A run with its pictures.
+
+    Attributes:
+        run: None when the persona has no run.
+        leaves: step by step, the best first, rejected ones last.
+        tree: the same, each below the picture that it grew from.
+    """
+
+    run: RunDetail | None
+    leaves: tuple[Leaf, ...] = ()
+    tree: tuple[Leaf, ...] = ()
+
+
+def read_album(session: Session, persona_id: int | None, run_id: int | None) -> Album:
+    """A run's pictures.
+
+    Args:
+        run_id: which run; None, or one that is gone, takes the newest that has pictures.
+    """
+    from persona_tui.services.generation.runs import run_detail
+    from persona_tui.services.generation.traces import traces
+    from persona_tui.services.generation.tree import list_candidates
+
+    chosen = run_id if run_id is not None and _exists(session, run_id) else _newest(session, persona_id)
+    if chosen is None:
+        return Album(None)
+    pictures = list_candidates(session, chosen)
+    known = traces(session, chosen)
+    children: dict[int | None, list[CandidateView]] = {}
+    for picture in pictures:
+        children.setdefault(picture.parent_id, []).append(picture)
+    places = _places(pictures)
+    grown = tuple(
+        Leaf(one, known[one.id], places.get(one.id), len(children.get(one.id, ())), lines)
+        for one, lines in _descend(children, None, ())
+    )
+    order = {picture.id: index for index, picture in enumerate(pictures)}
+    flat = tuple(sorted(grown, key=lambda leaf: order[leaf.id]))
+    return Album(run_detail(session, chosen), flat, grown)
+
+
+def _exists(session: Session, run_id: int) -> bool:
+    from persona_tui.errors import UnknownName
+    from persona_tui.services.generation.runs import run_detail
+
+    try:
+        run_detail(session, run_id)
+    except UnknownName:
+        return False
+    return True
+
+
+def _newest(session: Session, persona_id: int | None) -> int | None:
+    runs = read_runs(session, persona_id)
+    made = (run for run in runs if any(step.active or step.rejected for step in run.steps))
+    newest = next(made, None) or next(iter(runs), None)
+    return newest.id if newest is not None else None
+
+
+def read_runs(session: Session, persona_id: int | None) -> tuple[RunView, ...]:
+    """The persona's runs, the newest first."""
+    from persona_tui.services.generation.runs import list_runs
+
+    return list_runs(session, persona_id, limit=RUNS_LISTED)
+
+
+def _places(pictures: tuple[CandidateView, ...]) -> dict[int, int]:
+    """Rank within the step of each active picture; they come step by step, the best first."""
+    seen: dict[int, int] = {}
+    places = {}
+    for picture in pictures:
+        if picture.status == "active":
+            seen[picture.run_step_id] = places[picture.id] = seen.get(picture.run_step_id, 0) + 1
+    return places
+
+
+def _descend(
+    children: dict[int | None, list[CandidateView]], parent: int | None, above: tuple[bool, ...]
+) -> Iterator[tuple[CandidateView, tuple[bool, ...]]]:
+    family = children.get(parent, [])
+    for index, picture in enumerate(family, start=1):
+        lines = (*above, index < len(family))
+        yield picture, lines
+        yield from _descend(children, picture.id, lines)
+
+
+def reject_branch(session: Session, candidate_id: int) -> Rejection:
+    """Reject a picture with all that grew from it.
+
+    Raises:
+        NotAllowedNow: the winner is among them.
+    """
+    from persona_tui.services.generation.gates import reject
+
+    return reject(session, candidate_id, actor=ACTOR)
+
+
+def take_back(session: Session, candidate_id: int) -> Rejection:
+    """Take a rejection back.
+
+    Raises:
+        NotAllowedNow: it went together with a picture that it grew from.
+    """
+    from persona_tui.services.generation.gates import unreject
+
+    return unreject(session, candidate_id, actor=ACTOR)
+
+
+def make_winner(session: Session, candidate_id: int) -> int | None:
+    """Make a picture of the last step the run's winner, and a draft of it.
+
+    Returns:
+        The draft post's id; None where the run belongs to no persona.
+
+    Raises:
+        NotAllowedNow: it is rejected, or not of the last step.
+    """
+    from persona_tui.services.generation.gates import choose_winner
+    from persona_tui.services.generation.runs import run_detail
+    from persona_tui.services.publishing.winners import draft_for_winner
+
+    done = choose_winner(session, candidate_id, actor=ACTOR)
+    if run_detail(session, done.run_id).persona_id is None:
+        return None
+    return draft_for_winner(session, candidate_id).id
