@@ -284,7 +284,7 @@ def test_a_run_shows_the_share_of_what_is_on_the_servers(db: Database, plan: Pla
     with db.session_scope() as session:
         run = start_run(session, plan)
     engine = EngineStatus(
-        (EndpointStatus("http://gpu:8188", False, 0, "It does not answer."),),
+        (EndpointStatus("http://me:secret@gpu:8188/?key=k", False, 0, "It does not answer."),),
         (
             JobStatus(1, run.id, 1, 0.5, None),
             JobStatus(2, run.id, 1, 0.5, None),
@@ -294,7 +294,7 @@ def test_a_run_shows_the_share_of_what_is_on_the_servers(db: Database, plan: Pla
     lines = plain(generation_lines(view_of(db, plan.persona_id), engine))
     assert lines[0].startswith("▶ Bowl  step 1 of 2, ")
     assert lines[1] == "  ━━━━────────────  0 of 4 pictures, 2 jobs on the servers"
-    assert lines[2] == "✖ http://gpu:8188  It does not answer."
+    assert lines[2] == "✖ gpu:8188  It does not answer."
 
 
 def test_a_complete_step_says_that_it_waits(db: Database, plan: Planned) -> None:

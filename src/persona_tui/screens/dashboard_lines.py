@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from textual.content import Content
 
@@ -186,7 +187,12 @@ def generation_lines(view: DashboardView, engine: EngineStatus | None) -> Iterat
         yield from _run(run, votes.get(run.current.id, 0), engine)
     for endpoint in engine.endpoints if engine else ():
         mark, style = ("●", "$success") if endpoint.healthy else ("✖", "$error")
-        yield Content.assemble((f"{mark} ", style), (f"{endpoint.url}  {endpoint.sentence}", "$dim"))
+        yield Content.assemble((f"{mark} ", style), (f"{_host(endpoint.url)}  {endpoint.sentence}", "$dim"))
+
+
+def _host(url: str) -> str:
+    """Host and port alone: an address may carry a password or a key."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _run(run: RunView, votes: int, engine: EngineStatus | None) -> Iterator[Content]:
