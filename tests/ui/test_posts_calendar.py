@@ -129,3 +129,17 @@ async def test_a_click_on_a_day_goes_there(world: World) -> None:
         await pilot.click(MonthCalendar, offset=(width + 1, 2))
         await pilot.pause()
         assert month.day == first_shown(date(2031, 7, 10)) + timedelta(days=1)
+
+
+async def test_the_calendars_keys_can_be_changed(world: World) -> None:
+    world.post(at=NOON)
+    async with opened(world, LARGE, keys={"grid.right": "f13", "grid.page-down": "f14"}) as pilot:
+        month = posts_screen(pilot).month
+        await pilot.press("m", "right")
+        assert month.day == date(2031, 7, 10)
+        await pilot.press("f13")
+        assert month.day == date(2031, 7, 11)
+        await pilot.press("f14")
+        await settle(pilot)
+        assert month.day == date(2031, 8, 11)
+        assert "PgUp and F14 turn the page" in screen_text(pilot)

@@ -362,7 +362,8 @@ class ClustersScreen(PersonaScreen):
 
     def action_import(self) -> None:
         if self.panel.running:
-            self.flash("An import is running already; Esc stops it.", "info")
+            key = self.shell.registry.label("global.back")
+            self.flash(f"An import is running already; {key} stops it.", "info")
         else:
             self.spawn(self._ask_and_import, group="ask")
 

@@ -82,7 +82,7 @@ class PostsScreen(PersonaScreen):
                     [Column("State", 16), Column("When", 16), Column("Caption")],
                     row,
                     key=lambda post: post.id,
-                    empty="no post in these states; Esc shows all",
+                    empty=f"no post in these states; {self.shell.registry.label('global.back')} shows all",
                     id="posts",
                 )
             with Vertical(id="side"):
@@ -165,7 +165,8 @@ class PostsScreen(PersonaScreen):
         month.show(days_of(self._posts), self.shell.now().astimezone(self.shell.zone).date())
         title = self.query_one("#month-title", SectionTitle)
         title.title = f"{month.day:%B %Y}"
-        title.note = f"{counted(month.planned, 'post')}, PgUp and PgDn turn the page"
+        before, after = (self.shell.registry.label(f"grid.page-{way}") for way in ("up", "down"))
+        title.note = f"{counted(month.planned, 'post')}, {before} and {after} turn the page"
 
     def _tell_outcomes(self) -> None:
         """Say what became of the posts that were sent on their way here."""
@@ -323,7 +324,8 @@ class PostsScreen(PersonaScreen):
 
     def _propose(self, post: PostView) -> None:
         if self._proposal is not None:
-            self.flash("A caption is being written already; Esc cancels it.", "info")
+            key = self.shell.registry.label("global.back")
+            self.flash(f"A caption is being written already; {key} cancels it.", "info")
             return
         self._proposal = self.spawn(partial(self._write_caption, post), group="caption")
 
