@@ -2,7 +2,8 @@
 
 * `persona-tui --help` against `python -c "import typer, rich"`: at most 1.5×.
 * First paint of the Dashboard, before its data, against a bare Textual app that shows one Static: at most 2.5×.
-* First data of the Dashboard (PostgreSQL of the data folder is stopped before): at most 5×.
+* First data of the Dashboard, posts and pillars with their gaps (PostgreSQL of the data folder is stopped
+  before): at most 5×. Clusters, runs and next actions follow when the core has started; that is not measured.
 
 Both apps run on a pty that answers the terminal's questions; runs alternate, medians are compared.
 """
