@@ -39,7 +39,6 @@ from persona_tui.widgets.marks import counted, say
 from persona_tui.widgets.progress import ProgressPanel
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.section import SectionTitle
-from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog
 
 if TYPE_CHECKING:
     from persona_tui.services.publishing.post_views import PostDetail, PostView
@@ -155,14 +154,14 @@ class PostsScreen(PersonaScreen):
         if not self._placed:
             self._placed = True
             self.post_list.cursor = first_of_interest(listed)
-        self._show_month()
+        self.month.show(days_of(self._posts), self.shell.now().astimezone(self.shell.zone).date())
+        self._name_month()
         if not listed:
             self._detail = None
             self.query_one(PostPanel).show(None, None, self.shell.now())
 
-    def _show_month(self) -> None:
+    def _name_month(self) -> None:
         month = self.month
-        month.show(days_of(self._posts), self.shell.now().astimezone(self.shell.zone).date())
         title = self.query_one("#month-title", SectionTitle)
         title.title = f"{month.day:%B %Y}"
         before, after = (self.shell.registry.label(f"grid.page-{way}") for way in ("up", "down"))
@@ -186,7 +185,7 @@ class PostsScreen(PersonaScreen):
         when = wall(post)
         if when is not None and not self.month.has_focus:
             self.month.day = when.date()
-            self._show_month()
+            self._name_month()
         self.spawn(partial(self._load_detail, post.id), group="detail", exclusive=True, quiet=True)
 
     async def _load_detail(self, post_id: int) -> None:
@@ -285,7 +284,7 @@ class PostsScreen(PersonaScreen):
         self._with_post(posts_acts.delete_draft)
 
     def action_picture(self) -> None:
-        self._with_post(_view)
+        self._with_post(posts_acts.view_pictures)
 
     def on_data_list_row_selected(self, _event: DataList.RowSelected) -> None:
         self.spawn(self._open_whole, group="ask")
@@ -348,7 +347,7 @@ class PostsScreen(PersonaScreen):
         (self.month if self.has_class("-month") else self.post_list).focus()
 
     def on_month_calendar_day_highlighted(self, event: MonthCalendar.DayHighlighted) -> None:
-        self._show_month()
+        self._name_month()
         first = next(
             (p for p in self.post_list.items if (when := wall(p)) and when.date() == event.day), None
         )
@@ -400,14 +399,3 @@ class PostsScreen(PersonaScreen):
         else:
             return super().step_back()
         return True
-
-
-async def _view(screen: PersonaScreen, post: PostView) -> None:
-    pictures = [
-        ViewedPicture(picture.media_key, picture.sha256, f"Post {post.id}: {post.alt_text or post.caption}")
-        for picture in post.pictures
-    ]
-    if pictures:
-        await screen.ask(ViewerDialog(screen.shell.core.resources.media, pictures))
-    else:
-        screen.flash("The post has no picture yet.", "info")

@@ -11,6 +11,7 @@ from persona_tui.screens.posts_states import wall
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.fields import CheckField, LongTextField, MomentField, TextField
 from persona_tui.widgets.form import FormDialog
+from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -249,3 +250,15 @@ async def delete_draft(screen: PersonaScreen, post: PostView) -> None:
     if await screen.ask(question):
         await screen.act(posts.delete_draft, post.id)
         screen.flash(f"Post {post.id} is deleted.")
+
+
+async def view_pictures(screen: PersonaScreen, post: PostView) -> None:
+    """Show its pictures as large as the terminal."""
+    pictures = [
+        ViewedPicture(picture.media_key, picture.sha256, f"Post {post.id}: {post.alt_text or post.caption}")
+        for picture in post.pictures
+    ]
+    if pictures:
+        await screen.ask(ViewerDialog(screen.shell.core.resources.media, pictures))
+    else:
+        screen.flash("The post has no picture yet.", "info")
