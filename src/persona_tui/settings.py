@@ -5,8 +5,8 @@ Nested names join with two underscores: `[comfyui] urls` is `PERSONA_COMFYUI__UR
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +20,13 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from persona_tui.errors import SettingsError
 
@@ -59,29 +66,22 @@ def data_home() -> Path:
 class Section(BaseModel):
     """A table of config.toml; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ComfyUISettings(Section):
     """The picture generator."""
 
-    urls: tuple[HttpUrl, ...] = Field(
-        default=("http://127.0.0.1:8188",),
-        description="Addresses of the ComfyUI servers; in the environment separated by commas.",
-    )
-    api_key: SecretStr | None = Field(
-        default=None, description="Bearer key, for servers behind a proxy that asks for one."
-    )
-    lora_dir: Path | None = Field(
-        default=None, description="Folder that ComfyUI reads LoRAs from (ComfyUI has no LoRA upload)."
-    )
-    depth: int = Field(
-        default=2,
-        ge=1,
-        le=16,
-        description="Jobs kept in each server's queue: 1 runs, the rest wait behind it.",
-    )
-    timeout: float = Field(default=30.0, gt=0, le=600, description="Seconds that one HTTP call may take.")
+    urls: Annotated[tuple[HttpUrl, ...], NoDecode] = ("http://127.0.0.1:8188",)
+    """Addresses of the ComfyUI servers; in the environment separated by commas."""
+    api_key: SecretStr | None = None
+    """Bearer key, for servers behind a proxy that asks for one."""
+    lora_dir: Path | None = None
+    """Folder that ComfyUI reads LoRAs from (ComfyUI has no LoRA upload)."""
+    depth: int = Field(default=2, ge=1, le=16)
+    """Jobs kept in each server's queue: 1 runs, the rest wait behind it."""
+    timeout: float = Field(default=30.0, gt=0, le=600)
+    """Seconds that one HTTP call may take."""
 
     @field_validator("urls", mode="before")
     @classmethod
@@ -101,151 +101,149 @@ class ComfyUISettings(Section):
 class ModelsSettings(Section):
     """Weights on this machine."""
 
-    dir: Path | None = Field(default=None, description="Folder with diffusers models and other weights.")
+    dir: Path | None = None
+    """Folder with diffusers models and other weights."""
 
 
 class ClipSettings(Section):
     """The picture embedding model."""
 
-    checkpoint: Path | None = Field(
-        default=None, description="Local open_clip ViT-B-32 checkpoint; without it the model hub is asked."
-    )
+    checkpoint: Path | None = None
+    """Local open_clip ViT-B-32 checkpoint; without it the model hub is asked."""
 
 
 class FacesSettings(Section):
     """The face embedding model."""
 
-    arcface: Path | None = Field(default=None, description="ONNX file of an ArcFace model.")
+    arcface: Path | None = None
+    """ONNX file of an ArcFace model."""
 
 
 class InstagramSettings(Section):
     """Instagram Graph API."""
 
-    base_url: HttpUrl = Field(
-        default="https://graph.instagram.com",
-        description="Host of the API; anything but Meta's hosts over TLS counts as a sandbox and must be on"
-        " loopback.",
-    )
-    api_version: str = Field(
-        default="v26.0", pattern=r"^v\d{1,3}\.\d$", description="Version sent with each call."
-    )
-    app_id: str | None = Field(default=None, description="Id of the Meta app.")
-    app_secret: SecretStr | None = Field(default=None, description="Secret of the Meta app.")
-    min_gap_minutes: int = Field(
-        default=60, ge=0, le=1440, description="Least time between two posts of one account, in minutes."
-    )
-    max_hashtags: int = Field(
-        default=5, ge=0, le=30, description="Most hashtags on a post; Instagram announced a cap of 5."
-    )
+    base_url: HttpUrl = "https://graph.instagram.com"
+    """Host of the API; anything but Meta's hosts over TLS counts as a sandbox and must be on loopback."""
+    api_version: str = Field(default="v26.0", pattern=r"^v\d{1,3}\.\d$")
+    """Version sent with each call."""
+    app_id: str | None = None
+    """Id of the Meta app."""
+    app_secret: SecretStr | None = None
+    """Secret of the Meta app."""
+    min_gap_minutes: int = Field(default=60, ge=0, le=1440)
+    """Least time between two posts of one account, in minutes."""
+    max_hashtags: int = Field(default=5, ge=0, le=30)
+    """Most hashtags on a post; Instagram announced a cap of 5."""
 
 
 class GeminiSettings(Section):
     """Google's Gemini."""
 
-    api_key: SecretStr | None = Field(
-        default=None, description="API key; without it the local model or the templates write."
-    )
-    base_url: HttpUrl | None = Field(default=None, description="Another host, for a proxy or the sandbox.")
-    model: str = Field(
-        default="gemini-3.5-flash", description="Model id; `persona-tui doctor` asks whether it exists."
-    )
+    api_key: SecretStr | None = None
+    """API key; without it the local model or the templates write."""
+    base_url: HttpUrl | None = None
+    """Another host, for a proxy or the sandbox."""
+    model: str = "gemini-3.5-flash"
+    """Model id; `persona-tui doctor` asks whether it exists."""
 
 
 class LocalLLMSettings(Section):
     """A local language model with an OpenAI-compatible API (Ollama, vLLM, llama.cpp, LM Studio)."""
 
-    base_url: HttpUrl | None = Field(default=None, description="Address up to and including /v1.")
-    model: str = Field(default="gemma3:27b", description="Model name as that server lists it.")
-    api_key: SecretStr | None = Field(default=None, description="Key, where the server wants one.")
+    base_url: HttpUrl | None = None
+    """Address up to and including /v1."""
+    model: str = "gemma3:27b"
+    """Model name as that server lists it."""
+    api_key: SecretStr | None = None
+    """Key, where the server wants one."""
 
 
 class MediaSettings(Section):
     """Where pictures are kept."""
 
-    url: StoreUrl | None = Field(
-        default=None,
-        description="The store: file:/folder or s3://bucket/prefix; default is `media` in the data folder.",
-    )
-    publish_url: StoreUrl | None = Field(
-        default=None, description="Where copies for Instagram go: file:/folder or s3://bucket/prefix."
-    )
-    public_base_url: HttpUrl | None = Field(
-        default=None, description="The address under which the world sees `publish_url`."
-    )
+    url: StoreUrl | None = None
+    """The store: file:/folder or s3://bucket/prefix; default is `media` in the data folder."""
+    publish_url: StoreUrl | None = None
+    """Where copies for Instagram go: file:/folder or s3://bucket/prefix."""
+    public_base_url: HttpUrl | None = None
+    """The address under which the world sees `publish_url`."""
 
 
 class NotifySettings(Section):
     """What reaches the operator outside the app."""
 
-    dead_man_url: HttpUrl | None = Field(
-        default=None,
-        description="Pinged by the leader after each good tick; a dead host can't report itself.",
-    )
-    command: str | None = Field(
-        default=None, description="Program that gets one line of text on stdin for each alarm."
-    )
+    dead_man_url: HttpUrl | None = None
+    """Pinged by the leader after each good tick; a dead host can't report itself."""
+    command: str | None = None
+    """Program that gets one line of text on stdin for each alarm."""
 
 
 class TerminalSettings(Section):
     """The terminal."""
 
-    protocol: Literal["auto", "kitty", "sixel", "iterm2", "halfblock"] = Field(
-        default="auto", description="How pictures are drawn; auto asks the terminal."
-    )
-    theme: Literal["dark", "light"] = Field(default="dark", description="Colours.")
-    animations: bool | None = Field(
-        default=None, description="Moving and blinking things; default is off over SSH."
-    )
+    protocol: Literal["auto", "kitty", "sixel", "iterm2", "halfblock"] = "auto"
+    """How pictures are drawn; auto asks the terminal."""
+    theme: Literal["dark", "light"] = "dark"
+    """Colours."""
+    animations: bool | None = None
+    """Moving and blinking things; default is off over SSH."""
 
 
 class BackupSettings(Section):
     """Backups made before an upgrade."""
 
-    keep: int = Field(default=5, ge=1, le=100, description="Automatic backups kept.")
+    keep: int = Field(default=5, ge=1, le=100)
+    """Automatic backups kept."""
 
 
-class Settings(Section):
-    """All settings of one program start: the environment wins over what is given."""
+class Settings(BaseSettings):
+    """All settings of one program start."""
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**_merged(given, _from_environment(os.environ)))
+    model_config = SettingsConfigDict(
+        env_prefix="PERSONA_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        env_ignore_empty=True,
+    )
 
-    data_dir: Path = Field(
-        default_factory=data_home,
-        description="Folder of everything the program keeps: database, media, logs, backups.",
-    )
-    config_dir: Path = Field(
-        default_factory=config_home,
-        description="Folder of keys and of the incarnation id; never inside the data folder.",
-    )
-    database_url: SecretStr | None = Field(
-        default=None,
-        description="postgresql://user:password@host/name (PostgreSQL 15 or newer with pgvector);"
-        " default: embedded.",
-    )
-    database_schema: str = Field(
-        default="public",
-        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
-        description="Schema of our tables in that database.",
-    )
-    environment: Environment = Field(
-        default="live",
-        description="`sandbox` only in the demo, rehearsal and tests: nothing of it ever reaches a real"
-        " account.",
-    )
-    default_zone: str = Field(default="UTC", description="IANA time zone for new personas.")
-    keys: dict[str, str] = Field(default_factory=dict, description="Rebound keys: action name = key.")
-    comfyui: ComfyUISettings = Field(default=ComfyUISettings(), description="Picture generation.")
-    models: ModelsSettings = Field(default=ModelsSettings(), description="Weights on this machine.")
-    clip: ClipSettings = Field(default=ClipSettings(), description="Picture embeddings.")
-    faces: FacesSettings = Field(default=FacesSettings(), description="Face embeddings.")
-    instagram: InstagramSettings = Field(default=InstagramSettings(), description="Publishing.")
-    gemini: GeminiSettings = Field(default=GeminiSettings(), description="Words by Gemini.")
-    local_llm: LocalLLMSettings = Field(default=LocalLLMSettings(), description="Words by a local model.")
-    media: MediaSettings = Field(default=MediaSettings(), description="Pictures.")
-    notify: NotifySettings = Field(default=NotifySettings(), description="Alarms.")
-    terminal: TerminalSettings = Field(default=TerminalSettings(), description="Screen.")
-    backup: BackupSettings = Field(default=BackupSettings(), description="Backups.")
+    data_dir: Path = Field(default_factory=data_home)
+    """Folder of everything the program keeps: database, media, logs, backups."""
+    config_dir: Path = Field(default_factory=config_home)
+    """Folder of keys and of the incarnation id; never inside the data folder."""
+    database_url: SecretStr | None = None
+    """postgresql://user:password@host/name (PostgreSQL 15 or newer with pgvector); default: embedded."""
+    database_schema: str = Field(default="public", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    """Schema of our tables in that database."""
+    environment: Environment = "live"
+    """`sandbox` only in the demo, rehearsal and tests: nothing of it ever reaches a real account."""
+    default_zone: str = "UTC"
+    """IANA time zone for new personas."""
+    keys: dict[str, str] = Field(default_factory=dict)
+    """Rebound keys: action name = key."""
+    comfyui: ComfyUISettings = ComfyUISettings()
+    """Picture generation."""
+    models: ModelsSettings = ModelsSettings()
+    """Weights on this machine."""
+    clip: ClipSettings = ClipSettings()
+    """Picture embeddings."""
+    faces: FacesSettings = FacesSettings()
+    """Face embeddings."""
+    instagram: InstagramSettings = InstagramSettings()
+    """Publishing."""
+    gemini: GeminiSettings = GeminiSettings()
+    """Words by Gemini."""
+    local_llm: LocalLLMSettings = LocalLLMSettings()
+    """Words by a local model."""
+    media: MediaSettings = MediaSettings()
+    """Pictures."""
+    notify: NotifySettings = NotifySettings()
+    """Alarms."""
+    terminal: TerminalSettings = TerminalSettings()
+    """Screen."""
+    backup: BackupSettings = BackupSettings()
+    """Backups."""
 
     @field_validator("data_dir", "config_dir")
     @classmethod
@@ -268,6 +266,18 @@ class Settings(Section):
             raise ValueError("must be an IANA time zone such as Europe/Berlin")
         return value
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over what `load_settings` read from the file."""
+        return env_settings, init_settings
+
     @property
     def log_file(self) -> Path:
         """The rotating JSON log."""
@@ -282,52 +292,6 @@ class Settings(Section):
 def config_file() -> Path:
     """The TOML file that is read, whether or not it exists."""
     return Path(os.environ.get("PERSONA_CONFIG_FILE") or config_home() / "config.toml")
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What PERSONA_* variables set; an empty one sets nothing, and names of no setting are others' business.
-
-    Raises:
-        SettingsError: a table is given whole and is no JSON object.
-    """
-    found: dict[str, Any] = {}
-    for variable in sorted(environ, key=len):  # a whole table comes before its fields
-        prefix, _, name = variable.lower().partition("_")
-        first, *rest = name.split("__")
-        field = Settings.model_fields.get(first)
-        value = environ[variable]
-        if prefix != "persona" or field is None or not value:
-            continue
-        if rest and isinstance(field.default, Section):
-            found.setdefault(first, {})["__".join(rest)] = value
-        elif not rest:
-            is_table = isinstance(field.default, Section) or first == "keys"
-            found[first] = _json_object(variable, value) if is_table else value
-    return found
-
-
-def _json_object(variable: str, value: str) -> dict[str, Any]:
-    try:
-        table = json.loads(value)
-    except ValueError:
-        table = None
-    if not isinstance(table, dict):
-        raise SettingsError(f"{variable} is no JSON object.", hint='It looks like {"name": "value"}.')
-    return table
-
-
-def _merged(given: Mapping[str, Any], winning: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, table by table."""
-    merged = dict(given)
-    for name, value in winning.items():
-        before = merged.get(name)
-        if isinstance(before, Section):
-            before = {field: getattr(before, field) for field in before.model_fields_set}
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
-            merged[name] = _merged(before, value)
-        else:
-            merged[name] = value
-    return merged
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -376,6 +340,12 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError(
             f"{_origin(first['loc'], path, os.environ)}: {field}: {reason}.",
             hint="`persona-tui settings show` lists every setting with what it may hold.",
+        ) from None
+    except UnreadableVariable as problem:
+        named = re.search(r'field "(\w+)"', str(problem))
+        variable = f"PERSONA_{named[1].upper()}" if named else "A PERSONA_ variable"
+        raise SettingsError(
+            f"{variable} is no JSON object.", hint="Set its parts one by one: PERSONA_SECTION__NAME=value."
         ) from None
 
 
