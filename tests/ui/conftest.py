@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 
 from persona_tui.app import PersonaApp
+from persona_tui.database.engine import Database
 from persona_tui.screens.core_link import CoreLink
+from persona_tui.services.media import MediaStore
 from persona_tui.settings import Settings
+from tests.support.world import Planned, make_plan
+from tests.ui.quiet_core import QuietCore
+from tests.ui.studio import Studio
 from tests.ui.support import TinyCore
 
 NOON = datetime(2026, 3, 14, 12, 30, 15, tzinfo=UTC)
@@ -47,3 +52,22 @@ def make_app(tmp_path: Path, core: TinyCore, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def app(make_app: Callable[..., PersonaApp]) -> PersonaApp:
     return make_app()
+
+
+@pytest.fixture
+def quiet_core(db: Database, tmp_path: Path) -> QuietCore:
+    """A real core at rest over the test's own database."""
+    return QuietCore(db, tmp_path)
+
+
+@pytest.fixture
+def studio(quiet_core: QuietCore) -> Studio:
+    """Makes the pictures that runs wait for, in that core's store."""
+    return Studio(MediaStore(quiet_core.settings))
+
+
+@pytest.fixture
+def plan(db: Database) -> Planned:
+    """A persona with a pillar and a cluster."""
+    with db.session_scope() as session:
+        return make_plan(session)

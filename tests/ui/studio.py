@@ -12,13 +12,15 @@ from sqlalchemy import text
 from sqlmodel import Session
 from textual.pilot import Pilot
 
+from persona_tui.database.engine import Database
+from persona_tui.screens.vote import VoteScreen
 from persona_tui.services.generation import jobs
 from persona_tui.services.generation.keeping import Fetched, keep
 from persona_tui.services.generation.pipelines import ensure_examples
-from persona_tui.services.generation.runs import RunView, create_run
+from persona_tui.services.generation.runs import RunView, create_run, run_detail
 from persona_tui.services.media import MediaStore
 from tests.support.world import Planned
-from tests.ui.support import screen_text
+from tests.ui.support import screen_text, settle
 
 ENDPOINT = "http://127.0.0.1:8188"
 PROMPT = "A stoneware bowl by the window, morning light, 35 mm"
@@ -90,6 +92,16 @@ def begin_job(session: Session, slot: int) -> jobs.LiveJob:
     return taken
 
 
+def run_with_pictures(
+    db: Database, studio: Studio, plan: Planned, count: int | None = None, **fields: Any
+) -> RunView:
+    """A run with all pictures of its first step, or so many."""
+    with db.session_scope() as session:
+        run = start_run(session, plan, **fields)
+        studio.make(session, run.id, count)
+        return run_detail(session, run.id)
+
+
 async def until(pilot: Pilot[Any], so: Callable[[], object]) -> None:
     """Wait until something is so."""
     for _ in range(400):
@@ -97,3 +109,28 @@ async def until(pilot: Pilot[Any], so: Callable[[], object]) -> None:
             return
         await pilot.pause(0.02)
     raise AssertionError(f"it never came; the screen shows:\n{screen_text(pilot)}")
+
+
+async def opened_vote(pilot: Pilot[Any]) -> VoteScreen:
+    """The vote view, once it has read what it shows."""
+    await settle(pilot)
+    await pilot.press("f5")
+    await settle(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, VoteScreen)
+    await until(pilot, lambda: screen.scene is not None)
+    return screen
+
+
+async def opened_duel(pilot: Pilot[Any]) -> VoteScreen:
+    """The vote view, once a key counts."""
+    screen = await opened_vote(pilot)
+    await until(pilot, lambda: screen.ready)
+    return screen
+
+
+async def vote(pilot: Pilot[Any], screen: VoteScreen, key: str) -> None:
+    """Press a key as soon as it counts, and wait for the next pair."""
+    await until(pilot, lambda: screen.ready)
+    await pilot.press(key)
+    await settle(pilot)

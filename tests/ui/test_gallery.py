@@ -14,13 +14,12 @@ from persona_tui.database.engine import Database
 from persona_tui.screens.gallery import GalleryScreen
 from persona_tui.services.generation import gates
 from persona_tui.services.generation.runs import RunView
-from persona_tui.services.media import MediaStore
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.picture import PicturePane
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.thumbnails import Thumbnails, Tile
-from tests.support.world import Planned, make_plan
+from tests.support.world import Planned
 from tests.ui.quiet_core import QuietCore, app_over, asked
 from tests.ui.studio import PROMPT, Studio, start_run, until
 from tests.ui.support import said, screen_text, settle
@@ -29,24 +28,8 @@ SMALL, LARGE = (80, 24), (200, 50)
 
 
 @pytest.fixture
-def core(db: Database, tmp_path: Path) -> QuietCore:
-    return QuietCore(db, tmp_path)
-
-
-@pytest.fixture
-def studio(core: QuietCore) -> Studio:
-    return Studio(MediaStore(core.settings))
-
-
-@pytest.fixture
-def plan(db: Database) -> Planned:
-    with db.session_scope() as session:
-        return make_plan(session)
-
-
-@pytest.fixture
-def app(core: QuietCore) -> PersonaApp:
-    return app_over(core)
+def app(quiet_core: QuietCore) -> PersonaApp:
+    return app_over(quiet_core)
 
 
 def grown(db: Database, studio: Studio, plan: Planned, **fields: Any) -> RunView:

@@ -25,9 +25,9 @@ from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.form import FormDialog
 from persona_tui.widgets.picture import PicturePane
 from persona_tui.widgets.reader import TextDialog
-from tests.support.world import Planned, make_plan
+from tests.support.world import Planned
 from tests.ui.quiet_core import QuietCore, app_over, asked
-from tests.ui.studio import ENDPOINT, PROMPT, Studio, begin_job, start_run, until
+from tests.ui.studio import ENDPOINT, PROMPT, Studio, begin_job, run_with_pictures, until
 from tests.ui.support import said, screen_text, settle
 
 SMALL, LARGE = (80, 24), (200, 50)
@@ -47,31 +47,13 @@ class IdleEngineCore(QuietCore):
 
 
 @pytest.fixture
-def core(db: Database, tmp_path: Path) -> QuietCore:
+def quiet_core(db: Database, tmp_path: Path) -> QuietCore:
     return IdleEngineCore(db, tmp_path)
 
 
 @pytest.fixture
-def studio(core: QuietCore) -> Studio:
-    return Studio(MediaStore(core.settings))
-
-
-@pytest.fixture
-def plan(db: Database) -> Planned:
-    with db.session_scope() as session:
-        return make_plan(session)
-
-
-@pytest.fixture
-def app(core: QuietCore) -> PersonaApp:
-    return app_over(core)
-
-
-def begin(db: Database, studio: Studio, plan: Planned, count: int | None = None, **fields: Any) -> RunView:
-    with db.session_scope() as session:
-        run = start_run(session, plan, **fields)
-        studio.make(session, run.id, count)
-        return run
+def app(quiet_core: QuietCore) -> PersonaApp:
+    return app_over(quiet_core)
 
 
 def first_open_place(db: Database, run: RunView) -> int:
@@ -94,8 +76,8 @@ def status(db: Database) -> str:
 async def test_each_run_tells_its_status_its_pictures_and_why_it_failed(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
-    begin(db, studio, plan, name="Ready")
-    broken = begin(db, studio, plan, 1, name="Broken")
+    run_with_pictures(db, studio, plan, name="Ready")
+    broken = run_with_pictures(db, studio, plan, 1, name="Broken")
     with db.session_scope() as session:
         job = begin_job(session, first_open_place(db, broken))
         jobs.fail(session, job, "No such checkpoint.", jobs.RetryPolicy(), permanent=True)
@@ -117,8 +99,8 @@ async def test_each_run_tells_its_status_its_pictures_and_why_it_failed(
 async def test_the_panel_follows_the_cursor_and_shows_the_best_picture(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
-    begin(db, studio, plan, name="Older", prompt="A teapot in the rain")
-    begin(db, studio, plan, 0, name="Newer")
+    run_with_pictures(db, studio, plan, name="Older", prompt="A teapot in the rain")
+    run_with_pictures(db, studio, plan, 0, name="Newer")
     async with app.run_test(size=LARGE) as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "run 2, two-step v1" in screen_text(pilot))
@@ -168,7 +150,7 @@ async def test_the_first_run_is_made_by_a_form_that_keeps_what_the_guard_refuses
 
 
 async def test_pause_resume_and_cancel(app: PersonaApp, db: Database, studio: Studio, plan: Planned) -> None:
-    begin(db, studio, plan, 1)
+    run_with_pictures(db, studio, plan, 1)
     async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)
         await pilot.press("p")
@@ -191,7 +173,7 @@ async def test_pause_resume_and_cancel(app: PersonaApp, db: Database, studio: St
 async def test_an_approval_shows_who_goes_on_and_what_it_costs_before_it_is_given(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
-    begin(db, studio, plan)
+    run_with_pictures(db, studio, plan)
     async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)
         await pilot.press("a")
@@ -214,7 +196,7 @@ async def test_an_approval_shows_who_goes_on_and_what_it_costs_before_it_is_give
 async def test_the_last_steps_approval_chooses_the_winner_and_vote_and_gallery_are_one_key_away(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
-    begin(db, studio, plan, pipeline="one-step")
+    run_with_pictures(db, studio, plan, pipeline="one-step")
     async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)
         for key, mode in (("v", "vote"), ("t", "gallery")):
