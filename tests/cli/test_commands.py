@@ -9,6 +9,7 @@ import skimage.data
 from PIL import Image
 
 from tests.cli.conftest import Said, Shell
+from tests.support.sandbox import SandboxProcess
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +172,20 @@ def test_a_backup_is_one_file_and_comes_back_held(peopled: Shell, tmp_path: Path
     file = tmp_path / "persona.backup"
     assert peopled("db", "backup", str(file), "--json").json["path"] == str(file)
     assert told(peopled, 2, "db", "restore", str(tmp_path / "none.backup"))
+
+
+def test_an_account_is_connected_by_its_token_alone(peopled: Shell, tmp_path: Path) -> None:
+    sandbox = SandboxProcess(tmp_path / "sandbox")
+    try:
+        where = {"PERSONA_INSTAGRAM__BASE_URL": sandbox.instagram}
+        said = peopled("account", "add", "Mira", "--token-stdin", "--json", stdin=sandbox.token, **where)
+        assert said.code == 0, said.err
+        assert (said.json["username"], said.json["environment"]) == ("sandbox_studio", "sandbox")
+        assert sandbox.token not in said.out + said.err
+        assert peopled("account", "check", **where).code == 0
+        again = peopled("account", "add", "Mira", "--token-stdin", "--json", stdin=sandbox.token, **where)
+        assert again.json["id"] == said.json["id"]
+        wrong = peopled("account", "add", "Mira", "--token-stdin", stdin="CANARY-wrong", **where)
+        assert wrong.code == 1 and "CANARY" not in wrong.err
+    finally:
+        sandbox.stop()

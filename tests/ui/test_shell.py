@@ -222,7 +222,7 @@ async def test_help_says_what_the_screen_is_for_and_lists_its_keys(app: PersonaA
         assert isinstance(app.screen, TextDialog)
         text = screen_text(pilot)
         assert "Help: Jobs & logs" in text
-        assert "Background work: what runs, waits, failed" in text
+        assert "Background work: what runs, waits or failed" in text
         assert "jobs.level" in text
         assert "IN LISTS" in text
         await pilot.press("escape")

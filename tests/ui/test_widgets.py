@@ -578,12 +578,12 @@ async def test_the_legend_drops_what_is_less_important_and_says_where_the_rest_i
         await pilot.press("f11")
         await settle(pilot)
         wide = screen_text(pilot).splitlines()[-1]
-        assert "[v] level" in wide and "[Esc] back" in wide
+        assert "[v] level" in wide and "[f] follow" in wide
         legend = app.screen.query_one("Legend")
         legend.styles.width = 34
         await pilot.pause()
         narrow = screen_text(pilot).splitlines()[-1]
-        assert "[v] level" in narrow and "[F1–F12]" not in narrow
+        assert "[r] retry" in narrow and "[v] level" not in narrow
         assert "more: ?" in narrow
         assert len(narrow.rstrip()) <= 34
 

@@ -20,6 +20,9 @@ from persona_tui.cli.frame import (
     table,
 )
 
+UNKNOWN_ID = "0"
+"""Stands for the account's id while the token is asked whose it is."""
+
 commands = group("Instagram accounts; tokens are kept encrypted.")
 
 
@@ -46,7 +49,7 @@ def add(
             persona_id = persona_of(opened_session, persona).id
 
         async def ask() -> tuple[str, str]:
-            client = opened.instagram_client("me", token)
+            client = opened.instagram_client(UNKNOWN_ID, token)
             try:
                 facts = await client.me()
             finally:

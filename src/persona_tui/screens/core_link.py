@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -93,6 +94,10 @@ class CoreLink(Failsafe, Shell):
             self.refresh_bindings()
             self.tell_screens(partial(CoreFailed, error))
             return
+        finally:
+            # The front switched collecting off for the start; what is loaded by now stays.
+            gc.freeze()
+            gc.enable()
         self._core, self.leader = core, core.leader
         await self._find_persona()
         self.core_state = CoreState.READY

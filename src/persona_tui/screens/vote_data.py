@@ -80,7 +80,9 @@ class Scene:
         if self.standings is None or self.duel is None:
             return self.standings.members[:1] if self.standings else ()
         known = {member.id: member for member in self.standings.members}
-        return (known[self.duel.left.id], known[self.duel.right.id])
+        # A picture that arrived between the two readings is in the duel alone.
+        left, right = self.duel.left, self.duel.right
+        return (known.get(left.id, left), known.get(right.id, right))
 
     @property
     def leader(self) -> Member | None:

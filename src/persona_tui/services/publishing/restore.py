@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sqlalchemy import Row, text
@@ -177,7 +177,7 @@ def confirm_restore(
     return outcome
 
 
-def _differences(row: Row, now: Incarnation, kept: Incarnation | None) -> tuple[str, ...]:
+def _differences(row: Row[Any], now: Incarnation, kept: Incarnation | None) -> tuple[str, ...]:
     if kept is None:
         return ("Nobody has worked on this database in this folder on this machine, by its records.",)
     found = []
