@@ -1,7 +1,7 @@
 """How fast the program starts, beside the least that its libraries allow.
 
 * `persona-tui --help` against `python -c "import typer, rich"`: at most 1.5×.
-* First paint of the Dashboard, before its data, against a bare Textual app that shows one Static: at most 2.5×.
+* First paint of the Dashboard, before its data, against a bare Textual app with one Static: at most 2.5×.
 * First data of the Dashboard, posts and pillars with their gaps (PostgreSQL of the data folder is stopped
   before): at most 5×. Clusters, runs and next actions follow when the core has started; that is not measured.
 
