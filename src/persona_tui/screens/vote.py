@@ -238,6 +238,8 @@ class VoteScreen(PersonaScreen):
             self._idle.set()
         self._history[duel.contest_id].append(duel)
         self._show(scene)
+        if scene.duel is not None and _pair(scene.duel) == _pair(duel):
+            self.flash("Counted. These two once more, to be surer.", "info", seconds=2)
 
     def action_undo(self) -> None:
         if self._idle.is_set():
@@ -355,3 +357,7 @@ class VoteScreen(PersonaScreen):
     async def action_gallery(self) -> None:
         if self._scene is not None and self._scene.run is not None:
             await self.shell.go_to("gallery", run_id=self._scene.run.id)
+
+
+def _pair(duel: Duel) -> frozenset[int]:
+    return frozenset((duel.left.id, duel.right.id))

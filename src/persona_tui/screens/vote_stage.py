@@ -21,6 +21,7 @@ from persona_tui.widgets.progress import ProgressPanel
 
 if TYPE_CHECKING:
     from persona_tui.services.generation.health import EngineStatus
+    from persona_tui.services.voting.contest import Duel
 
 SIDES = ("left", "right")
 KINDS: tuple[Kind, ...] = ("duel", "single", "making", "stuck")
@@ -52,6 +53,7 @@ class VoteStage(Failsafe, Vertical):
         super().__init__(id="vote-stage")
         self._clock = clock
         self._shown: list[int] = []
+        self._duel: Duel | None = None
         self._step_made: int | None = None
         self._scene: Scene | None = None
         self.drawn_at: float | None = None
@@ -82,7 +84,7 @@ class VoteStage(Failsafe, Vertical):
 
     def forget(self) -> None:
         """Take the pictures for old: the next scene's are drawn anew."""
-        self._shown, self.drawn_at = [], None
+        self._shown, self._duel, self.drawn_at = [], None, None
 
     def show(self, scene: Scene, looks: Looks) -> None:
         """Show a scene; pictures that are on the screen already stay there."""
@@ -99,9 +101,13 @@ class VoteStage(Failsafe, Vertical):
 
     def _show_pictures(self, scene: Scene) -> None:
         wanted = [member.id for member in scene.shown]
-        if self._shown == wanted:
+        if self._shown == wanted and self._duel is scene.duel:
             return
-        self._shown, self.drawn_at = wanted, None
+        same = self._shown == wanted and self.drawn_at is not None
+        self._shown, self._duel, self.drawn_at = wanted, scene.duel, None
+        if same:
+            self.call_after_refresh(self._note_drawn, wanted)
+            return
         for pane, member in zip(self.panes, scene.shown, strict=False):
             path = scene.pictures.get(member.id)
             pane.show(path, f"picture {member.candidate_id}" + ("" if path else ": its file is gone"))

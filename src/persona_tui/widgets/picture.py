@@ -61,6 +61,7 @@ class PicturePane(Failsafe, Widget):
         self._source: Source | None = None
         self._broken = False
         self._rows: list[Strip] = []
+        self._beside: Style | None = None
         self._resize_timer: Timer | None = None
 
     def show(self, source: Source | None, alt: str, *, keep: bool = False) -> None:
@@ -138,15 +139,26 @@ class PicturePane(Failsafe, Widget):
             return self._words(y, width, height)
         row = y - (height - len(self._rows)) // 2
         if not 0 <= row < len(self._rows):
-            return Strip.blank(width, self.rich_style)
-        strip = self._rows[row].apply_style(self.rich_style)
+            return Strip.blank(width, self._ground)
+        strip = self._rows[row]
         left = (width - strip.cell_length) // 2
-        blank = Strip.blank(left, self.rich_style)
-        return Strip.join([blank, strip]).adjust_cell_length(width, self.rich_style)
+        blank = Strip.blank(left, self._ground)
+        return Strip.join([blank, strip]).adjust_cell_length(width, self._ground)
+
+    @property
+    def _ground(self) -> Style:
+        """What lies beside the picture; asking for it line by line would take longer than painting."""
+        if self._beside is None:
+            self._beside = self.rich_style
+        return self._beside
+
+    def notify_style_update(self) -> None:
+        self._beside = None
+        super().notify_style_update()
 
     def _words(self, y: int, width: int, height: int) -> Strip:
         if y != height // 2:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._ground)
         words = self._alt
         if self._source is not None:
             words += " (can't be shown)" if self._broken else " (loading…)"
@@ -177,21 +189,18 @@ def _strips(source: Source, columns: int, rows: int) -> list[Strip]:
     from persona_tui.terminal.halfblock import encode
 
     with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-        return [_strip(row) for row in encode(image.convert("RGB"), columns, rows)]
+        cells = encode(image.convert("RGB"), columns, rows)
+    return [strip for strip in map(_strip, cells) if strip.cell_length]
 
 
 def _strip(cells: Sequence[Cell]) -> Strip:
+    """A line of the picture without what lies beside it, which is the pane's own ground."""
     from rich.color import Color
 
     return Strip(
         [
-            Segment(
-                cell.char,
-                Style.from_color(
-                    Color.from_rgb(*cell.fg) if cell.fg is not None else None,
-                    Color.from_rgb(*cell.bg) if cell.bg is not None else None,
-                ),
-            )
+            Segment(cell.char, Style.from_color(Color.from_rgb(*cell.fg), Color.from_rgb(*cell.bg)))
             for cell in cells
+            if cell.fg is not None and cell.bg is not None
         ]
     )
