@@ -23,7 +23,9 @@ def question_before(scene: Scene) -> ConfirmDialog | None:
         )
     votes = scene.standings.votes if scene.standings else 0
     chosen = 1 if step.is_last else scene.going_on
-    return _unjudged(step.active) if not votes and step.active > chosen else None
+    if votes or step.active <= chosen or scene.leader is None:
+        return None
+    return _unjudged(step.active, scene.leader.candidate_id)
 
 
 def _go_on_when_complete(unseen: int, wanted: int) -> ConfirmDialog:
@@ -46,11 +48,11 @@ def _incomplete(unseen: int, wanted: int) -> ConfirmDialog:
     )
 
 
-def _unjudged(active: int) -> ConfirmDialog:
+def _unjudged(active: int, first: int) -> ConfirmDialog:
     return ConfirmDialog(
-        f"You have not voted on these {active} pictures. Take the first one?",
-        "Without votes all of them rate the same.",
+        f"You have not voted on these {active} pictures. Go on without?",
+        f"All of them rate the same, so the oldest comes first: picture {first}.",
         title="No votes yet",
-        yes="Take it",
+        yes="Go on",
         no="Vote first",
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 from rich.style import Style
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
@@ -132,6 +133,18 @@ class PicturePane(Failsafe, Widget):
         self._rows = rows
         self.refresh()
         self.post_message(self.Drawn(self))
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Painted past Textual's styles and filters: thousands of colours would keep them busy for long."""
+        if (
+            not self._rows
+            or self.app.no_color
+            or self.styles.gutter.max_width
+            or self.styles.gutter.max_height
+        ):
+            return super().render_lines(crop)
+        lines = [self.render_line(y) for y in crop.line_range]
+        return [line.crop(*crop.column_span) for line in lines]
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size
