@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 
 from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
 from persona_tui.screens.vote_stage import VoteStage
 from persona_tui.services.generation import gates, jobs
+from persona_tui.services.generation.engine import EndpointStatus, Engine, EngineStatus, JobStatus
 from persona_tui.services.generation.rejection import reject
 from persona_tui.services.generation.runs import pause_run, resume_run
+from persona_tui.services.media import MediaStore
 from persona_tui.services.voting import contest
 from persona_tui.widgets.picture import PicturePane
 from tests.support.world import Planned, make_plan
 from tests.ui.quiet_core import QuietCore, app_over, asked
 from tests.ui.studio import (
+    ENDPOINT,
     PROMPT,
     Studio,
     begin_job,
     opened_duel,
     opened_vote,
+    painted,
     run_with_pictures,
     until,
     vote,
@@ -27,6 +34,32 @@ from tests.ui.studio import (
 from tests.ui.support import said, screen_text, settle
 
 SMALL, LARGE = (80, 24), (200, 50)
+
+
+class DrawingEngine(Engine):
+    """Tells of one job of a run, and has its preview."""
+
+    def __init__(self, core: QuietCore, run_id: int) -> None:
+        super().__init__(core.database.session_scope, MediaStore(core.settings), [])
+        self._job = JobStatus(1, run_id, 1, 0.62, datetime.now(UTC))
+
+    def status(self) -> EngineStatus:
+        return EngineStatus((EndpointStatus(ENDPOINT, True, 1, ""),), (self._job,))
+
+    def preview(self, job_id: int) -> bytes | None:
+        return painted(7) if job_id == self._job.job_id else None
+
+
+class DrawingCore(QuietCore):
+    """Has an engine that is drawing."""
+
+    def __init__(self, database: Database, folder: Path, run_id: int) -> None:
+        super().__init__(database, folder)
+        self._run_id = run_id
+
+    @property
+    def engine(self) -> Engine:
+        return DrawingEngine(self, self._run_id)
 
 
 @pytest.fixture
@@ -63,6 +96,31 @@ async def test_both_pictures_are_on_the_screen_side_by_side_without_ratings(
         await pilot.pause()
         seen = screen_text(pilot)
         assert PROMPT[:20] in seen and "seed" in seen
+
+
+async def test_the_panel_beside_the_pictures_takes_no_room_from_them(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned
+) -> None:
+    run_with_pictures(db, studio, plan)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened_duel(pilot)
+        assert "HOW SURE" not in screen_text(pilot) and "no votes" in screen_text(pilot)
+        await pilot.resize_terminal(*LARGE)
+        await until(pilot, lambda: "HOW SURE" in screen_text(pilot))
+        await until(pilot, lambda: all(pane.loaded for pane in screen.query_one(VoteStage).panes))
+
+
+async def test_a_picture_shows_while_it_is_being_made(
+    db: Database, studio: Studio, plan: Planned, tmp_path: Path
+) -> None:
+    run = run_with_pictures(db, studio, plan, 0)
+    core = DrawingCore(db, tmp_path, run.id)
+    async with app_over(core).run_test(size=SMALL) as pilot:
+        screen = await opened_vote(pilot)
+        pane = screen.query_one("#preview", PicturePane)
+        await until(pilot, lambda: pane.loaded and pane.display)
+        seen = screen_text(pilot)
+        assert "so far" in seen and "62%" in seen
 
 
 async def test_without_pictures_it_says_why_and_what_comes_next(

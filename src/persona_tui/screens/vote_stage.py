@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import Resize
 from textual.widgets import Static
 
 from persona_tui.screens import runs_lines, vote_lines
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from persona_tui.services.voting.contest import Duel
 
 SIDES = ("left", "right")
+ASIDE = 48
+"""Columns that the panel beside the pictures takes."""
+TALL = 0.8
+"""Width of a usual picture for its height, from which the room beside a pair is guessed."""
 KINDS: tuple[Kind, ...] = ("duel", "single", "making", "stuck")
 
 
@@ -76,6 +81,11 @@ class VoteStage(Failsafe, Vertical):
             yield PartsPanel(vote_lines.PARTS, id="aside")
         yield Static(id="prompt", markup=False)
         yield Static(id="status", markup=False)
+
+    def on_resize(self, event: Resize) -> None:
+        """The panel must not take room from a pair of upright pictures; a cell is twice as high as wide."""
+        width, height = event.size
+        self.set_class(width - ASIDE >= 2 * height * 2 * TALL, "-roomy")
 
     @property
     def panes(self) -> list[PicturePane]:
