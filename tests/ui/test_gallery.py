@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from persona_tui.database.engine import Database
 from persona_tui.screens.gallery import GalleryScreen
 from persona_tui.services.generation import gates
 from persona_tui.services.generation.runs import RunView
+from persona_tui.services.generation.traces import Trace, traces
+from persona_tui.services.voting import contest
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.picture import PicturePane
@@ -21,7 +24,7 @@ from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.thumbnails import Thumbnails, Tile
 from tests.support.world import Planned
 from tests.ui.quiet_core import QuietCore, app_over, asked
-from tests.ui.studio import PROMPT, Studio, start_run, until
+from tests.ui.studio import ENDPOINT, PROMPT, Studio, start_run, until
 from tests.ui.support import said, screen_text, settle
 
 SMALL, LARGE = (80, 24), (200, 50)
@@ -53,6 +56,25 @@ async def opened(pilot: Pilot[Any]) -> GalleryScreen:
 def tiles_shown(screen: GalleryScreen) -> list[Tile]:
     shown = [tile for tile in screen.query(Tile) if tile.display and tile.visible]
     return [tile for tile in shown if tile.query_one(PicturePane).loaded]
+
+
+def test_a_pictures_trace_counts_the_votes_that_count_and_says_where_it_comes_from(
+    db: Database, studio: Studio, plan: Planned
+) -> None:
+    run = grown(db, studio, plan)
+    with db.session_scope() as session:
+        found = contest.contest_of_step(session, run.steps[0].id)
+        first, second, *_ = contest.standings(session, found).members
+        sitting = uuid.uuid4()
+        for _ in range(3):
+            contest.cast(session, found, (first.id, second.id), first.id, sitting=sitting)
+        contest.undo(session, found, sitting=sitting)
+        gates.reject(session, 1)
+    with db.session_scope() as session:
+        known = traces(session, run.id)
+    assert [known[number].votes for number in (1, 2, 3)] == [2, 2, 0]
+    assert known[1] == Trace(1, 2, ENDPOINT, "0.8.0", 4.25, 1)
+    assert known[5].rejected_with == 1 and known[4].rejected_with is None
 
 
 @pytest.mark.parametrize(("size", "first_page"), [(SMALL, 4), (LARGE, 6)])
