@@ -66,13 +66,19 @@ class Hands:
         """Cast so many votes, each once the next pair can be voted on."""
         before = await self.ask("SELECT count(*) FROM votes")
         for number in range(1, votes + 1):
-            for _ in range(200):
-                await self.press("left")
-                if await self.ask("SELECT count(*) FROM votes") >= before + number:
-                    break
+            await self.until_shown("this one")
+            while not await self._voted(before + number):
                 self.keys -= 1  # the pair was not drawn yet, so the key did not count in the app either
-                await self.pilot.pause(0.1)
         assert await self.ask("SELECT count(*) FROM votes") == before + votes
+
+    async def _voted(self, wanted: int) -> bool:
+        """Press once and give the vote time to arrive."""
+        await self.press("left")
+        for _ in range(20):
+            if await self.ask("SELECT count(*) FROM votes") >= wanted:
+                return True
+            await self.pilot.pause(0.1)
+        return False
 
 
 def shown(app: PersonaApp) -> str:
