@@ -20,11 +20,12 @@ def main() -> None:
         for name in [name for name in os.environ if name.startswith("PERSONA_")]:
             del os.environ[name]
         os.environ |= {"XDG_DATA_HOME": f"{folder}/data", "XDG_CONFIG_HOME": f"{folder}/config"}
-        from persona_tui.headless import demo
+        from persona_tui.headless.demo import demo_world
+        from persona_tui.headless.scripted_day import play_once
 
-        with demo.demo_world(say) as settings:
-            asyncio.run(demo.play_once(settings, say=say))
-            asyncio.run(demo.play_once(settings, say=say))
+        with demo_world(say) as settings:
+            asyncio.run(play_once(settings, say=say))
+            asyncio.run(play_once(settings, say=say))
             for suffix, size in SIZES.items():
                 asyncio.run(take(settings, size, suffix))
 

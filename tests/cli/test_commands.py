@@ -8,6 +8,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from persona_tui.setting_rows import MASK
 from tests.cli.conftest import Said, Shell
 from tests.support.sandbox import SandboxProcess
 
@@ -132,8 +133,17 @@ def test_a_bad_settings_file_is_named(shell: Shell) -> None:
 
 def test_secrets_are_masked_in_settings(shell: Shell) -> None:
     said = shell("settings", "show", PERSONA_GEMINI__API_KEY="CANARY-key")
-    assert "CANARY" not in said.out and "********" in said.out
+    assert "CANARY" not in said.out and MASK in said.out
     assert "CANARY" not in shell("doctor", "--json", PERSONA_GEMINI__API_KEY="CANARY-key").out
+    secret_urls = {
+        "PERSONA_NOTIFY__DEAD_MAN_URL": "https://hc.example/CANARY?token=CANARY",
+        "PERSONA_INSTAGRAM__BASE_URL": "http://me:CANARY@127.0.0.1:9",
+    }
+    for command in (("settings", "show"), ("settings", "show", "--json"), ("doctor", "--json")):
+        assert "CANARY" not in shell(*command, **secret_urls).out
+    shown = shell("settings", "show", "--json", **secret_urls).json
+    assert shown["notify"]["dead_man_url"] == f"https://hc.example/{MASK}"
+    assert shown["backup"]["keep"] == 5
 
 
 def test_a_data_folder_that_cannot_be_written_is_told(shell: Shell, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
 from persona_tui.screens.log_tail import LogTail
-from persona_tui.screens.setting_rows import MASK, setting_rows
+from persona_tui.setting_rows import MASK, setting_rows
 from persona_tui.settings import Settings
 from persona_tui.widgets.reader import TextDialog
 from tests.ui.support import TinyCore, screen_text, settle

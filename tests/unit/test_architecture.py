@@ -52,7 +52,9 @@ def test_the_core_needs_no_textual_and_nothing_heavy() -> None:
 
 
 def test_nothing_of_the_product_loads_the_sandbox() -> None:
-    loaded = loaded_after("import persona_tui.runtime, persona_tui.headless.demo, persona_tui.cli.commands")
+    loaded = loaded_after(
+        "import persona_tui.runtime, persona_tui.headless.scripted_day, persona_tui.cli.commands"
+    )
     assert not {name for name in loaded if name.startswith("persona_tui.sandbox")}
 
 

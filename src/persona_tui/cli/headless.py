@@ -41,14 +41,16 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """A whole day with a sample persona: no card, account or key needed; nothing leaves this machine."""
-    from persona_tui.headless import demo as day
-
     if reset:
-        day.reset()
+        from persona_tui.headless.demo import reset as wipe
+
+        wipe()
         note("✅ The demo's data is gone.")
         if not headless and not as_json and not sys.stdout.isatty():
             return
     if headless:
+        from persona_tui.headless import scripted_day as day
+
         result = asyncio.run(day.play(say=note))
         show(result, as_json, lambda: day.told(result))
         return

@@ -27,13 +27,14 @@ def doctor(
 ) -> None:
     """Say what is well and what is not."""
     from persona_tui.resources import prepare_process
+    from persona_tui.setting_rows import masked_values
     from persona_tui.settings import load_settings
 
     settings = load_settings()
     if settings.data_dir.exists() and not check:
         prepare_process(settings)
     checks = _examined(settings)
-    show({"checks": checks, "settings": _masked(settings)}, as_json, lambda: _lines(checks))
+    show({"checks": checks, "settings": masked_values(settings)}, as_json, lambda: _lines(checks))
     if any(found.state == "fail" for found in checks) and (check or as_json is False):
         raise typer.Exit(1)
 
@@ -63,11 +64,12 @@ def _lines(checks: list[Check]) -> Iterator[str]:
 @settings_commands.command("show")
 def settings_show(as_json: AsJson = False) -> None:
     """Every setting with its value, where it comes from, and what it is for; secrets are masked."""
+    from persona_tui.setting_rows import masked_values
     from persona_tui.settings import config_file, load_settings
 
     settings = load_settings()
     show(
-        _masked(settings),
+        masked_values(settings),
         as_json,
         lambda: [f"# {config_file()} and PERSONA_* variables", *_explained(settings)],
     )
@@ -81,33 +83,12 @@ def settings_path() -> None:
     print(config_file())
 
 
-def _masked(model: BaseModel) -> dict[str, Any]:
-    from pydantic import BaseModel, SecretStr
+def _explained(settings: BaseModel) -> Iterator[str]:
+    from persona_tui.setting_rows import setting_rows
 
-    values: dict[str, Any] = {}
-    for field in type(model).model_fields:
-        value = getattr(model, field)
-        if isinstance(value, BaseModel):
-            values[field] = _masked(value)
-        elif isinstance(value, SecretStr):
-            values[field] = "********"
-        else:
-            values[field] = str(value) if hasattr(value, "__fspath__") else value
-    return values
-
-
-def _explained(model: BaseModel, prefix: str = "PERSONA_") -> Iterator[str]:
-    from pydantic import BaseModel
-
-    masked = _masked(model)
-    for field, info in type(model).model_fields.items():
-        value = getattr(model, field)
-        if isinstance(value, BaseModel):
-            yield f"\n# {info.description}"
-            yield from _explained(value, f"{prefix}{field.upper()}__")
-        else:
-            yield f"# {info.description}"
-            yield f"{prefix}{field.upper()} = {masked[field]}"
+    for row in setting_rows(settings):
+        yield f"# {row.about}" if row.origin == "default" else f"# {row.about} ({row.origin})"
+        yield f"PERSONA_{row.name.replace('.', '__').upper()} = {row.value}"
 
 
 @settings_commands.callback()

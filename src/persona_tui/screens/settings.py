@@ -12,9 +12,9 @@ from textual.widgets import Static
 
 from persona_tui.errors import PersonaError
 from persona_tui.screens.base import PersonaScreen
-from persona_tui.screens.setting_rows import SettingRow, setting_rows
 from persona_tui.screens.settings_reading import load_publishing, places, publishing_lines
 from persona_tui.screens.settings_restore import confirm_restore
+from persona_tui.setting_rows import SettingRow, setting_rows
 from persona_tui.widgets.data_list import Cell, Column, DataList
 from persona_tui.widgets.messages import CoreFailed
 from persona_tui.widgets.reader import TextDialog

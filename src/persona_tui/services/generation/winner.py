@@ -12,6 +12,7 @@ from persona_tui.models.library import ClusterCandidate
 from persona_tui.models.pipeline import ImageCandidate, Pipeline, PipelineRun, PipelineVersion
 from persona_tui.services import events
 from persona_tui.services.generation import progress, tree
+from persona_tui.services.library import clusters
 
 
 @dataclass(frozen=True)
@@ -99,23 +100,13 @@ def _link(session: Session, run: PipelineRun, candidate: ImageCandidate) -> None
     known = select(ClusterCandidate.id).where(
         ClusterCandidate.cluster_id == run.cluster_id, ClusterCandidate.image_candidate_id == candidate.id
     )
-    if session.exec(known).first() is None:
-        version = session.get_one(PipelineVersion, run.pipeline_version_id)
-        pipeline = session.get_one(Pipeline, version.pipeline_id)
-        order = text(
-            "SELECT coalesce(max(display_order), 0) + 1 FROM cluster_candidates WHERE cluster_id = :cluster"
-        )
-        session.add(
-            ClusterCandidate(
-                persona_id=run.persona_id,
-                cluster_id=run.cluster_id,
-                image_candidate_id=candidate.id,
-                display_order=session.execute(order, {"cluster": run.cluster_id}).scalar_one(),
-                details={"rating": candidate.elo_score, "pipeline": pipeline.name, "run": run.id},
-            )
-        )
-        session.flush()
-    events.emit(session, "cluster", run.cluster_id)
+    if session.exec(known).first() is not None:
+        events.emit(session, "cluster", run.cluster_id)
+        return
+    version = session.get_one(PipelineVersion, run.pipeline_version_id)
+    pipeline = session.get_one(Pipeline, version.pipeline_id)
+    details = {"rating": candidate.elo_score, "pipeline": pipeline.name, "run": run.id}
+    clusters.add_picture(session, run.cluster_id, candidate_id=candidate.id, details=details)
 
 
 def _complete(session: Session, run: PipelineRun) -> None:

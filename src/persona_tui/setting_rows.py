@@ -52,6 +52,26 @@ def setting_rows(
         yield SettingRow(dotted, shown, origin, field.description or "")
 
 
+def masked_values(settings: BaseModel, *, prefix: str = "") -> dict[str, Any]:
+    """The settings as one nested document; numbers and truth stay what they are, secrets are masked."""
+    from pydantic import BaseModel
+
+    values: dict[str, Any] = {}
+    for name in type(settings).model_fields:
+        value, dotted = getattr(settings, name), f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            values[name] = masked_values(value, prefix=f"{dotted}.")
+        elif value is None or isinstance(value, bool | int | float):
+            values[name] = value
+        elif isinstance(value, tuple | list):
+            values[name] = [masked(item) for item in value]
+        elif isinstance(value, Mapping):
+            values[name] = dict(value)
+        else:
+            values[name] = masked(value, secret_path=dotted in SECRET_PATHS)
+    return values
+
+
 def masked(value: Any, *, secret_path: bool = False) -> str:
     """A value that may be shown: no secret, no user, password or query of an address.
 
