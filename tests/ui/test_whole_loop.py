@@ -105,11 +105,12 @@ async def test_the_whole_loop_by_keys(world: DayWorld, capsys: pytest.CaptureFix
         await hands.until_shown("Harbour walks")
         await hands.until_shown("SANDBOX")
         await hands.until_shown("leading")
+        await hands.until_shown("[1] do")
 
         await hands.press("1")
         await hands.until("SELECT count(*) > 0 FROM content_suggestions WHERE status = 'pending'", True)
         assert app.current_mode == "ideas"
-        await pilot.pause(0.5)
+        await hands.until_shown("[g]")
 
         await hands.press("g")
         await hands.until("SELECT count(*) FROM pipeline_runs", 1)
@@ -134,14 +135,15 @@ async def test_the_whole_loop_by_keys(world: DayWorld, capsys: pytest.CaptureFix
         await hands.until("SELECT state FROM scheduling_posts", "ready")
         assert app.current_mode == "posts"
         assert await hands.ask("SELECT length(caption) > 20 FROM scheduling_posts")
-        await pilot.pause(0.5)
+        await hands.until_shown("[s]")
 
         await hands.press("s")
         await hands.until("SELECT state FROM scheduling_posts", "scheduled")
         assert await hands.ask("SELECT scheduled_at > persona_now() FROM scheduling_posts")
 
+        await hands.until_shown("[p]")
         await hands.press("p")
-        await pilot.pause(0.5)
+        await hands.until_shown("[y]")
         await hands.press("y")
         await hands.until("SELECT state FROM scheduling_posts", "published")
         media_id = await hands.ask("SELECT media_id FROM scheduling_posts")
