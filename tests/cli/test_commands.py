@@ -199,3 +199,37 @@ def test_an_account_is_connected_by_its_token_alone(peopled: Shell, tmp_path: Pa
         assert wrong.code == 1 and "CANARY" not in wrong.err
     finally:
         sandbox.stop()
+
+
+def test_a_pipeline_is_checked_against_a_server(peopled: Shell, tmp_path: Path) -> None:
+    sandbox = SandboxProcess(tmp_path / "sandbox")
+    try:
+        where = {"PERSONA_COMFYUI__URLS": sandbox.comfyui, "PERSONA_COMFYUI__API_KEY": sandbox.token}
+        assert peopled("pipeline", "list").code == 0
+        said = peopled("pipeline", "check", "two-step", **where)
+        assert said.code == 0, said.err
+        assert f"✅ step 2, refine, on {sandbox.comfyui}" in said.out
+        workflow = peopled("pipeline", "export", "two-step").out.replace("sd_xl_base_1.0", "sd_xl_bass_1.0")
+        (tmp_path / "typo.json").write_text(workflow)
+        assert peopled("pipeline", "import", str(tmp_path / "typo.json"), "--name", "typo").code == 0
+        said = peopled("pipeline", "check", "typo", **where)
+        assert said.code == 1
+        assert "which the server does not have" in said.out
+        assert "Nearest there: sd_xl_base_1.0.safetensors" in said.out
+        found = peopled("pipeline", "check", "typo", "--json", **where).json
+        assert [step["findings"][0]["input"] for step in found] == ["ckpt_name", "ckpt_name"]
+        # The key of the settings goes to the servers of the settings alone.
+        told(
+            peopled,
+            1,
+            "pipeline",
+            "check",
+            "typo",
+            "--endpoint",
+            f"{sandbox.comfyui}/",
+            PERSONA_COMFYUI__API_KEY=sandbox.token,
+        )
+    finally:
+        sandbox.stop()
+    assert "ComfyUI" in told(peopled, 1, "pipeline", "check", "typo", **where)
+    told(peopled, 2, "pipeline", "check", "nothing", **where)

@@ -1,14 +1,20 @@
-"""`persona-tui pipeline`: import, export, list, show."""
+"""`persona-tui pipeline`: import, export, list, show, check."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from persona_tui.cli.frame import AsJson, group, session, show, table
+
+if TYPE_CHECKING:
+    from persona_tui.services.generation.pipelines import PipelineInput
+    from persona_tui.services.generation.workflow_check import StepFindings
 
 commands = group("Pipelines: chains of ComfyUI workflows.")
 
@@ -108,3 +114,46 @@ def show_(name: PipelineName, as_json: AsJson = False) -> None:
             *(f"⚠️  {warning}" for warning in found.warnings),
         ],
     )
+
+
+@commands.command("check")
+def check(
+    name: PipelineName,
+    endpoint: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="A server; otherwise all of the settings.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether the servers can run a pipeline: node classes, models, links, values. Exit 1 if not."""
+    from persona_tui.services.generation.pipelines import export_pipeline
+
+    with session() as opened:
+        pipeline = export_pipeline(opened, name)
+    found = asyncio.run(_check(pipeline, endpoint or []))
+    show(found, as_json, lambda: _checked(found))
+    if not all(step.runs for step in found):
+        raise typer.Exit(1)
+
+
+async def _check(pipeline: PipelineInput, endpoints: list[str]) -> list[StepFindings]:
+    from persona_tui.clients.comfyui import ComfyUIClient
+    from persona_tui.services.generation.workflow_check import check_pipeline
+    from persona_tui.settings import load_settings
+
+    comfyui = load_settings().comfyui
+    found: list[StepFindings] = []
+    for url in endpoints or comfyui.urls:
+        # The key is for the servers of the settings; it is not shown to any other.
+        key = comfyui.api_key if url.rstrip("/") in {known.rstrip("/") for known in comfyui.urls} else None
+        async with ComfyUIClient(url, key, timeout=comfyui.timeout) as client:
+            found += await check_pipeline(pipeline, client)
+    return found
+
+
+def _checked(found: list[StepFindings]) -> Iterator[str]:
+    for step in found:
+        icon = "✅" if step.runs else "❌"
+        yield f"{icon} step {step.position}, {step.step}, on {step.endpoint}"
+        for finding in step.findings:
+            yield f"   {'❌' if finding.severity == 'fail' else '⚠️ '} {finding.sentence}"
+            yield f"      {finding.hint}"
