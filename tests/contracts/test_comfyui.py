@@ -19,13 +19,13 @@ from tests.support.comfyui import (
     passed,
     plain,
     png,
-    real_server,
     run,
     save,
+    server,
     small_graph,
     until,
 )
-from tests.support.sandbox import SandboxProcess, sandbox
+from tests.support.sandbox import sandbox
 
 from persona_tui.clients.comfyui import (
     Executed,
@@ -41,18 +41,7 @@ from persona_tui.clients.comfyui import (
 )
 from persona_tui.errors import ServiceRefused
 
-__all__ = ["sandbox"]
-
-
-@pytest.fixture(params=["sandbox", "real"])
-def server(request: pytest.FixtureRequest) -> Server:
-    if request.param == "sandbox":
-        process: SandboxProcess = request.getfixturevalue("sandbox")
-        return Server(process.comfyui, process.token)
-    real = real_server()
-    if real is None:
-        pytest.skip("PERSONA_TEST_COMFYUI_URL is not set")
-    return real
+__all__ = ["sandbox", "server"]
 
 
 async def test_a_submitted_workflow_ends_as_success_with_its_file(server: Server) -> None:

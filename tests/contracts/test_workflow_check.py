@@ -13,28 +13,17 @@ from tests.support.comfyui import (
     painting,
     passed,
     plain,
-    real_server,
     save,
+    server,
     small_graph,
 )
-from tests.support.sandbox import SandboxProcess, sandbox
+from tests.support.sandbox import sandbox
 
 from persona_tui.clients.comfyui import WorkflowRejected
 from persona_tui.services.generation.pipelines import PipelineInput
 from persona_tui.services.generation.workflow_check import check_pipeline, check_workflow
 
-__all__ = ["sandbox"]
-
-
-@pytest.fixture(params=["sandbox", "real"])
-def server(request: pytest.FixtureRequest) -> Server:
-    if request.param == "sandbox":
-        process: SandboxProcess = request.getfixturevalue("sandbox")
-        return Server(process.comfyui, process.token)
-    real = real_server()
-    if real is None:
-        pytest.skip("PERSONA_TEST_COMFYUI_URL is not set")
-    return real
+__all__ = ["sandbox", "server"]
 
 
 def scaled(**changes: Any) -> Graph:

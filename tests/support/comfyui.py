@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 from PIL import Image
 
 from persona_tui.clients.comfyui import ComfyEvent, ComfyUIClient, HistoryEntry, Idle
 from persona_tui.passed import Passed
 from persona_tui.services.safety import guard
+from tests.support.sandbox import SandboxProcess
 
 T = TypeVar("T", str, bytes, Mapping[str, Any])
 V = TypeVar("V")
@@ -49,6 +51,18 @@ def real_server() -> Server | None:
     """The real ComfyUI that PERSONA_TEST_COMFYUI_URL names, if any."""
     url = os.environ.get("PERSONA_TEST_COMFYUI_URL")
     return Server(url.rstrip("/"), None) if url else None
+
+
+@pytest.fixture(params=["sandbox", "real"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """The stand-in, and the real server where one is named."""
+    if request.param == "sandbox":
+        process: SandboxProcess = request.getfixturevalue("sandbox")
+        return Server(process.comfyui, process.token)
+    real = real_server()
+    if real is None:
+        pytest.skip("PERSONA_TEST_COMFYUI_URL is not set")
+    return real
 
 
 def passed(value: T) -> Passed[T]:
