@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,20 +22,25 @@ PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipel
 
 @commands.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="API-format workflows in the order of the steps.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="API-format workflows, or PNGs that ComfyUI saved, in the order of the steps."),
+    ],
     name: Annotated[str, typer.Option(help="The pipeline's name; a new version when it exists.")],
     children: Annotated[int, typer.Option("--children", "-n", help="Pictures per parent in each step.")] = 3,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Pictures that a gate lets through.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Import a pipeline from ComfyUI's API-format files, or from one file that `pipeline export` wrote."""
+    """Import a pipeline from ComfyUI's API-format files or pictures, or from one `pipeline export`."""
     from persona_tui.services.generation.pipelines import import_pipeline
+    from persona_tui.services.generation.workflow_files import read_workflow
 
-    values = _exported(files, name) or {
+    documents = [read_workflow(file) for file in files]
+    values = _exported(documents, name) or {
         "name": name,
         "steps": [
-            {"name": file.stem, "workflow": _read(file), "children_per_parent": children, "top_k": top_k}
-            for file in files
+            {"name": file.stem, "workflow": document, "children_per_parent": children, "top_k": top_k}
+            for file, document in zip(files, documents, strict=True)
         ],
     }
     with session() as opened:
@@ -44,27 +48,9 @@ def import_(
     show(made, as_json, lambda: [f"✅ {made.name}, version {made.version}, {len(made.steps)} steps."])
 
 
-def _exported(files: list[Path], name: str) -> dict[str, Any] | None:
-    if len(files) != 1:
-        return None
-    document = _read(files[0])
-    return {**document, "name": name} if isinstance(document.get("steps"), list) else None
-
-
-def _read(file: Path) -> dict[str, Any]:
-    from persona_tui.errors import InvalidRequest, UnknownName
-
-    try:
-        document = json.loads(file.read_text())
-    except FileNotFoundError:
-        raise UnknownName(f"There is no file {file}.", hint="Check the path.") from None
-    except (OSError, ValueError) as problem:
-        raise InvalidRequest(
-            f"{file} is no workflow that can be read: {problem}.", hint="Use ComfyUI's Export (API)."
-        ) from None
-    if not isinstance(document, dict):
-        raise InvalidRequest(f"{file} is no workflow.", hint="Use ComfyUI's Export (API).")
-    return document
+def _exported(documents: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    whole = len(documents) == 1 and isinstance(documents[0].get("steps"), list)
+    return {**documents[0], "name": name} if whole else None
 
 
 @commands.command("export")
