@@ -233,3 +233,14 @@ def test_a_pipeline_is_checked_against_a_server(peopled: Shell, tmp_path: Path) 
         sandbox.stop()
     assert "ComfyUI" in told(peopled, 1, "pipeline", "check", "typo", **where)
     told(peopled, 2, "pipeline", "check", "nothing", **where)
+
+
+def test_a_run_is_cloned_with_changes(peopled: Shell) -> None:
+    first = peopled("run", "create", "a bowl", "--persona", "Mira", "-n", "1=3", "-k", "1=2", "--json").json
+    assert [(step["children_per_parent"], step["top_k"]) for step in first["steps"]] == [(3, 2), (2, 1)]
+    again = peopled("run", "clone", str(first["id"]), "--prompt", "a cup", "-n", "2=5", "--json").json
+    assert (again["prompt"], again["persona"]) == ("a cup", "Mira")
+    assert [(step["children_per_parent"], step["top_k"]) for step in again["steps"]] == [(3, 2), (5, 1)]
+    for wrong in (("-n", "1"), ("-n", "one=2"), ("-n", "1=99"), ("--var", "=x"), ("--var", "seed=1")):
+        told(peopled, 2, "run", "clone", str(first["id"]), *wrong)
+    told(peopled, 2, "run", "clone", "99999")

@@ -14,6 +14,7 @@ from persona_tui.models.pipeline import ComfyuiJob, PipelineStep
 from persona_tui.models.safety import AuditEvent
 from persona_tui.passed import content_hash
 from persona_tui.services.generation import pipelines, runs
+from persona_tui.services.generation.cloning import clone_run
 from persona_tui.services.generation.jobs import RetryPolicy, fail
 from persona_tui.services.library.clusters import create_cluster
 from tests.database.growing import add_persona, add_run, finish, grow, status, take
@@ -269,3 +270,63 @@ def test_a_pipelines_step_never_changes(session: Session) -> None:
 
     with pytest.raises(Exception, match="append-only"):
         session.execute(text("UPDATE pipeline_steps SET name = 'x' WHERE id = :id"), {"id": step.id})
+
+
+def _cloneable(session: Session) -> runs.RunView:
+    """A run of a two-step pipeline with words, variables, N and K of its own."""
+    second = {"name": "refine", "workflow": WORKFLOW}
+    pipelines.import_pipeline(session, {**PIPELINE, "steps": [*PIPELINE["steps"], second]})
+    plan = {"1": {"children_per_parent": 5}, "2": {"children_per_parent": 2, "top_k": 2}}
+    values = {"pipeline": "Portraits", "prompt": "tea", "negative": "blur", "seed": 7, "steps": plan}
+    return runs.create_run(session, {**values, "variables": {"mood": "calm"}})
+
+
+def test_a_clone_is_the_same_run_once_more_and_the_first_one_stays(session: Session) -> None:
+    first = _cloneable(session)
+    runs.cancel_run(session, first.id)
+
+    again = runs.run_detail(session, clone_run(session, first.id, {}).id)
+
+    assert (again.prompt, again.negative, again.variables) == ("tea", "blur", {"mood": "calm"})
+    assert [(step.children_per_parent, step.top_k) for step in again.steps] == [(5, 1), (2, 2)]
+    assert again.status == "pending" and again.seed != 7 and again.name != ""
+    assert runs.run_detail(session, first.id).status == "cancelled"
+
+
+def test_changes_are_laid_over_the_old_run(session: Session) -> None:
+    first = _cloneable(session)
+    changes = {
+        "prompt": "coffee",
+        "seed": 7,
+        "steps": {2: {"children_per_parent": 4}},
+        "variables": {"mood": 3},
+    }
+
+    again = runs.run_detail(session, clone_run(session, first.id, changes).id)
+
+    assert (again.prompt, again.negative, again.seed, again.variables) == ("coffee", "blur", 7, {"mood": 3})
+    assert [(step.children_per_parent, step.top_k) for step in again.steps] == [(5, 1), (4, 2)]
+
+
+def test_a_clone_runs_on_the_newest_version_and_on_another_pipeline_with_its_plan(session: Session) -> None:
+    first = _cloneable(session)
+    pipelines.import_pipeline(session, PIPELINE)
+    other = pipelines.import_pipeline(session, {**changed(children_per_parent=6), "name": "Other"})
+
+    newest = clone_run(session, first.id, {})
+    elsewhere = clone_run(session, first.id, {"pipeline": other.id})
+
+    assert newest.pipeline_version == 2 and [step.children_per_parent for step in newest.steps] == [5]
+    assert elsewhere.pipeline == "Other" and [step.children_per_parent for step in elsewhere.steps] == [6]
+
+
+def test_what_a_clone_may_not_be_is_told_and_nothing_is_made(session: Session) -> None:
+    first = _cloneable(session)
+    for changes in ({"steps": {9: {"top_k": 1}}}, {"prompt": " "}, {"variables": {"seed": 1}}):
+        with pytest.raises(InvalidRequest):
+            clone_run(session, first.id, changes)
+    with pytest.raises(UnknownName):
+        clone_run(session, first.id + 1, {})
+    with pytest.raises(GuardRefused):
+        clone_run(session, first.id, {"prompt": "a nude 15 year old"})
+    assert [run.id for run in runs.list_runs(session)] == [first.id]

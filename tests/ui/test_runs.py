@@ -222,3 +222,23 @@ async def test_without_a_persona_there_is_no_run_to_make(app: PersonaApp, db: Da
         await pilot.press("n")
         await settle(pilot)
         assert "[F2]" in said(pilot)
+
+
+async def test_a_run_is_cloned_with_another_prompt(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned
+) -> None:
+    run = run_with_pictures(db, studio, plan, steps={1: {"children_per_parent": 3}})
+    async with app.run_test(size=LARGE) as pilot:
+        await settle(pilot)
+        await pilot.press("f4")
+        await settle(pilot)
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        assert f"Clone run {run.id}" in screen_text(pilot) and PROMPT[:20] in screen_text(pilot)
+        await pilot.press("end", "!", "ctrl+s")
+        await until(pilot, lambda: asked(db, "SELECT count(*) FROM pipeline_runs") == 2)
+        await settle(pilot)
+        assert "3 pictures of" in said(pilot)
+    assert asked(db, "SELECT prompt FROM pipeline_runs ORDER BY id DESC LIMIT 1") == f"{PROMPT}!"
+    assert asked(db, "SELECT cluster_id FROM pipeline_runs ORDER BY id DESC LIMIT 1") == plan.cluster_id
+    assert asked(db, "SELECT pillar_id FROM pipeline_runs ORDER BY id DESC LIMIT 1") == plan.pillar_id

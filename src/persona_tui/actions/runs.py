@@ -14,6 +14,7 @@ TABLE = Table(
         Action("runs.gallery", "t", "Pictures", "Open the run in the gallery.", 13),
         Action("runs.pause", "p", "Pause", "Let no further job of the run begin.", 14),
         Action("runs.resume", "r", "Resume", "Go on, and try again what was given up.", 15),
+        Action("runs.clone", "c", "Clone", "Begin the run once more, with changes.", 17),
         Action("runs.cancel", "x", "Cancel", "End the run without a winner; asks first.", 16, dangerous=True),
     ),
     holds=("list",),

@@ -1,7 +1,9 @@
-"""`persona-tui run`: create, list, show, approve, pick the winner, pause, resume, cancel."""
+"""`persona-tui run`: create, clone, list, show, approve, pick the winner, pause, resume, cancel."""
 
 from __future__ import annotations
 
+import json
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +19,18 @@ if TYPE_CHECKING:
 commands = group("Runs: pictures being made.")
 
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")]
+Negative = Annotated[str | None, typer.Option(help="What is not to be seen.")]
+Variables = Annotated[
+    list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable of the pipeline's own.")
+]
+Children = Annotated[
+    list[str] | None,
+    typer.Option("--children", "-n", metavar="STEP=N", help="Pictures per parent in a step."),
+]
+TopK = Annotated[
+    list[str] | None,
+    typer.Option("--top-k", "-k", metavar="STEP=K", help="Pictures that a gate lets through."),
+]
 
 
 @commands.command("create")
@@ -27,6 +41,10 @@ def create(
     pipeline: Annotated[str, typer.Option(help="Which pipeline.")] = "two-step",
     cluster: Annotated[str | None, typer.Option(help="Cluster that gets the winner.")] = None,
     seed: Annotated[int | None, typer.Option(help="Base of all seeds.")] = None,
+    negative: Negative = None,
+    var: Variables = None,
+    children: Children = None,
+    top_k: TopK = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a run; the process that leads makes its pictures."""
@@ -36,9 +54,75 @@ def create(
     with session() as opened:
         ensure_examples(opened)
         values = _of_idea(opened, idea) if idea is not None else _of_words(opened, prompt, persona, cluster)
-        made = create_run(opened, values | {"pipeline": pipeline, "seed": seed})
+        plan = _plan(negative, var, children, top_k)
+        made = create_run(opened, values | plan | {"pipeline": pipeline, "seed": seed})
         _use_idea(opened, idea)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
+
+
+@commands.command("clone")
+def clone(
+    run: RunId,
+    prompt: Annotated[str | None, typer.Option(help="Another prompt.")] = None,
+    pipeline: Annotated[str | None, typer.Option(help="Another pipeline.")] = None,
+    name: Annotated[str | None, typer.Option(help="Its name.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Base of all seeds; otherwise a new one is drawn.")] = None,
+    negative: Negative = None,
+    var: Variables = None,
+    children: Children = None,
+    top_k: TopK = None,
+    as_json: AsJson = False,
+) -> None:
+    """Begin the same run once more, with changes; the first one stays as it is."""
+    from persona_tui.services.generation.cloning import clone_run
+
+    given = {"prompt": prompt, "pipeline": pipeline, "name": name, "seed": seed}
+    changes = {field: value for field, value in given.items() if value is not None}
+    with session() as opened:
+        made = clone_run(opened, run, changes | _plan(negative, var, children, top_k))
+    show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
+
+
+def _plan(
+    negative: str | None, var: list[str] | None, children: list[str] | None, top_k: list[str] | None
+) -> dict[str, Any]:
+    """The fields of a run that these options give."""
+    plan: dict[str, Any] = {} if negative is None else {"negative": negative}
+    if var:
+        plan["variables"] = {name: _value(word) for name, word in map(_pair, var)}
+    steps: dict[int, dict[str, int]] = {}
+    for field, words in (("children_per_parent", children), ("top_k", top_k)):
+        for position, count in map(_pair, words or []):
+            steps.setdefault(_number(position), {})[field] = _number(count)
+    return plan | ({"steps": steps} if steps else {})
+
+
+def _pair(word: str) -> tuple[str, str]:
+    from persona_tui.errors import InvalidRequest
+
+    name, equals, value = word.partition("=")
+    if not equals or not name.strip():
+        raise InvalidRequest(f"{word!r} has no form NAME=VALUE.", hint="For example --var mood=calm.")
+    return name.strip(), value
+
+
+def _value(word: str) -> str | int | float | bool:
+    """A number or a truth value where it reads as one in JSON, otherwise the words."""
+    try:
+        found = json.loads(word, parse_constant=str)
+    except (ValueError, RecursionError):
+        return word
+    return found if isinstance(found, bool | int | float) and math.isfinite(found) else word
+
+
+def _number(word: str) -> int:
+    from persona_tui.errors import InvalidRequest
+
+    if not (word.isascii() and word.isdecimal() and len(word) < 10):
+        raise InvalidRequest(
+            f"{word!r} is no number.", hint="For example --children 1=4: step 1, 4 pictures."
+        )
+    return int(word)
 
 
 def _of_idea(opened: Session, idea_id: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from persona_tui.screens import runs_data, runs_lines, vote_data, vote_lines
 from persona_tui.screens.base import PersonaScreen
-from persona_tui.screens.runs_data import RunFacts, wake_engine
+from persona_tui.screens.runs_data import Choices, RunFacts, wake_engine
 from persona_tui.screens.runs_forms import ApproveDialog, cancel_question, new_run_form, winner_question
 from persona_tui.screens.runs_parts import PartsPanel
 from persona_tui.widgets.data_list import Cell, Column, DataList
@@ -197,6 +197,19 @@ class RunsScreen(PersonaScreen):
     def action_new(self) -> None:
         self.spawn(self._ask_for_run, group="ask", exclusive=True)
 
+    def action_clone(self) -> None:
+        self.spawn(self._clone, group="ask", exclusive=True)
+
+    async def _clone(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        if run.persona_id is None:
+            self.flash(f"This run has no persona: `persona-tui run clone {run.id}` clones it.", "warn")
+            return
+        choices = await self.act(runs_data.read_choices, run.persona_id)
+        await self._ask(choices, partial(runs_data.clone_run, run_id=run.id), run)
+
     async def _ask_for_run(self) -> None:
         persona_id = self.shell.persona_id
         if persona_id is None:
@@ -204,12 +217,17 @@ class RunsScreen(PersonaScreen):
             self.flash(f"A run belongs to a persona, and there is none yet: [{key}].", "warn")
             return
         choices = await self.act(runs_data.read_choices, persona_id)
+        await self._ask(choices, partial(runs_data.start_run, persona_id=persona_id))
+
+    async def _ask(
+        self, choices: Choices, start: Callable[..., RunView], like: RunView | None = None
+    ) -> None:
         made: list[RunView] = []
 
         async def submit(values: Values) -> None:
-            made.append(await self.act(runs_data.start_run, persona_id, values))
+            made.append(await self.act(start, values=values))
 
-        if await self.ask(new_run_form(choices, submit)) and made:
+        if await self.ask(new_run_form(choices, submit, like)) and made:
             wake_engine(self.shell)
             self._target = made[-1].id
             self.request_reload()
@@ -310,6 +328,7 @@ _POSSIBLE: dict[str, Callable[[RunView], bool]] = {
     "gallery": lambda _run: True,
     "pause": lambda run: run.status in LIVE,
     "resume": _may_resume,
+    "clone": lambda _run: True,
     "cancel": _is_open,
 }
 """For each act on a run: whether it makes sense now."""

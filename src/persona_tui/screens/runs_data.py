@@ -122,19 +122,37 @@ def start_run(session: Session, persona_id: int, values: Mapping[str, Any]) -> R
         PersonaError: something can't be used, or the guard forbids the prompt.
     """
     from persona_tui.services.generation.runs import create_run
+
+    return create_run(session, {"persona_id": persona_id, **_told(session, values)})
+
+
+def clone_run(session: Session, run_id: int, values: Mapping[str, Any]) -> RunView:
+    """Start a run like another one, with what the form holds.
+
+    Raises:
+        PersonaError: as `start_run`.
+    """
+    from persona_tui.services.generation import cloning
+    from persona_tui.services.generation.runs import run_detail
+
+    changes = _told(session, values)
+    if changes["cluster_id"] == run_detail(session, run_id).cluster_id:
+        del changes["pillar_id"]  # the run may serve another pillar than its cluster's first
+    return cloning.clone_run(session, run_id, changes)
+
+
+def _told(session: Session, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a run that the form holds."""
     from persona_tui.services.library.clusters import get_cluster
 
     cluster_id = values["cluster"]
-    pillar_id = get_cluster(session, cluster_id).pillar_id if cluster_id is not None else None
-    given = {
-        "persona_id": persona_id,
+    return {
         "prompt": values["prompt"],
         "name": values["name"] or None,
         "pipeline": values["pipeline"],
         "cluster_id": cluster_id,
-        "pillar_id": pillar_id,
+        "pillar_id": get_cluster(session, cluster_id).pillar_id if cluster_id is not None else None,
     }
-    return create_run(session, given)
 
 
 def preview(session: Session, run_step_id: int, k: int) -> GatePreview:

@@ -28,14 +28,16 @@ DEFAULT_PIPELINE = "two-step"
 Submit = Callable[[Values], Awaitable[object]]
 
 
-def new_run_form(choices: Choices, submit: Submit) -> FormDialog:
-    """Asks for a prompt, a pipeline and a cluster."""
-    default = next((pipeline.id for pipeline in choices.pipelines if pipeline.name == DEFAULT_PIPELINE), None)
+def new_run_form(choices: Choices, submit: Submit, like: RunView | None = None) -> FormDialog:
+    """Asks for a prompt, a pipeline and a cluster; `like` is the run that is to be cloned."""
+    wanted = like.pipeline if like else DEFAULT_PIPELINE
+    default = next((pipeline.id for pipeline in choices.pipelines if pipeline.name == wanted), None)
     clusters = [(None, "none"), *((cluster.id, cluster.name) for cluster in choices.clusters)]
     fields = [
         LongTextField(
             name="prompt",
             label="Prompt",
+            value=like.prompt if like else None,
             required=True,
             rows=5,
             hint="What is to be seen; the pipeline adds its own words.",
@@ -50,10 +52,14 @@ def new_run_form(choices: Choices, submit: Submit) -> FormDialog:
             choices=[(pipeline.id, _pipeline(pipeline)) for pipeline in choices.pipelines],
         ),
         ChoiceField(
-            name="cluster", label="Winner goes to", choices=clusters, hint="The cluster that gets the winner."
+            name="cluster",
+            label="Winner goes to",
+            value=like.cluster_id if like else None,
+            choices=clusters,
+            hint="The cluster that gets the winner.",
         ),
     ]
-    return FormDialog("New run", fields, submit=submit)
+    return FormDialog(f"Clone run {like.id}" if like else "New run", fields, submit=submit)
 
 
 def _pipeline(pipeline: PipelineView) -> str:
