@@ -235,10 +235,10 @@ async def test_a_run_is_cloned_with_another_prompt(
         await pilot.press("c")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         assert f"Clone run {run.id}" in screen_text(pilot) and PROMPT[:20] in screen_text(pilot)
-        await pilot.press("end", "!", "ctrl+s")
+        await pilot.press("H", "i", "space", "ctrl+s")
         await until(pilot, lambda: asked(db, "SELECT count(*) FROM pipeline_runs") == 2)
         await settle(pilot)
         assert "3 pictures of" in said(pilot)
-    assert asked(db, "SELECT prompt FROM pipeline_runs ORDER BY id DESC LIMIT 1") == f"{PROMPT}!"
+    assert asked(db, "SELECT prompt FROM pipeline_runs ORDER BY id DESC LIMIT 1") == f"Hi {PROMPT}"
     assert asked(db, "SELECT cluster_id FROM pipeline_runs ORDER BY id DESC LIMIT 1") == plan.cluster_id
     assert asked(db, "SELECT pillar_id FROM pipeline_runs ORDER BY id DESC LIMIT 1") == plan.pillar_id
