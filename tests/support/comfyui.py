@@ -25,7 +25,7 @@ T = TypeVar("T", str, bytes, Mapping[str, Any])
 V = TypeVar("V")
 Graph = dict[str, Any]
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 150.0
 _fresh = itertools.count(int(time.time() * 1000))
 
 
