@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from persona_tui.services.generation.bench import Bench, Endpoint, EngineOptions, SessionScope
+from persona_tui.services.generation.bench import Bench, Endpoint, EngineOptions
+from persona_tui.services.generation.clerk import Clerk, SessionScope
 from persona_tui.services.generation.endpoint import EndpointWorker
 from persona_tui.services.generation.health import EndpointStatus, EngineStatus, Fleet, JobStatus
 from persona_tui.services.generation.jobs import RetryPolicy
@@ -23,7 +24,7 @@ def _utc_now() -> datetime:
 
 
 class Engine:
-    """All endpoints' work in one asyncio loop; blocking work runs in threads."""
+    """All endpoints' work in one asyncio loop; transactions run in one thread, pictures in others."""
 
     def __init__(
         self,
@@ -39,15 +40,17 @@ class Engine:
         """Args:
         scope: opens a session that commits at its end.
         media: where pictures are kept.
-        depth: jobs that each endpoint's queue is to hold.
+        depth: jobs that each endpoint's queue is to hold at least.
         timeout: of one HTTP call of the clients, in seconds.
         options: all that can be set; depth and timeout are then taken from it.
         clock: UTC, for `{{timestamp}}` and what the screen shows; deadlines use the database's clock.
         """
         options = options or EngineOptions(depth=depth, timeout=timeout)
         fleet = Fleet(endpoint.url for endpoint in endpoints)
+        self._clerk = Clerk(scope)
         self._workers = tuple(
-            EndpointWorker(Bench(endpoint, scope, media, options, clock), fleet) for endpoint in endpoints
+            EndpointWorker(Bench(endpoint, self._clerk, media, options, clock), fleet)
+            for endpoint in endpoints
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -55,7 +58,10 @@ class Engine:
 
         What has been fetched by then is still stored; what the servers hold is found by the next engine.
         """
-        await asyncio.gather(*(worker.run(stop) for worker in self._workers))
+        try:
+            await asyncio.gather(*(worker.run(stop) for worker in self._workers))
+        finally:
+            self._clerk.close()
 
     def wake(self) -> None:
         """Look for work now: a run was created, approved, resumed or cancelled."""
