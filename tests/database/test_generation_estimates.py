@@ -18,8 +18,13 @@ def version_of(session: Session, run_id: int) -> int:
 def time_pictures(session: Session, candidates: list[int], *seconds: float) -> None:
     """Say how long these pictures took."""
     for candidate, taken in zip(candidates, seconds, strict=True):
-        update = "UPDATE image_candidates SET provenance = jsonb_build_object('seconds', :taken) WHERE id = :id"
-        session.execute(text(update), {"id": candidate, "taken": taken})
+        session.execute(
+            text(
+                "UPDATE image_candidates SET provenance = jsonb_build_object('seconds', :taken)"
+                " WHERE id = :id"
+            ),
+            {"id": candidate, "taken": taken},
+        )
 
 
 @pytest.mark.parametrize(
