@@ -191,7 +191,8 @@ class EndpointWorker:
                 await self._bench.transact(jobs.fail, shown.job, words, self._bench.options.retry)
 
     async def _check(self, live: Sequence[LiveJob], now: float) -> None:
-        mine = [job for job in live if job.id not in self._finishing]
+        busy = self._finishing.keys() | self._feeder.sending
+        mine = [job for job in live if job.id not in busy]
         for job in mine:
             if job.state != "queued":
                 self._follower.track(job)
@@ -209,7 +210,7 @@ class EndpointWorker:
                 self._begin(found.job, self._conclude(found))
         away = self._fleet.away(now, self._bench.options.give_up)
         await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away)
-        self._check_at = now + self._interval(live)
+        self._check_at = now + self._interval(mine)
 
     def _interval(self, live: Sequence[LiveJob]) -> float:
         sent = [job for job in live if job.state != "queued"]

@@ -105,7 +105,7 @@ def find_jobs(session: Session, job_ids: Sequence[int]) -> tuple[LiveJob, ...]:
 
 
 def advance(session: Session, steps: Sequence[Advance]) -> None:
-    """Write down what jobs have come to, as far as nobody else has them in hand.
+    """Write down what jobs have come to last, as far as nobody else has them in hand.
 
     Only for what may be missed: a job that another transaction holds (it is being cancelled, say) is left as
     it is, rather than waited for in an order that could block both. What is missed the next survey finds.
@@ -115,9 +115,9 @@ def advance(session: Session, steps: Sequence[Advance]) -> None:
         {"ids": [step.job.id for step in steps]},
     )
     unlocked = set(free.scalars())
-    for step in steps:
-        if step.job.id in unlocked:
-            move(session, step.job, step.source, step.target)
+    newest = {step.job.id: step for step in steps if step.job.id in unlocked}
+    for step in newest.values():
+        move(session, step.job, step.source, step.target)
 
 
 def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float) -> int:
@@ -129,31 +129,37 @@ def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float) -> in
     Returns:
         The job's id.
     """
-    slot = session.execute(
-        text(
-            "SELECT s.run_id, s.run_step_id, s.slot_no, st.position, r.seed, p.seed AS parent_seed,"
-            " p.output_index, (SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id) AS attempt,"
-            " persona_now() + make_interval(secs => :wait) AS not_before"
-            " FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id"
-            " JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id"
-            " WHERE s.id = :slot"
-        ),
-        {"slot": slot_id, "wait": wait},
-    ).one()
+    slot = session.execute(_PLACE, {"slot": slot_id, "wait": wait}).one()
     parent = None if slot.parent_seed is None else (slot.parent_seed, slot.output_index)
-    job = ComfyuiJob(
-        prompt_id=uuid.uuid4(),
-        run_id=slot.run_id,
-        run_step_id=slot.run_step_id,
-        slot_id=slot_id,
-        endpoint=endpoint,
-        seed=derive_seed(slot.seed, slot.position, parent, slot.slot_no, slot.attempt),
-        not_before=slot.not_before,
+    seed = derive_seed(slot.seed, slot.position, parent, slot.slot_no, slot.attempt)
+    added = session.execute(
+        _ADD,
+        {
+            "slot": slot_id,
+            "run": slot.run_id,
+            "step": slot.run_step_id,
+            "endpoint": endpoint,
+            "seed": seed,
+            "not_before": slot.not_before,
+        },
     )
-    session.add(job)
-    _set_slot(session, slot_id, "busy")
-    session.flush()
-    return job.id
+    return int(added.scalar_one())
+
+
+_PLACE = text(
+    "SELECT s.run_id, s.run_step_id, s.slot_no, st.position, r.seed, p.seed AS parent_seed,"
+    " p.output_index, (SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id) AS attempt,"
+    " persona_now() + make_interval(secs => :wait) AS not_before"
+    " FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id"
+    " JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id"
+    " WHERE s.id = :slot"
+)
+_ADD = text(
+    "WITH taken AS (UPDATE generation_slots SET state = 'busy' WHERE id = :slot RETURNING id)"
+    " INSERT INTO comfyui_jobs (prompt_id, run_id, run_step_id, slot_id, endpoint, seed, not_before)"
+    " SELECT gen_random_uuid(), :run, :step, id, :endpoint, :seed, :not_before FROM taken"
+    " RETURNING id"
+)
 
 
 def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> bool:
@@ -162,13 +168,21 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
     Returns:
         Whether it was; False when it was cancelled, sent again, or moved by another engine.
     """
-    ended = ", finished_at = persona_now()" if target in ("done", "failed") else ""
-    return _changed(
-        session,
-        f"UPDATE comfyui_jobs SET state = :target{ended}"
-        " WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source)",
+    moved = session.execute(
+        _END if target in ("done", "failed") else _MOVE,
         {"id": job.id, "prompt": job.prompt_id, "source": list(source), "target": target},
     )
+    assert isinstance(moved, CursorResult)
+    return moved.rowcount == 1
+
+
+_MOVE = text(
+    "UPDATE comfyui_jobs SET state = :target WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source)"
+)
+_END = text(
+    "UPDATE comfyui_jobs SET state = :target, finished_at = persona_now()"
+    " WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source)"
+)
 
 
 def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = True) -> bool:

@@ -153,6 +153,30 @@ def lock_run(session: Session, run_id: int) -> PipelineRun:
     return run
 
 
+def hold_run(session: Session, run_id: int) -> None:
+    """Lock the run's row as `lock_run` does, for a change that needs nothing of it."""
+    session.execute(_HOLD, {"run": run_id})
+
+
+def still_grows(session: Session, run_id: int) -> bool:
+    """Whether a run is running and its step has places to fill: nothing in its status is to change then."""
+    return bool(session.execute(_GROWS, {"run": run_id}).scalar_one())
+
+
+_HOLD = text("SELECT id FROM pipeline_runs WHERE id = :run FOR NO KEY UPDATE")
+_GROWS = text("""
+SELECT EXISTS (
+  SELECT FROM pipeline_runs r
+  JOIN generation_slots s ON s.run_id = r.id AND s.state IN ('open', 'busy')
+  WHERE r.id = :run AND r.status = 'running' AND s.run_step_id = (
+    SELECT st.id FROM pipeline_run_steps st WHERE st.run_id = r.id
+    ORDER BY st.approved_at IS NOT NULL,
+             CASE WHEN st.approved_at IS NULL THEN st.position ELSE -st.position END LIMIT 1)
+  AND coalesce((SELECT p.status FROM image_candidates p WHERE p.id = s.parent_id), 'active') = 'active')
+""")
+"""Says of the current step what `_judge` says of its counts, at a picture's price instead of a tree's."""
+
+
 def refresh_run(session: Session, run: PipelineRun) -> None:
     """Bring the locked run's status in line with its tree, and tell that it changed."""
     session.flush()

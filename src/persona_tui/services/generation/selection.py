@@ -47,7 +47,9 @@ def claim(
     if room <= 0:
         return ()
     taken = _take_waiting(session, endpoint, room, healthy, mine, lease)
-    while len(taken) < room and (slot_id := _next_slot(session)) is not None:
+    cursor = None
+    while len(taken) < room and (found := _next_slot(session, cursor)) is not None:
+        cursor, slot_id = found
         taken.append(add_job(session, slot_id, endpoint, wait=lease))
     return tuple(taken)
 
@@ -91,7 +93,7 @@ AND coalesce((SELECT p.status FROM image_candidates p WHERE p.id = s.parent_id),
 """A scalar subquery is looked up by key for each open place; an anti-join may be planned as a scan (R12)."""
 
 RUN = f"""
-SELECT r.id FROM pipeline_runs r
+SELECT r.id, r.status FROM pipeline_runs r
 WHERE r.status IN ('pending', 'running') AND r.id > :after AND r.id <= :upto
   AND EXISTS (SELECT FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
               WHERE s.run_id = r.id AND {_CLAIMABLE})
@@ -104,30 +106,27 @@ WHERE s.run_id = :run AND {_CLAIMABLE}
 ORDER BY st.position, s.slot_no, s.id LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
 """
 
+_RUN, _SLOT = text(RUN), text(SLOT)
 _LAST_RUN = "SELECT coalesce((SELECT run_id FROM comfyui_jobs ORDER BY id DESC LIMIT 1), 0)"
 _ENDLESS = (1 << 63) - 1
 
 
-def _next_slot(session: Session) -> int | None:
-    """The next place to work on, locked: of the run that comes after the one that was served last."""
-    cursor = int(session.execute(text(_LAST_RUN)).scalar_one())
+def _next_slot(session: Session, cursor: int | None) -> tuple[int, int] | None:
+    """The next place to work on, locked, and its run, which comes after the one that was served last."""
+    if cursor is None:
+        cursor = int(session.execute(text(_LAST_RUN)).scalar_one())
     for after, upto in ((cursor, _ENDLESS), (0, cursor)):
-        run_id = session.execute(text(RUN), {"after": after, "upto": upto}).scalar_one_or_none()
-        if run_id is None:
+        run = session.execute(_RUN, {"after": after, "upto": upto}).one_or_none()
+        if run is None:
             continue
-        slot_id = session.execute(text(SLOT), {"run": run_id}).scalar_one_or_none()
+        slot_id = session.execute(_SLOT, {"run": run.id}).scalar_one_or_none()
         if slot_id is not None:
-            _begin(session, run_id)
-            return int(slot_id)
+            if run.status == "pending":
+                _begin(session, run.id)
+            return run.id, int(slot_id)
     return None
 
 
 def _begin(session: Session, run_id: int) -> None:
-    begun = session.execute(
-        text(
-            "UPDATE pipeline_runs SET status = 'running' WHERE id = :run AND status = 'pending' RETURNING id"
-        ),
-        {"run": run_id},
-    )
-    if begun.scalar_one_or_none() is not None:
-        events.emit(session, "run", run_id)
+    session.execute(text("UPDATE pipeline_runs SET status = 'running' WHERE id = :run"), {"run": run_id})
+    events.emit(session, "run", run_id)

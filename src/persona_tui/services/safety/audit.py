@@ -70,7 +70,7 @@ def append(
         content_sha256: hash of the text, picture or workflow that was judged.
         details: plain JSON; never a secret.
     """
-    head = session.execute(text(_HEAD)).one()
+    head = session.execute(_HEAD).one()
     facts = {
         "at": head.at.astimezone(UTC).isoformat(),
         "actor": actor,
@@ -86,7 +86,7 @@ def append(
     return AuditEntry(event_id, head.at, actor, action, subject, content_sha256, facts["details"], chained)
 
 
-_HEAD = "SELECT hash, persona_now() AS at FROM audit_heads WHERE id = 1 FOR UPDATE"
+_HEAD = text("SELECT hash, persona_now() AS at FROM audit_heads WHERE id = 1 FOR UPDATE")
 _APPEND = text(
     "WITH added AS (INSERT INTO audit_events"
     " (at, actor, action, persona_id, subject, content_sha256, details, previous_hash, hash)"
