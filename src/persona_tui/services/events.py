@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import psycopg
-from sqlalchemy import text
 from sqlmodel import Session
+
+from persona_tui.database.driver import rows_of
 
 Topic = Literal[
     "persona",
@@ -45,10 +46,10 @@ def emit(session: Session, topic: Topic, identifier: int) -> None:
 def emit_all(session: Session, told: Sequence[tuple[Topic, int]]) -> None:
     """Tell all processes several things at once, if and when the session's transaction commits."""
     payloads = [json.dumps({"topic": topic, "id": identifier}) for topic, identifier in told]
-    session.execute(_NOTIFY, {"payloads": payloads})
+    rows_of(session, _NOTIFY, {"payloads": payloads})
 
 
-_NOTIFY = text(
+_NOTIFY = (
     "SELECT pg_notify('persona_events_' || current_schema(), payload)"
     " FROM unnest(CAST(:payloads AS text[])) AS payload"
 )

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import CursorResult, text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.models.pipeline import LIVE_JOB_STATES, ComfyuiJob, GenerationSlot
 from persona_tui.services.generation import progress
 from persona_tui.services.generation.tree import LIVE
@@ -129,10 +130,11 @@ def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float) -> in
     Returns:
         The job's id.
     """
-    slot = session.execute(_PLACE, {"slot": slot_id, "wait": wait}).one()
+    (slot,) = rows_of(session, _PLACE, {"slot": slot_id, "wait": wait})
     parent = None if slot.parent_seed is None else (slot.parent_seed, slot.output_index)
     seed = derive_seed(slot.seed, slot.position, parent, slot.slot_no, slot.attempt)
-    added = session.execute(
+    (added,) = rows_of(
+        session,
         _ADD,
         {
             "slot": slot_id,
@@ -143,18 +145,18 @@ def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float) -> in
             "not_before": slot.not_before,
         },
     )
-    return int(added.scalar_one())
+    return int(added.id)
 
 
-_PLACE = text(
+_PLACE = (
     "SELECT s.run_id, s.run_step_id, s.slot_no, st.position, r.seed, p.seed AS parent_seed,"
     " p.output_index, (SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id) AS attempt,"
-    " persona_now() + make_interval(secs => :wait) AS not_before"
+    " persona_now() + make_interval(secs => CAST(:wait AS double precision)) AS not_before"
     " FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id"
     " JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id"
     " WHERE s.id = :slot"
 )
-_ADD = text(
+_ADD = (
     "WITH taken AS (UPDATE generation_slots SET state = 'busy' WHERE id = :slot RETURNING id)"
     " INSERT INTO comfyui_jobs (prompt_id, run_id, run_step_id, slot_id, endpoint, seed, not_before)"
     " SELECT gen_random_uuid(), :run, :step, id, :endpoint, :seed, :not_before FROM taken"
@@ -168,20 +170,18 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
     Returns:
         Whether it was; False when it was cancelled, sent again, or moved by another engine.
     """
-    moved = session.execute(
+    moved = rows_of(
+        session,
         _END if target in ("done", "failed") else _MOVE,
         {"id": job.id, "prompt": job.prompt_id, "source": list(source), "target": target},
     )
-    assert isinstance(moved, CursorResult)
-    return moved.rowcount == 1
+    return bool(moved)
 
 
-_MOVE = text(
-    "UPDATE comfyui_jobs SET state = :target WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source)"
-)
-_END = text(
+_MOVE = "UPDATE comfyui_jobs SET state = :target WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id"
+_END = (
     "UPDATE comfyui_jobs SET state = :target, finished_at = persona_now()"
-    " WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source)"
+    " WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id"
 )
 
 

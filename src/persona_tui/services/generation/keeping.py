@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from psycopg.types.json import Jsonb
+from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.services import events
 from persona_tui.services.generation import jobs, progress
 from persona_tui.services.generation.jobs import SENT, LiveJob
@@ -35,11 +36,12 @@ def keep(
     progress.hold_run(session, job.run_id)
     if not jobs.move(session, job, SENT, "done"):
         return ()
-    rows = session.execute(
+    rows = rows_of(
+        session,
         _FILL,
         {
             "job": job.id,
-            "provenance": provenance,
+            "provenance": Jsonb(provenance),
             "indices": [one.index for one in fetched],
             "keys": [one.picture.key for one in fetched],
             "hashes": [one.picture.sha256 for one in fetched],
@@ -47,7 +49,7 @@ def keep(
             "heights": [one.picture.facts.height for one in fetched],
         },
     )
-    ids = tuple(rows.scalars())
+    ids = tuple(row.id for row in rows)
     _enter_contest(session, job.run_step_id, ids)
     if progress.still_grows(session, job.run_id):
         events.emit_all(session, (*(("candidate", one) for one in ids), ("run", job.run_id)))
@@ -57,7 +59,7 @@ def keep(
     return ids
 
 
-_FILL = text(
+_FILL = (
     "WITH filled AS ("
     "  UPDATE generation_slots s SET state = 'filled' FROM comfyui_jobs j"
     "  WHERE j.id = :job AND s.id = j.slot_id"
@@ -73,7 +75,7 @@ _FILL = text(
     "   AS one (output_index, media_key, sha256, width, height)"
     "  ORDER BY one.output_index RETURNING id)"
     " SELECT id FROM made ORDER BY id"
-).bindparams(bindparam("provenance", type_=JSONB))
+)
 
 
 def _enter_contest(session: Session, run_step_id: int, candidates: Sequence[int]) -> None:
@@ -90,11 +92,10 @@ def _enter_contest(session: Session, run_step_id: int, candidates: Sequence[int]
 
 
 def _join_contest(session: Session, run_step_id: int, candidates: Sequence[int]) -> bool:
-    joined = session.execute(_JOIN, {"step": run_step_id, "candidates": list(candidates)})
-    return bool(joined.all())
+    return bool(rows_of(session, _JOIN, {"step": run_step_id, "candidates": list(candidates)}))
 
 
-_JOIN = text(
+_JOIN = (
     "INSERT INTO contest_members (contest_id, image_candidate_id)"
     " SELECT c.id, candidate FROM contests c, unnest(CAST(:candidates AS bigint[])) AS candidate"
     " WHERE c.run_step_id = :step ORDER BY candidate RETURNING id"

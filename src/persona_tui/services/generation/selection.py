@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.services import events
 from persona_tui.services.generation.jobs import add_job
 
@@ -106,7 +107,6 @@ WHERE s.run_id = :run AND {_CLAIMABLE}
 ORDER BY st.position, s.slot_no, s.id LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
 """
 
-_RUN, _SLOT = text(RUN), text(SLOT)
 _LAST_RUN = "SELECT coalesce((SELECT run_id FROM comfyui_jobs ORDER BY id DESC LIMIT 1), 0)"
 _ENDLESS = (1 << 63) - 1
 
@@ -116,14 +116,11 @@ def _next_slot(session: Session, cursor: int | None) -> tuple[int, int] | None:
     if cursor is None:
         cursor = int(session.execute(text(_LAST_RUN)).scalar_one())
     for after, upto in ((cursor, _ENDLESS), (0, cursor)):
-        run = session.execute(_RUN, {"after": after, "upto": upto}).one_or_none()
-        if run is None:
-            continue
-        slot_id = session.execute(_SLOT, {"run": run.id}).scalar_one_or_none()
-        if slot_id is not None:
-            if run.status == "pending":
-                _begin(session, run.id)
-            return run.id, int(slot_id)
+        for run in rows_of(session, RUN, {"after": after, "upto": upto}):
+            for slot in rows_of(session, SLOT, {"run": run.id}):
+                if run.status == "pending":
+                    _begin(session, run.id)
+                return run.id, slot.id
     return None
 
 
