@@ -178,11 +178,14 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
     return bool(moved)
 
 
-_MOVE = "UPDATE comfyui_jobs SET state = :target WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id"
-_END = (
-    "UPDATE comfyui_jobs SET state = :target, finished_at = persona_now()"
-    " WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id"
-)
+_MOVE = """
+UPDATE comfyui_jobs SET state = :target
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
+_END = """
+UPDATE comfyui_jobs SET state = :target, finished_at = persona_now()
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
 
 
 def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = True) -> bool:
