@@ -237,7 +237,7 @@ def resume_run(session: Session, run_id: int) -> RunView:
     """
     run = progress.lock_run(session, run_id)
     if run.status in ("completed", "cancelled"):
-        raise NotAllowedNow(f"Run {run_id} is {run.status}.", hint="Create a new run.")
+        raise NotAllowedNow(f"Run {run_id} is {run.status}.", hint="Reopen the run instead.")
     session.execute(
         text(
             "UPDATE generation_slots SET state = 'open', failures = 0 WHERE state = 'failed'"
@@ -245,6 +245,7 @@ def resume_run(session: Session, run_id: int) -> RunView:
         ),
         {"run": run_id},
     )
+    tree.settle_slots(session, run_id)
     if run.status in ("paused", "failed"):
         run.status = "running"
     run.reason = ""
