@@ -25,6 +25,7 @@ from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services import jobs
 from persona_tui.services.generation.engine import Endpoint, Engine
+from persona_tui.services.generation.night import Night
 from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
@@ -71,6 +72,7 @@ class Duties:
             **self._publishing_parts(),
         )
         self._reconciler = Reconciler(self._scope, **self._publishing_parts())
+        self._night = Night(self._scope, resources.media)
         self.engine: Engine | None = None
         """The generation engine, while this process leads."""
         self.last_tick: datetime | None = None
@@ -205,7 +207,7 @@ class Duties:
             log.exception("tick failed")
 
     async def tick(self, now: datetime) -> bool:
-        """Do what is due: reconcile, publish, take up stalled jobs. Only the leader does anything.
+        """Do what is due: reconcile, publish, rescue stalled jobs, pass gates. Only the leader does anything.
 
         Args:
             now: the database's clock, UTC.
@@ -223,9 +225,15 @@ class Duties:
             await self._reconciler.tick(now)
             await self._publisher.tick(now)
             await self._rescue_jobs()
+            await self._pass_gates()
             self.last_tick = now
         await self._ping_dead_man()
         return True
+
+    async def _pass_gates(self) -> None:
+        """Night mode: go on with runs that may without the operator."""
+        if await to_thread(self._night.tick) and self.engine is not None:
+            self.engine.wake()
 
     async def look_at(self, post_id: int) -> AccountListing:
         """Look at the account for a post that may be published already; changes nothing at Instagram.
