@@ -154,7 +154,8 @@ class EndpointWorker:
         for found in survey.found:
             self._begin(found.job, self._conclude(found))
         away = self._fleet.away(now, self._bench.options.give_up)
-        await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away)
+        retry = self._bench.options.retry
+        await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away, retry)
         self._check_at = now + self._interval(live)
 
     def _interval(self, live: Sequence[LiveJob]) -> float:
@@ -180,6 +181,9 @@ class EndpointWorker:
             if job is not None:
                 self._sent.add(str(job.prompt_id))
                 self._follower.track(job)
+            if self._bench.doubts.is_set():
+                self._bench.doubts.clear()
+                self._check_at = 0.0
 
     def _begin(self, job: LiveJob, work: Coroutine[Any, Any, None]) -> None:
         if job.id in self._finishing:
@@ -216,17 +220,22 @@ class EndpointWorker:
             await collect(self._bench, job, found.files, self._provenance(job))
         elif entry.status == "success":
             files = wanted_files(entry, job.output_node)
-            await collect(self._bench, job, files, self._provenance(job))
+            await collect(self._bench, job, files, self._provenance(job, entry.seconds))
         else:
             words = entry.message or "The server gave no reason."
-            await self._bench.transact(jobs.fail, job, words, self._bench.options.retry)
+            await self._bench.transact(
+                jobs.fail, job, words, self._bench.options.retry, seconds=entry.seconds
+            )
         self._forget(str(job.prompt_id))
 
-    def _provenance(self, job: LiveJob) -> dict[str, Any]:
+    def _provenance(self, job: LiveJob, seconds: float | None = None) -> dict[str, Any]:
+        """What a candidate tells of its making; `seconds` by the server's own clock, otherwise by ours."""
         shown = self._follower.shown.get(str(job.prompt_id))
         provenance: dict[str, Any] = {"endpoint": self.url, "server_version": self._version}
-        if shown is not None and shown.running_since is not None:
-            provenance["seconds"] = round(asyncio.get_running_loop().time() - shown.running_since, 3)
+        if seconds is None and shown is not None and shown.running_since is not None:
+            seconds = round(asyncio.get_running_loop().time() - shown.running_since, 3)
+        if seconds is not None:
+            provenance["seconds"] = seconds
         return provenance
 
     def _forget(self, prompt_id: str) -> None:

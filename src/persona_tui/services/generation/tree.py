@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from persona_tui.errors import UnknownName
 from persona_tui.models.pipeline import LIVE_JOB_STATES, ImageCandidate, PipelineRun
+from persona_tui.services.generation import spending
 from persona_tui.services.safety import audit
 
 LIVE = f"({', '.join(repr(state) for state in LIVE_JOB_STATES)})"
@@ -107,9 +108,9 @@ def cancel_jobs(
             "  AND (CAST(:step AS bigint) IS NULL OR j.run_step_id = :step)"
             "  AND (CAST(:slots AS bigint[]) IS NULL OR s.id = ANY (:slots))"
             "  AND (CAST(:parents AS bigint[]) IS NULL OR s.parent_id = ANY (:parents))"
-            " RETURNING j.slot_id)"
+            " RETURNING j.id, j.slot_id)"
             " UPDATE generation_slots s SET state = 'open' FROM ended WHERE s.id = ended.slot_id"
-            " RETURNING s.id"
+            " RETURNING ended.id"
         ),
         {
             "run": run_id,
@@ -118,7 +119,10 @@ def cancel_jobs(
             "parents": None if parents is None else list(parents),
         },
     )
-    return len(cancelled.all())
+    ids = list(cancelled.scalars())
+    if ids:
+        spending.settle(session, ids, pictures=0, seconds=None)
+    return len(ids)
 
 
 def reopen_slots(session: Session, run_id: int) -> None:
