@@ -15,6 +15,7 @@ from persona_tui.services.generation import jobs, recovery, selection
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.collection import collect, wanted_files
 from persona_tui.services.generation.following import Follower, Shown
+from persona_tui.services.generation.gauge import Gauge
 from persona_tui.services.generation.health import EndpointStatus, Fleet, JobStatus, sentence_of
 from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.generation.recovery import Found
@@ -45,7 +46,7 @@ class EndpointWorker:
         self._returned = asyncio.Event()
         self._check_at = 0.0
         self._queue = 0
-        self._version = ""
+        self._gauge = Gauge()
         self._to_send: deque[int] = deque()
         self._sent: set[str] = set()
         self._finishing: dict[int, asyncio.Task[None]] = {}
@@ -54,13 +55,19 @@ class EndpointWorker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; no error leaves this."""
-        following = asyncio.create_task(self._follower.run(), name=f"events of {self.url}")
+        beside = (
+            asyncio.create_task(self._follower.run(), name=f"events of {self.url}"),
+            asyncio.create_task(
+                self._gauge.follow(self._bench.client, self._is_well), name=f"gauge of {self.url}"
+            ),
+        )
         try:
             while not stop.is_set():
                 await self._rest(await self._attempt(), stop)
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._settle()
 
     def wake(self) -> None:
@@ -69,7 +76,16 @@ class EndpointWorker:
 
     def status(self) -> EndpointStatus:
         """How the endpoint is."""
-        return EndpointStatus(self.url, self.health.healthy, self._queue, self.health.sentence)
+        return EndpointStatus(
+            self.url,
+            self.health.healthy,
+            self._queue,
+            self.health.sentence,
+            self._gauge.version,
+            self._gauge.vram_free,
+            self._gauge.vram_total,
+            self._bench.options.depth,
+        )
 
     def job_status(self) -> tuple[JobStatus, ...]:
         """The jobs that are on it."""
@@ -79,6 +95,9 @@ class EndpointWorker:
         """The newest preview of one of them."""
         shown = (shown for shown in self._follower.shown.values() if shown.job.id == job_id)
         return next((one.preview for one in shown), None)
+
+    def _is_well(self) -> bool:
+        return self.health.healthy
 
     def _check_now(self) -> None:
         self._check_at = 0.0
@@ -94,7 +113,7 @@ class EndpointWorker:
         except Exception as problem:
             self._log(problem)
             self.health.trouble(problem, loop.time())
-            self._version = ""
+            self._gauge.forget()
             return self._bench.options.retry.delay(self.health.failures)
         self.health.well(self._sentence())
         return min(IDLE_SECONDS, max(SHORTEST_POLL, self._check_at - loop.time()))
@@ -142,13 +161,14 @@ class EndpointWorker:
     async def _check(self, live: Sequence[LiveJob], now: float) -> None:
         mine = [job for job in live if job.id not in self._finishing]
         survey = await recovery.survey(self._bench, mine)
-        if not self._version:
-            self._version = (await self._bench.client.system_stats()).version
+        if not self._gauge.version:
+            self._gauge.note(await self._bench.client.system_stats())
         self._queue = len(survey.queue.running) + len(survey.queue.pending)
         self.health.answered(self._sentence())
         for job in live:
             if job.state != "queued":
                 self._follower.track(job)
+        self._follower.note_pending(survey.queue.pending)
         for prompt_id in survey.queue.running:
             self._follower.mark_running(prompt_id)
         for found in survey.found:
@@ -231,7 +251,7 @@ class EndpointWorker:
     def _provenance(self, job: LiveJob, seconds: float | None = None) -> dict[str, Any]:
         """What a candidate tells of its making; `seconds` by the server's own clock, otherwise by ours."""
         shown = self._follower.shown.get(str(job.prompt_id))
-        provenance: dict[str, Any] = {"endpoint": self.url, "server_version": self._version}
+        provenance: dict[str, Any] = {"endpoint": self.url, "server_version": self._gauge.version}
         if seconds is None and shown is not None and shown.running_since is not None:
             seconds = round(asyncio.get_running_loop().time() - shown.running_since, 3)
         if seconds is not None:
@@ -251,7 +271,7 @@ class EndpointWorker:
     def _sentence(self) -> str:
         if self._stumble is not None:
             return self._stumble
-        version = f"ComfyUI {self._version}".strip()
+        version = f"ComfyUI {self._gauge.version}".strip()
         if not self._follower.connected:
             return f"{version}; its events can't be followed, so it is asked now and then."
         return f"{version}, {self._queue} in the queue."

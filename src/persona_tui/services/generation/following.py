@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -64,6 +64,7 @@ class Follower:
         self.shown: dict[str, Shown] = {}
         self._started: list[LiveJob] = []
         self._ended: deque[str] = deque(maxlen=RECENT)
+        self._pending: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Follow, reconnect with a growing pause, until cancelled."""
@@ -104,6 +105,10 @@ class Follower:
             shown.running_since = asyncio.get_running_loop().time()
             self._started.append(shown.job)
 
+    def note_pending(self, prompt_ids: tuple[str, ...]) -> None:
+        """Note what waits at the server, ours and others', the next one first."""
+        self._pending = prompt_ids
+
     def take_started(self) -> list[LiveJob]:
         """Jobs that began since the last call."""
         started, self._started = self._started, []
@@ -118,9 +123,30 @@ class Follower:
     def job_status(self) -> tuple[JobStatus, ...]:
         """All tracked jobs."""
         return tuple(
-            JobStatus(shown.job.id, shown.job.run_id, shown.job.position, shown.progress, shown.started)
-            for shown in self.shown.values()
+            JobStatus(
+                shown.job.id,
+                shown.job.run_id,
+                shown.job.position,
+                shown.progress,
+                shown.started,
+                self._bench.url,
+                position,
+            )
+            for shown, position in zip(self.shown.values(), self._positions(), strict=True)
         )
+
+    def _positions(self) -> Iterator[int]:
+        """Of each tracked job in the server's queue; between two looks at it ours are counted from memory."""
+        ours = 0
+        for prompt_id, shown in self.shown.items():
+            if shown.running_since is not None:
+                yield 0
+                continue
+            known = prompt_id in self._pending
+            before = self._pending[: self._pending.index(prompt_id)] if known else self._pending
+            others = sum(1 for other in before if other not in self.shown)
+            yield 1 + ours + others
+            ours += 1
 
     def _note(self, event: ComfyEvent) -> None:
         if isinstance(event, ENDED) and event.prompt_id is not None:

@@ -17,12 +17,19 @@ class EndpointStatus:
         healthy: it answered when it was last asked.
         queue: prompts that it holds, ours and others'.
         sentence: what is wrong, or what it is.
+        version: of ComfyUI; empty while it is not known.
+        vram_free, vram_total: bytes of all its cards; None unknown, 0 in total without a card.
+        depth: how many of our jobs it is to hold.
     """
 
     url: str
     healthy: bool
     queue: int
     sentence: str
+    version: str = ""
+    vram_free: int | None = None
+    vram_total: int | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class JobStatus:
         step: position of its step in the run.
         progress: 0 to 1 of the node that runs.
         started: when it was first seen to run; None while it waits.
+        endpoint: address of the server.
+        queue_position: prompts before it there, ours and others'; 0 runs, None is not known.
     """
 
     job_id: int
@@ -40,6 +49,8 @@ class JobStatus:
     step: int
     progress: float
     started: datetime | None
+    endpoint: str = ""
+    queue_position: int | None = None
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,23 @@ class JobFailure:
     Attributes:
         position, step: of its step in the run.
         words: what the server, or the program, said.
+        place: what became of the place since: `failed` (given up), `open`, `busy` (tried again) or `filled`.
     """
 
     job_id: int
+    run_id: int
+    run: str
     position: int
     step: str
     endpoint: str
     words: str
     at: datetime
+    place: str
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nothing comes any more unless the run is resumed."""
+        return self.place == "failed"
 
 
 @dataclass(frozen=True)
@@ -46,13 +55,15 @@ class Trace:
 
 
 _FAILURES = """
-SELECT j.id AS job_id, st.position, ps.name AS step, j.endpoint,
+SELECT j.id AS job_id, j.run_id, r.name AS run, st.position, ps.name AS step, j.endpoint,
        coalesce(nullif(j.error_message, ''), 'The server gave no reason.') AS words,
-       coalesce(j.finished_at, j.created_at) AS at
+       coalesce(j.finished_at, j.created_at) AS at, s.state AS place
 FROM comfyui_jobs j
+JOIN pipeline_runs r ON r.id = j.run_id
+JOIN generation_slots s ON s.id = j.slot_id
 JOIN pipeline_run_steps st ON st.id = j.run_step_id
 JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
-WHERE j.run_id = :run AND j.state = 'failed'
+WHERE {whose} AND j.state = 'failed'
 ORDER BY j.id DESC LIMIT :limit
 """
 
@@ -77,7 +88,21 @@ WHERE i.run_id = :run
 
 def job_failures(session: Session, run_id: int, *, limit: int = 20) -> tuple[JobFailure, ...]:
     """The run's failed jobs, the newest first."""
-    rows = session.execute(text(_FAILURES), {"run": run_id, "limit": limit})
+    query = _FAILURES.format(whose="j.run_id = :run")
+    rows = session.execute(text(query), {"run": run_id, "limit": limit})
+    return tuple(JobFailure(**row._mapping) for row in rows)
+
+
+def recent_failures(
+    session: Session, persona_id: int | None = None, *, limit: int = 100
+) -> tuple[JobFailure, ...]:
+    """Failed jobs of all runs, the newest first.
+
+    Args:
+        persona_id: only of this persona's runs.
+    """
+    query = _FAILURES.format(whose="(CAST(:persona AS bigint) IS NULL OR r.persona_id = :persona)")
+    rows = session.execute(text(query), {"persona": persona_id, "limit": limit})
     return tuple(JobFailure(**row._mapping) for row in rows)
 
 
