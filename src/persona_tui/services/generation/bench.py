@@ -13,6 +13,7 @@ from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 from sqlmodel import Session
 
 from persona_tui.clients.comfyui import ComfyUIClient
+from persona_tui.services.generation.capabilities import Capabilities, Yard
 from persona_tui.services.generation.jobs import RetryPolicy
 from persona_tui.services.generation.spending import UNLIMITED, DailyLimit
 from persona_tui.services.media import MediaStore
@@ -66,6 +67,8 @@ class Bench:
             name silences the first.
         uploads: SHA-256 of a parent picture → its name on the server.
         doubts: the server was started again, so that what it held may be lost.
+        yard: what all servers can run.
+        healthy: asks which of them answer.
     """
 
     endpoint: Endpoint
@@ -76,11 +79,18 @@ class Bench:
     client_id: str = field(default_factory=lambda: f"persona-tui-{uuid.uuid4().hex}")
     uploads: dict[str, str] = field(default_factory=dict)
     doubts: asyncio.Event = field(default_factory=asyncio.Event)
+    yard: Yard = field(default_factory=Yard)
+    healthy: Callable[[], tuple[str, ...]] = tuple
 
     @property
     def url(self) -> str:
         """The endpoint's address."""
         return self.endpoint.url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the endpoint can run."""
+        return self.yard.add(self.url, self.client)
 
     @property
     def client(self) -> ComfyUIClient:

@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 
-from persona_tui.errors import PersonaError
-from persona_tui.services.generation import jobs, recovery, selection
+from persona_tui.errors import PersonaError, StorageError
+from persona_tui.services.generation import barring, jobs, recovery, selection, spending
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.collection import collect, wanted_files
 from persona_tui.services.generation.following import Follower, Shown
@@ -52,6 +52,8 @@ class EndpointWorker:
         self._finishing: dict[int, asyncio.Task[None]] = {}
         self._stumbles = 0
         self._stumble: str | None = None
+        self._store_is_full = False
+        """No new picture is asked for while those that are there can't be kept."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; no error leaves this."""
@@ -101,6 +103,7 @@ class EndpointWorker:
 
     def _check_now(self) -> None:
         self._check_at = 0.0
+        self._bench.capabilities.forget()
         self._bench.uploads.clear()
         self._returned.set()
         self.wake()
@@ -176,7 +179,14 @@ class EndpointWorker:
         away = self._fleet.away(now, self._bench.options.give_up)
         retry = self._bench.options.retry
         await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away, retry)
+        await barring.review(self._bench)
+        self._fleet.notices = await self._notices()
         self._check_at = now + self._interval(live)
+
+    async def _notices(self) -> tuple[str, ...]:
+        daily = self._bench.options.daily
+        spent = await self._bench.transact(spending.today_sentence, daily) if daily.exists else None
+        return () if spent is None else (spent,)
 
     def _interval(self, live: Sequence[LiveJob]) -> float:
         sent = [job for job in live if job.state != "queued"]
@@ -185,6 +195,8 @@ class EndpointWorker:
         return options.check if followed or not sent else max(SHORTEST_POLL, options.poll)
 
     async def _fill(self) -> None:
+        if self._store_is_full:
+            return
         self._to_send.extend(
             await self._bench.transact(
                 selection.claim,
@@ -193,6 +205,8 @@ class EndpointWorker:
                 healthy=(self.url, *self._fleet.healthy()),
                 mine=tuple(self._to_send),
                 lease=self._bench.options.timeout,
+                barred=self._bench.yard.barred_at(self.url),
+                daily=self._bench.options.daily,
             )
         )
         while self._to_send:
@@ -214,10 +228,11 @@ class EndpointWorker:
     async def _finish(self, job: LiveJob, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-            self._stumbles, self._stumble = 0, None
+            self._stumbles, self._stumble, self._store_is_full = 0, None, False
         except Exception as problem:
             self._log(problem)
             self._stumbles, self._stumble = self._stumbles + 1, sentence_of(problem)
+            self._store_is_full = isinstance(problem, StorageError)
             now = asyncio.get_running_loop().time()
             self._check_at = now + self._bench.options.retry.delay(self._stumbles)
         finally:

@@ -25,7 +25,9 @@ from persona_tui.errors import (
 )
 from persona_tui.passed import Passed, Workflow
 from persona_tui.services.generation import boots, jobs
+from persona_tui.services.generation.barring import note_fit, pass_on
 from persona_tui.services.generation.bench import Bench
+from persona_tui.services.generation.capabilities import is_lack
 from persona_tui.services.generation.graph import with_token
 from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.generation.template import Value, fill
@@ -70,6 +72,10 @@ async def send_job(bench: Bench, job_id: int) -> LiveJob | None:
     try:
         parent_image = await _upload_parent(bench, work)
         filled = _fill(bench, work, parent_image)
+        if not await bench.capabilities.fits(work.job.run_step_id, filled.workflow):
+            await pass_on(bench, work.job)
+            return None
+        await note_fit(bench, work.job)
         intent = await bench.transact(_commit_intent, work, filled)
     except (InvalidRequest, GuardRefused) as problem:
         await _refuse(bench, work.job, problem)
@@ -204,6 +210,10 @@ async def _post(bench: Bench, job: LiveJob, workflow: Passed[Workflow]) -> Submi
             workflow, prompt_id=str(job.prompt_id), client_id=bench.client_id, extra=extra
         )
     except ClientError as problem:
+        if isinstance(problem, WorkflowRejected) and is_lack(problem):
+            bench.capabilities.bar(job.run_step_id, workflow.value, problem.message.rstrip("."))
+            await pass_on(bench, job)
+            return None
         if isinstance(problem, WorkflowRejected) or problem.status == TOO_LARGE:
             await _refuse(bench, job, problem)
             return None
