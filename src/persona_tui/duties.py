@@ -24,7 +24,8 @@ from persona_tui.errors import PersonaError
 from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services import jobs
-from persona_tui.services.generation.engine import Endpoint, Engine
+from persona_tui.services.generation.deletion import remove_files
+from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine, EngineOptions
 from persona_tui.services.generation.night import Night
 from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.publishing.publisher import Publisher
@@ -133,12 +134,17 @@ class Duties:
 
     def _start_engine(self) -> None:
         clients = self._resources.comfyui_clients()
+        comfyui = self._settings.comfyui
+        minutes = comfyui.daily_max_gpu_minutes
+        daily = DailyLimit(
+            comfyui.daily_max_pictures, None if minutes is None else minutes * 60, self._settings.default_zone
+        )
         self._engine_stop = asyncio.Event()
         self.engine = Engine(
             self._scope,
             self._resources.media,
             [Endpoint(url, client) for url, client in clients.items()],
-            depth=self._settings.comfyui.depth,
+            options=EngineOptions(depth=comfyui.depth, timeout=comfyui.timeout, daily=daily),
         )
         self._engine_task = asyncio.create_task(self.engine.run(self._engine_stop), name="engine")
 
@@ -168,11 +174,13 @@ class Duties:
                 log.warning("job worker failed", problem=type(problem).__name__)
             await asyncio.sleep(2.0)
 
-    async def _rescue_jobs(self) -> None:
+    async def _sweep(self) -> None:
+        """Take up stalled jobs, and remove files of deleted runs that a crash left behind."""
         loop_time = asyncio.get_running_loop().time()
         if loop_time - self._last_rescue < RESCUE_SECONDS:
             return
         self._last_rescue = loop_time
+        await to_thread(remove_files, self._scope, self._resources.media)
         app = jobs.make_worker_app(self._resources.database.conninfo())
         async with app.open_async():
             rescued = await jobs.rescue_stalled(app)
@@ -224,7 +232,7 @@ class Duties:
                 return False
             await self._reconciler.tick(now)
             await self._publisher.tick(now)
-            await self._rescue_jobs()
+            await self._sweep()
             await self._pass_gates()
             self.last_tick = now
         await self._ping_dead_man()

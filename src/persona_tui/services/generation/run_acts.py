@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime, timedelta
+from datetime import time as clock_time
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -78,3 +81,31 @@ def set_night(
     moment = None if at is None else at.isoformat()
     tree.record_act(session, run, actor, "run.night", f"pipeline_runs:{run_id}", [], policy=policy, at=moment)
     return run_detail(session, run_id)
+
+
+def night_moment(words: str, zone: str, now: datetime) -> datetime:
+    """Read from when on gates may be passed: a time of day, or a day and time.
+
+    Args:
+        words: `23:00`, its next one on the zone's clock; or ISO, `2026-11-24T23:00`, with or without offset.
+        zone: IANA name.
+        now: with its zone.
+
+    Raises:
+        InvalidRequest: it is no time.
+    """
+    here = ZoneInfo(zone)
+    try:
+        if re.fullmatch(r"\d{1,2}:\d{2}", words.strip()):
+            hour, minute = map(int, words.split(":"))
+            today = now.astimezone(here)
+            moment = datetime.combine(today.date(), clock_time(hour, minute), tzinfo=here)
+            if moment < today:
+                moment = datetime.combine(today.date() + timedelta(days=1), moment.timetz())
+        else:
+            moment = datetime.fromisoformat(words.strip())
+    except ValueError:
+        raise InvalidRequest(
+            f"{words!r} is no time.", title="Bad date", hint="Write it as 23:00 or 2026-11-24T23:00."
+        ) from None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=here)).astimezone(UTC)
