@@ -171,8 +171,8 @@ _SETTLE = """
 WITH ended AS (
   UPDATE comfyui_jobs j SET gpu_seconds = before.seconds
   FROM (SELECT id, gpu_seconds AS reserved,
-               coalesce(greatest(CAST(:seconds AS float8), 0),
-                        extract(epoch FROM persona_now() - started_at), 0) AS seconds
+               greatest(coalesce(CAST(:seconds AS float8),
+                                 extract(epoch FROM persona_now() - started_at)), 0) AS seconds
         FROM comfyui_jobs WHERE id = ANY (:jobs)) before
   WHERE j.id = before.id
   RETURNING j.run_id, j.reserved_day, j.gpu_seconds - before.reserved AS seconds
