@@ -79,7 +79,7 @@ class Engine:
 
         def count() -> None:
             with self._scope() as session:
-                spending.recount_today(session, self._daily)
+                spending.adopt_today(session, self._daily)
 
         while self._daily.exists and not stop.is_set():
             try:
