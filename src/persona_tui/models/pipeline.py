@@ -289,6 +289,7 @@ class ComfyuiJob(Table, table=True):
             unique=True,
             postgresql_where=text("state IN ('queued', 'submitting', 'submitted', 'running', 'storing')"),
         ),
+        Index("ix_comfyui_jobs_day", "reserved_day", postgresql_where=text("reserved_day IS NOT NULL")),
         Index(
             "ix_comfyui_jobs_live",
             "endpoint",

@@ -222,7 +222,10 @@ class EndpointWorker:
 
     async def _notices(self) -> tuple[str, ...]:
         daily = self._bench.options.daily
-        spent = await self._bench.transact(spending.today_sentence, daily) if daily.exists else None
+        if not daily.exists:
+            return ()
+        await self._bench.transact(spending.recount_today, daily)
+        spent = await self._bench.transact(spending.today_sentence, daily)
         return () if spent is None else (spent,)
 
     def _interval(self, live: Sequence[LiveJob]) -> float:

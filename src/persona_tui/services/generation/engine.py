@@ -82,7 +82,7 @@ class Engine:
         """Begin with what was spent today; the limits may be newer than the day's row."""
         while self._daily.exists and not stop.is_set():
             try:
-                await self._clerk.run(lambda session: spending.recount_today(session, self._daily))
+                await self._clerk.run(lambda session: spending.adopt_today(session, self._daily))
                 return
             except PersonaError as problem:
                 self._fleet.notices = (problem.message,)
