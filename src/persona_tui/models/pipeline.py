@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlmodel import Field
 
 from persona_tui.models.base import (
     Table,
@@ -99,11 +100,7 @@ class PipelineRun(Table, table=True):
         *belongs("pillar_id", "content_pillars", optional=True),
         *belongs("content_suggestion_id", "content_suggestions", optional=True),
         one_of("status", *RUN_STATUSES),
-        Index(
-            "ix_pipeline_runs_active",
-            "id",
-            postgresql_where=text("status IN ('pending', 'running', 'waiting')"),
-        ),
+        Index("ix_pipeline_runs_active", "id", postgresql_where=text("status IN ('pending', 'running')")),
     )
 
     id: int = identity()
@@ -122,6 +119,38 @@ class PipelineRun(Table, table=True):
     reason: str = filled("")
     created_at: datetime = created_at()
     finished_at: datetime | None = moment(default=None)
+
+
+class RunBudget(Table, table=True):
+    """What a run may spend and has spent; a row only where there is a limit.
+
+    Reserved with the job that is to spend it, in one transaction (R9): `pictures` are those that are there
+    and those that jobs under way are to make; `gpu_seconds` is the sum over the run's jobs.
+    """
+
+    __tablename__ = "run_budgets"
+    __table_args__ = (
+        CheckConstraint("max_pictures > 0", name="max_pictures_range"),
+        CheckConstraint("max_gpu_seconds > 0", name="max_gpu_seconds_range"),
+        CheckConstraint("pictures >= 0 AND gpu_seconds >= 0", name="spent_range"),
+    )
+
+    run_id: int = bigint(primary_key=True, foreign_key="pipeline_runs.id", ondelete="CASCADE")
+    max_pictures: int | None = None
+    pictures: int = number(0)
+    max_gpu_seconds: float | None = None
+    gpu_seconds: float = number(0)
+
+
+class DailyBudget(Table, table=True):
+    """What all runs together have spent on one of the operator's days; a row only where there is a limit."""
+
+    __tablename__ = "daily_budgets"
+    __table_args__ = (CheckConstraint("pictures >= 0 AND gpu_seconds >= 0", name="spent_range"),)
+
+    day: date = Field(primary_key=True)
+    pictures: int = number(0)
+    gpu_seconds: float = number(0)
 
 
 class RunLora(Table, table=True):
@@ -228,6 +257,19 @@ class GenerationSlot(Table, table=True):
     failures: int = number(0)
 
 
+class ComfyuiEndpoint(Table, table=True):
+    """A ComfyUI server as its queue numbers show it: one that goes back means that it was started again."""
+
+    __tablename__ = "comfyui_endpoints"
+    __table_args__ = (CheckConstraint("boot >= 1", name="boot_range"),)
+
+    url: str = Field(primary_key=True)
+    boot: int = number(1)
+    """How often it was started since we know it."""
+    queue_number: float
+    """The highest queue number that this boot gave us."""
+
+
 class ComfyuiJob(Table, table=True):
     """One prompt on a ComfyUI server; its prompt_id is committed before it is sent."""
 
@@ -240,6 +282,7 @@ class ComfyuiJob(Table, table=True):
             ondelete="CASCADE",
         ),
         one_of("state", *JOB_STATES),
+        CheckConstraint("gpu_seconds >= 0", name="gpu_seconds_range"),
         Index(
             "uq_comfyui_jobs_live_slot",
             "slot_id",
@@ -262,12 +305,24 @@ class ComfyuiJob(Table, table=True):
     state: str = filled("queued")
     workflow: dict[str, Any] = document()
     """Exactly what is sent."""
+    variables: dict[str, Any] = document()
+    """What its placeholders were replaced by."""
     seed: int = bigint()
     attempts: int = number(0)
+    queue_number: float | None = None
+    """Its place in the server's queue; None before the server gave one."""
+    boot: int | None = None
+    """Which of the server's boots took it (R11)."""
+    gpu_seconds: float = number(0)
+    """Reserved while it is under way; afterwards as the server measured it."""
+    reserved_day: date | None = None
+    """The day whose budget it counts in; None where there is no daily limit."""
     not_before: datetime | None = moment(default=None)
     error_message: str = filled("")
     created_at: datetime = created_at()
     submitted_at: datetime | None = moment(default=None)
+    started_at: datetime | None = moment(default=None)
+    """When it was first seen to run."""
     finished_at: datetime | None = moment(default=None)
 
 
@@ -325,7 +380,9 @@ __all__ = [
     "JOB_STATES",
     "LIVE_JOB_STATES",
     "RUN_STATUSES",
+    "ComfyuiEndpoint",
     "ComfyuiJob",
+    "DailyBudget",
     "GateMember",
     "GenerationSlot",
     "ImageCandidate",
@@ -334,5 +391,6 @@ __all__ = [
     "PipelineRunStep",
     "PipelineStep",
     "PipelineVersion",
+    "RunBudget",
     "RunLora",
 ]
