@@ -1,8 +1,8 @@
 """Tiny models with random weights, in the shapes by which a real ComfyUI knows its families.
 
-Nobody will see anything in their pictures; what counts is that the server loads and runs them, and that another
-seed, prompt or LoRA gives another picture. Names and shapes follow what v0.8.0 detects: SD1.5 needs 320 channels
-and CLIP's 768, FLUX and Qwen-Image a width of 3072; the number of blocks is free, so there is one.
+Nobody will see anything in their pictures; what counts is that the server loads and runs them, and that
+another seed, prompt or LoRA gives another picture. Names and shapes follow what v0.8.0 detects: SD1.5 needs
+320 channels and CLIP's 768, FLUX and Qwen-Image a width of 3072; blocks may be few, so there is one.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Fault(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     call: str
-    """Name of the call, or `*` for any; ComfyUI's `execute` is a prompt's own run, which `*` does not mean."""
+    """Name of the call, or `*` for any; `*` does not mean `execute`, the run of a prompt in ComfyUI."""
     kind: FaultKind
     times: int | None = Field(default=1, ge=1)
     """How often it strikes; None: for ever."""
