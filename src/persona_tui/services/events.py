@@ -23,6 +23,7 @@ Topic = Literal[
     "photo",
     "post",
     "account",
+    "lora",
     "job",
     "leader",
 ]

@@ -18,7 +18,8 @@ from persona_tui.models.library import Cluster
 from persona_tui.models.persona import ContentPillar, ContentSuggestion, Persona
 from persona_tui.models.pipeline import RUN_STATUSES, PipelineRun, PipelineRunStep
 from persona_tui.services import events
-from persona_tui.services.generation import progress, tree
+from persona_tui.services.generation import budgets, progress, tree
+from persona_tui.services.generation.budgets import MOST_MINUTES, MOST_PICTURES, BudgetView
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
 from persona_tui.services.generation.progress import RunStepView
 from persona_tui.services.generation.template import Value, as_text, fill
@@ -64,6 +65,7 @@ class RunInput(Input):
         variables: values for the pipeline's own placeholders.
         seed: base of all seeds; the same seed grows the same pictures. None draws one.
         steps: step's position → another N or K.
+        max_pictures, max_gpu_minutes: what it may spend at most; at a limit it rests. None: without end.
     """
 
     persona_id: int | None = None
@@ -77,6 +79,8 @@ class RunInput(Input):
     variables: dict[VariableName, StrictBool | StrictInt | StrictFloat | Prose] = {}
     seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] | None = None
     steps: dict[int, StepOverride] = {}
+    max_pictures: Annotated[int, Field(ge=1, le=MOST_PICTURES)] | None = None
+    max_gpu_minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ class RunDetail(RunView):
     negative: str
     variables: Mapping[str, Value]
     seed: int
+    budget: BudgetView
 
 
 def create_run(
@@ -159,6 +164,7 @@ def create_run(
     session.add(run)
     session.flush()
     _add_steps(session, run, detail.pipeline.steps, plan.steps)
+    budgets.open_budget(session, run.id, max_pictures=plan.max_pictures, max_gpu_minutes=plan.max_gpu_minutes)
     events.emit(session, "run", run.id)
     return _views(session, [run.id])[0]
 
@@ -212,7 +218,13 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
     """
     view = _view(session, run_id)
     run = session.get_one(PipelineRun, run_id)
-    return RunDetail(**vars(view), negative=run.negative, variables=run.variables, seed=run.seed)
+    return RunDetail(
+        **vars(view),
+        negative=run.negative,
+        variables=run.variables,
+        seed=run.seed,
+        budget=budgets.budget_of(session, run_id),
+    )
 
 
 def pause_run(session: Session, run_id: int) -> RunView:

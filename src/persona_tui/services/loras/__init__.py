@@ -1,0 +1,1 @@
+"""LoRA files: what they are, their versions, who uses them, and where servers find them."""
