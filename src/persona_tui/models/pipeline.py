@@ -81,6 +81,8 @@ class PipelineStep(Table, table=True):
     name: str
     workflow: dict[str, Any] = document()
     """ComfyUI graph in API format with {{placeholders}}."""
+    input_types: dict[str, Any] = document()
+    """Node → input → type as a server declared it, of the inputs that hold placeholders; may be empty."""
     output_node: str | None = None
     """Node whose pictures count; None means every SaveImage."""
     children_per_parent: int = number(3)
@@ -100,9 +102,7 @@ class PipelineRun(Table, table=True):
         *belongs("pillar_id", "content_pillars", optional=True),
         *belongs("content_suggestion_id", "content_suggestions", optional=True),
         one_of("status", *RUN_STATUSES),
-        Index(
-            "ix_pipeline_runs_active", "id", postgresql_where=text("status IN ('pending', 'running')")
-        ),
+        Index("ix_pipeline_runs_active", "id", postgresql_where=text("status IN ('pending', 'running')")),
     )
 
     id: int = identity()
