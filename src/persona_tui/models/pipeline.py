@@ -84,6 +84,8 @@ class PipelineStep(Table, table=True):
     name: str
     workflow: dict[str, Any] = document()
     """ComfyUI graph in API format with {{placeholders}}."""
+    input_types: dict[str, Any] = document()
+    """Node → input → type as a server declared it, of the inputs that hold placeholders; may be empty."""
     output_node: str | None = None
     """Node whose pictures count; None means every SaveImage."""
     children_per_parent: int = number(3)
