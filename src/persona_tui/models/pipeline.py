@@ -100,9 +100,7 @@ class PipelineRun(Table, table=True):
         *belongs("pillar_id", "content_pillars", optional=True),
         *belongs("content_suggestion_id", "content_suggestions", optional=True),
         one_of("status", *RUN_STATUSES),
-        Index(
-            "ix_pipeline_runs_active", "id", postgresql_where=text("status IN ('pending', 'running')")
-        ),
+        Index("ix_pipeline_runs_active", "id", postgresql_where=text("status IN ('pending', 'running')")),
     )
 
     id: int = identity()

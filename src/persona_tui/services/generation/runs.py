@@ -18,9 +18,11 @@ from persona_tui.models.library import Cluster
 from persona_tui.models.persona import ContentPillar, ContentSuggestion, Persona
 from persona_tui.models.pipeline import RUN_STATUSES, PipelineRun, PipelineRunStep
 from persona_tui.services import events
-from persona_tui.services.generation import progress, tree
+from persona_tui.services.generation import progress, run_loras, tree, warnings
+from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
 from persona_tui.services.generation.progress import RunStepView
+from persona_tui.services.generation.run_loras import LoraChoice
 from persona_tui.services.generation.template import Value, as_text, fill
 from persona_tui.services.generation.variables import BUILT_IN, SEED_BITS, RunFacts, run_variables
 from persona_tui.services.inputs import Input, Line, Prose, validated
@@ -64,6 +66,7 @@ class RunInput(Input):
         variables: values for the pipeline's own placeholders.
         seed: base of all seeds; the same seed grows the same pictures. None draws one.
         steps: step's position → another N or K.
+        loras: None takes those that the persona uses and that fit the pipeline's models.
     """
 
     persona_id: int | None = None
@@ -77,6 +80,7 @@ class RunInput(Input):
     variables: dict[VariableName, StrictBool | StrictInt | StrictFloat | Prose] = {}
     seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] | None = None
     steps: dict[int, StepOverride] = {}
+    loras: tuple[LoraChoice, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ class RunDetail(RunView):
     negative: str
     variables: Mapping[str, Value]
     seed: int
+    loras: tuple[LoraUse, ...]
+    warnings: tuple[warnings.RunWarningView, ...]
 
 
 def create_run(
@@ -142,7 +148,9 @@ def create_run(
     _require_steps(plan, detail.pipeline)
     now = session.execute(text("SELECT persona_now()")).scalar_one()
     name = plan.name or f"{detail.pipeline.name} - {now:%Y%m%d-%H%M%S}"
-    _require_variables(plan, persona, name, detail, now)
+    named = [(step.name, flow) for step, flow in zip(detail.pipeline.steps, detail.workflows, strict=True)]
+    loras = run_loras.plan_loras(session, plan.persona_id, plan.loras, named)
+    _require_variables(plan, persona, name, detail, now, loras.loras)
     guard.pass_text(session, _all_words(plan), purpose="generator", persona_id=plan.persona_id)
     run = PipelineRun(
         pipeline_version_id=detail.pipeline.version_id,
@@ -159,6 +167,7 @@ def create_run(
     session.add(run)
     session.flush()
     _add_steps(session, run, detail.pipeline.steps, plan.steps)
+    run_loras.keep_plan(session, run.id, loras)
     events.emit(session, "run", run.id)
     return _views(session, [run.id])[0]
 
@@ -212,7 +221,14 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
     """
     view = _view(session, run_id)
     run = session.get_one(PipelineRun, run_id)
-    return RunDetail(**vars(view), negative=run.negative, variables=run.variables, seed=run.seed)
+    return RunDetail(
+        **vars(view),
+        negative=run.negative,
+        variables=run.variables,
+        seed=run.seed,
+        loras=run_loras.loras_of(session, run_id),
+        warnings=warnings.warnings_of(session, run_id),
+    )
 
 
 def pause_run(session: Session, run_id: int) -> RunView:
@@ -315,7 +331,12 @@ def _require_steps(plan: RunInput, pipeline: PipelineView) -> None:
 
 
 def _require_variables(
-    plan: RunInput, persona: Persona | None, name: str, detail: PipelineDetail, now: datetime
+    plan: RunInput,
+    persona: Persona | None,
+    name: str,
+    detail: PipelineDetail,
+    now: datetime,
+    loras: tuple[LoraUse, ...],
 ) -> None:
     """Fill every workflow once, so that a missing variable is told now and not after the first step."""
     facts = RunFacts(
@@ -325,6 +346,7 @@ def _require_variables(
         persona.name if persona else "",
         persona.trigger_word if persona else "",
         plan.variables,
+        loras,
     )
     for step, workflow in zip(detail.pipeline.steps, detail.workflows, strict=True):
         parent_image = None if step.position == 1 else "parent.png"
