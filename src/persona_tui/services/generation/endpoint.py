@@ -20,6 +20,7 @@ from persona_tui.services.generation.health import EndpointStatus, Fleet, JobSta
 from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.generation.recovery import Found
 from persona_tui.services.generation.submission import forget_prompt, send_job
+from persona_tui.services.generation.warnings import warn
 
 log = structlog.get_logger("persona_tui.generation")
 
@@ -240,7 +241,13 @@ class EndpointWorker:
         else:
             words = entry.message or "The server gave no reason."
             await self._bench.transact(jobs.fail, job, words, self._bench.options.retry)
+        await self._look_after_loras(job)
         self._forget(str(job.prompt_id))
+
+    async def _look_after_loras(self, job: LiveJob) -> None:
+        desk = self._bench.endpoint.desk
+        for sentence in () if desk is None else await desk.look_after(job):
+            await self._bench.transact(warn, job.run_id, "lora", sentence)
 
     def _provenance(self, job: LiveJob) -> dict[str, Any]:
         shown = self._follower.shown.get(str(job.prompt_id))

@@ -81,9 +81,9 @@ def inject(template: Workflow, filled: Workflow, loras: Sequence[LoraUse]) -> di
     Args:
         template: the workflow with its placeholders, which say what it places.
     """
-    graph: dict[str, Any] = {node: {**entry} for node, entry in filled.items()}
     if not loras:
-        return graph
+        return dict(filled)
+    graph: dict[str, Any] = {node: {**entry} for node, entry in filled.items()}
     wanted = [one for one in fits(template, loras, filled=filled) if one.branches]
     done: set[Output] = set()
     for branch in branches(filled):

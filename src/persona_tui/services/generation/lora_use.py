@@ -41,6 +41,11 @@ class LoraUse:
         return f"{self.name}@{self.version}"
 
     @property
+    def words(self) -> str:
+        """Label and weight, for people."""
+        return f"{self.label} ({self.weight:g})"
+
+    @property
     def server_name(self) -> str:
         """What a workflow calls the file."""
         return self.listed or self.file_name

@@ -24,10 +24,12 @@ from persona_tui.errors import (
     StorageError,
 )
 from persona_tui.passed import Passed, Workflow
-from persona_tui.services.generation import jobs
+from persona_tui.services.generation import jobs, run_loras
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.graph import with_token
+from persona_tui.services.generation.injection import inject
 from persona_tui.services.generation.jobs import LiveJob
+from persona_tui.services.generation.lora_desk import LoraDesk
 from persona_tui.services.generation.template import fill
 from persona_tui.services.generation.variables import RunFacts, job_token, run_variables
 from persona_tui.services.safety import guard
@@ -68,6 +70,7 @@ async def send_job(bench: Bench, job_id: int) -> LiveJob | None:
     if work is None:
         return None
     try:
+        work = await _with_loras(bench, work)
         parent_image = await _upload_parent(bench, work)
         workflow = _fill(bench, work, parent_image)
         passed = await bench.transact(_commit_intent, work, workflow)
@@ -104,6 +107,7 @@ def load_work(session: Session, job_id: int) -> Work | None:
         text(
             "SELECT j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables, ps.workflow,"
             " coalesce(a.name, '') AS persona, coalesce(a.trigger_word, '') AS trigger_word,"
+            " EXISTS (SELECT FROM run_loras u WHERE u.run_id = r.id) AS has_loras,"
             " p.media_key, p.sha256"
             " FROM comfyui_jobs j JOIN pipeline_runs r ON r.id = j.run_id"
             " JOIN pipeline_run_steps st ON st.id = j.run_step_id"
@@ -114,8 +118,23 @@ def load_work(session: Session, job_id: int) -> Work | None:
         ),
         {"id": job_id},
     ).one()
-    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables)
+    facts = RunFacts(
+        row.name,
+        row.prompt,
+        row.negative,
+        row.persona,
+        row.trigger_word,
+        row.variables,
+        run_loras.loras_of(session, job.run_id) if row.has_loras else (),
+    )
     return Work(job, row.seed, row.persona_id, facts, row.workflow, row.media_key, row.sha256)
+
+
+async def _with_loras(bench: Bench, work: Work) -> Work:
+    """The work with its LoRAs on the server, under the server's names."""
+    desk = bench.endpoint.desk or LoraDesk.over(bench.client)
+    loras, template = await desk.prepare(work.job, work.facts.loras, work.template)
+    return replace(work, facts=replace(work.facts, loras=loras), template=template)
 
 
 async def _upload_parent(bench: Bench, work: Work) -> str | None:
@@ -147,7 +166,7 @@ def _fill(bench: Bench, work: Work, parent_image: str | None) -> dict[str, Any]:
     variables = run_variables(
         work.facts, seed=work.seed, token=token, now=bench.clock(), parent_image=parent_image
     )
-    return with_token(fill(work.template, variables), token)
+    return with_token(inject(work.template, fill(work.template, variables), work.facts.loras), token)
 
 
 def _commit_intent(session: Session, work: Work, workflow: dict[str, Any]) -> Passed[Workflow] | None:
