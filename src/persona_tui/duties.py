@@ -24,7 +24,7 @@ from persona_tui.errors import PersonaError
 from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services import jobs
-from persona_tui.services.generation.engine import Endpoint, Engine
+from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine, EngineOptions
 from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
@@ -131,6 +131,11 @@ class Duties:
 
     def _start_engine(self) -> None:
         clients = self._resources.comfyui_clients()
+        comfyui = self._settings.comfyui
+        minutes = comfyui.daily_max_gpu_minutes
+        daily = DailyLimit(
+            comfyui.daily_max_pictures, None if minutes is None else minutes * 60, self._settings.default_zone
+        )
         self._engine_stop = asyncio.Event()
         self.engine = Engine(
             self._scope,
@@ -139,7 +144,7 @@ class Duties:
                 Endpoint(url, client, self._resources.lora_desk(url, client))
                 for url, client in clients.items()
             ],
-            depth=self._settings.comfyui.depth,
+            options=EngineOptions(depth=comfyui.depth, timeout=comfyui.timeout, daily=daily),
         )
         self._engine_task = asyncio.create_task(self.engine.run(self._engine_stop), name="engine")
 

@@ -77,7 +77,7 @@ def test_an_approval_stores_its_members_and_opens_their_places(session: Session)
     assert status(session, run.id) == "running"
     rate(session, {two: 2000, four: 1900})
     parents = [session.get_one(ImageCandidate, child).parent_id for child in grow(session)]
-    assert parents == [three, one, three, one]
+    assert sorted(parents[:2]) == sorted(parents[2:]) == sorted([three, one])
 
 
 def test_an_approval_needs_its_turn_its_pictures_and_enough_of_them(session: Session) -> None:

@@ -114,7 +114,7 @@ async def test_what_the_server_refuses_fails_the_run_with_the_servers_words(worl
     assert ended.steps[0].failed >= 1
 
 
-async def test_a_picture_that_can_not_be_made_is_tried_three_times_with_other_seeds(world: World) -> None:
+async def test_a_picture_that_can_not_be_made_is_tried_four_times_with_other_seeds(world: World) -> None:
     with world.db.session_scope() as session:
         pipelines.ensure_examples(session)
         broken = copy.deepcopy(pipelines.export_pipeline(session, "one-step").model_dump())
@@ -128,8 +128,8 @@ async def test_a_picture_that_can_not_be_made_is_tried_three_times_with_other_se
     assert "outside the output folder" in ended.reason
     with world.db.session_scope() as session:
         jobs = session.execute(text("SELECT state, seed FROM comfyui_jobs ORDER BY id")).all()
-    assert [job.state for job in jobs] == ["failed"] * 3
-    assert len({job.seed for job in jobs}) == 3
+    assert [job.state for job in jobs] == ["failed"] * 4
+    assert len({job.seed for job in jobs}) == 4
 
 
 @pytest.mark.parametrize("kind", ["effect_then_error", "effect_then_drop", "garbage"])

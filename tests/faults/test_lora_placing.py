@@ -160,4 +160,4 @@ async def test_our_own_file_that_is_gone_is_named(world: World, shelf: Shelf, tm
     run_id = start(world, mira)
     await run(world, shelf, lora_folder(world.server))
     assert f"{shelf.path(name)} can't be read" in view(world, run_id).reason
-    assert list(lora_folder(world.server).iterdir()) == []
+    assert list(lora_folder(world.server).rglob("*.safetensors")) == []

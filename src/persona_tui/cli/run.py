@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persona_tui.cli import run_engine
 from persona_tui.cli.frame import AsJson, group, note, persona_of, resources, session, show, table
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def create(
     var: Variables = None,
     children: Children = None,
     top_k: TopK = None,
+    max_pictures: run_engine.MaxPictures = None,
+    max_gpu_minutes: run_engine.MaxGpuMinutes = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a run; the process that leads makes its pictures."""
@@ -54,7 +57,7 @@ def create(
     with session() as opened:
         ensure_examples(opened)
         values = _of_idea(opened, idea) if idea is not None else _of_words(opened, prompt, persona, cluster)
-        plan = _plan(negative, var, children, top_k)
+        plan = _plan(negative, var, children, top_k) | run_engine.limits(max_pictures, max_gpu_minutes)
         made = create_run(opened, values | plan | {"pipeline": pipeline, "seed": seed})
         _use_idea(opened, idea)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
@@ -214,6 +217,7 @@ def show_(run: RunId, as_json: AsJson = False) -> None:
         lambda: [
             f"{found.name} ({found.status}) {found.reason}",
             f"prompt: {found.prompt}",
+            *run_engine.budget_lines(found.budget),
             *(f"  {s.position}. {s.name}: {s.active} of {s.wanted}, top {s.top_k}" for s in found.steps),
             *table(
                 ["candidate", "step", "parent", "rating", "status", "winner"],
@@ -295,11 +299,4 @@ def resume(run: RunId) -> None:
     note(f"✅ Run {run} goes on.")
 
 
-@commands.command("cancel")
-def cancel(run: RunId) -> None:
-    """End a run; its pictures stay."""
-    from persona_tui.services.generation.runs import cancel_run
-
-    with session() as opened:
-        cancel_run(opened, run)
-    note(f"✅ Run {run} is cancelled.")
+run_engine.add_to(commands)

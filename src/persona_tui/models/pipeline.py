@@ -124,8 +124,8 @@ class PipelineRun(Table, table=True):
 class RunBudget(Table, table=True):
     """What a run may spend and has spent; a row only where there is a limit.
 
-    Reserved with the job that is to spend it, in one transaction (R9): `pictures` are those that are there and
-    those that jobs under way are to make; `gpu_seconds` is the sum over the run's jobs.
+    Reserved with the job that is to spend it, in one transaction (R9): `pictures` are those that are there
+    and those that jobs under way are to make; `gpu_seconds` is the sum over the run's jobs.
     """
 
     __tablename__ = "run_budgets"
@@ -258,7 +258,7 @@ class GenerationSlot(Table, table=True):
 
 
 class ComfyuiEndpoint(Table, table=True):
-    """A ComfyUI server as its queue numbers show it: a number that goes back means that it was started again."""
+    """A ComfyUI server as its queue numbers show it: one that goes back means that it was started again."""
 
     __tablename__ = "comfyui_endpoints"
     __table_args__ = (CheckConstraint("boot >= 1", name="boot_range"),)

@@ -43,6 +43,8 @@ def clone_run(
         "cluster_id": old.cluster_id,
         "pillar_id": old.pillar_id,
         "loras": _choices(old) if keeps or old.loras else None,
+        "max_pictures": old.budget.max_pictures,
+        "max_gpu_minutes": old.budget.max_gpu_minutes,
         **changes,
         "pipeline": pipeline.id,
         "variables": {**old.variables, **changes.get("variables", {})},

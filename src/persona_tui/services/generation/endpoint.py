@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 
-from persona_tui.errors import PersonaError
-from persona_tui.services.generation import jobs, recovery, selection
+from persona_tui.errors import PersonaError, StorageError
+from persona_tui.services.generation import barring, jobs, recovery, selection, spending
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.collection import collect, wanted_files
 from persona_tui.services.generation.following import Follower, Shown
@@ -53,6 +53,8 @@ class EndpointWorker:
         self._finishing: dict[int, asyncio.Task[None]] = {}
         self._stumbles = 0
         self._stumble: str | None = None
+        self._store_is_full = False
+        """No new picture is asked for while those that are there can't be kept."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; no error leaves this."""
@@ -102,6 +104,7 @@ class EndpointWorker:
 
     def _check_now(self) -> None:
         self._check_at = 0.0
+        self._bench.capabilities.forget()
         self._bench.uploads.clear()
         self._returned.set()
         self.wake()
@@ -175,8 +178,16 @@ class EndpointWorker:
         for found in survey.found:
             self._begin(found.job, self._conclude(found))
         away = self._fleet.away(now, self._bench.options.give_up)
-        await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away)
+        retry = self._bench.options.retry
+        await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away, retry)
+        await barring.review(self._bench)
+        self._fleet.notices = await self._notices()
         self._check_at = now + self._interval(live)
+
+    async def _notices(self) -> tuple[str, ...]:
+        daily = self._bench.options.daily
+        spent = await self._bench.transact(spending.today_sentence, daily) if daily.exists else None
+        return () if spent is None else (spent,)
 
     def _interval(self, live: Sequence[LiveJob]) -> float:
         sent = [job for job in live if job.state != "queued"]
@@ -185,6 +196,8 @@ class EndpointWorker:
         return options.check if followed or not sent else max(SHORTEST_POLL, options.poll)
 
     async def _fill(self) -> None:
+        if self._store_is_full:
+            return
         self._to_send.extend(
             await self._bench.transact(
                 selection.claim,
@@ -193,6 +206,8 @@ class EndpointWorker:
                 healthy=(self.url, *self._fleet.healthy()),
                 mine=tuple(self._to_send),
                 lease=self._bench.options.timeout,
+                barred=self._bench.yard.barred_at(self.url),
+                daily=self._bench.options.daily,
             )
         )
         while self._to_send:
@@ -201,6 +216,9 @@ class EndpointWorker:
             if job is not None:
                 self._sent.add(str(job.prompt_id))
                 self._follower.track(job)
+            if self._bench.doubts.is_set():
+                self._bench.doubts.clear()
+                self._check_at = 0.0
 
     def _begin(self, job: LiveJob, work: Coroutine[Any, Any, None]) -> None:
         if job.id in self._finishing:
@@ -211,10 +229,11 @@ class EndpointWorker:
     async def _finish(self, job: LiveJob, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-            self._stumbles, self._stumble = 0, None
+            self._stumbles, self._stumble, self._store_is_full = 0, None, False
         except Exception as problem:
             self._log(problem)
             self._stumbles, self._stumble = self._stumbles + 1, sentence_of(problem)
+            self._store_is_full = isinstance(problem, StorageError)
             now = asyncio.get_running_loop().time()
             self._check_at = now + self._bench.options.retry.delay(self._stumbles)
         finally:
@@ -237,10 +256,12 @@ class EndpointWorker:
             await collect(self._bench, job, found.files, self._provenance(job))
         elif entry.status == "success":
             files = wanted_files(entry, job.output_node)
-            await collect(self._bench, job, files, self._provenance(job))
+            await collect(self._bench, job, files, self._provenance(job, entry.seconds))
         else:
             words = entry.message or "The server gave no reason."
-            await self._bench.transact(jobs.fail, job, words, self._bench.options.retry)
+            await self._bench.transact(
+                jobs.fail, job, words, self._bench.options.retry, seconds=entry.seconds
+            )
         await self._look_after_loras(job)
         self._forget(str(job.prompt_id))
 
@@ -249,11 +270,14 @@ class EndpointWorker:
         for sentence in () if desk is None else await desk.look_after(job):
             await self._bench.transact(warn, job.run_id, "lora", sentence)
 
-    def _provenance(self, job: LiveJob) -> dict[str, Any]:
+    def _provenance(self, job: LiveJob, seconds: float | None = None) -> dict[str, Any]:
+        """What a candidate tells of its making; `seconds` by the server's own clock, otherwise by ours."""
         shown = self._follower.shown.get(str(job.prompt_id))
         provenance: dict[str, Any] = {"endpoint": self.url, "server_version": self._gauge.version}
-        if shown is not None and shown.running_since is not None:
-            provenance["seconds"] = round(asyncio.get_running_loop().time() - shown.running_since, 3)
+        if seconds is None and shown is not None and shown.running_since is not None:
+            seconds = round(asyncio.get_running_loop().time() - shown.running_since, 3)
+        if seconds is not None:
+            provenance["seconds"] = seconds
         return provenance
 
     def _forget(self, prompt_id: str) -> None:

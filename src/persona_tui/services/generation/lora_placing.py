@@ -25,9 +25,17 @@ LIST_SECONDS = 30.0
 
 
 class LoraNotListed(InvalidRequest):
-    """The server does not have a LoRA that the job needs; another one may."""
+    """The server does not have a LoRA that the job needs; another one may.
+
+    Attributes:
+        probe: a graph that needs the file and nothing else.
+    """
 
     title = "LoRA is not there"
+
+    def __init__(self, message: str, file_name: str) -> None:
+        super().__init__(message)
+        self.probe = {"1": {"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": file_name}}}
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class LoraPlacer:
         found = listed_as(lora.file_name, listed)
         if found is None:
             words = f"{self.client.base_url} does not list the LoRA {lora.label}."
-            raise LoraNotListed(f"{words} {self._what_to_do(lora.file_name)}")
+            raise LoraNotListed(f"{words} {self._what_to_do(lora.file_name)}", lora.file_name)
         return found
 
     def _what_to_do(self, file_name: str) -> str:

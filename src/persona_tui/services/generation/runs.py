@@ -18,7 +18,8 @@ from persona_tui.models.library import Cluster
 from persona_tui.models.persona import ContentPillar, ContentSuggestion, Persona
 from persona_tui.models.pipeline import RUN_STATUSES, PipelineRun, PipelineRunStep
 from persona_tui.services import events
-from persona_tui.services.generation import progress, run_loras, tree, warnings
+from persona_tui.services.generation import budgets, progress, run_loras, tree, warnings
+from persona_tui.services.generation.budgets import MOST_MINUTES, MOST_PICTURES, BudgetView
 from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
 from persona_tui.services.generation.progress import RunStepView
@@ -67,6 +68,7 @@ class RunInput(Input):
         seed: base of all seeds; the same seed grows the same pictures. None draws one.
         steps: step's position → another N or K.
         loras: None takes those that the persona uses and that fit the pipeline's models.
+        max_pictures, max_gpu_minutes: what it may spend at most; at a limit it rests. None: without end.
     """
 
     persona_id: int | None = None
@@ -81,6 +83,8 @@ class RunInput(Input):
     seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] | None = None
     steps: dict[int, StepOverride] = {}
     loras: tuple[LoraChoice, ...] | None = None
+    max_pictures: Annotated[int, Field(ge=1, le=MOST_PICTURES)] | None = None
+    max_gpu_minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class RunDetail(RunView):
     seed: int
     loras: tuple[LoraUse, ...]
     warnings: tuple[warnings.RunWarningView, ...]
+    budget: BudgetView
 
 
 def create_run(
@@ -168,6 +173,7 @@ def create_run(
     session.flush()
     _add_steps(session, run, detail.pipeline.steps, plan.steps)
     run_loras.keep_plan(session, run.id, loras)
+    budgets.open_budget(session, run.id, max_pictures=plan.max_pictures, max_gpu_minutes=plan.max_gpu_minutes)
     events.emit(session, "run", run.id)
     return _views(session, [run.id])[0]
 
@@ -228,6 +234,7 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
         seed=run.seed,
         loras=run_loras.loras_of(session, run_id),
         warnings=warnings.warnings_of(session, run_id),
+        budget=budgets.budget_of(session, run_id),
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Session
 
-from persona_tui.clients.comfyui import WorkflowRejected
+from persona_tui.clients.comfyui import Submitted, WorkflowRejected
 from persona_tui.errors import (
     ClientError,
     GuardRefused,
@@ -24,13 +24,16 @@ from persona_tui.errors import (
     StorageError,
 )
 from persona_tui.passed import Passed, Workflow
-from persona_tui.services.generation import jobs, run_loras
+from persona_tui.services.generation import boots, jobs, run_loras
+from persona_tui.services.generation.barring import note_fit, pass_on
 from persona_tui.services.generation.bench import Bench
+from persona_tui.services.generation.capabilities import is_lack
 from persona_tui.services.generation.graph import with_token
 from persona_tui.services.generation.injection import inject
 from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.generation.lora_desk import LoraDesk
-from persona_tui.services.generation.template import fill
+from persona_tui.services.generation.lora_placing import LoraNotListed
+from persona_tui.services.generation.template import Value, fill
 from persona_tui.services.generation.variables import RunFacts, job_token, run_variables
 from persona_tui.services.safety import guard
 
@@ -72,20 +75,34 @@ async def send_job(bench: Bench, job_id: int) -> LiveJob | None:
     try:
         work = await _with_loras(bench, work)
         parent_image = await _upload_parent(bench, work)
-        workflow = _fill(bench, work, parent_image)
-        passed = await bench.transact(_commit_intent, work, workflow)
+        filled = _fill(bench, work, parent_image)
+        if not await bench.capabilities.fits(work.job.run_step_id, filled.workflow):
+            await pass_on(bench, work.job)
+            return None
+        await note_fit(bench, work.job)
+        intent = await bench.transact(_commit_intent, work, filled)
+    except LoraNotListed as problem:
+        bench.capabilities.bar(work.job.run_step_id, problem.probe, problem.message.rstrip("."))
+        await pass_on(bench, work.job)
+        return None
     except (InvalidRequest, GuardRefused) as problem:
         await _refuse(bench, work.job, problem)
         return None
     except StorageError as problem:
         await bench.transact(jobs.fail, work.job, problem.message, bench.options.retry)
         return None
-    if passed is None:
+    if intent is None:
         await bench.transact(jobs.requeue, work.job)
         return None
-    if not await _post(bench, work.job, passed):
+    submitted = await _post(bench, work.job, intent.workflow)
+    if submitted is None:
         return None
-    if not await bench.transact(jobs.move, work.job, ("submitting",), "submitted"):
+    noted = await bench.transact(
+        boots.note_submitted, work.job, bench.url, submitted.number, intent.highest_number
+    )
+    if noted.restarted:
+        bench.doubts.set()
+    if not noted.wanted:
         await forget_prompt(bench, str(work.job.prompt_id))
         return None
     return replace(work.job, state="submitted", attempts=work.job.attempts + 1)
@@ -161,45 +178,73 @@ async def _upload_parent(bench: Bench, work: Work) -> str | None:
     return name
 
 
-def _fill(bench: Bench, work: Work, parent_image: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Filled:
+    """A workflow as it is to be sent, and what its placeholders were replaced by."""
+
+    workflow: dict[str, Any]
+    variables: dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What was written down before a prompt is sent; `highest_number`: see `boots`."""
+
+    workflow: Passed[Workflow]
+    highest_number: float | None
+
+
+def _fill(bench: Bench, work: Work, parent_image: str | None) -> Filled:
     token = job_token(work.job.id, work.job.prompt_id)
     variables = run_variables(
         work.facts, seed=work.seed, token=token, now=bench.clock(), parent_image=parent_image
     )
-    return with_token(inject(work.template, fill(work.template, variables), work.facts.loras), token)
+    workflow = inject(work.template, fill(work.template, variables), work.facts.loras)
+    return Filled(with_token(workflow, token), variables)
 
 
-def _commit_intent(session: Session, work: Work, workflow: dict[str, Any]) -> Passed[Workflow] | None:
+def _commit_intent(session: Session, work: Work, filled: Filled) -> Intent | None:
     """Write down what is about to be sent, and under which id; None when it is no longer wanted."""
     taken = session.execute(
         text(
-            "UPDATE comfyui_jobs j SET state = 'submitting', workflow = :workflow, attempts = attempts + 1,"
-            " submitted_at = persona_now(), not_before = NULL"
+            "UPDATE comfyui_jobs j SET state = 'submitting', workflow = :workflow, variables = :variables,"
+            " attempts = attempts + 1, submitted_at = persona_now(), not_before = NULL"
             " FROM pipeline_runs r WHERE r.id = j.run_id AND r.status IN ('pending', 'running')"
-            " AND j.id = :id AND j.prompt_id = :prompt AND j.state = 'queued' RETURNING j.id"
-        ).bindparams(bindparam("workflow", type_=JSONB)),
-        {"workflow": workflow, "id": work.job.id, "prompt": work.job.prompt_id},
+            " AND j.id = :id AND j.prompt_id = :prompt AND j.state = 'queued' RETURNING j.endpoint"
+        ).bindparams(bindparam("workflow", type_=JSONB), bindparam("variables", type_=JSONB)),
+        {
+            "workflow": filled.workflow,
+            "variables": filled.variables,
+            "id": work.job.id,
+            "prompt": work.job.prompt_id,
+        },
     ).scalar_one_or_none()
     if taken is None:
         return None
     subject = f"comfyui_jobs:{work.job.id}"
-    return guard.pass_workflow(session, workflow, persona_id=work.persona_id, subject=subject)
+    before = boots.highest_number(session, taken)
+    passed = guard.pass_workflow(session, filled.workflow, persona_id=work.persona_id, subject=subject)
+    return Intent(passed, before)
 
 
-async def _post(bench: Bench, job: LiveJob, workflow: Passed[Workflow]) -> bool:
+async def _post(bench: Bench, job: LiveJob, workflow: Passed[Workflow]) -> Submitted | None:
+    """Send it; None when the server will never take it."""
     extra = {"preview_method": "auto"} if bench.options.previews else None
     try:
-        await bench.client.submit(
+        return await bench.client.submit(
             workflow, prompt_id=str(job.prompt_id), client_id=bench.client_id, extra=extra
         )
     except ClientError as problem:
+        if isinstance(problem, WorkflowRejected) and is_lack(problem):
+            bench.capabilities.bar(job.run_step_id, workflow.value, problem.message.rstrip("."))
+            await pass_on(bench, job)
+            return None
         if isinstance(problem, WorkflowRejected) or problem.status == TOO_LARGE:
             await _refuse(bench, job, problem)
-            return False
+            return None
         if not problem.sent or isinstance(problem, KeyRejected):
             await bench.transact(jobs.requeue, job, sent=False)
         raise
-    return True
 
 
 async def _refuse(bench: Bench, job: LiveJob, problem: PersonaError) -> None:

@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from persona_tui.errors import UnknownName
 from persona_tui.models.pipeline import LIVE_JOB_STATES, ImageCandidate, PipelineRun
+from persona_tui.services.generation import spending
 from persona_tui.services.safety import audit
 
 LIVE = f"({', '.join(repr(state) for state in LIVE_JOB_STATES)})"
@@ -88,6 +89,7 @@ def cancel_jobs(
     run_step_id: int | None = None,
     slots: Sequence[int] | None = None,
     parents: Sequence[int] | None = None,
+    job_id: int | None = None,
 ) -> int:
     """Cancel the run's live jobs, all or some; their places open again. The engine tells the server.
 
@@ -95,6 +97,7 @@ def cancel_jobs(
         run_step_id: only those of this step.
         slots: only those of these places.
         parents: only those that work on these candidates.
+        job_id: only this one.
 
     Returns:
         How many were cancelled.
@@ -107,18 +110,23 @@ def cancel_jobs(
             "  AND (CAST(:step AS bigint) IS NULL OR j.run_step_id = :step)"
             "  AND (CAST(:slots AS bigint[]) IS NULL OR s.id = ANY (:slots))"
             "  AND (CAST(:parents AS bigint[]) IS NULL OR s.parent_id = ANY (:parents))"
-            " RETURNING j.slot_id)"
+            "  AND (CAST(:job AS bigint) IS NULL OR j.id = :job)"
+            " RETURNING j.id, j.slot_id)"
             " UPDATE generation_slots s SET state = 'open' FROM ended WHERE s.id = ended.slot_id"
-            " RETURNING s.id"
+            " RETURNING ended.id"
         ),
         {
             "run": run_id,
             "step": run_step_id,
+            "job": job_id,
             "slots": None if slots is None else list(slots),
             "parents": None if parents is None else list(parents),
         },
     )
-    return len(cancelled.all())
+    ids = list(cancelled.scalars())
+    if ids:
+        spending.settle(session, ids, pictures=0, seconds=None)
+    return len(ids)
 
 
 def reopen_slots(session: Session, run_id: int) -> None:
