@@ -84,6 +84,8 @@ class PipelineStep(Table, table=True):
     name: str
     workflow: dict[str, Any] = document()
     """ComfyUI graph in API format with {{placeholders}}."""
+    input_types: dict[str, Any] = document()
+    """Node → input → type as a server declared it, of the inputs that hold placeholders; may be empty."""
     output_node: str | None = None
     """Node whose pictures count; None means every SaveImage."""
     children_per_parent: int = number(3)
@@ -300,6 +302,7 @@ class ComfyuiJob(Table, table=True):
             unique=True,
             postgresql_where=text("state IN ('queued', 'submitting', 'submitted', 'running', 'storing')"),
         ),
+        Index("ix_comfyui_jobs_day", "reserved_day", postgresql_where=text("reserved_day IS NOT NULL")),
         Index(
             "ix_comfyui_jobs_live",
             "endpoint",
