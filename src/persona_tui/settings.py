@@ -82,6 +82,10 @@ class ComfyUISettings(Section):
     """Jobs kept in each server's queue: 1 runs, the rest wait behind it."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds that one HTTP call may take."""
+    daily_max_pictures: int | None = Field(default=None, ge=1)
+    """Pictures that all runs together may make on a day of the default zone; unset, as many as they want."""
+    daily_max_gpu_minutes: float | None = Field(default=None, gt=0)
+    """Minutes of the cards that all runs together may use on a day of the default zone."""
 
     @field_validator("urls", mode="before")
     @classmethod

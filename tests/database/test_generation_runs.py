@@ -236,11 +236,11 @@ def test_a_cancelled_run_takes_no_further_picture(session: Session) -> None:
         runs.resume_run(session, run.id)
 
 
-def test_a_place_is_given_up_after_three_failures_and_resume_tries_again(session: Session) -> None:
+def test_a_place_is_given_up_after_four_tries_and_resume_tries_again(session: Session) -> None:
     run = add_run(session, steps={1: {"children_per_parent": 1}})
     policy = RetryPolicy(delays=(0.0,))
     seeds = []
-    for _ in range(3):
+    for _ in range(4):
         (job,) = take(session, 1)
         seeds.append(session.get_one(ComfyuiJob, job.id).seed)
         assert fail(session, job, "Out of memory.", policy)
@@ -248,7 +248,7 @@ def test_a_place_is_given_up_after_three_failures_and_resume_tries_again(session
     failed = runs.run_detail(session, run.id)
     assert (failed.status, failed.reason) == ("failed", "Step 1: Out of memory.")
     assert (failed.current.failed, failed.current.active) == (1, 0)
-    assert len(set(seeds)) == 3
+    assert len(set(seeds)) == 4
     assert take(session, 1) == []
     assert runs.resume_run(session, run.id).reason == ""
     assert len(grow(session)) == 1

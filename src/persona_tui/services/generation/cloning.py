@@ -42,6 +42,8 @@ def clone_run(
         "negative": old.negative,
         "cluster_id": old.cluster_id,
         "pillar_id": old.pillar_id,
+        "max_pictures": old.budget.max_pictures,
+        "max_gpu_minutes": old.budget.max_gpu_minutes,
         **changes,
         "pipeline": pipeline.id,
         "variables": {**old.variables, **changes.get("variables", {})},

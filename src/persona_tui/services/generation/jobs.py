@@ -9,13 +9,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlalchemy import CursorResult, text
 from sqlmodel import Session
 
-from persona_tui.models.pipeline import LIVE_JOB_STATES, ComfyuiJob, GenerationSlot
-from persona_tui.services.generation import progress
+from persona_tui.models.pipeline import LIVE_JOB_STATES, ComfyuiJob, PipelineRun
+from persona_tui.services.generation import progress, spending
 from persona_tui.services.generation.tree import LIVE
 from persona_tui.services.generation.variables import derive_seed
 
@@ -31,6 +32,8 @@ class LiveJob:
         position: of its step in the run.
         attempts: how often it was sent.
         age: seconds since it was last sent; None before.
+        running_for: seconds since it was first seen to run; None before.
+        suspect: the server took it and was started again since: it may be lost (R11).
         timeout: seconds that it may run.
         output_node: node whose pictures count; None means every SaveImage.
     """
@@ -44,8 +47,19 @@ class LiveJob:
     state: str
     attempts: int
     age: float | None
+    running_for: float | None
+    suspect: bool
     timeout: int
     output_node: str | None
+
+
+@dataclass(frozen=True)
+class Advance:
+    """A step that a job took: from any of the states `source` to `target`."""
+
+    job: LiveJob
+    source: tuple[str, ...]
+    target: str
 
 
 @dataclass(frozen=True)
@@ -53,12 +67,13 @@ class RetryPolicy:
     """What follows a failure.
 
     Attributes:
-        delays: seconds before the first, second, … retry; the last one repeats.
-        failures: after so many a place is given up.
+        delays: seconds before the first, second, … retry; the last one repeats. An endpoint that is away is
+            asked again after the same delays.
+        failures: after so many tries a place is given up.
     """
 
     delays: tuple[float, ...] = (1.0, 4.0, 15.0, 60.0)
-    failures: int = 3
+    failures: int = 4
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after that many failures in a row."""
@@ -68,6 +83,8 @@ class RetryPolicy:
 _JOBS = f"""
 SELECT j.id, j.prompt_id, j.run_id, j.run_step_id, j.slot_id, st.position, j.state, j.attempts,
        CAST(extract(epoch FROM persona_now() - j.submitted_at) AS double precision) AS age,
+       CAST(extract(epoch FROM persona_now() - j.started_at) AS double precision) AS running_for,
+       coalesce(j.boot < (SELECT e.boot FROM comfyui_endpoints e WHERE e.url = j.endpoint), false) AS suspect,
        ps.timeout_seconds AS timeout, ps.output_node
 FROM comfyui_jobs j
 JOIN pipeline_run_steps st ON st.id = j.run_step_id
@@ -88,11 +105,46 @@ def find_job(session: Session, job_id: int) -> LiveJob | None:
     return None if row is None else LiveJob(**row._mapping)
 
 
-def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float) -> int:
-    """Give a place its next job; the place's row is locked by the caller.
+def find_jobs(session: Session, job_ids: Sequence[int]) -> tuple[LiveJob, ...]:
+    """Those of the jobs that are under way, in the order that is asked for."""
+    rows = session.execute(text(f"{_JOBS} AND j.id = ANY (:ids)"), {"ids": list(job_ids)})
+    found = {row.id: LiveJob(**row._mapping) for row in rows}
+    return tuple(found[job_id] for job_id in job_ids if job_id in found)
+
+
+def advance(session: Session, steps: Sequence[Advance]) -> None:
+    """Write down what jobs have come to, as far as nobody else has them in hand.
+
+    Only for what may be missed: a job that another transaction holds (it is being cancelled, say) is left as
+    it is, rather than waited for in an order that could block both. What is missed the next survey finds.
+    """
+    free = session.execute(
+        text("SELECT id FROM comfyui_jobs WHERE id = ANY (:ids) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"),
+        {"ids": [step.job.id for step in steps]},
+    )
+    unlocked = set(free.scalars())
+    for step in steps:
+        if step.job.id in unlocked:
+            move(session, step.job, step.source, step.target)
+
+
+def add_job(
+    session: Session,
+    slot_id: int,
+    endpoint: str,
+    *,
+    wait: float,
+    reserved: float = 0.0,
+    day: date | None = None,
+) -> int:
+    """Give a place its next job; the place's run is locked by the caller.
+
+    A place whose last job was lost gets the same seed again: the server never told what became of it.
 
     Args:
         wait: seconds before anybody but the caller may take it.
+        reserved: seconds of the card that were reserved for it.
+        day: the day in whose budget it counts.
 
     Returns:
         The job's id.
@@ -100,7 +152,8 @@ def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float) -> in
     slot = session.execute(
         text(
             "SELECT s.run_id, s.run_step_id, s.slot_no, st.position, r.seed, p.seed AS parent_seed,"
-            " p.output_index, (SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id) AS attempt,"
+            " p.output_index, (SELECT count(*) FROM comfyui_jobs j"
+            "  WHERE j.slot_id = s.id AND j.state <> 'lost') AS attempt,"
             " persona_now() + make_interval(secs => :wait) AS not_before"
             " FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id"
             " JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id"
@@ -117,6 +170,8 @@ def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float) -> in
         endpoint=endpoint,
         seed=derive_seed(slot.seed, slot.position, parent, slot.slot_no, slot.attempt),
         not_before=slot.not_before,
+        gpu_seconds=reserved,
+        reserved_day=day,
     )
     session.add(job)
     _set_slot(session, slot_id, "busy")
@@ -130,10 +185,12 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
     Returns:
         Whether it was; False when it was cancelled, sent again, or moved by another engine.
     """
-    ended = ", finished_at = persona_now()" if target in ("done", "failed") else ""
+    also = ", started_at = coalesce(started_at, persona_now())" if target == "running" else ""
+    if target not in LIVE_JOB_STATES:
+        also = ", finished_at = persona_now()"
     return _changed(
         session,
-        f"UPDATE comfyui_jobs SET state = :target{ended}"
+        f"UPDATE comfyui_jobs SET state = :target{also}"
         " WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source)",
         {"id": job.id, "prompt": job.prompt_id, "source": list(source), "target": target},
     )
@@ -152,6 +209,7 @@ def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = T
     return _changed(
         session,
         "UPDATE comfyui_jobs SET state = 'queued', prompt_id = :fresh, attempts = attempts - :unsent,"
+        " started_at = NULL, queue_number = NULL, boot = NULL,"
         " not_before = persona_now() + make_interval(secs => :wait)"
         f" WHERE id = :id AND prompt_id = :prompt AND state IN {LIVE}",
         {
@@ -164,64 +222,98 @@ def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = T
     )
 
 
-def lose(session: Session, job: LiveJob, policy: RetryPolicy) -> bool:
-    """Note that the server forgot a job, and put it back into our queue.
+FORGOTTEN = "The server forgot it."
+
+
+def lose(session: Session, job: LiveJob, policy: RetryPolicy, words: str = FORGOTTEN) -> bool:
+    """Write down that the server forgot a job, and give its place another one with the same seed.
 
     One that was running may have been what ended the server, so that counts as a failure of its place.
+
+    Args:
+        words: what became of it, for whoever reads the jobs later.
 
     Returns:
         Whether it was still the caller's.
     """
-    if job.state != "running":
-        return requeue(session, job)
-    progress.lock_run(session, job.run_id)
-    failures = 1 + session.get_one(GenerationSlot, job.slot_id, populate_existing=True).failures
-    if failures >= policy.failures:
-        return fail(session, job, "The server ended each time while it made this picture.", policy)
-    if not requeue(session, job, wait=policy.delay(failures)):
+    run = progress.lock_run(session, job.run_id)
+    if not _end(session, job, "lost", words):
         return False
-    _count_failure(session, job.slot_id)
+    failures = _count_failure(session, job.slot_id) if job.state == "running" else 0
+    if failures >= policy.failures:
+        words = "The server ended each time while it made this picture."
+        spending.settle(session, [job.id], pictures=0, seconds=0.0)
+        _give_up(session, run, job, words)
+    else:
+        _try_again(session, job, wait=policy.delay(failures), seconds=0.0)
+    progress.refresh_run(session, run)
     return True
 
 
-def fail(session: Session, job: LiveJob, words: str, policy: RetryPolicy, *, permanent: bool = False) -> bool:
+def fail(
+    session: Session,
+    job: LiveJob,
+    words: str,
+    policy: RetryPolicy,
+    *,
+    permanent: bool = False,
+    seconds: float | None = None,
+) -> bool:
     """End a job as failed. Its place gets another one after a while, or is given up.
 
     Args:
         words: what the operator is told.
         permanent: no retry can help (the server refused the workflow, the guard refused it): the place and
             the run fail.
+        seconds: that the card was busy with it, by the server's clock; None takes ours.
 
     Returns:
         Whether it was still the caller's.
     """
     run = progress.lock_run(session, job.run_id)
-    if not move(session, job, LIVE_JOB_STATES, "failed"):
+    if not _end(session, job, "failed", words):
         return False
-    session.execute(
-        text("UPDATE comfyui_jobs SET error_message = :words WHERE id = :id"), {"words": words, "id": job.id}
-    )
     failures = _count_failure(session, job.slot_id)
     if permanent or failures >= policy.failures:
-        _set_slot(session, job.slot_id, "failed")
-        run.reason = f"Step {job.position}: {words}"
+        spending.settle(session, [job.id], pictures=0, seconds=seconds)
+        _give_up(session, run, job, words)
         if permanent and run.status in progress.ACTIVE:
             run.status = "failed"
     else:
-        endpoint = session.get_one(ComfyuiJob, job.id).endpoint
-        add_job(session, job.slot_id, endpoint, wait=policy.delay(failures))
+        _try_again(session, job, wait=policy.delay(failures), seconds=seconds)
     progress.refresh_run(session, run)
     return True
 
 
+def _end(session: Session, job: LiveJob, state: str, words: str) -> bool:
+    if not move(session, job, LIVE_JOB_STATES, state):
+        return False
+    session.execute(
+        text("UPDATE comfyui_jobs SET error_message = :words WHERE id = :id"), {"words": words, "id": job.id}
+    )
+    return True
+
+
+def _give_up(session: Session, run: PipelineRun, job: LiveJob, words: str) -> None:
+    _set_slot(session, job.slot_id, "failed")
+    run.reason = f"Step {job.position}: {words}"
+
+
+def _try_again(session: Session, job: LiveJob, *, wait: float, seconds: float | None) -> None:
+    """The place's next job, in the same budget: the picture that the last one reserved is still to come."""
+    spending.settle(session, [job.id], pictures=1, seconds=seconds)
+    last = session.get_one(ComfyuiJob, job.id, populate_existing=True)
+    add_job(session, job.slot_id, last.endpoint, wait=wait, day=last.reserved_day)
+
+
 def unwanted_prompts(session: Session, endpoint: str, prompt_ids: Sequence[str]) -> tuple[str, ...]:
-    """Which of these prompts on the server are ours and no longer wanted: cancelled or given up."""
+    """Which of these prompts on the server are ours and no longer wanted: cancelled, given up or replaced."""
     ours = [prompt_id for prompt_id in prompt_ids if _is_uuid(prompt_id)]
     rows = session.execute(
         text(
             "SELECT CAST(prompt_id AS text) FROM comfyui_jobs"
             " WHERE prompt_id = ANY (CAST(:prompts AS uuid[])) AND endpoint = :endpoint"
-            " AND state IN ('cancelled', 'failed')"
+            " AND state IN ('cancelled', 'failed', 'lost')"
         ),
         {"endpoint": endpoint, "prompts": ours},
     )

@@ -7,9 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -18,7 +26,8 @@ from persona_tui.models.library import Cluster
 from persona_tui.models.persona import ContentPillar, ContentSuggestion, Persona
 from persona_tui.models.pipeline import RUN_STATUSES, PipelineRun, PipelineRunStep
 from persona_tui.services import events
-from persona_tui.services.generation import progress, tree
+from persona_tui.services.generation import budgets, progress, tree
+from persona_tui.services.generation.budgets import MOST_MINUTES, MOST_PICTURES, BudgetView
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
 from persona_tui.services.generation.progress import RunStepView
 from persona_tui.services.generation.template import Value, as_text, fill
@@ -64,6 +73,9 @@ class RunInput(Input):
         variables: values for the pipeline's own placeholders.
         seed: base of all seeds; the same seed grows the same pictures. None draws one.
         steps: step's position → another N or K.
+        night: who passes its gates at night: off nobody, sure the night mode once the ranking is sure enough,
+            at the night mode from `night_at` on.
+        max_pictures, max_gpu_minutes: what it may spend at most; at a limit it rests. None: without end.
     """
 
     persona_id: int | None = None
@@ -77,6 +89,17 @@ class RunInput(Input):
     variables: dict[VariableName, StrictBool | StrictInt | StrictFloat | Prose] = {}
     seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] | None = None
     steps: dict[int, StepOverride] = {}
+    night: Literal["off", "sure", "at"] = "off"
+    night_at: AwareDatetime | None = None
+
+    max_pictures: Annotated[int, Field(ge=1, le=MOST_PICTURES)] | None = None
+    max_gpu_minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
+
+    @model_validator(mode="after")
+    def _night_fits(self) -> RunInput:
+        if (self.night == "at") != (self.night_at is not None):
+            raise ValueError("the night mode needs a time when it is `at`, and only then")
+        return self
 
 
 @dataclass(frozen=True)
@@ -87,6 +110,7 @@ class RunView:
         status: pending, running, waiting (for votes and approval), paused, completed, failed, cancelled.
         reason: why it failed, or what went wrong on the way.
         winner_id: the candidate that won.
+        night, night_at: its policy for gates that nobody passes, as in `RunInput`.
     """
 
     id: int
@@ -105,6 +129,8 @@ class RunView:
     created_at: datetime
     finished_at: datetime | None
     steps: tuple[RunStepView, ...]
+    night: str
+    night_at: datetime | None
 
     @property
     def current(self) -> RunStepView:
@@ -119,6 +145,7 @@ class RunDetail(RunView):
     negative: str
     variables: Mapping[str, Value]
     seed: int
+    budget: BudgetView
 
 
 def create_run(
@@ -155,10 +182,13 @@ def create_run(
         negative=plan.negative,
         variables=dict(plan.variables),
         seed=rng.getrandbits(SEED_BITS) if plan.seed is None else plan.seed,
+        night=plan.night,
+        night_at=plan.night_at,
     )
     session.add(run)
     session.flush()
     _add_steps(session, run, detail.pipeline.steps, plan.steps)
+    budgets.open_budget(session, run.id, max_pictures=plan.max_pictures, max_gpu_minutes=plan.max_gpu_minutes)
     events.emit(session, "run", run.id)
     return _views(session, [run.id])[0]
 
@@ -212,7 +242,13 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
     """
     view = _view(session, run_id)
     run = session.get_one(PipelineRun, run_id)
-    return RunDetail(**vars(view), negative=run.negative, variables=run.variables, seed=run.seed)
+    return RunDetail(
+        **vars(view),
+        negative=run.negative,
+        variables=run.variables,
+        seed=run.seed,
+        budget=budgets.budget_of(session, run_id),
+    )
 
 
 def pause_run(session: Session, run_id: int) -> RunView:
@@ -237,7 +273,7 @@ def resume_run(session: Session, run_id: int) -> RunView:
     """
     run = progress.lock_run(session, run_id)
     if run.status in ("completed", "cancelled"):
-        raise NotAllowedNow(f"Run {run_id} is {run.status}.", hint="Create a new run.")
+        raise NotAllowedNow(f"Run {run_id} is {run.status}.", hint="Reopen the run instead.")
     session.execute(
         text(
             "UPDATE generation_slots SET state = 'open', failures = 0 WHERE state = 'failed'"
@@ -245,6 +281,7 @@ def resume_run(session: Session, run_id: int) -> RunView:
         ),
         {"run": run_id},
     )
+    tree.settle_slots(session, run_id)
     if run.status in ("paused", "failed"):
         run.status = "running"
     run.reason = ""
@@ -252,8 +289,11 @@ def resume_run(session: Session, run_id: int) -> RunView:
     return _view(session, run_id)
 
 
-def cancel_run(session: Session, run_id: int) -> RunView:
+def cancel_run(session: Session, run_id: int, *, reason: str = "The operator cancelled it.") -> RunView:
     """End a run without a winner; its live jobs are cancelled, its pictures stay.
+
+    Args:
+        reason: a sentence for whoever looks at the run.
 
     Raises:
         NotAllowedNow: the run is completed.
@@ -263,7 +303,7 @@ def cancel_run(session: Session, run_id: int) -> RunView:
         raise NotAllowedNow(f"Run {run_id} is completed.")
     if run.status != "cancelled":
         tree.cancel_jobs(session, run_id)
-        run.status = "cancelled"
+        run.status, run.reason = "cancelled", reason
         run.finished_at = session.execute(text("SELECT persona_now()")).scalar_one()
         progress.refresh_run(session, run)
         audit.append(session, actor="operator", action="run.cancel", subject=f"pipeline_runs:{run_id}")
@@ -368,7 +408,7 @@ def _add_steps(
 _RUNS = """
 SELECT r.id, r.name, p.name AS pipeline, v.number AS pipeline_version, r.persona_id, a.name AS persona,
        r.cluster_id, r.pillar_id, r.content_suggestion_id, r.prompt, r.status, r.reason, w.id AS winner_id,
-       r.created_at, r.finished_at
+       r.created_at, r.finished_at, r.night, r.night_at
 FROM pipeline_runs r
 JOIN pipeline_versions v ON v.id = r.pipeline_version_id
 JOIN pipelines p ON p.id = v.pipeline_id
