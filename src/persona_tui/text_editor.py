@@ -63,7 +63,7 @@ def edit_file(path: Path, environ: Mapping[str, str] = os.environ) -> str:
     except OSError as problem:
         raise NotAllowedNow(
             f"The editor {command[0]} could not be started: {problem.strerror}.",
-            hint="Set EDITOR to another.",
+            hint="Set another EDITOR.",
         ) from None
     if ended != 0:
         raise NotAllowedNow(
@@ -84,6 +84,6 @@ def _split(variable: str, words: str) -> list[str]:
     if shutil.which(command[0]) is None:
         raise NotAllowedNow(
             f"There is no editor {command[0]}, which {variable} names.",
-            hint=f"Set {variable} to another one.",
+            hint=f"Set another {variable}.",
         )
     return command
