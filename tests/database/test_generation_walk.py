@@ -228,5 +228,4 @@ def test_whatever_happens_in_whatever_order_the_rules_hold(session: Session, see
         for rule, query in RULES.items():
             broken = session.execute(text(query)).scalars().all()
             assert not broken, (rule, broken, trail[-12:])
-    print(walk.done, walk.refused)
     assert {"winner", "approve", "approve at night", "unreject"} <= walk.done.keys(), walk.done
