@@ -143,7 +143,10 @@ class Duties:
         self.engine = Engine(
             self._scope,
             self._resources.media,
-            [Endpoint(url, client) for url, client in clients.items()],
+            [
+                Endpoint(url, client, self._resources.lora_desk(url, client))
+                for url, client in clients.items()
+            ],
             options=EngineOptions(depth=comfyui.depth, timeout=comfyui.timeout, daily=daily),
         )
         self._engine_task = asyncio.create_task(self.engine.run(self._engine_stop), name="engine")

@@ -26,11 +26,13 @@ from persona_tui.models.library import Cluster
 from persona_tui.models.persona import ContentPillar, ContentSuggestion, Persona
 from persona_tui.models.pipeline import RUN_STATUSES, PipelineRun, PipelineRunStep
 from persona_tui.services import events
-from persona_tui.services.generation import budgets, progress, tree
+from persona_tui.services.generation import budgets, progress, run_loras, tree, warnings
 from persona_tui.services.generation.budgets import MOST_MINUTES, MOST_PICTURES, BudgetView
+from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
 from persona_tui.services.generation.placeholders import typed
 from persona_tui.services.generation.progress import RunStepView
+from persona_tui.services.generation.run_loras import LoraChoice
 from persona_tui.services.generation.template import Value, as_text, fill, in_step
 from persona_tui.services.generation.variables import BUILT_IN, SEED_BITS, RunFacts, run_variables
 from persona_tui.services.inputs import Input, Line, Prose, validated
@@ -76,6 +78,7 @@ class RunInput(Input):
         steps: step's position → another N or K.
         night: who passes its gates at night: off nobody, sure the night mode once the ranking is sure enough,
             at the night mode from `night_at` on.
+        loras: None takes those that the persona uses and that fit the pipeline's models.
         max_pictures, max_gpu_minutes: what it may spend at most; at a limit it rests. None: without end.
     """
 
@@ -92,7 +95,7 @@ class RunInput(Input):
     steps: dict[int, StepOverride] = {}
     night: Literal["off", "sure", "at"] = "off"
     night_at: AwareDatetime | None = None
-
+    loras: tuple[LoraChoice, ...] | None = None
     max_pictures: Annotated[int, Field(ge=1, le=MOST_PICTURES)] | None = None
     max_gpu_minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
 
@@ -146,6 +149,8 @@ class RunDetail(RunView):
     negative: str
     variables: Mapping[str, Value]
     seed: int
+    loras: tuple[LoraUse, ...]
+    warnings: tuple[warnings.RunWarningView, ...]
     budget: BudgetView
 
 
@@ -170,7 +175,9 @@ def create_run(
     _require_steps(plan, detail.pipeline)
     now = session.execute(text("SELECT persona_now()")).scalar_one()
     name = plan.name or f"{detail.pipeline.name} - {now:%Y%m%d-%H%M%S}"
-    _require_variables(plan, persona, name, detail, now)
+    named = [(step.name, flow) for step, flow in zip(detail.pipeline.steps, detail.workflows, strict=True)]
+    loras = run_loras.plan_loras(session, plan.persona_id, plan.loras, named)
+    _require_variables(plan, persona, name, detail, now, loras.loras)
     guard.pass_text(session, _all_words(plan), purpose="generator", persona_id=plan.persona_id)
     run = PipelineRun(
         pipeline_version_id=detail.pipeline.version_id,
@@ -189,6 +196,7 @@ def create_run(
     session.add(run)
     session.flush()
     _add_steps(session, run, detail.pipeline.steps, plan.steps)
+    run_loras.keep_plan(session, run.id, loras)
     budgets.open_budget(session, run.id, max_pictures=plan.max_pictures, max_gpu_minutes=plan.max_gpu_minutes)
     events.emit(session, "run", run.id)
     return _views(session, [run.id])[0]
@@ -248,6 +256,8 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
         negative=run.negative,
         variables=run.variables,
         seed=run.seed,
+        loras=run_loras.loras_of(session, run_id),
+        warnings=warnings.warnings_of(session, run_id),
         budget=budgets.budget_of(session, run_id),
     )
 
@@ -361,7 +371,12 @@ def _require_steps(plan: RunInput, pipeline: PipelineView) -> None:
 
 
 def _require_variables(
-    plan: RunInput, persona: Persona | None, name: str, detail: PipelineDetail, now: datetime
+    plan: RunInput,
+    persona: Persona | None,
+    name: str,
+    detail: PipelineDetail,
+    now: datetime,
+    loras: tuple[LoraUse, ...],
 ) -> None:
     """Fill every workflow once, so that a missing variable is told now and not after the first step."""
     facts = RunFacts(
@@ -371,6 +386,7 @@ def _require_variables(
         persona.name if persona else "",
         persona.trigger_word if persona else "",
         plan.variables,
+        loras,
     )
     for step, workflow in zip(detail.pipeline.steps, detail.workflows, strict=True):
         parent = None if step.position == 1 else "parent.png"

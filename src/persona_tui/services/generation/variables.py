@@ -9,6 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from persona_tui.services.generation.lora_use import (
+    LoraUse,
+    lora_variable_names,
+    lora_variables,
+    trigger_word,
+)
 from persona_tui.services.generation.template import Value
 
 SEED_BITS = 53
@@ -19,24 +25,27 @@ PARENT_IMAGE_PATH = "parent_image_path"
 PARENTS = (PARENT_IMAGE, PARENT_IMAGE_PATH)
 """The parent's picture: by its name on the server after an upload, or where it lies in our own store."""
 JOB_ID = "job_id"
-BUILT_IN = frozenset(
-    {
-        "prompt",
-        "negative",
-        "seed",
-        "auto_seed",
-        "seed_color",
-        "prompt_color",
-        "run_name",
-        JOB_ID,
-        "timestamp",
-        "timestamp_ms",
-        "random",
-        "persona",
-        "trigger_word",
-        PARENT_IMAGE,
-        PARENT_IMAGE_PATH,
-    }
+BUILT_IN = (
+    frozenset(
+        {
+            "prompt",
+            "negative",
+            "seed",
+            "auto_seed",
+            "seed_color",
+            "prompt_color",
+            "run_name",
+            JOB_ID,
+            "timestamp",
+            "timestamp_ms",
+            "random",
+            "persona",
+            "trigger_word",
+            PARENT_IMAGE,
+            PARENT_IMAGE_PATH,
+        }
+    )
+    | lora_variable_names()
 )
 """Variables that the program sets; a run's own variables have other names."""
 
@@ -83,7 +92,9 @@ class RunFacts:
     """What all jobs of a run share.
 
     Attributes:
+        trigger_word: the persona's own; a LoRA's goes before it.
         variables: the run's own.
+        loras: that the run uses.
     """
 
     name: str
@@ -92,6 +103,7 @@ class RunFacts:
     persona: str
     trigger_word: str
     variables: Mapping[str, Value]
+    loras: tuple[LoraUse, ...] = ()
 
 
 def run_variables(
@@ -124,7 +136,8 @@ def run_variables(
         "timestamp_ms": int(now.timestamp() * 1000),
         "random": int.from_bytes(hashlib.sha256(f"random {seed}".encode()).digest()[:8], "big") % 10**9,
         "persona": facts.persona,
-        "trigger_word": facts.trigger_word,
+        "trigger_word": trigger_word(facts.loras, facts.trigger_word),
+        **lora_variables(facts.loras),
     }
     if parent_image is not None:
         built_in[PARENT_IMAGE] = parent_image
