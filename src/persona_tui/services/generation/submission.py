@@ -32,16 +32,11 @@ from persona_tui.services.generation.capabilities import is_lack
 from persona_tui.services.generation.graph import with_token
 from persona_tui.services.generation.injection import inject
 from persona_tui.services.generation.jobs import LiveJob
-<<<<<<< HEAD
-from persona_tui.services.generation.template import Value, asks_for, fill, in_step
-from persona_tui.services.generation.variables import PARENT_IMAGE, RunFacts, job_token, run_variables
-=======
 from persona_tui.services.generation.lora_desk import LoraDesk
 from persona_tui.services.generation.lora_placing import LoraNotListed
 from persona_tui.services.generation.lora_use import LoraUse
-from persona_tui.services.generation.template import Value, fill
-from persona_tui.services.generation.variables import RunFacts, job_token, run_variables
->>>>>>> main
+from persona_tui.services.generation.template import Value, asks_for, fill, in_step
+from persona_tui.services.generation.variables import PARENT_IMAGE, RunFacts, job_token, run_variables
 from persona_tui.services.safety import guard
 
 UNREADABLE, TOO_LARGE = 400, 413
@@ -93,13 +88,8 @@ def load_works(session: Session, job_ids: Sequence[int]) -> tuple[Work, ...]:
 
 
 _FACTS = """
-<<<<<<< HEAD
-SELECT j.id, j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables, st.pipeline_step_id AS step_id,
-       st.position, ps.name AS step,
-=======
 SELECT j.id, j.run_id, j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables,
-       st.pipeline_step_id AS step_id,
->>>>>>> main
+       st.pipeline_step_id AS step_id, st.position, ps.name AS step,
        coalesce(a.name, '') AS persona, coalesce(a.trigger_word, '') AS trigger_word, p.media_key, p.sha256
 FROM comfyui_jobs j JOIN pipeline_runs r ON r.id = j.run_id
 JOIN pipeline_run_steps st ON st.id = j.run_step_id
@@ -112,9 +102,8 @@ _TEMPLATES = "SELECT id, workflow FROM pipeline_steps WHERE id = ANY (:ids)"
 """On its own: a workflow may be long, and the jobs of a step share it."""
 
 
-<<<<<<< HEAD
-def _work(job: LiveJob, row: Any, template: Mapping[str, Any]) -> Work:
-    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables)
+def _work(job: LiveJob, row: Any, template: Mapping[str, Any], loras: tuple[LoraUse, ...]) -> Work:
+    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables, loras)
     return Work(
         job,
         row.seed,
@@ -126,11 +115,6 @@ def _work(job: LiveJob, row: Any, template: Mapping[str, Any]) -> Work:
         row.media_key,
         row.sha256,
     )
-=======
-def _work(job: LiveJob, row: Any, template: Mapping[str, Any], loras: tuple[LoraUse, ...]) -> Work:
-    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables, loras)
-    return Work(job, row.seed, row.persona_id, facts, template, row.media_key, row.sha256)
->>>>>>> main
 
 
 async def make_ready(bench: Bench, works: Sequence[Work]) -> tuple[Ready, ...]:
@@ -268,15 +252,12 @@ def _fill(bench: Bench, work: Work, parent_image: str | None) -> Filled:
         parent_image=parent_image,
         parent_image_path=None if path is None else str(path.absolute()),
     )
-<<<<<<< HEAD
     try:
-        return Filled(with_token(fill(work.template, variables), token), variables)
+        filled = fill(work.template, variables)
     except InvalidRequest as problem:
         raise in_step(problem, work.position, work.step) from None
-=======
-    workflow = inject(work.template, fill(work.template, variables), work.facts.loras)
+    workflow = inject(work.template, filled, work.facts.loras)
     return Filled(with_token(workflow, token), variables)
->>>>>>> main
 
 
 def _commit_intents(session: Session, filled: Sequence[tuple[Work, Filled]], endpoint: str) -> Intents:
