@@ -121,11 +121,15 @@ class Resources:
 
     def comfyui_clients(self) -> dict[str, ComfyUIClient]:
         """A client per ComfyUI server, by address."""
+        return {url: self.comfyui_client(url) for url in self.settings.comfyui.urls}
+
+    def comfyui_client(self, url: str) -> ComfyUIClient:
+        """A client of one ComfyUI server; the key of the settings is shown only to their servers."""
         from persona_tui.clients.comfyui import ComfyUIClient
 
         comfyui = self.settings.comfyui
-        key = comfyui.api_key.get_secret_value() if comfyui.api_key else None
-        return {url: ComfyUIClient(url, key, timeout=comfyui.timeout) for url in comfyui.urls}
+        key = comfyui.api_key if url in comfyui.urls else None
+        return ComfyUIClient(url, key, timeout=comfyui.timeout)
 
     @cached_property
     def lora_shelf(self) -> Shelf:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli import run_engine
+from persona_tui.cli import run_engine, run_loras
 from persona_tui.cli.frame import AsJson, group, note, persona_of, resources, session, show, table
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def create(
     top_k: TopK = None,
     max_pictures: run_engine.MaxPictures = None,
     max_gpu_minutes: run_engine.MaxGpuMinutes = None,
+    lora: run_loras.Loras = None,
+    no_loras: run_loras.NoLoras = False,
     as_json: AsJson = False,
 ) -> None:
     """Begin a run; the process that leads makes its pictures."""
@@ -58,7 +60,9 @@ def create(
         ensure_examples(opened)
         values = _of_idea(opened, idea) if idea is not None else _of_words(opened, prompt, persona, cluster)
         plan = _plan(negative, var, children, top_k) | run_engine.limits(max_pictures, max_gpu_minutes)
+        plan |= run_loras.choices(opened, lora, no_loras, values.get("persona_id"))
         made = create_run(opened, values | plan | {"pipeline": pipeline, "seed": seed})
+        _warn(opened, made.id)
         _use_idea(opened, idea)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
 
@@ -74,16 +78,28 @@ def clone(
     var: Variables = None,
     children: Children = None,
     top_k: TopK = None,
+    lora: run_loras.Loras = None,
+    no_loras: run_loras.NoLoras = False,
     as_json: AsJson = False,
 ) -> None:
     """Begin the same run once more, with changes; the first one stays as it is."""
     from persona_tui.services.generation.cloning import clone_run
+    from persona_tui.services.generation.runs import run_detail
 
     given = {"prompt": prompt, "pipeline": pipeline, "name": name, "seed": seed}
-    changes = {field: value for field, value in given.items() if value is not None}
+    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     with session() as opened:
+        changes |= run_loras.choices(opened, lora, no_loras, run_detail(opened, run).persona_id)
         made = clone_run(opened, run, changes | _plan(negative, var, children, top_k))
+        _warn(opened, made.id)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
+
+
+def _warn(opened: Session, run_id: int) -> None:
+    from persona_tui.services.generation.warnings import warnings_of
+
+    for warning in warnings_of(opened, run_id):
+        note(f"⚠️  {warning.sentence}")
 
 
 def _plan(
@@ -217,6 +233,7 @@ def show_(run: RunId, as_json: AsJson = False) -> None:
         lambda: [
             f"{found.name} ({found.status}) {found.reason}",
             f"prompt: {found.prompt}",
+            *run_loras.lines(found),
             *run_engine.budget_lines(found.budget),
             *(f"  {s.position}. {s.name}: {s.active} of {s.wanted}, top {s.top_k}" for s in found.steps),
             *table(
