@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persona_tui.cli.frame import note
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -73,6 +75,14 @@ def _weight(lora: LoraView, persona_id: int | None) -> float:
     mapped = [user.weight for user in lora.users if user.persona_id == persona_id]
     given = (*mapped, lora.default_weight, 1.0)
     return next(weight for weight in given if weight is not None)
+
+
+def tell_warnings(opened: Session, run_id: int) -> None:
+    """Say beside the result what of a new run will not go as asked."""
+    from persona_tui.services.generation.warnings import warnings_of
+
+    for warning in warnings_of(opened, run_id):
+        note(f"⚠️  {warning.sentence}")
 
 
 def lines(run: RunDetail) -> Iterator[str]:

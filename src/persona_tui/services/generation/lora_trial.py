@@ -23,7 +23,7 @@ from persona_tui.errors import (
 )
 from persona_tui.models.persona import Persona
 from persona_tui.passed import Passed, Workflow
-from persona_tui.services.generation.bench import SessionScope
+from persona_tui.services.generation.clerk import SessionScope
 from persona_tui.services.generation.collection import wanted_files
 from persona_tui.services.generation.graph import with_token
 from persona_tui.services.generation.injection import fits, inject

@@ -7,9 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -68,6 +76,8 @@ class RunInput(Input):
         seed: base of all seeds; the same seed grows the same pictures. None draws one.
         steps: step's position → another N or K.
         loras: None takes those that the persona uses and that fit the pipeline's models.
+        night: who passes its gates at night: off nobody, sure the night mode once the ranking is sure enough,
+            at the night mode from `night_at` on.
         max_pictures, max_gpu_minutes: what it may spend at most; at a limit it rests. None: without end.
     """
 
@@ -83,8 +93,17 @@ class RunInput(Input):
     seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] | None = None
     steps: dict[int, StepOverride] = {}
     loras: tuple[LoraChoice, ...] | None = None
+    night: Literal["off", "sure", "at"] = "off"
+    night_at: AwareDatetime | None = None
+
     max_pictures: Annotated[int, Field(ge=1, le=MOST_PICTURES)] | None = None
     max_gpu_minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
+
+    @model_validator(mode="after")
+    def _night_fits(self) -> RunInput:
+        if (self.night == "at") != (self.night_at is not None):
+            raise ValueError("the night mode needs a time when it is `at`, and only then")
+        return self
 
 
 @dataclass(frozen=True)
@@ -95,6 +114,7 @@ class RunView:
         status: pending, running, waiting (for votes and approval), paused, completed, failed, cancelled.
         reason: why it failed, or what went wrong on the way.
         winner_id: the candidate that won.
+        night, night_at: its policy for gates that nobody passes, as in `RunInput`.
     """
 
     id: int
@@ -113,6 +133,8 @@ class RunView:
     created_at: datetime
     finished_at: datetime | None
     steps: tuple[RunStepView, ...]
+    night: str
+    night_at: datetime | None
 
     @property
     def current(self) -> RunStepView:
@@ -127,9 +149,9 @@ class RunDetail(RunView):
     negative: str
     variables: Mapping[str, Value]
     seed: int
+    budget: BudgetView
     loras: tuple[LoraUse, ...]
     warnings: tuple[warnings.RunWarningView, ...]
-    budget: BudgetView
 
 
 def create_run(
@@ -168,6 +190,8 @@ def create_run(
         negative=plan.negative,
         variables=dict(plan.variables),
         seed=rng.getrandbits(SEED_BITS) if plan.seed is None else plan.seed,
+        night=plan.night,
+        night_at=plan.night_at,
     )
     session.add(run)
     session.flush()
@@ -232,9 +256,9 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
         negative=run.negative,
         variables=run.variables,
         seed=run.seed,
+        budget=budgets.budget_of(session, run_id),
         loras=run_loras.loras_of(session, run_id),
         warnings=warnings.warnings_of(session, run_id),
-        budget=budgets.budget_of(session, run_id),
     )
 
 
@@ -260,7 +284,7 @@ def resume_run(session: Session, run_id: int) -> RunView:
     """
     run = progress.lock_run(session, run_id)
     if run.status in ("completed", "cancelled"):
-        raise NotAllowedNow(f"Run {run_id} is {run.status}.", hint="Create a new run.")
+        raise NotAllowedNow(f"Run {run_id} is {run.status}.", hint="Reopen the run instead.")
     session.execute(
         text(
             "UPDATE generation_slots SET state = 'open', failures = 0 WHERE state = 'failed'"
@@ -268,6 +292,7 @@ def resume_run(session: Session, run_id: int) -> RunView:
         ),
         {"run": run_id},
     )
+    tree.settle_slots(session, run_id)
     if run.status in ("paused", "failed"):
         run.status = "running"
     run.reason = ""
@@ -275,8 +300,11 @@ def resume_run(session: Session, run_id: int) -> RunView:
     return _view(session, run_id)
 
 
-def cancel_run(session: Session, run_id: int) -> RunView:
+def cancel_run(session: Session, run_id: int, *, reason: str = "The operator cancelled it.") -> RunView:
     """End a run without a winner; its live jobs are cancelled, its pictures stay.
+
+    Args:
+        reason: a sentence for whoever looks at the run.
 
     Raises:
         NotAllowedNow: the run is completed.
@@ -286,7 +314,7 @@ def cancel_run(session: Session, run_id: int) -> RunView:
         raise NotAllowedNow(f"Run {run_id} is completed.")
     if run.status != "cancelled":
         tree.cancel_jobs(session, run_id)
-        run.status = "cancelled"
+        run.status, run.reason = "cancelled", reason
         run.finished_at = session.execute(text("SELECT persona_now()")).scalar_one()
         progress.refresh_run(session, run)
         audit.append(session, actor="operator", action="run.cancel", subject=f"pipeline_runs:{run_id}")
@@ -397,7 +425,7 @@ def _add_steps(
 _RUNS = """
 SELECT r.id, r.name, p.name AS pipeline, v.number AS pipeline_version, r.persona_id, a.name AS persona,
        r.cluster_id, r.pillar_id, r.content_suggestion_id, r.prompt, r.status, r.reason, w.id AS winner_id,
-       r.created_at, r.finished_at
+       r.created_at, r.finished_at, r.night, r.night_at
 FROM pipeline_runs r
 JOIN pipeline_versions v ON v.id = r.pipeline_version_id
 JOIN pipelines p ON p.id = v.pipeline_id
