@@ -74,9 +74,9 @@ class RunDetail(RunView):
     negative: str
     variables: Mapping[str, Value]
     seed: int
+    budget: BudgetView
     loras: tuple[LoraUse, ...]
     warnings: tuple[warnings.RunWarningView, ...]
-    budget: BudgetView
 
 
 def create_run(
@@ -181,9 +181,9 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
         negative=run.negative,
         variables=run.variables,
         seed=run.seed,
+        budget=budgets.budget_of(session, run_id),
         loras=run_loras.loras_of(session, run_id),
         warnings=warnings.warnings_of(session, run_id),
-        budget=budgets.budget_of(session, run_id),
     )
 
 
