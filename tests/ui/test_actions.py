@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +21,7 @@ from persona_tui.screens.command_line import CommandLine
 from persona_tui.screens.help import help_text
 from persona_tui.screens.palette import ActionProvider
 from persona_tui.screens.posts_calendar import MonthCalendar
+from persona_tui.screens.runs_errors import TroubleDialog, Whose
 from persona_tui.services.media import MediaStore
 from persona_tui.settings import Settings
 from persona_tui.widgets.choice import Choice, ChoiceDialog
@@ -36,6 +38,11 @@ from tests.ui.support import settle
 MakeApp = Callable[..., PersonaApp]
 WIDE = (400, 60)
 
+
+async def _nothing(_run_id: int | None) -> tuple[()]:
+    return ()
+
+
 DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "confirm": lambda: ConfirmDialog("Sure?"),
     "form": lambda: FormDialog("Form", [TextField(name="a", label="A")]),
@@ -43,6 +50,7 @@ DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "choice": lambda: ChoiceDialog("Choose", [Choice(1, "one")]),
     "reader": lambda: TextDialog("Read", "text"),
     "command": lambda: CommandLine([]),
+    "trouble": lambda: TroubleDialog(Whose(None, ""), _nothing, UTC),
     "viewer": lambda: ViewerDialog(MediaStore(Settings()), [ViewedPicture("0/0.png", "0", "a bowl")]),
 }
 WIDGETS: dict[str, type[DOMNode]] = {

@@ -39,7 +39,9 @@ SCREEN_TABLES = (
     settings.TABLE,
 )
 
-TABLES: Mapping[str, Table] = by_scope((*SHELL_TABLES, grids.TABLE, viewer.TABLE, *SCREEN_TABLES))
+TABLES: Mapping[str, Table] = by_scope(
+    (*SHELL_TABLES, grids.TABLE, viewer.TABLE, runs.TROUBLE, *SCREEN_TABLES)
+)
 """Every table by scope."""
 
 __all__ = [

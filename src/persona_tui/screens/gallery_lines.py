@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from persona_tui.screens import runs_lines
+from persona_tui.screens import runs_lines, runs_servers
 from persona_tui.widgets.marks import counted, dim
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def _origin(leaf: Leaf) -> Iterator[str]:
     yield f"{picture.width}×{picture.height}"
     if trace.endpoint:
         version = f" (ComfyUI {trace.server_version})" if trace.server_version else ""
-        yield f"{runs_lines.host(trace.endpoint)}{version}"
+        yield f"{runs_servers.host(trace.endpoint)}{version}"
     if trace.seconds is not None:
         yield f"in {trace.seconds:.1f} s"
+    if trace.loras:
+        yield f"with {', '.join(trace.loras)}"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.services.generation.gates import GatePreview
+    from persona_tui.services.generation.pace import Pace
     from persona_tui.services.generation.pipelines import PipelineView
     from persona_tui.services.generation.runs import RunDetail, RunView
     from persona_tui.services.generation.traces import JobFailure
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from persona_tui.services.voting.contest import Standings
     from persona_tui.widgets.shell import Shell
 
+BEING_MADE = ("pending", "running")
 SHOWN = 200
 """The newest runs that the list holds."""
 
@@ -36,6 +38,7 @@ class RunFacts:
         cluster: name of the cluster that gets the winner.
         picture: file of the winner, or of the best picture so far.
         caption: which one that is.
+        pace: how fast its pictures come.
     """
 
     run: RunDetail
@@ -44,6 +47,21 @@ class RunFacts:
     cluster: str | None
     picture: Path | None
     caption: str
+    pace: Pace
+
+
+@dataclass(frozen=True)
+class RunList:
+    """What the list shows.
+
+    Attributes:
+        paces: run's id → how fast its pictures come, of those that are being made.
+        tally: runs by status, also of those that are not shown.
+    """
+
+    runs: tuple[RunView, ...]
+    paces: Mapping[int, Pace]
+    tally: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -54,11 +72,20 @@ class Choices:
     clusters: tuple[ClusterView, ...]
 
 
-def read_runs(session: Session, persona_id: int | None) -> tuple[RunView, ...]:
-    """The persona's runs, the newest first."""
-    from persona_tui.services.generation.runs import list_runs
+def read_runs(session: Session, persona_id: int | None, statuses: tuple[str, ...] | None = None) -> RunList:
+    """Runs, the newest first.
 
-    return list_runs(session, persona_id, limit=SHOWN)
+    Args:
+        persona_id: whose; None takes everybody's.
+        statuses: only runs with one of these.
+    """
+    from persona_tui.services.generation.pace import paces
+    from persona_tui.services.generation.runs import list_runs
+    from persona_tui.services.generation.tally import tally
+
+    runs = list_runs(session, persona_id, statuses, limit=SHOWN)
+    made = [run.current.id for run in runs if run.status in BEING_MADE]
+    return RunList(runs, paces(session, made) if made else {}, tally(session, persona_id))
 
 
 def read_facts(session: Session, media: MediaStore, run_id: int) -> RunFacts:
@@ -67,6 +94,7 @@ def read_facts(session: Session, media: MediaStore, run_id: int) -> RunFacts:
     Raises:
         UnknownName: it is gone.
     """
+    from persona_tui.services.generation.pace import paces
     from persona_tui.services.generation.runs import run_detail
     from persona_tui.services.generation.traces import job_failures
     from persona_tui.services.library.clusters import get_cluster
@@ -81,6 +109,7 @@ def read_facts(session: Session, media: MediaStore, run_id: int) -> RunFacts:
         standings(session, step.contest_id) if judged and step.contest_id is not None else None,
         get_cluster(session, run.cluster_id).name if run.cluster_id is not None else None,
         *_best_picture(session, media, run_id),
+        paces(session, [step.id])[run_id],
     )
 
 
@@ -92,7 +121,7 @@ def _best_picture(session: Session, media: MediaStore, run_id: int) -> tuple[Pat
         return None, "no picture yet"
     best = next((one for one in found if one.winner), None)
     best = best or next(one for one in found if one.position == found[-1].position)
-    words = f"picture {best.id}, the winner" if best.winner else f"picture {best.id}, the best of {best.step}"
+    words = f"picture {best.id}, the winner" if best.winner else f"picture {best.id}, the best"
     return thumbnail(media, best.media_key, best.sha256), words
 
 
@@ -104,6 +133,15 @@ def thumbnail(media: MediaStore, key: str, sha256: str) -> Path | None:
         return media.thumbnail(key, sha256)
     except (PersonaError, OSError):
         return None
+
+
+def read_failures(session: Session, run_id: int | None, persona_id: int | None) -> tuple[JobFailure, ...]:
+    """The failed jobs of a run, or of all of the persona's, the newest first."""
+    from persona_tui.services.generation.traces import job_failures, recent_failures
+
+    if run_id is not None:
+        return job_failures(session, run_id, limit=SHOWN)
+    return recent_failures(session, persona_id, limit=SHOWN)
 
 
 def read_choices(session: Session, persona_id: int) -> Choices:
