@@ -15,6 +15,7 @@ from persona_tui.models.safety import AuditEvent
 from persona_tui.passed import content_hash
 from persona_tui.services.generation import pipelines, runs
 from persona_tui.services.generation.cloning import clone_run
+from persona_tui.services.generation.examples import EXAMPLES
 from persona_tui.services.generation.jobs import RetryPolicy, fail
 from persona_tui.services.library.clusters import create_cluster
 from tests.database.growing import add_persona, add_run, finish, grow, status, take
@@ -101,7 +102,7 @@ def test_the_examples_are_ours_and_stay_as_the_operator_changed_them(session: Se
     two_step = pipelines.export_pipeline(session, "two-step")
     pipelines.import_pipeline(session, two_step.model_copy(update={"steps": two_step.steps[:1]}))
 
-    assert [view.name for view in made] == ["one-step", "two-step"]
+    assert [view.name for view in made] == list(EXAMPLES)
     assert pipelines.ensure_examples(session) == ()
     assert len(pipelines.get_pipeline(session, "two-step").steps) == 1
     assert [(step.children_per_parent, step.top_k) for step in two_step.steps] == [(4, 1), (2, 1)]

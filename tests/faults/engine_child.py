@@ -34,7 +34,7 @@ FAST = EngineOptions(
     retry=RetryPolicy(delays=(0.05, 0.1, 0.2)),
     previews=False,
 )
-ONE_AT_A_TIME = replace(FAST, depth=1)
+ONE_AT_A_TIME = replace(FAST, depth=1, ahead=0)
 KILLED = -signal.SIGKILL
 BUSY = "SELECT EXISTS (SELECT FROM pipeline_runs WHERE status IN ('pending', 'running'))"
 

@@ -17,6 +17,7 @@ from tests.support.sandbox import SandboxProcess
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
 from persona_tui.services.generation.bench import Bench, Endpoint
+from persona_tui.services.generation.clerk import Clerk
 from persona_tui.services.generation.following import Follower
 from persona_tui.services.generation.gauge import Gauge
 from persona_tui.services.generation.jobs import LiveJob
@@ -90,10 +91,11 @@ async def test_memory_is_read_again_beside_the_work_and_a_failed_reading_changes
 
 async def test_others_prompts_count_before_ours(db: Database) -> None:
     endpoint = Endpoint("http://127.0.0.1:9", ComfyUIClient("http://127.0.0.1:9"))
-    bench = Bench(endpoint, db.session_scope, MediaStore(db.settings), FAST, lambda: datetime.now(UTC))
+    bench = Bench(endpoint, Clerk(db.session_scope), MediaStore(db.settings), FAST, lambda: datetime.now(UTC))
     follower = Follower(bench, lambda: None, lambda: None)
     first, second, third = (
-        LiveJob(number, uuid.uuid4(), 1, 1, number, 1, "submitted", 1, 0.0, 600, None) for number in (1, 2, 3)
+        LiveJob(number, uuid.uuid4(), 1, 1, number, 1, "submitted", 1, 0.0, None, False, 600, None)
+        for number in (1, 2, 3)
     )
     for job in (first, second):
         follower.track(job)

@@ -12,7 +12,7 @@ import typer
 from persona_tui.cli.frame import AsJson, group, session, show, table
 
 if TYPE_CHECKING:
-    from persona_tui.services.generation.pipelines import PipelineInput
+    from persona_tui.services.generation.pipeline_input import PipelineInput
     from persona_tui.services.generation.workflow_check import StepFindings
 
 commands = group("Pipelines: chains of ComfyUI workflows.")

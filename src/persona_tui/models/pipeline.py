@@ -24,7 +24,10 @@ from persona_tui.models.base import (
 )
 
 RUN_STATUSES = ("pending", "running", "waiting", "paused", "completed", "failed", "cancelled")
+NIGHT_POLICIES = ("off", "sure", "at")
 LIVE_JOB_STATES = ("queued", "submitting", "submitted", "running", "storing")
+SLOT_STATES = ("open", "busy", "filled", "failed", "withdrawn")
+"""A withdrawn place is not to be filled: its own gate is passed, or its parent no longer goes on."""
 JOB_STATES = (*LIVE_JOB_STATES, "done", "failed", "lost", "cancelled")
 
 
@@ -81,6 +84,8 @@ class PipelineStep(Table, table=True):
     name: str
     workflow: dict[str, Any] = document()
     """ComfyUI graph in API format with {{placeholders}}."""
+    input_types: dict[str, Any] = document()
+    """Node → input → type as a server declared it, of the inputs that hold placeholders; may be empty."""
     output_node: str | None = None
     """Node whose pictures count; None means every SaveImage."""
     children_per_parent: int = number(3)
@@ -100,6 +105,8 @@ class PipelineRun(Table, table=True):
         *belongs("pillar_id", "content_pillars", optional=True),
         *belongs("content_suggestion_id", "content_suggestions", optional=True),
         one_of("status", *RUN_STATUSES),
+        one_of("night", *NIGHT_POLICIES),
+        CheckConstraint("(night = 'at') = (night_at IS NOT NULL)", name="night_dated"),
         Index("ix_pipeline_runs_active", "id", postgresql_where=text("status IN ('pending', 'running')")),
     )
 
@@ -117,6 +124,10 @@ class PipelineRun(Table, table=True):
     """Base of all seeds of the run; each slot derives its own."""
     status: str = filled("pending")
     reason: str = filled("")
+    night: str = filled("off")
+    """Who passes its gates while nobody is there: `off` nobody, `sure` the night mode once the ranking is
+    sure enough, `at` the night mode from `night_at` on."""
+    night_at: datetime | None = moment(default=None)
     created_at: datetime = created_at()
     finished_at: datetime | None = moment(default=None)
 
@@ -199,6 +210,8 @@ class PipelineRunStep(Table, table=True):
     top_k: int
     approved_at: datetime | None = moment(default=None)
     approved_by: str = filled("")
+    approval_reason: str = filled("")
+    """Why a gate was passed that no person passed."""
 
 
 class GateMember(Table, table=True):
@@ -244,7 +257,7 @@ class GenerationSlot(Table, table=True):
             ondelete="CASCADE",
             use_alter=True,  # candidates point to slots as well
         ),
-        one_of("state", "open", "busy", "filled", "failed"),
+        one_of("state", *SLOT_STATES),
         Index("ix_generation_slots_open", "run_id", postgresql_where=text("state = 'open'")),
     )
 
@@ -289,6 +302,7 @@ class ComfyuiJob(Table, table=True):
             unique=True,
             postgresql_where=text("state IN ('queued', 'submitting', 'submitted', 'running', 'storing')"),
         ),
+        Index("ix_comfyui_jobs_day", "reserved_day", postgresql_where=text("reserved_day IS NOT NULL")),
         Index(
             "ix_comfyui_jobs_live",
             "endpoint",
@@ -379,7 +393,9 @@ class ImageCandidate(Table, table=True):
 __all__ = [
     "JOB_STATES",
     "LIVE_JOB_STATES",
+    "NIGHT_POLICIES",
     "RUN_STATUSES",
+    "SLOT_STATES",
     "ComfyuiEndpoint",
     "ComfyuiJob",
     "DailyBudget",

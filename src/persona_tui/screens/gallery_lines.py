@@ -110,3 +110,5 @@ def _origin(leaf: Leaf) -> Iterator[str]:
         yield f"{runs_servers.host(trace.endpoint)}{version}"
     if trace.seconds is not None:
         yield f"in {trace.seconds:.1f} s"
+    if trace.loras:
+        yield f"with {', '.join(trace.loras)}"

@@ -24,6 +24,7 @@ Topic = Literal[
     "post",
     "account",
     "lora",
+    "pipeline",
     "job",
     "leader",
 ]

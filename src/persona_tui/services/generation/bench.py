@@ -5,31 +5,31 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlmodel import Session
 
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.services.generation.capabilities import Capabilities, Yard
+from persona_tui.services.generation.clerk import Clerk, Rank
 from persona_tui.services.generation.jobs import RetryPolicy
+from persona_tui.services.generation.lora_desk import LoraDesk
 from persona_tui.services.generation.spending import UNLIMITED, DailyLimit
 from persona_tui.services.media import MediaStore
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SessionScope: TypeAlias = Callable[[], AbstractContextManager[Session]]
-
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A ComfyUI server: its address, which jobs keep, and the client that talks to it."""
+    """A ComfyUI server: its address, which jobs keep, the client that talks to it, and its LoRAs' desk."""
 
     url: str
     client: ComfyUIClient
+    desk: LoraDesk | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,10 @@ class EngineOptions:
     """How the engine behaves; times in seconds.
 
     Attributes:
-        depth: jobs that each endpoint's queue is to hold.
+        depth: jobs that each endpoint's queue is to hold at least.
+        ahead: seconds of work that it is to hold; more jobs than the least while they are short. 0 keeps the
+            least.
+        deepest: jobs that it never exceeds.
         timeout: of one HTTP call. A job that the server does not know is lost only after this long, and a
             job that a process took but did not send is free again after this long.
         poll: between two looks at the server while its events can't be followed; at least 0.05.
@@ -49,6 +52,8 @@ class EngineOptions:
     """
 
     depth: int = 2
+    ahead: float = 3.0
+    deepest: int = 64
     timeout: float = 30.0
     poll: float = 0.25
     check: float = 5.0
@@ -63,6 +68,8 @@ class Bench:
     """One endpoint with the tools to work for it.
 
     Attributes:
+        clerk: runs the transactions; an engine's endpoints share one, so that none skips a run that another
+            one of them has locked.
         client_id: names our websocket at the server; each process has its own, since a second socket of one
             name silences the first.
         uploads: SHA-256 of a parent picture → its name on the server.
@@ -72,7 +79,7 @@ class Bench:
     """
 
     endpoint: Endpoint
-    scope: SessionScope
+    clerk: Clerk
     media: MediaStore
     options: EngineOptions
     clock: Callable[[], datetime]
@@ -100,10 +107,11 @@ class Bench:
     async def transact(
         self, act: Callable[Concatenate[Session, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Run an act in a thread, in a transaction of its own."""
+        """Run an act in the clerk's thread, in a transaction of its own."""
+        return await self.clerk.run(lambda session: act(session, *args, **kwargs))
 
-        def run() -> R:
-            with self.scope() as session:
-                return act(session, *args, **kwargs)
-
-        return await asyncio.to_thread(run)
+    async def share(
+        self, rank: Rank, act: Callable[Concatenate[Session, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run an act that may share its transaction; see `Clerk.run`."""
+        return await self.clerk.run(lambda session: act(session, *args, **kwargs), rank=rank)

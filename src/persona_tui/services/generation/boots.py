@@ -14,16 +14,22 @@ from persona_tui.services.generation.jobs import LiveJob
 
 
 @dataclass(frozen=True)
-class Noted:
-    """What came of a prompt that the server took.
+class Taken:
+    """A prompt that the server took.
 
     Attributes:
-        wanted: the job still was what the caller took it for.
-        restarted: the server was started again since the last prompt.
+        number: in its queue; None where it told none.
+        before: `highest_number` as it was when the prompt was about to be sent.
     """
 
-    wanted: bool
-    restarted: bool
+    job: LiveJob
+    number: float | None
+    before: float | None
+
+    @property
+    def restarted(self) -> bool:
+        """Whether the server was started again since the last prompt."""
+        return self.number is not None and self.before is not None and 0 <= self.number <= self.before
 
 
 def highest_number(session: Session, endpoint: str) -> float | None:
@@ -38,27 +44,18 @@ def highest_number(session: Session, endpoint: str) -> float | None:
     return found
 
 
-def note_submitted(
-    session: Session, job: LiveJob, endpoint: str, number: float | None, before: float | None
-) -> Noted:
-    """Write down that the server took a prompt, under which number, and in which boot.
-
-    Args:
-        number: as the server told it; None where it told none.
-        before: `highest_number` as it was when the prompt was about to be sent.
-    """
-    restarted = number is not None and before is not None and 0 <= number <= before
-    row = session.execute(
+def note_taken(session: Session, endpoint: str, taken: Taken) -> None:
+    """Write down that the server took a prompt, under which number, and in which boot."""
+    session.execute(
         text(_NOTE),
         {
-            "id": job.id,
-            "prompt": job.prompt_id,
+            "id": taken.job.id,
+            "prompt": taken.job.prompt_id,
             "url": endpoint,
-            "number": number,
-            "restarted": restarted,
+            "number": taken.number,
+            "restarted": taken.restarted,
         },
     )
-    return Noted(row.scalar_one_or_none() is not None, restarted)
 
 
 _NOTE = """
@@ -70,6 +67,9 @@ WITH seen AS (
                         ELSE greatest(e.queue_number, excluded.queue_number) END
   RETURNING boot
 )
-UPDATE comfyui_jobs SET state = 'submitted', queue_number = :number, boot = (SELECT boot FROM seen)
-WHERE id = :id AND prompt_id = :prompt AND state = 'submitting' RETURNING id
+UPDATE comfyui_jobs SET state = CASE state WHEN 'submitting' THEN 'submitted' ELSE state END,
+  queue_number = :number, boot = (SELECT boot FROM seen)
+WHERE id = (SELECT id FROM comfyui_jobs WHERE id = :id AND prompt_id = :prompt
+  AND state IN ('submitting', 'submitted', 'running', 'storing') FOR NO KEY UPDATE SKIP LOCKED)
 """
+"""Its events may have been heard, and written down, before its answer. For the lock see `jobs.advance`."""

@@ -115,13 +115,10 @@ def unfinished_runs(session: Session) -> tuple[int, ...]:
 
 
 def cancel_all(session: Session) -> tuple[int, ...]:
-    """End every run that has not ended; pictures stay. Returns their ids.
-
-    All are locked before the first is ended: budgets are locked after runs everywhere (see `spending`).
-    """
+    """End every run that has not ended; pictures stay. Returns their ids."""
     found = unfinished_runs(session)
     for run_id in found:
-        progress.lock_run(session, run_id)
+        progress.lock_run(session, run_id)  # all before the first is ended, since that locks the audit trail
     for run_id in found:
         runs.cancel_run(session, run_id)
     return found

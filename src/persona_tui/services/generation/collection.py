@@ -11,7 +11,7 @@ from persona_tui.errors import InvalidRequest, ServiceGarbled, ServiceRefused
 from persona_tui.services.generation import jobs
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.graph import node_order
-from persona_tui.services.generation.jobs import SENT, LiveJob
+from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.generation.keeping import Fetched, keep
 from persona_tui.services.media import StoredPicture
 
@@ -45,15 +45,10 @@ async def collect(
     Raises:
         ClientError, StorageError, DatabaseError: the job stays as it is and is collected later.
     """
-    if not await bench.transact(jobs.move, job, SENT, "storing"):
-        return ()
-    fetched = []
-    for index, file in enumerate(files):
-        picture = await _fetch(bench, file)
-        if picture is not None:
-            fetched.append(Fetched(index, picture))
+    pictures = await asyncio.gather(*(_fetch(bench, file) for file in files))
+    fetched = [Fetched(index, picture) for index, picture in enumerate(pictures) if picture is not None]
     if fetched:
-        return await bench.transact(keep, job, fetched, provenance)
+        return await bench.share((0, job.run_id), keep, job, fetched, provenance)
     if job.attempts <= 1:
         await bench.transact(jobs.requeue, job)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,22 +10,29 @@ from typing import Any
 import structlog
 
 from persona_tui.errors import PersonaError, StorageError
-from persona_tui.services.generation import barring, jobs, recovery, selection, spending
+from persona_tui.services.generation import barring, jobs, recovery, spending
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.collection import collect, wanted_files
+from persona_tui.services.generation.depth import Depth
+from persona_tui.services.generation.feeding import Feeder
 from persona_tui.services.generation.following import Follower, Shown
 from persona_tui.services.generation.gauge import Gauge
 from persona_tui.services.generation.health import EndpointStatus, Fleet, JobStatus, sentence_of
 from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.generation.recovery import Found
-from persona_tui.services.generation.submission import forget_prompt, send_job
+from persona_tui.services.generation.submission import forget_prompt
+from persona_tui.services.generation.warnings import warn
 
 log = structlog.get_logger("persona_tui.generation")
 
 SHORTEST_POLL = 0.05
 IDLE_SECONDS = 1.0
+LOOK_SECONDS = 0.5
+"""Between two looks at what is still wanted, while nobody says that something changed."""
 HISTORY_TRIES = 20
 SETTLE_SECONDS = 8.0
+HANDS = 8
+"""Jobs whose pictures are fetched and stored at the same time."""
 
 
 class EndpointWorker:
@@ -41,14 +47,16 @@ class EndpointWorker:
         self.health = fleet.health[bench.url]
         self._bench = bench
         self._fleet = fleet
-        self._follower = Follower(bench, self.wake, self._check_now)
+        self._depth = Depth(bench.options.depth, bench.options.ahead, bench.options.deepest)
+        self._follower = Follower(bench, self._stir, self._check_now)
+        self._feeder = Feeder(bench, fleet, self._follower, self._depth, self._stir)
         self._woken = asyncio.Event()
         self._returned = asyncio.Event()
         self._check_at = 0.0
+        self._look_at = 0.0
         self._queue = 0
         self._gauge = Gauge()
-        self._to_send: deque[int] = deque()
-        self._sent: set[str] = set()
+        self._hands = asyncio.Semaphore(HANDS)
         self._finishing: dict[int, asyncio.Task[None]] = {}
         self._stumbles = 0
         self._stumble: str | None = None
@@ -62,10 +70,11 @@ class EndpointWorker:
             asyncio.create_task(
                 self._gauge.follow(self._bench.client, self._is_well), name=f"gauge of {self.url}"
             ),
+            asyncio.create_task(self._end_with(stop), name=f"end of {self.url}"),
         )
         try:
             while not stop.is_set():
-                await self._rest(await self._attempt(), stop)
+                await self._rest(await self._attempt())
         finally:
             for task in beside:
                 task.cancel()
@@ -73,8 +82,9 @@ class EndpointWorker:
             await self._settle()
 
     def wake(self) -> None:
-        """Begin the next round now, unless the endpoint is away."""
-        self._woken.set()
+        """Look at what is wanted now, unless the endpoint is away."""
+        self._look_at = 0.0
+        self._stir()
 
     def status(self) -> EndpointStatus:
         """How the endpoint is."""
@@ -86,7 +96,7 @@ class EndpointWorker:
             self._gauge.version,
             self._gauge.vram_free,
             self._gauge.vram_total,
-            self._bench.options.depth,
+            self._depth.target,
         )
 
     def job_status(self) -> tuple[JobStatus, ...]:
@@ -108,6 +118,15 @@ class EndpointWorker:
         self._returned.set()
         self.wake()
 
+    def _stir(self) -> None:
+        """Begin the next round now, unless the endpoint is away."""
+        self._woken.set()
+
+    async def _end_with(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._woken.set()
+        self._returned.set()
+
     async def _attempt(self) -> float:
         """One round; seconds to rest after it."""
         loop = asyncio.get_running_loop()
@@ -121,37 +140,54 @@ class EndpointWorker:
         self.health.well(self._sentence())
         return min(IDLE_SECONDS, max(SHORTEST_POLL, self._check_at - loop.time()))
 
-    async def _rest(self, seconds: float, stop: asyncio.Event) -> None:
+    async def _rest(self, seconds: float) -> None:
         """Until the time is over, there is work, or the end has come; away, only until it is back."""
         signal = self._woken if self.health.healthy else self._returned
-        waiting = [asyncio.ensure_future(one.wait()) for one in (signal, stop)]
-        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for one in waiting:
-            one.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await signal.wait()
         self._woken.clear()
         self._returned.clear()
 
     async def _round(self, now: float) -> None:
-        await self._note_started()
-        for job in self._follower.take_ended():
-            self._begin(job, self._conclude_ended(job))
-        live = await self._bench.transact(jobs.live_jobs, self.url)
-        await self._drop_unwanted(live)
+        self._take_news()
+        if self._bench.doubts.is_set():
+            self._bench.doubts.clear()
+            self._check_at = 0.0
+        if now >= min(self._look_at, self._check_at):
+            await self._look(now)
         await self._drop_overdue(now)
+        self._feeder.begin(self._in_hand(), room=not self._store_is_full)
+
+    def _take_news(self) -> None:
+        for job in self._follower.take_started():
+            self._feeder.note(job, "running")
+        for job in self._follower.take_ended():
+            self._feeder.note(job, "storing")
+            self._begin(job, self._conclude_ended(job))
+
+    def _in_hand(self) -> int:
+        """Jobs on the server that have not ended there."""
+        shown = self._follower.shown.values()
+        return sum(1 for one in shown if one.ended_at is None and one.job.id not in self._finishing)
+
+    async def _look(self, now: float) -> None:
+        """What is wanted, by the database; now and then, what the server says to that."""
+        before = set(self._follower.shown)
+        live = await self._bench.transact(jobs.live_jobs, self.url)
+        wanted = {str(job.prompt_id) for job in live}
+        for prompt_id in before - wanted:
+            await self._drop_unwanted(prompt_id)
+        self._feeder.look_again()
+        self._look_at = now + LOOK_SECONDS
         if now >= self._check_at:
             await self._check(live, now)
-        await self._fill()
 
-    async def _note_started(self) -> None:
-        for job in self._follower.take_started():
-            await self._bench.transact(jobs.move, job, ("submitted",), "running")
-
-    async def _drop_unwanted(self, live: Sequence[LiveJob]) -> None:
-        wanted = {str(job.prompt_id) for job in live}
-        for prompt_id, shown in list(self._follower.shown.items()):
-            if prompt_id not in wanted and shown.job.id not in self._finishing:
-                self._forget(prompt_id)
-                await forget_prompt(self._bench, prompt_id)
+    async def _drop_unwanted(self, prompt_id: str) -> None:
+        shown = self._follower.shown.get(prompt_id)
+        if shown is not None and shown.job.id not in self._finishing:
+            self._forget(prompt_id)
+            await forget_prompt(self._bench, prompt_id)
 
     async def _drop_overdue(self, now: float) -> None:
         for prompt_id, shown in list(self._follower.shown.items()):
@@ -163,19 +199,21 @@ class EndpointWorker:
 
     async def _check(self, live: Sequence[LiveJob], now: float) -> None:
         mine = [job for job in live if job.id not in self._finishing]
+        for job in mine:
+            if job.state != "queued":
+                self._follower.track(job)
         survey = await recovery.survey(self._bench, mine)
         if not self._gauge.version:
             self._gauge.note(await self._bench.client.system_stats())
         self._queue = len(survey.queue.running) + len(survey.queue.pending)
         self.health.answered(self._sentence())
-        for job in live:
-            if job.state != "queued":
-                self._follower.track(job)
         self._follower.note_pending(survey.queue.pending)
         for prompt_id in survey.queue.running:
             self._follower.mark_running(prompt_id)
         for found in survey.found:
-            self._begin(found.job, self._conclude(found))
+            # What was brought home while the server was asked is no longer shown.
+            if str(found.job.prompt_id) in self._follower.shown:
+                self._begin(found.job, self._conclude(found))
         away = self._fleet.away(now, self._bench.options.give_up)
         retry = self._bench.options.retry
         await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away, retry)
@@ -185,39 +223,17 @@ class EndpointWorker:
 
     async def _notices(self) -> tuple[str, ...]:
         daily = self._bench.options.daily
-        spent = await self._bench.transact(spending.today_sentence, daily) if daily.exists else None
+        if not daily.exists:
+            return ()
+        await self._bench.transact(spending.recount_today, daily)
+        spent = await self._bench.transact(spending.today_sentence, daily)
         return () if spent is None else (spent,)
 
     def _interval(self, live: Sequence[LiveJob]) -> float:
         sent = [job for job in live if job.state != "queued"]
-        followed = self._follower.connected and all(str(job.prompt_id) in self._sent for job in sent)
+        followed = self._follower.connected and all(str(job.prompt_id) in self._feeder.sent for job in sent)
         options = self._bench.options
         return options.check if followed or not sent else max(SHORTEST_POLL, options.poll)
-
-    async def _fill(self) -> None:
-        if self._store_is_full:
-            return
-        self._to_send.extend(
-            await self._bench.transact(
-                selection.claim,
-                self.url,
-                self._bench.options.depth,
-                healthy=(self.url, *self._fleet.healthy()),
-                mine=tuple(self._to_send),
-                lease=self._bench.options.timeout,
-                barred=self._bench.yard.barred_at(self.url),
-                daily=self._bench.options.daily,
-            )
-        )
-        while self._to_send:
-            job = await send_job(self._bench, self._to_send[0])
-            self._to_send.popleft()
-            if job is not None:
-                self._sent.add(str(job.prompt_id))
-                self._follower.track(job)
-            if self._bench.doubts.is_set():
-                self._bench.doubts.clear()
-                self._check_at = 0.0
 
     def _begin(self, job: LiveJob, work: Coroutine[Any, Any, None]) -> None:
         if job.id in self._finishing:
@@ -227,7 +243,8 @@ class EndpointWorker:
 
     async def _finish(self, job: LiveJob, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await work
+            async with self._hands:
+                await work
             self._stumbles, self._stumble, self._store_is_full = 0, None, False
         except Exception as problem:
             self._log(problem)
@@ -237,10 +254,14 @@ class EndpointWorker:
             self._check_at = now + self._bench.options.retry.delay(self._stumbles)
         finally:
             del self._finishing[job.id]
-            self.wake()
+            self._stir()
 
     async def _conclude_ended(self, job: LiveJob) -> None:
-        """The history may have the end a moment after it was told: ask a few times, then leave it."""
+        """Where the events did not tell all, the history does, maybe a moment later; then leave it."""
+        shown = self._follower.shown.get(str(job.prompt_id))
+        if shown is not None and shown.entry is not None:
+            await self._conclude(Found(job, shown.entry))
+            return
         for _ in range(HISTORY_TRIES):
             entry = await self._bench.client.history(str(job.prompt_id))
             if entry is not None and entry.status != "running":
@@ -251,31 +272,46 @@ class EndpointWorker:
 
     async def _conclude(self, found: Found) -> None:
         job, entry = found.job, found.entry
+        kept: tuple[int, ...] = ()
         if entry is None:
-            await collect(self._bench, job, found.files, self._provenance(job))
+            kept = await collect(self._bench, job, found.files, self._provenance(job))
         elif entry.status == "success":
             files = wanted_files(entry, job.output_node)
-            await collect(self._bench, job, files, self._provenance(job, entry.seconds))
+            kept = await collect(self._bench, job, files, self._provenance(job, entry.seconds))
         else:
             words = entry.message or "The server gave no reason."
             await self._bench.transact(
                 jobs.fail, job, words, self._bench.options.retry, seconds=entry.seconds
             )
+        if not kept:
+            self._feeder.look_again()
+        await self._look_after_loras(job)
         self._forget(str(job.prompt_id))
 
+    async def _look_after_loras(self, job: LiveJob) -> None:
+        desk = self._bench.endpoint.desk
+        for sentence in () if desk is None else await desk.look_after(job):
+            await self._bench.transact(warn, job.run_id, "lora", sentence)
+
     def _provenance(self, job: LiveJob, seconds: float | None = None) -> dict[str, Any]:
-        """What a candidate tells of its making; `seconds` by the server's own clock, otherwise by ours."""
+        """Where a picture comes from; how long it took also says how deep the queue is to be.
+
+        Args:
+            seconds: by the server's own clock; None counts by ours.
+        """
         shown = self._follower.shown.get(str(job.prompt_id))
         provenance: dict[str, Any] = {"endpoint": self.url, "server_version": self._gauge.version}
-        if seconds is None and shown is not None and shown.running_since is not None:
-            seconds = round(asyncio.get_running_loop().time() - shown.running_since, 3)
+        if shown is not None and shown.running_since is not None:
+            ended = shown.ended_at or asyncio.get_running_loop().time()
+            self._depth.note(ended - shown.running_since)
+            seconds = round(ended - shown.running_since, 3) if seconds is None else seconds
         if seconds is not None:
             provenance["seconds"] = seconds
         return provenance
 
     def _forget(self, prompt_id: str) -> None:
         self._follower.forget(prompt_id)
-        self._sent.discard(prompt_id)
+        self._feeder.sent.discard(prompt_id)
 
     def _log(self, problem: Exception) -> None:
         if isinstance(problem, PersonaError):
@@ -292,7 +328,8 @@ class EndpointWorker:
         return f"{version}, {self._queue} in the queue."
 
     async def _settle(self) -> None:
-        """Let what is on its way home arrive."""
+        """Let what is on its way, there or home, arrive."""
+        await self._feeder.settle(SETTLE_SECONDS)
         running = list(self._finishing.values())
         if running:
             _, late = await asyncio.wait(running, timeout=SETTLE_SECONDS)

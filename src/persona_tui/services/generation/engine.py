@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 
 from persona_tui.errors import PersonaError
 from persona_tui.services.generation import spending
-from persona_tui.services.generation.bench import Bench, Endpoint, EngineOptions, SessionScope
+from persona_tui.services.generation.bench import Bench, Endpoint, EngineOptions
 from persona_tui.services.generation.capabilities import Yard
+from persona_tui.services.generation.clerk import Clerk, SessionScope
 from persona_tui.services.generation.endpoint import EndpointWorker
 from persona_tui.services.generation.health import EndpointStatus, EngineStatus, Fleet, JobStatus
 from persona_tui.services.generation.jobs import RetryPolicy
@@ -31,7 +32,7 @@ def _utc_now() -> datetime:
 
 
 class Engine:
-    """All endpoints' work in one asyncio loop; blocking work runs in threads."""
+    """All endpoints' work in one asyncio loop; transactions run in one thread, pictures in others."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Engine:
         """Args:
         scope: opens a session that commits at its end.
         media: where pictures are kept.
-        depth: jobs that each endpoint's queue is to hold.
+        depth: jobs that each endpoint's queue is to hold at least.
         timeout: of one HTTP call of the clients, in seconds.
         options: all that can be set; depth and timeout are then taken from it.
         clock: UTC, for `{{timestamp}}` and what the screen shows; deadlines use the database's clock.
@@ -56,12 +57,12 @@ class Engine:
         fleet, yard = Fleet(endpoint.url for endpoint in endpoints), Yard()
         for endpoint in endpoints:
             yard.add(endpoint.url, endpoint.client)
-        self._scope = scope
+        self._clerk = Clerk(scope)
         self._daily = options.daily
         self._fleet = fleet
         self._workers = tuple(
             EndpointWorker(
-                Bench(endpoint, scope, media, options, clock, yard=yard, healthy=fleet.healthy), fleet
+                Bench(endpoint, self._clerk, media, options, clock, yard=yard, healthy=fleet.healthy), fleet
             )
             for endpoint in endpoints
         )
@@ -71,19 +72,17 @@ class Engine:
 
         What has been fetched by then is still stored; what the servers hold is found by the next engine.
         """
-        await self._count_today(stop)
-        await asyncio.gather(*(worker.run(stop) for worker in self._workers))
+        try:
+            await self._count_today(stop)
+            await asyncio.gather(*(worker.run(stop) for worker in self._workers))
+        finally:
+            self._clerk.close()
 
     async def _count_today(self, stop: asyncio.Event) -> None:
         """Begin with what was spent today; the limits may be newer than the day's row."""
-
-        def count() -> None:
-            with self._scope() as session:
-                spending.recount_today(session, self._daily)
-
         while self._daily.exists and not stop.is_set():
             try:
-                await asyncio.to_thread(count)
+                await self._clerk.run(lambda session: spending.adopt_today(session, self._daily))
                 return
             except PersonaError as problem:
                 self._fleet.notices = (problem.message,)

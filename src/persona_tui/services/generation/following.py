@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
 
 from persona_tui.clients.comfyui import (
     ComfyEvent,
+    Executed,
     Executing,
     ExecutionError,
     ExecutionInterrupted,
     ExecutionStart,
     ExecutionSuccess,
+    HistoryEntry,
     Idle,
+    OutputFile,
     Preview,
     Progress,
 )
@@ -29,19 +31,36 @@ from persona_tui.services.generation.jobs import LiveJob
 log = structlog.get_logger("persona_tui.generation")
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 15.0
-RECENT = 256
 ENDED = (ExecutionSuccess, ExecutionError, ExecutionInterrupted, Idle)
 
 
 @dataclass
 class Shown:
-    """A job on the server as the screen shows it; `running_since` on the loop's clock."""
+    """A job on the server as the screen shows it.
+
+    Attributes:
+        running_since, ended_at: on the loop's clock.
+        outputs: what its nodes were told to have given.
+        whole: every event since it began was heard, so nothing is missing in `outputs`.
+        succeeded: its success was told.
+    """
 
     job: LiveJob
     progress: float = 0.0
     started: datetime | None = None
     running_since: float | None = None
+    ended_at: float | None = None
     preview: bytes | None = None
+    outputs: dict[str, tuple[OutputFile, ...]] = field(default_factory=dict)
+    whole: bool = False
+    succeeded: bool = False
+
+    @property
+    def entry(self) -> HistoryEntry | None:
+        """What its history will say, where the events told all of it: a good end, and pictures."""
+        if self.whole and self.succeeded and any(self.outputs.values()):
+            return HistoryEntry(str(self.job.prompt_id), "success", self.outputs)
+        return None
 
 
 class Follower:
@@ -63,7 +82,7 @@ class Follower:
         self.connected = False
         self.shown: dict[str, Shown] = {}
         self._started: list[LiveJob] = []
-        self._ended: deque[str] = deque(maxlen=RECENT)
+        self._ended: list[Shown] = []
         self._pending: tuple[str, ...] = ()
 
     async def run(self) -> None:
@@ -82,6 +101,7 @@ class Follower:
                 log.exception("events can't be followed", endpoint=self._bench.url)
             if self.connected:
                 self.connected = False
+                self._miss()
                 self._on_change()
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
@@ -115,10 +135,9 @@ class Follower:
         return started
 
     def take_ended(self) -> list[LiveJob]:
-        """Tracked jobs whose end was told, each once."""
-        ours = {prompt_id for prompt_id in self._ended if prompt_id in self.shown}
-        self._ended = deque((one for one in self._ended if one not in ours), maxlen=RECENT)
-        return [self.shown[prompt_id].job for prompt_id in ours]
+        """Tracked jobs whose end was told since the last call."""
+        ended, self._ended = self._ended, []
+        return [shown.job for shown in ended if str(shown.job.prompt_id) in self.shown]
 
     def job_status(self) -> tuple[JobStatus, ...]:
         """All tracked jobs."""
@@ -149,21 +168,36 @@ class Follower:
             ours += 1
 
     def _note(self, event: ComfyEvent) -> None:
-        if isinstance(event, ENDED) and event.prompt_id is not None:
-            self._ended.append(event.prompt_id)
-            self._on_change()
-            return
         shown = self._shown_of(event)
         if shown is None:
+            return
+        if isinstance(event, ENDED):
+            self._end(event, shown)
             return
         if isinstance(event, ExecutionStart | Executing | Progress):
             self.mark_running(str(shown.job.prompt_id))
         if isinstance(event, ExecutionStart):
+            shown.whole, shown.outputs = True, {}
             self._on_change()
+        elif isinstance(event, Executed):
+            shown.outputs[event.node] = event.output
         elif isinstance(event, Progress):
             shown.progress = min(max(event.value / event.max, 0.0), 1.0) if event.max > 0 else 0.0
         elif isinstance(event, Preview):
             shown.preview = event.picture
+
+    def _end(self, event: ComfyEvent, shown: Shown) -> None:
+        """Note an end; two events tell of each."""
+        shown.succeeded = shown.succeeded or isinstance(event, ExecutionSuccess)
+        if shown.ended_at is None:
+            shown.ended_at = asyncio.get_running_loop().time()
+            self._ended.append(shown)
+            self._on_change()
+
+    def _miss(self) -> None:
+        """Events are missed from now on: what jobs that run now give is for the history to say."""
+        for shown in self.shown.values():
+            shown.whole = False
 
     def _shown_of(self, event: ComfyEvent) -> Shown | None:
         """The job that an event is about; older servers' previews name none and are about what runs."""

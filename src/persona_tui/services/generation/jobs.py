@@ -54,6 +54,15 @@ class LiveJob:
 
 
 @dataclass(frozen=True)
+class Advance:
+    """A step that a job took: from any of the states `source` to `target`."""
+
+    job: LiveJob
+    source: tuple[str, ...]
+    target: str
+
+
+@dataclass(frozen=True)
 class RetryPolicy:
     """What follows a failure.
 
@@ -94,6 +103,29 @@ def find_job(session: Session, job_id: int) -> LiveJob | None:
     """One job, while it is under way."""
     row = session.execute(text(f"{_JOBS} AND j.id = :id"), {"id": job_id}).one_or_none()
     return None if row is None else LiveJob(**row._mapping)
+
+
+def find_jobs(session: Session, job_ids: Sequence[int]) -> tuple[LiveJob, ...]:
+    """Those of the jobs that are under way, in the order that is asked for."""
+    rows = session.execute(text(f"{_JOBS} AND j.id = ANY (:ids)"), {"ids": list(job_ids)})
+    found = {row.id: LiveJob(**row._mapping) for row in rows}
+    return tuple(found[job_id] for job_id in job_ids if job_id in found)
+
+
+def advance(session: Session, steps: Sequence[Advance]) -> None:
+    """Write down what jobs have come to, as far as nobody else has them in hand.
+
+    Only for what may be missed: a job that another transaction holds (it is being cancelled, say) is left as
+    it is, rather than waited for in an order that could block both. What is missed the next survey finds.
+    """
+    free = session.execute(
+        text("SELECT id FROM comfyui_jobs WHERE id = ANY (:ids) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"),
+        {"ids": [step.job.id for step in steps]},
+    )
+    unlocked = set(free.scalars())
+    for step in steps:
+        if step.job.id in unlocked:
+            move(session, step.job, step.source, step.target)
 
 
 def add_job(

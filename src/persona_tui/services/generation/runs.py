@@ -7,9 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -18,10 +26,12 @@ from persona_tui.models.library import Cluster
 from persona_tui.models.persona import ContentPillar, ContentSuggestion, Persona
 from persona_tui.models.pipeline import RUN_STATUSES, PipelineRun, PipelineRunStep
 from persona_tui.services import events
-from persona_tui.services.generation import budgets, progress, tree
+from persona_tui.services.generation import budgets, progress, run_loras, tree, warnings
 from persona_tui.services.generation.budgets import MOST_MINUTES, MOST_PICTURES, BudgetView
+from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
 from persona_tui.services.generation.progress import RunStepView
+from persona_tui.services.generation.run_loras import LoraChoice
 from persona_tui.services.generation.template import Value, as_text, fill
 from persona_tui.services.generation.variables import BUILT_IN, SEED_BITS, RunFacts, run_variables
 from persona_tui.services.inputs import Input, Line, Prose, validated
@@ -65,6 +75,9 @@ class RunInput(Input):
         variables: values for the pipeline's own placeholders.
         seed: base of all seeds; the same seed grows the same pictures. None draws one.
         steps: step's position → another N or K.
+        night: who passes its gates at night: off nobody, sure the night mode once the ranking is sure enough,
+            at the night mode from `night_at` on.
+        loras: None takes those that the persona uses and that fit the pipeline's models.
         max_pictures, max_gpu_minutes: what it may spend at most; at a limit it rests. None: without end.
     """
 
@@ -79,8 +92,17 @@ class RunInput(Input):
     variables: dict[VariableName, StrictBool | StrictInt | StrictFloat | Prose] = {}
     seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] | None = None
     steps: dict[int, StepOverride] = {}
+    night: Literal["off", "sure", "at"] = "off"
+    night_at: AwareDatetime | None = None
+    loras: tuple[LoraChoice, ...] | None = None
     max_pictures: Annotated[int, Field(ge=1, le=MOST_PICTURES)] | None = None
     max_gpu_minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
+
+    @model_validator(mode="after")
+    def _night_fits(self) -> RunInput:
+        if (self.night == "at") != (self.night_at is not None):
+            raise ValueError("the night mode needs a time when it is `at`, and only then")
+        return self
 
 
 @dataclass(frozen=True)
@@ -91,6 +113,7 @@ class RunView:
         status: pending, running, waiting (for votes and approval), paused, completed, failed, cancelled.
         reason: why it failed, or what went wrong on the way.
         winner_id: the candidate that won.
+        night, night_at: its policy for gates that nobody passes, as in `RunInput`.
     """
 
     id: int
@@ -109,6 +132,8 @@ class RunView:
     created_at: datetime
     finished_at: datetime | None
     steps: tuple[RunStepView, ...]
+    night: str
+    night_at: datetime | None
 
     @property
     def current(self) -> RunStepView:
@@ -123,6 +148,8 @@ class RunDetail(RunView):
     negative: str
     variables: Mapping[str, Value]
     seed: int
+    loras: tuple[LoraUse, ...]
+    warnings: tuple[warnings.RunWarningView, ...]
     budget: BudgetView
 
 
@@ -147,7 +174,9 @@ def create_run(
     _require_steps(plan, detail.pipeline)
     now = session.execute(text("SELECT persona_now()")).scalar_one()
     name = plan.name or f"{detail.pipeline.name} - {now:%Y%m%d-%H%M%S}"
-    _require_variables(plan, persona, name, detail, now)
+    named = [(step.name, flow) for step, flow in zip(detail.pipeline.steps, detail.workflows, strict=True)]
+    loras = run_loras.plan_loras(session, plan.persona_id, plan.loras, named)
+    _require_variables(plan, persona, name, detail, now, loras.loras)
     guard.pass_text(session, _all_words(plan), purpose="generator", persona_id=plan.persona_id)
     run = PipelineRun(
         pipeline_version_id=detail.pipeline.version_id,
@@ -160,10 +189,13 @@ def create_run(
         negative=plan.negative,
         variables=dict(plan.variables),
         seed=rng.getrandbits(SEED_BITS) if plan.seed is None else plan.seed,
+        night=plan.night,
+        night_at=plan.night_at,
     )
     session.add(run)
     session.flush()
     _add_steps(session, run, detail.pipeline.steps, plan.steps)
+    run_loras.keep_plan(session, run.id, loras)
     budgets.open_budget(session, run.id, max_pictures=plan.max_pictures, max_gpu_minutes=plan.max_gpu_minutes)
     events.emit(session, "run", run.id)
     return _views(session, [run.id])[0]
@@ -223,6 +255,8 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
         negative=run.negative,
         variables=run.variables,
         seed=run.seed,
+        loras=run_loras.loras_of(session, run_id),
+        warnings=warnings.warnings_of(session, run_id),
         budget=budgets.budget_of(session, run_id),
     )
 
@@ -249,7 +283,7 @@ def resume_run(session: Session, run_id: int) -> RunView:
     """
     run = progress.lock_run(session, run_id)
     if run.status in ("completed", "cancelled"):
-        raise NotAllowedNow(f"Run {run_id} is {run.status}.", hint="Create a new run.")
+        raise NotAllowedNow(f"Run {run_id} is {run.status}.", hint="Reopen the run instead.")
     session.execute(
         text(
             "UPDATE generation_slots SET state = 'open', failures = 0 WHERE state = 'failed'"
@@ -257,6 +291,7 @@ def resume_run(session: Session, run_id: int) -> RunView:
         ),
         {"run": run_id},
     )
+    tree.settle_slots(session, run_id)
     if run.status in ("paused", "failed"):
         run.status = "running"
     run.reason = ""
@@ -264,8 +299,11 @@ def resume_run(session: Session, run_id: int) -> RunView:
     return _view(session, run_id)
 
 
-def cancel_run(session: Session, run_id: int) -> RunView:
+def cancel_run(session: Session, run_id: int, *, reason: str = "The operator cancelled it.") -> RunView:
     """End a run without a winner; its live jobs are cancelled, its pictures stay.
+
+    Args:
+        reason: a sentence for whoever looks at the run.
 
     Raises:
         NotAllowedNow: the run is completed.
@@ -275,7 +313,7 @@ def cancel_run(session: Session, run_id: int) -> RunView:
         raise NotAllowedNow(f"Run {run_id} is completed.")
     if run.status != "cancelled":
         tree.cancel_jobs(session, run_id)
-        run.status = "cancelled"
+        run.status, run.reason = "cancelled", reason
         run.finished_at = session.execute(text("SELECT persona_now()")).scalar_one()
         progress.refresh_run(session, run)
         audit.append(session, actor="operator", action="run.cancel", subject=f"pipeline_runs:{run_id}")
@@ -327,7 +365,12 @@ def _require_steps(plan: RunInput, pipeline: PipelineView) -> None:
 
 
 def _require_variables(
-    plan: RunInput, persona: Persona | None, name: str, detail: PipelineDetail, now: datetime
+    plan: RunInput,
+    persona: Persona | None,
+    name: str,
+    detail: PipelineDetail,
+    now: datetime,
+    loras: tuple[LoraUse, ...],
 ) -> None:
     """Fill every workflow once, so that a missing variable is told now and not after the first step."""
     facts = RunFacts(
@@ -337,6 +380,7 @@ def _require_variables(
         persona.name if persona else "",
         persona.trigger_word if persona else "",
         plan.variables,
+        loras,
     )
     for step, workflow in zip(detail.pipeline.steps, detail.workflows, strict=True):
         parent_image = None if step.position == 1 else "parent.png"
@@ -380,7 +424,7 @@ def _add_steps(
 _RUNS = """
 SELECT r.id, r.name, p.name AS pipeline, v.number AS pipeline_version, r.persona_id, a.name AS persona,
        r.cluster_id, r.pillar_id, r.content_suggestion_id, r.prompt, r.status, r.reason, w.id AS winner_id,
-       r.created_at, r.finished_at
+       r.created_at, r.finished_at, r.night, r.night_at
 FROM pipeline_runs r
 JOIN pipeline_versions v ON v.id = r.pipeline_version_id
 JOIN pipelines p ON p.id = v.pipeline_id

@@ -84,60 +84,69 @@ def give_back(session: Session, run_id: int, expected: float) -> None:
 def reserve_today(session: Session, limit: DailyLimit, expected: float) -> date | None:
     """Reserve one picture and so many seconds of today's budget; the day, or None where it is spent.
 
-    Last of a transaction's locks: all that begin or end a job under a daily limit meet here.
+    The day's row is locked last in a transaction and by nothing but reserving and counting, so that it is in
+    nobody's way. What ended jobs gave back, or took beyond, shows when it is counted afresh: here, before
+    a no is believed, and at each look at a server.
     """
-    values = {
-        "zone": limit.zone,
-        "expected": expected,
-        "max_pictures": limit.max_pictures,
-        "max_seconds": limit.max_gpu_seconds,
-    }
-    reserve_now = text(
-        "UPDATE daily_budgets SET pictures = pictures + 1, gpu_seconds = gpu_seconds + :expected"
-        f" WHERE day = {_TODAY}"
-        "  AND (CAST(:max_pictures AS int) IS NULL OR pictures + 1 <= :max_pictures)"
-        "  AND (CAST(:max_seconds AS float8) IS NULL"
-        "       OR gpu_seconds < :max_seconds AND gpu_seconds + :expected <= :max_seconds)"
-        " RETURNING day"
+    return _reserve_now(session, limit, expected) or (
+        _reserve_now(session, limit, expected) if recount_today(session, limit) else None
     )
-    taken: date | None = session.execute(reserve_now, values).scalar_one_or_none()
-    if taken is None and _open_day(session, limit.zone):
-        taken = session.execute(reserve_now, values).scalar_one_or_none()
+
+
+def _reserve_now(session: Session, limit: DailyLimit, expected: float) -> date | None:
+    taken: date | None = session.execute(
+        text(
+            "UPDATE daily_budgets SET pictures = pictures + 1, gpu_seconds = gpu_seconds + :expected"
+            f" WHERE day = {_TODAY}"
+            "  AND (CAST(:max_pictures AS int) IS NULL OR pictures + 1 <= :max_pictures)"
+            "  AND (CAST(:max_seconds AS float8) IS NULL"
+            "       OR gpu_seconds < :max_seconds AND gpu_seconds + :expected <= :max_seconds)"
+            " RETURNING day"
+        ),
+        {
+            "zone": limit.zone,
+            "expected": expected,
+            "max_pictures": limit.max_pictures,
+            "max_seconds": limit.max_gpu_seconds,
+        },
+    ).scalar_one_or_none()
     return taken
 
 
-def recount_today(session: Session, limit: DailyLimit) -> None:
-    """Count today's spending afresh from jobs and pictures: at the engine's start, when limits may be new."""
-    _open_day(session, limit.zone)
+def recount_today(session: Session, limit: DailyLimit) -> bool:
+    """Count today's spending afresh from the day's jobs; whether the row now says something else."""
     values = {"zone": limit.zone}
-    session.execute(
-        text(f"SELECT day FROM daily_budgets WHERE day = {_TODAY} FOR UPDATE"),
-        values,
-    )
-    session.execute(text(_ADOPT), values)
-    session.execute(text(_RECOUNT), values)
-
-
-_ADOPT = f"UPDATE comfyui_jobs SET reserved_day = {_TODAY} WHERE reserved_day IS NULL AND state IN {_LIVE}"
-_RECOUNT = f"""
-UPDATE daily_budgets d SET pictures = spent.pictures, gpu_seconds = spent.gpu_seconds
-FROM (SELECT
-  (SELECT count(*) FROM image_candidates WHERE created_at >= {_SINCE})
-  + (SELECT count(*) FROM comfyui_jobs j WHERE j.state IN {_LIVE} AND j.reserved_day = {_TODAY}) AS pictures,
-  (SELECT coalesce(sum(j.gpu_seconds), 0) FROM comfyui_jobs j
-   WHERE j.finished_at >= {_SINCE} OR j.state IN {_LIVE} AND j.reserved_day = {_TODAY}) AS gpu_seconds
-) spent
-WHERE d.day = {_TODAY}
-"""
-
-
-def _open_day(session: Session, zone: str) -> bool:
-    """Begin the day's row where there is none; whether there was none."""
     opened = session.execute(
         text(f"INSERT INTO daily_budgets (day) VALUES ({_TODAY}) ON CONFLICT (day) DO NOTHING RETURNING day"),
-        {"zone": zone},
-    )
-    return opened.scalar_one_or_none() is not None
+        values,
+    ).scalar_one_or_none()
+    session.execute(text(f"SELECT FROM daily_budgets WHERE day = {_TODAY} FOR UPDATE"), values)
+    # A look of its own after the lock, so that it sees what the lock's last holder committed.
+    changed = session.execute(text(_RECOUNT), values).scalar_one_or_none()
+    return opened is not None or changed is not None
+
+
+def adopt_today(session: Session, limit: DailyLimit) -> None:
+    """Let what was spent today without a limit count in the day's budget: at the engine's start."""
+    session.execute(text(_ADOPT), {"zone": limit.zone})
+    recount_today(session, limit)
+
+
+_ADOPT = f"""
+UPDATE comfyui_jobs SET reserved_day = {_TODAY}
+WHERE reserved_day IS NULL AND (state IN {_LIVE} OR finished_at >= {_SINCE})
+"""
+_RECOUNT = f"""
+UPDATE daily_budgets d SET pictures = spent.pictures, gpu_seconds = spent.gpu_seconds
+FROM (
+  SELECT count(*) FILTER (WHERE j.state IN {_LIVE})
+         + coalesce(sum((SELECT count(*) FROM image_candidates i WHERE i.job_id = j.id)), 0) AS pictures,
+         coalesce(sum(j.gpu_seconds), 0) AS gpu_seconds
+  FROM comfyui_jobs j WHERE j.reserved_day = {_TODAY}
+) spent
+WHERE d.day = {_TODAY} AND (d.pictures, d.gpu_seconds) IS DISTINCT FROM (spent.pictures, spent.gpu_seconds)
+RETURNING d.day
+"""
 
 
 def today_sentence(session: Session, limit: DailyLimit) -> str | None:
@@ -171,21 +180,16 @@ _SETTLE = """
 WITH ended AS (
   UPDATE comfyui_jobs j SET gpu_seconds = before.seconds
   FROM (SELECT id, gpu_seconds AS reserved,
-               coalesce(greatest(CAST(:seconds AS float8), 0),
-                        extract(epoch FROM persona_now() - started_at), 0) AS seconds
+               greatest(coalesce(CAST(:seconds AS float8),
+                                 extract(epoch FROM persona_now() - started_at)), 0) AS seconds
         FROM comfyui_jobs WHERE id = ANY (:jobs)) before
   WHERE j.id = before.id
-  RETURNING j.run_id, j.reserved_day, j.gpu_seconds - before.reserved AS seconds
-), runs AS (
-  UPDATE run_budgets b SET pictures = greatest(b.pictures + :pictures * e.jobs, 0),
-    gpu_seconds = greatest(b.gpu_seconds + e.seconds, 0)
-  FROM (SELECT run_id, count(*) AS jobs, sum(seconds) AS seconds FROM ended GROUP BY run_id) e
-  WHERE b.run_id = e.run_id
+  RETURNING j.run_id, j.gpu_seconds - before.reserved AS seconds
 )
-UPDATE daily_budgets d SET pictures = greatest(d.pictures + :pictures * e.jobs, 0),
-  gpu_seconds = greatest(d.gpu_seconds + e.seconds, 0)
-FROM (SELECT reserved_day, count(*) AS jobs, sum(seconds) AS seconds FROM ended GROUP BY reserved_day) e
-WHERE d.day = e.reserved_day
+UPDATE run_budgets b SET pictures = greatest(b.pictures + :pictures * e.jobs, 0),
+  gpu_seconds = greatest(b.gpu_seconds + e.seconds, 0)
+FROM (SELECT run_id, count(*) AS jobs, sum(seconds) AS seconds FROM ended GROUP BY run_id) e
+WHERE b.run_id = e.run_id
 """
 
 

@@ -1,16 +1,16 @@
-"""Sending a job: parent picture up, workflow filled, passed by the guard, committed, and only then sent."""
+"""Sending jobs: parent picture up, workflow filled, passed by the guard, committed, and only then sent."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.clients.comfyui import Submitted, WorkflowRejected
@@ -24,12 +24,17 @@ from persona_tui.errors import (
     StorageError,
 )
 from persona_tui.passed import Passed, Workflow
-from persona_tui.services.generation import boots, jobs
+from persona_tui.services.generation import boots, jobs, run_loras
 from persona_tui.services.generation.barring import note_fit, pass_on
 from persona_tui.services.generation.bench import Bench
+from persona_tui.services.generation.boots import Taken
 from persona_tui.services.generation.capabilities import is_lack
 from persona_tui.services.generation.graph import with_token
+from persona_tui.services.generation.injection import inject
 from persona_tui.services.generation.jobs import LiveJob
+from persona_tui.services.generation.lora_desk import LoraDesk
+from persona_tui.services.generation.lora_placing import LoraNotListed
+from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.template import Value, fill
 from persona_tui.services.generation.variables import RunFacts, job_token, run_variables
 from persona_tui.services.safety import guard
@@ -56,48 +61,112 @@ class Work:
     parent_sha256: str | None
 
 
-async def send_job(bench: Bench, job_id: int) -> LiveJob | None:
-    """Send a job that was claimed; what can never be sent fails at once.
+@dataclass(frozen=True)
+class Ready:
+    """A job whose workflow passed the guard and is committed as what is about to be sent."""
+
+    job: LiveJob
+    workflow: Passed[Workflow]
+    highest_number: float | None
+    """See `boots`: as it was before the job is sent."""
+
+
+def load_works(session: Session, job_ids: Sequence[int]) -> tuple[Work, ...]:
+    """What it takes to send some jobs; those that no longer wait to be sent are left out."""
+    found = {row.id: row for row in session.execute(text(_FACTS), {"ids": list(job_ids)})}
+    steps = {row.step_id for row in found.values()}
+    templates = {row.id: row.workflow for row in session.execute(text(_TEMPLATES), {"ids": list(steps)})}
+    loras = run_loras.loras_by_run(session, list({row.run_id for row in found.values()}))
+    waiting = (job for job in jobs.find_jobs(session, job_ids) if job.state == "queued")
+    return tuple(
+        _work(job, found[job.id], templates[found[job.id].step_id], loras.get(job.run_id, ()))
+        for job in waiting
+    )
+
+
+_FACTS = """
+SELECT j.id, j.run_id, j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables,
+       st.pipeline_step_id AS step_id,
+       coalesce(a.name, '') AS persona, coalesce(a.trigger_word, '') AS trigger_word, p.media_key, p.sha256
+FROM comfyui_jobs j JOIN pipeline_runs r ON r.id = j.run_id
+JOIN pipeline_run_steps st ON st.id = j.run_step_id
+JOIN generation_slots s ON s.id = j.slot_id
+LEFT JOIN image_candidates p ON p.id = s.parent_id LEFT JOIN personas a ON a.id = r.persona_id
+WHERE j.id = ANY (:ids)
+"""
+_TEMPLATES = "SELECT id, workflow FROM pipeline_steps WHERE id = ANY (:ids)"
+"""On its own: a workflow may be long, and the jobs of a step share it."""
+
+
+def _work(job: LiveJob, row: Any, template: Mapping[str, Any], loras: tuple[LoraUse, ...]) -> Work:
+    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables, loras)
+    return Work(job, row.seed, row.persona_id, facts, template, row.media_key, row.sha256)
+
+
+async def make_ready(bench: Bench, works: Sequence[Work]) -> tuple[Ready, ...]:
+    """Fill the workflows and commit, in one transaction for all, what is about to be sent.
+
+    What can never be sent fails at once; what is no longer wanted is put back.
 
     Returns:
-        The job as it was sent; None when it was not, or is no longer wanted.
+        Those that are to be sent now.
+
+    Raises:
+        ClientError: the server did not take a parent picture; the jobs stay queued.
+    """
+    filled = [(work, await _filled(bench, work)) for work in works]
+    whole = [(work, one) for work, one in filled if one is not None]
+    intents = await bench.transact(_commit_intents, whole, bench.url)
+    ready = []
+    for (work, _), verdict in zip(whole, intents.verdicts, strict=True):
+        if isinstance(verdict, GuardRefused):
+            await _refuse(bench, work.job, verdict)
+        elif verdict is None:
+            await bench.transact(jobs.requeue, work.job)
+        else:
+            sending = replace(work.job, state="submitting", attempts=work.job.attempts + 1)
+            ready.append(Ready(sending, verdict, intents.highest_number))
+    return tuple(ready)
+
+
+async def _filled(bench: Bench, work: Work) -> Filled | None:
+    """What is to be sent, with all that it names on the server; None when it failed or goes elsewhere."""
+    try:
+        work = await _with_loras(bench, work)
+        filled = _fill(bench, work, await _upload_parent(bench, work))
+        if not await bench.capabilities.fits(work.job.run_step_id, filled.workflow):
+            await pass_on(bench, work.job)
+            return None
+        await note_fit(bench, work.job)
+        return filled
+    except LoraNotListed as problem:
+        bench.capabilities.bar(work.job.run_step_id, problem.probe, problem.message.rstrip("."))
+        await pass_on(bench, work.job)
+    except (InvalidRequest, GuardRefused) as problem:
+        await _refuse(bench, work.job, problem)
+    except StorageError as problem:
+        await bench.transact(jobs.fail, work.job, problem.message, bench.options.retry)
+    return None
+
+
+async def send_job(bench: Bench, ready: Ready) -> Taken | None:
+    """Send a job that is ready.
+
+    Returns:
+        What the server told when it took it; None when it refused and the job has failed, or goes elsewhere.
 
     Raises:
         ClientError: the server is away or answered something else than yes or no. Where that leaves open
             whether it took the prompt, the job stays `submitting` until a look at the server tells.
     """
-    work = await bench.transact(load_work, job_id)
-    if work is None:
-        return None
-    try:
-        parent_image = await _upload_parent(bench, work)
-        filled = _fill(bench, work, parent_image)
-        if not await bench.capabilities.fits(work.job.run_step_id, filled.workflow):
-            await pass_on(bench, work.job)
-            return None
-        await note_fit(bench, work.job)
-        intent = await bench.transact(_commit_intent, work, filled)
-    except (InvalidRequest, GuardRefused) as problem:
-        await _refuse(bench, work.job, problem)
-        return None
-    except StorageError as problem:
-        await bench.transact(jobs.fail, work.job, problem.message, bench.options.retry)
-        return None
-    if intent is None:
-        await bench.transact(jobs.requeue, work.job)
-        return None
-    submitted = await _post(bench, work.job, intent.workflow)
-    if submitted is None:
-        return None
-    noted = await bench.transact(
-        boots.note_submitted, work.job, bench.url, submitted.number, intent.highest_number
-    )
-    if noted.restarted:
-        bench.doubts.set()
-    if not noted.wanted:
-        await forget_prompt(bench, str(work.job.prompt_id))
-        return None
-    return replace(work.job, state="submitted", attempts=work.job.attempts + 1)
+    submitted = await _post(bench, ready.job, ready.workflow)
+    return None if submitted is None else Taken(ready.job, submitted.number, ready.highest_number)
+
+
+def take_back(session: Session, unsent: Sequence[Ready]) -> None:
+    """Put jobs that were ready and certainly not sent back into our queue."""
+    for ready in unsent:
+        jobs.requeue(session, ready.job, sent=False)
 
 
 async def forget_prompt(bench: Bench, prompt_id: str) -> None:
@@ -107,27 +176,11 @@ async def forget_prompt(bench: Bench, prompt_id: str) -> None:
         await bench.client.interrupt(prompt_id)
 
 
-def load_work(session: Session, job_id: int) -> Work | None:
-    """What it takes to send a job; None when it no longer waits to be sent."""
-    job = jobs.find_job(session, job_id)
-    if job is None or job.state != "queued":
-        return None
-    row = session.execute(
-        text(
-            "SELECT j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables, ps.workflow,"
-            " coalesce(a.name, '') AS persona, coalesce(a.trigger_word, '') AS trigger_word,"
-            " p.media_key, p.sha256"
-            " FROM comfyui_jobs j JOIN pipeline_runs r ON r.id = j.run_id"
-            " JOIN pipeline_run_steps st ON st.id = j.run_step_id"
-            " JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id"
-            " JOIN generation_slots s ON s.id = j.slot_id"
-            " LEFT JOIN image_candidates p ON p.id = s.parent_id LEFT JOIN personas a ON a.id = r.persona_id"
-            " WHERE j.id = :id"
-        ),
-        {"id": job_id},
-    ).one()
-    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables)
-    return Work(job, row.seed, row.persona_id, facts, row.workflow, row.media_key, row.sha256)
+async def _with_loras(bench: Bench, work: Work) -> Work:
+    """The work with its LoRAs on the server, under the server's names."""
+    desk = bench.endpoint.desk or LoraDesk.over(bench.client)
+    loras, template = await desk.prepare(work.job, work.facts.loras, work.template)
+    return replace(work, facts=replace(work.facts, loras=loras), template=template)
 
 
 async def _upload_parent(bench: Bench, work: Work) -> str | None:
@@ -163,10 +216,14 @@ class Filled:
 
 
 @dataclass(frozen=True)
-class Intent:
-    """What was written down before a prompt is sent; `highest_number`: see `boots`."""
+class Intents:
+    """What was written down before some prompts are sent; `highest_number`: see `boots`.
 
-    workflow: Passed[Workflow]
+    Attributes:
+        verdicts: the guard's, one for each job; None for a job that is no longer wanted.
+    """
+
+    verdicts: tuple[Passed[Workflow] | GuardRefused | None, ...]
     highest_number: float | None
 
 
@@ -175,31 +232,62 @@ def _fill(bench: Bench, work: Work, parent_image: str | None) -> Filled:
     variables = run_variables(
         work.facts, seed=work.seed, token=token, now=bench.clock(), parent_image=parent_image
     )
-    return Filled(with_token(fill(work.template, variables), token), variables)
+    workflow = inject(work.template, fill(work.template, variables), work.facts.loras)
+    return Filled(with_token(workflow, token), variables)
 
 
-def _commit_intent(session: Session, work: Work, filled: Filled) -> Intent | None:
-    """Write down what is about to be sent, and under which id; None when it is no longer wanted."""
-    taken = session.execute(
+def _commit_intents(session: Session, filled: Sequence[tuple[Work, Filled]], endpoint: str) -> Intents:
+    """Write down what is about to be sent, and under which ids."""
+    wanted = _lock_wanted(session, [work.job for work, _ in filled])
+    verdicts = tuple(
+        _judged(session, work, one.workflow) if work.job.id in wanted else None for work, one in filled
+    )
+    passed = [
+        (work.job.id, json.dumps(verdict.value), json.dumps(one.variables))
+        for (work, one), verdict in zip(filled, verdicts, strict=True)
+        if isinstance(verdict, Passed)
+    ]
+    session.execute(
         text(
-            "UPDATE comfyui_jobs j SET state = 'submitting', workflow = :workflow, variables = :variables,"
-            " attempts = attempts + 1, submitted_at = persona_now(), not_before = NULL"
-            " FROM pipeline_runs r WHERE r.id = j.run_id AND r.status IN ('pending', 'running')"
-            " AND j.id = :id AND j.prompt_id = :prompt AND j.state = 'queued' RETURNING j.endpoint"
-        ).bindparams(bindparam("workflow", type_=JSONB), bindparam("variables", type_=JSONB)),
+            "UPDATE comfyui_jobs j SET state = 'submitting', workflow = CAST(sent.workflow AS jsonb),"
+            " variables = CAST(sent.variables AS jsonb), attempts = attempts + 1,"
+            " submitted_at = persona_now(), not_before = NULL"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:workflows AS text[]), CAST(:variables AS text[]))"
+            " AS sent (id, workflow, variables)"
+            " WHERE j.id = sent.id"
+        ),
         {
-            "workflow": filled.workflow,
-            "variables": filled.variables,
-            "id": work.job.id,
-            "prompt": work.job.prompt_id,
+            "ids": [job_id for job_id, _, _ in passed],
+            "workflows": [workflow for _, workflow, _ in passed],
+            "variables": [variables for _, _, variables in passed],
         },
-    ).scalar_one_or_none()
-    if taken is None:
-        return None
+    )
+    return Intents(verdicts, boots.highest_number(session, endpoint))
+
+
+def _lock_wanted(session: Session, asked: Sequence[LiveJob]) -> set[int]:
+    """Those of the jobs that still wait under the caller's ids, for runs that go on; locked.
+
+    One that another transaction holds is being cancelled or taken away, and is left out.
+    """
+    rows = session.execute(
+        text(
+            "SELECT j.id FROM comfyui_jobs j JOIN pipeline_runs r ON r.id = j.run_id"
+            " WHERE j.id = ANY (:ids) AND j.prompt_id = ANY (:prompts) AND j.state = 'queued'"
+            " AND r.status IN ('pending', 'running') ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED"
+        ),
+        {"ids": [job.id for job in asked], "prompts": [job.prompt_id for job in asked]},
+    )
+    return set(rows.scalars())
+
+
+def _judged(session: Session, work: Work, workflow: dict[str, Any]) -> Passed[Workflow] | GuardRefused:
+    """The guard's verdict; a refusal is returned, so that the others' transaction goes on."""
     subject = f"comfyui_jobs:{work.job.id}"
-    before = boots.highest_number(session, taken)
-    passed = guard.pass_workflow(session, filled.workflow, persona_id=work.persona_id, subject=subject)
-    return Intent(passed, before)
+    try:
+        return guard.pass_workflow(session, workflow, persona_id=work.persona_id, subject=subject)
+    except GuardRefused as problem:
+        return problem
 
 
 async def _post(bench: Bench, job: LiveJob, workflow: Passed[Workflow]) -> Submitted | None:

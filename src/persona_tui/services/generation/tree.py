@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -129,20 +130,32 @@ def cancel_jobs(
     return len(ids)
 
 
-def reopen_slots(session: Session, run_id: int) -> None:
-    """Open each place of an unapproved step whose pictures were all rejected, so that it gets another one."""
-    session.execute(
-        text(
-            "UPDATE generation_slots s SET state = 'open', failures = 0"
-            " FROM pipeline_run_steps st"
-            " WHERE st.run_id = :run AND s.run_step_id = st.id"
-            "  AND st.approved_at IS NULL AND s.state = 'filled' AND NOT EXISTS ("
-            "   SELECT FROM image_candidates i WHERE i.slot_id = s.id AND i.status = 'active')"
-            "  AND NOT EXISTS ("
-            "   SELECT FROM image_candidates p WHERE p.id = s.parent_id AND p.status <> 'active')"
-        ),
-        {"run": run_id},
-    )
+def settle_slots(session: Session, run_id: int) -> None:
+    """Bring the run's places in line with its pictures and gates; those with a job, or given up, stay.
+
+    A place with an active picture is filled. One without is open while its step's gate is shut and its
+    parent goes on, so that a rejected picture gets a successor; otherwise it is withdrawn.
+    """
+    session.flush()
+    session.execute(text(_SETTLE), {"run": run_id})
+
+
+_SETTLE = """
+WITH place AS (
+  SELECT s.id,
+         EXISTS (SELECT FROM image_candidates i WHERE i.slot_id = s.id AND i.status = 'active') AS filled,
+         st.approved_at IS NULL AND (s.parent_id IS NULL OR EXISTS (
+           SELECT FROM image_candidates p
+           JOIN gate_members g ON g.run_step_id = p.run_step_id AND g.image_candidate_id = p.id
+           WHERE p.id = s.parent_id AND p.status = 'active')) AS wanted
+  FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
+  WHERE s.run_id = :run AND s.state IN ('open', 'filled', 'withdrawn')
+), due AS (
+  SELECT id, CASE WHEN filled THEN 'filled' WHEN wanted THEN 'open' ELSE 'withdrawn' END AS state FROM place
+)
+UPDATE generation_slots s SET state = due.state, failures = 0
+FROM due WHERE s.id = due.id AND s.state <> due.state
+"""
 
 
 def get_candidate(session: Session, candidate_id: int) -> ImageCandidate:
@@ -158,14 +171,24 @@ def get_candidate(session: Session, candidate_id: int) -> ImageCandidate:
 
 
 def record_act(
-    session: Session, run: PipelineRun, actor: str, action: str, subject: str, candidates: Sequence[int]
+    session: Session,
+    run: PipelineRun,
+    actor: str,
+    action: str,
+    subject: str,
+    candidates: Sequence[int],
+    **details: Any,
 ) -> None:
-    """Write an act to the audit trail; last in a transaction, since the trail is locked until its end."""
+    """Write an act to the audit trail; last in a transaction, since the trail is locked until its end.
+
+    Args:
+        details: more for the trail, plain JSON.
+    """
     audit.append(
         session,
         actor=actor,
         action=action,
         persona_id=run.persona_id,
         subject=subject,
-        details={"run": run.id, "candidates": list(candidates)},
+        details={"run": run.id, "candidates": list(candidates), **details},
     )

@@ -15,7 +15,7 @@ from persona_tui.text import clean
 
 if TYPE_CHECKING:
     from persona_tui.clients.comfyui import ComfyUIClient
-    from persona_tui.services.generation.pipelines import PipelineInput
+    from persona_tui.services.generation.pipeline_input import PipelineInput
 
 _NEAREST = 3
 _LONGEST = 80

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Session, select
 
 from persona_tui.models.safety import AuditEvent, AuditHead
@@ -69,37 +70,31 @@ def append(
         content_sha256: hash of the text, picture or workflow that was judged.
         details: plain JSON; never a secret.
     """
-    head = session.exec(select(AuditHead).where(AuditHead.id == 1).with_for_update()).one()
-    at = session.execute(text("SELECT persona_now()")).scalar_one()
-    event = AuditEvent(
-        at=at,
-        actor=actor,
-        action=action,
-        persona_id=persona_id,
-        subject=subject,
-        content_sha256=content_sha256,
-        details=dict(details or {}),
-        previous_hash=head.hash,
-        hash="",
-    )
-    event.hash = _chain_hash(head.hash, _facts(event))
-    head.hash = event.hash
-    session.add(event)
-    session.flush()
-    return _entry(event)
+    head = session.execute(text(_HEAD)).one()
+    facts = {
+        "at": head.at.astimezone(UTC).isoformat(),
+        "actor": actor,
+        "action": action,
+        "persona_id": persona_id,
+        "subject": subject,
+        "content_sha256": content_sha256,
+        "details": dict(details or {}),
+    }
+    chained = _chain_hash(head.hash, facts)
+    values = {**facts, "at": head.at, "previous_hash": head.hash, "hash": chained}
+    event_id = int(session.execute(_APPEND, values).scalar_one())
+    return AuditEntry(event_id, head.at, actor, action, subject, content_sha256, facts["details"], chained)
 
 
-def _entry(event: AuditEvent) -> AuditEntry:
-    return AuditEntry(
-        event.id,
-        event.at,
-        event.actor,
-        event.action,
-        event.subject,
-        event.content_sha256,
-        event.details,
-        event.hash,
-    )
+_HEAD = "SELECT hash, persona_now() AS at FROM audit_heads WHERE id = 1 FOR UPDATE"
+_APPEND = text(
+    "WITH added AS (INSERT INTO audit_events"
+    " (at, actor, action, persona_id, subject, content_sha256, details, previous_hash, hash)"
+    " VALUES (:at, :actor, :action, :persona_id, :subject, :content_sha256, :details, :previous_hash, :hash)"
+    " RETURNING id), moved AS (UPDATE audit_heads SET hash = :hash WHERE id = 1)"
+    " SELECT id FROM added"
+).bindparams(bindparam("details", type_=JSONB))
+"""Two statements an event: every picture that is sent and every one that is taken pass here."""
 
 
 def first_break(session: Session) -> int | None:
@@ -114,5 +109,6 @@ def first_break(session: Session) -> int | None:
         if event.previous_hash != previous or event.hash != _chain_hash(previous, _facts(event)):
             return event.id
         previous = event.hash
-    head = session.exec(select(AuditHead).where(AuditHead.id == 1)).one()
+    query = select(AuditHead).where(AuditHead.id == 1).execution_options(populate_existing=True)
+    head = session.exec(query).one()
     return None if head.hash == previous else 0

@@ -1,0 +1,192 @@
+"""Keeping one server's queue filled, beside everything else that goes on at it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from sqlmodel import Session
+
+from persona_tui.services.generation import boots, jobs, selection
+from persona_tui.services.generation.bench import Bench
+from persona_tui.services.generation.boots import Taken
+from persona_tui.services.generation.depth import Depth
+from persona_tui.services.generation.following import Follower
+from persona_tui.services.generation.health import Fleet
+from persona_tui.services.generation.jobs import SENT, Advance, LiveJob
+from persona_tui.services.generation.submission import (
+    Ready,
+    Work,
+    forget_prompt,
+    load_works,
+    make_ready,
+    send_job,
+    take_back,
+)
+
+AT_ONCE = 8
+"""Jobs whose intent is one commit: as many as wait for the server's verdict after a crash."""
+
+
+class Feeder:
+    """Claims, readies and sends jobs in a task of its own, so that what ends meanwhile does not wait.
+
+    Attributes:
+        sent: prompt ids that this process sent, whose events are ours to hear.
+    """
+
+    def __init__(
+        self, bench: Bench, fleet: Fleet, follower: Follower, depth: Depth, on_change: Callable[[], None]
+    ) -> None:
+        """Args:
+        on_change: called when a filling has ended.
+        """
+        self._bench = bench
+        self._fleet = fleet
+        self._follower = follower
+        self._depth = depth
+        self._on_change = on_change
+        self.sent: set[str] = set()
+        self._to_send: deque[int] = deque()
+        self._steps: list[Advance] = []
+        self._taken: list[Taken] = []
+        self._filling: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._dry = False
+        self._stopping = False
+
+    def note(self, job: LiveJob, target: str) -> None:
+        """Note what a job has come to; it is written down with one of the next transactions."""
+        self._steps.append(Advance(job, SENT[: SENT.index(target)], target))
+
+    def look_again(self) -> None:
+        """There may be work where there was none."""
+        self._dry = False
+
+    def begin(self, in_hand: int, *, room: bool = True) -> None:
+        """Begin to fill the queue when it runs low, and to write down what was noted.
+
+        Args:
+            in_hand: jobs on the server that have not ended.
+            room: there is room for more pictures in our store.
+
+        Raises:
+            What the last filling raised.
+        """
+        done, self._filling = _ended(self._filling)
+        if done is not None:
+            done.result()
+        wanted = room and (self._to_send or (in_hand <= self._depth.low and not self._dry))
+        if self._filling is None and wanted:
+            self._filling = asyncio.create_task(self._fill(in_hand), name=f"filling {self._bench.url}")
+        done, self._writing = _ended(self._writing)
+        if done is not None:
+            done.result()
+        if self._writing is None and (self._steps or self._taken):
+            self._writing = asyncio.create_task(self._write(), name=f"notes of {self._bench.url}")
+
+    async def settle(self, seconds: float) -> None:
+        """Send what is on its way and no more; the rest is free for the next engine."""
+        self._stopping = True
+        running = [task for task in (self._filling, self._writing) if task is not None]
+        if running:
+            _, late = await asyncio.wait(running, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _write(self) -> None:
+        await self._bench.share((1, 0), _write_down, self._bench.url, *self._take_notes())
+
+    def _take_notes(self) -> tuple[list[Taken], list[Advance]]:
+        taken, self._taken = self._taken, []
+        steps, self._steps = self._steps, []
+        return taken, steps
+
+    async def _fill(self, in_hand: int) -> None:
+        target = self._depth.target
+        try:
+            works = deque(await self._bench.transact(self._take_up, *self._take_notes(), target))
+            self._to_send = deque(work.job.id for work in works)
+            self._dry = in_hand + len(works) < target
+            while works and not self._stopping:
+                chunk = [works.popleft() for _ in range(min(AT_ONCE, len(works)))]
+                await self._send(await make_ready(self._bench, chunk))
+                for _ in chunk:
+                    self._to_send.popleft()
+            if works:
+                await self._bench.transact(_let_go, tuple(works))
+        finally:
+            self._on_change()
+
+    def _take_up(
+        self, session: Session, taken: Sequence[Taken], steps: Sequence[Advance], depth: int
+    ) -> tuple[Work, ...]:
+        """In one transaction: write the notes down, claim what there is room for, read what it takes."""
+        mine = tuple(self._to_send)
+        _write_down(session, self._bench.url, taken, steps)
+        claimed = selection.claim(
+            session,
+            self._bench.url,
+            depth,
+            healthy=(self._bench.url, *self._fleet.healthy()),
+            mine=mine,
+            lease=self._bench.options.timeout,
+            barred=self._bench.yard.barred_at(self._bench.url),
+            daily=self._bench.options.daily,
+        )
+        return load_works(session, (*mine, *claimed))
+
+    async def _send(self, ready: Sequence[Ready]) -> None:
+        """Send what was committed to be sent; after an error or the end the rest is taken back."""
+        unsent = deque(ready)
+        try:
+            while unsent and not self._stopping:
+                await self._send_one(unsent.popleft())
+        finally:
+            if unsent:
+                await self._bench.transact(take_back, tuple(unsent))
+
+    async def _send_one(self, ready: Ready) -> None:
+        prompt_id = str(ready.job.prompt_id)
+        # Tracked before it goes: its first events may be here before the answer is.
+        self._follower.track(ready.job)
+        self.sent.add(prompt_id)
+        taken = None
+        try:
+            taken = await send_job(self._bench, ready)
+        finally:
+            if taken is None:
+                self._follower.forget(prompt_id)
+                self.sent.discard(prompt_id)
+        if taken is None:
+            return
+        if taken.restarted:
+            await self._bench.transact(boots.note_taken, self._bench.url, taken)
+            self._bench.doubts.set()
+        elif prompt_id in self._follower.shown:
+            self._taken.append(taken)
+        if prompt_id not in self._follower.shown:  # cancelled while it went
+            await forget_prompt(self._bench, prompt_id)
+
+
+def _write_down(session: Session, url: str, taken: Sequence[Taken], steps: Sequence[Advance]) -> None:
+    """What jobs have come to; the taken ones first, since further steps may be theirs."""
+    for one in taken:
+        boots.note_taken(session, url, one)
+    if steps:
+        jobs.advance(session, steps)
+
+
+def _let_go(session: Session, works: Sequence[Work]) -> None:
+    """Give up claims on jobs that were not readied."""
+    for work in works:
+        jobs.requeue(session, work.job)
+
+
+def _ended(
+    task: asyncio.Task[None] | None,
+) -> tuple[asyncio.Task[None] | None, asyncio.Task[None] | None]:
+    """A task as (ended, still running)."""
+    return (task, None) if task is not None and task.done() else (None, task)
