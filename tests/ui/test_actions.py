@@ -18,6 +18,7 @@ from persona_tui.actions.registry import by_scope
 from persona_tui.app import VIEWS, PersonaApp
 from persona_tui.errors import SettingsError
 from persona_tui.screens.command_line import CommandLine
+from persona_tui.screens.gallery_tree import BranchList
 from persona_tui.screens.help import help_text
 from persona_tui.screens.palette import ActionProvider
 from persona_tui.screens.posts_calendar import MonthCalendar
@@ -52,7 +53,7 @@ async def _start(_values: dict[str, Any]) -> None:
 
 def _offer() -> Offer:
     step = StepView(1, 1, "base", 4, 1, 600, None)
-    pipeline = PipelineView(1, "one-step", "", 1, 1, None, None, (step,))
+    pipeline = PipelineView(1, "one-step", "", 1, 1, None, None, None, None, 0, (step,))
     return Offer(1, "Mira", (PipelineOffer(pipeline, (), {1: None}, ()),), (), (), ())
 
 
@@ -72,6 +73,7 @@ WIDGETS: dict[str, type[DOMNode]] = {
     "marks": DataList,
     "cycle": Cycle,
     "grid": MonthCalendar,
+    "branches": BranchList,
 }
 """Where the actions of widget scopes live."""
 

@@ -180,7 +180,7 @@ class RunsScreen(PersonaScreen):
     # What changes by itself
 
     def _look_at_engine(self) -> None:
-        if not self.is_current_view:
+        if not self.is_current_view or not self._seen.tally:
             return
         self._engine = self.shell.core.status().engine
         self._show_facts()
@@ -331,10 +331,6 @@ class RunsScreen(PersonaScreen):
             await self.shell.go_to("gallery", run_id=self._run.id)
 
 
-def _may_approve(run: RunView) -> bool:
-    return run.status in (*LIVE, "paused") and run.current.active > 0 and not run.current.unseen
-
-
 def _may_resume(run: RunView) -> bool:
     given_up = run.status in LIVE and any(step.failed for step in run.steps)
     return run.status in ("paused", "failed") or given_up
@@ -345,7 +341,7 @@ def _is_open(run: RunView) -> bool:
 
 
 _POSSIBLE: dict[str, Callable[[RunView], bool]] = {
-    "approve": _may_approve,
+    "approve": runs_acts.may_approve,
     "vote": _is_open,
     "gallery": lambda _run: True,
     "pause": lambda run: run.status in LIVE,
