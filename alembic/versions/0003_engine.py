@@ -63,11 +63,18 @@ def upgrade() -> None:
     op.add_column("comfyui_jobs", sa.Column("reserved_day", sa.Date(), nullable=True))
     op.add_column("comfyui_jobs", sa.Column("started_at", sa.DateTime(timezone=True), nullable=True))
     op.create_check_constraint(op.f("ck_comfyui_jobs_gpu_seconds_range"), "comfyui_jobs", "gpu_seconds >= 0")
+    op.create_index(
+        "ix_comfyui_jobs_day",
+        "comfyui_jobs",
+        ["reserved_day"],
+        postgresql_where=sa.text("reserved_day IS NOT NULL"),
+    )
     _index_active_runs("status IN ('pending', 'running')")
 
 
 def downgrade() -> None:
     _index_active_runs("status IN ('pending', 'running', 'waiting')")
+    op.drop_index("ix_comfyui_jobs_day", table_name="comfyui_jobs")
     op.drop_constraint(op.f("ck_comfyui_jobs_gpu_seconds_range"), "comfyui_jobs")
     for column in ("started_at", "reserved_day", "gpu_seconds", "boot", "queue_number", "variables"):
         op.drop_column("comfyui_jobs", column)

@@ -24,7 +24,9 @@ from persona_tui.errors import PersonaError
 from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services import jobs
-from persona_tui.services.generation.engine import Endpoint, Engine
+from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine, EngineOptions
+from persona_tui.services.generation.night import Night
+from persona_tui.services.generation.removals import remove_files
 from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
@@ -71,6 +73,7 @@ class Duties:
             **self._publishing_parts(),
         )
         self._reconciler = Reconciler(self._scope, **self._publishing_parts())
+        self._night = Night(self._scope, resources.media)
         self.engine: Engine | None = None
         """The generation engine, while this process leads."""
         self.last_tick: datetime | None = None
@@ -131,12 +134,20 @@ class Duties:
 
     def _start_engine(self) -> None:
         clients = self._resources.comfyui_clients()
+        comfyui = self._settings.comfyui
+        minutes = comfyui.daily_max_gpu_minutes
+        daily = DailyLimit(
+            comfyui.daily_max_pictures, None if minutes is None else minutes * 60, self._settings.default_zone
+        )
         self._engine_stop = asyncio.Event()
         self.engine = Engine(
             self._scope,
             self._resources.media,
-            [Endpoint(url, client) for url, client in clients.items()],
-            depth=self._settings.comfyui.depth,
+            [
+                Endpoint(url, client, self._resources.lora_desk(url, client))
+                for url, client in clients.items()
+            ],
+            options=EngineOptions(depth=comfyui.depth, timeout=comfyui.timeout, daily=daily),
         )
         self._engine_task = asyncio.create_task(self.engine.run(self._engine_stop), name="engine")
 
@@ -166,11 +177,13 @@ class Duties:
                 log.warning("job worker failed", problem=type(problem).__name__)
             await asyncio.sleep(2.0)
 
-    async def _rescue_jobs(self) -> None:
+    async def _sweep(self) -> None:
+        """Take up stalled jobs, and remove files of deleted runs that a crash left behind."""
         loop_time = asyncio.get_running_loop().time()
         if loop_time - self._last_rescue < RESCUE_SECONDS:
             return
         self._last_rescue = loop_time
+        await to_thread(remove_files, self._scope, self._resources.media, rest=RESCUE_SECONDS)
         app = jobs.make_worker_app(self._resources.database.conninfo())
         async with app.open_async():
             rescued = await jobs.rescue_stalled(app)
@@ -205,7 +218,7 @@ class Duties:
             log.exception("tick failed")
 
     async def tick(self, now: datetime) -> bool:
-        """Do what is due: reconcile, publish, take up stalled jobs. Only the leader does anything.
+        """Do what is due: reconcile, publish, rescue stalled jobs, pass gates. Only the leader does anything.
 
         Args:
             now: the database's clock, UTC.
@@ -222,10 +235,16 @@ class Duties:
                 return False
             await self._reconciler.tick(now)
             await self._publisher.tick(now)
-            await self._rescue_jobs()
+            await self._sweep()
+            await self._pass_gates()
             self.last_tick = now
         await self._ping_dead_man()
         return True
+
+    async def _pass_gates(self) -> None:
+        """Night mode: go on with runs that may without the operator."""
+        if await to_thread(self._night.tick) and self.engine is not None:
+            self.engine.wake()
 
     async def look_at(self, post_id: int) -> AccountListing:
         """Look at the account for a post that may be published already; changes nothing at Instagram.

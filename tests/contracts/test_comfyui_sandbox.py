@@ -470,25 +470,6 @@ async def test_a_broken_lora_fails_when_it_runs(
         assert (await run(client, graph)).status == "success"
 
 
-async def test_a_lora_shows_in_the_picture(process: SandboxProcess, server: Server) -> None:
-    lora(process, "mira.safetensors", healthy_lora())
-    loader = node(
-        "LoraLoader",
-        model=["4", 0],
-        clip=["4", 1],
-        lora_name="mira.safetensors",
-        strength_model=1.0,
-        strength_clip=1.0,
-    )
-    graph = painting(seed=9, node10=loader)
-    graph["3"]["inputs"]["model"] = ["10", 0]
-    graph["6"]["inputs"]["clip"] = ["10", 1]
-    async with server.client() as client:
-        without = await pixels(client, (await run(client, painting(seed=9))).files[0])
-        with_it = await pixels(client, (await run(client, graph)).files[0])
-    assert np.abs(without - with_it).mean() > 0.5
-
-
 # Pictures and the ground truth
 
 
@@ -604,3 +585,52 @@ async def test_uploads_stay_in_their_folder(server: Server) -> None:
         "POST", "/upload/image", files={"image": ("ü.png", png())}, data={"subfolder": "deep/er"}
     )
     assert answer.json() == {"name": "ü.png", "subfolder": "deep/er", "type": "input"}
+
+
+# What engines need of it
+
+
+async def test_a_prompt_takes_as_long_as_planned_and_can_be_interrupted_in_it(
+    process: SandboxProcess, server: Server
+) -> None:
+    process.plan("comfyui", "execute", "slow", seconds=3600)
+    prompt_id, me = new_id(), new_id()
+    async with server.client() as client:
+        events = client.events(me)
+        assert isinstance(await anext(events), Status)
+        await client.submit(passed(small_graph()), prompt_id=prompt_id, client_id=me)
+        async for event in events:
+            if getattr(event, "node", None) == "1":
+                break
+        assert (await client.queue()).running == (prompt_id,)
+        await client.interrupt(prompt_id)
+        entry = await ended(client, prompt_id)
+        await events.aclose()
+    assert (entry.status, entry.message) == (
+        "interrupted",
+        "The prompt was interrupted at node 1 (EmptyImage).",
+    )
+
+
+async def test_a_prompt_fails_as_planned(process: SandboxProcess, server: Server) -> None:
+    process.plan("comfyui", "execute", "fail_before", body="CUDA error: an illegal memory access")
+    async with server.client() as client:
+        entry = await run(client, small_graph())
+        assert entry.status == "error"
+        assert entry.message == (
+            "The prompt failed at node 1 (EmptyImage): RuntimeError: CUDA error: an illegal memory access."
+        )
+        assert (await run(client, small_graph())).status == "success"
+
+
+async def test_the_log_tells_of_prompts_and_failures(process: SandboxProcess, server: Server) -> None:
+    process.plan("comfyui", "execute", "fail_before", body="planned words")
+    async with server.client() as client:
+        await run(client, small_graph())
+    entries = server.raw("GET", "/internal/logs/raw").json()["entries"]
+    words = [entry["m"] for entry in entries]
+    assert "got prompt\n" in words
+    assert "!!! Exception during processing !!! planned words\n" in words
+    assert words[-1].startswith("Prompt executed in ")
+    assert server.raw("GET", "/internal/logs").json().endswith(words[-1])
+    assert server.raw("GET", "/api/internal/logs").status_code == 404

@@ -20,7 +20,7 @@ from tests.support.comfyui import (
 from tests.support.sandbox import sandbox
 
 from persona_tui.clients.comfyui import WorkflowRejected
-from persona_tui.services.generation.pipelines import PipelineInput
+from persona_tui.services.generation.pipeline_input import PipelineInput
 from persona_tui.services.generation.workflow_check import check_pipeline, check_workflow
 
 __all__ = ["sandbox", "server"]

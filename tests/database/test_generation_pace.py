@@ -31,6 +31,7 @@ def ago(*seconds: float) -> list[datetime]:
         (ago(35, 5, 25, 15), 6.0),
         (ago(30, 40, 50), 2.4),  # thirty seconds without one: the pause counts
         (ago(0, 0), None),
+        (ago(5, 15, 25, 625, 635, 645), 6.0),  # ten minutes in which nothing worked do not count
     ],
 )
 def test_the_rate_falls_while_nothing_comes(moments: list[datetime], expected: float | None) -> None:

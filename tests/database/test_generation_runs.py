@@ -15,6 +15,7 @@ from persona_tui.models.safety import AuditEvent
 from persona_tui.passed import content_hash
 from persona_tui.services.generation import pipelines, runs
 from persona_tui.services.generation.cloning import clone_run
+from persona_tui.services.generation.examples import EXAMPLES
 from persona_tui.services.generation.jobs import RetryPolicy, fail
 from persona_tui.services.library.clusters import create_cluster
 from tests.database.growing import add_persona, add_run, finish, grow, status, take
@@ -65,6 +66,10 @@ def test_a_run_keeps_the_version_it_was_made_with(session: Session) -> None:
     [
         ({"workflow": {"nodes": [], "links": [], "version": 0.4}}, "step 1, base, .* editor's format"),
         ({"workflow": {"1": {"class_type": "KSampler", "inputs": {}}}}, "it has no SaveImage"),
+        (
+            {"workflow": {**WORKFLOW, "2": {"class_type": "X", "inputs": {"{{a}}": 1}}}},
+            "placeholder in a name",
+        ),
         ({"output_node": "77"}, "there is no node 77"),
         ({"children_per_parent": 65}, "less than or equal to 64"),
     ],
@@ -101,7 +106,7 @@ def test_the_examples_are_ours_and_stay_as_the_operator_changed_them(session: Se
     two_step = pipelines.export_pipeline(session, "two-step")
     pipelines.import_pipeline(session, two_step.model_copy(update={"steps": two_step.steps[:1]}))
 
-    assert [view.name for view in made] == ["one-step", "two-step"]
+    assert [view.name for view in made] == list(EXAMPLES)
     assert pipelines.ensure_examples(session) == ()
     assert len(pipelines.get_pipeline(session, "two-step").steps) == 1
     assert [(step.children_per_parent, step.top_k) for step in two_step.steps] == [(4, 1), (2, 1)]
@@ -235,11 +240,11 @@ def test_a_cancelled_run_takes_no_further_picture(session: Session) -> None:
         runs.resume_run(session, run.id)
 
 
-def test_a_place_is_given_up_after_three_failures_and_resume_tries_again(session: Session) -> None:
+def test_a_place_is_given_up_after_four_tries_and_resume_tries_again(session: Session) -> None:
     run = add_run(session, steps={1: {"children_per_parent": 1}})
     policy = RetryPolicy(delays=(0.0,))
     seeds = []
-    for _ in range(3):
+    for _ in range(4):
         (job,) = take(session, 1)
         seeds.append(session.get_one(ComfyuiJob, job.id).seed)
         assert fail(session, job, "Out of memory.", policy)
@@ -247,7 +252,7 @@ def test_a_place_is_given_up_after_three_failures_and_resume_tries_again(session
     failed = runs.run_detail(session, run.id)
     assert (failed.status, failed.reason) == ("failed", "Step 1: Out of memory.")
     assert (failed.current.failed, failed.current.active) == (1, 0)
-    assert len(set(seeds)) == 3
+    assert len(set(seeds)) == 4
     assert take(session, 1) == []
     assert runs.resume_run(session, run.id).reason == ""
     assert len(grow(session)) == 1
@@ -304,7 +309,7 @@ def test_changes_are_laid_over_the_old_run(session: Session) -> None:
 
     again = runs.run_detail(session, clone_run(session, first.id, changes).id)
 
-    assert (again.prompt, again.negative, again.seed, again.variables) == ("coffee", "blur", 7, {"mood": 3})
+    assert (again.prompt, again.negative, again.seed, again.variables) == ("coffee", "blur", 7, {"mood": "3"})
     assert [(step.children_per_parent, step.top_k) for step in again.steps] == [(5, 1), (4, 2)]
 
 

@@ -11,7 +11,16 @@ from sqlmodel import Session
 
 from persona_tui.database.engine import Database
 from persona_tui.services.generation import gates, runs, selection
-from persona_tui.services.generation.jobs import RetryPolicy, fail, find_job, live_jobs, lose, move, requeue
+from persona_tui.services.generation.jobs import (
+    RetryPolicy,
+    fail,
+    find_job,
+    live_jobs,
+    lose,
+    move,
+    requeue,
+    unwanted_prompts,
+)
 from tests.database.growing import SERVER, add_run, finish, grow, take
 
 OTHER = "http://other"
@@ -50,7 +59,8 @@ def test_every_parent_gets_one_picture_before_any_gets_two(session: Session) -> 
         ),
         {"ids": [job.id for job in take(session, 6)]},
     )
-    assert list(order.scalars()) == [*members, *members]
+    served = list(order.scalars())
+    assert sorted(served[:3]) == sorted(served[3:]) == sorted(members)
 
 
 def test_a_queue_is_filled_to_its_depth_and_no_further(session: Session) -> None:
@@ -88,25 +98,28 @@ def test_a_waiting_job_moves_to_another_endpoint_only_when_its_own_is_away(sessi
     assert [one.id for one in live_jobs(session, OTHER)] == [job.id]
 
 
-def test_a_lost_job_is_queued_again_under_a_new_prompt_id_with_the_same_seed(session: Session) -> None:
+def test_a_lost_job_is_written_down_and_its_place_gets_another_with_the_same_seed(session: Session) -> None:
     add_run(session, steps={1: {"children_per_parent": 1}})
     (job,) = take(session, 1)
-    seed = text("SELECT seed FROM comfyui_jobs WHERE id = :id")
-    before = session.execute(seed, {"id": job.id}).scalar_one()
+    row = text("SELECT state, seed, slot_id, error_message FROM comfyui_jobs WHERE id = :id")
 
     assert lose(session, job, RetryPolicy())
 
+    lost = session.execute(row, {"id": job.id}).one()
     (again,) = live_jobs(session, SERVER)
-    assert (again.id, again.state) == (job.id, "queued")
+    fresh = session.execute(row, {"id": again.id}).one()
+    assert (lost.state, lost.error_message) == ("lost", "The server forgot it.")
+    assert (fresh.state, fresh.seed, fresh.slot_id) == ("queued", lost.seed, lost.slot_id)
     assert again.prompt_id != job.prompt_id
-    assert session.execute(seed, {"id": job.id}).scalar_one() == before
+    assert unwanted_prompts(session, SERVER, [str(job.prompt_id)]) == (str(job.prompt_id),)
+    assert not lose(session, job, RetryPolicy())
     assert finish(session, job) == ()
 
 
-def test_a_job_that_ends_the_server_each_time_is_given_up(session: Session) -> None:
+def test_a_job_that_ends_the_server_each_time_is_given_up_after_four_tries(session: Session) -> None:
     run = add_run(session, steps={1: {"children_per_parent": 1}})
     policy = RetryPolicy(delays=(0.0,))
-    for _ in range(3):
+    for _ in range(4):
         (job,) = take(session, 1)
         move(session, job, ("submitted",), "running")
         (running,) = live_jobs(session, SERVER)
@@ -181,8 +194,8 @@ def test_r12_selection_with_500_gated_runs_scans_neither_candidates_nor_places(d
         plans = [
             "\n".join(session.execute(text(f"EXPLAIN {statement}"), values).scalars())
             for statement, values in (
-                (selection.RUN, {"after": 0, "upto": 1 << 62}),
-                (selection.SLOT, {"run": gated}),
+                (selection.TURN, {"passed": [], "barred": []}),
+                (selection.PLACE, {"run": gated, "barred": []}),
             )
         ]
         waiting = runs.list_runs(session, states=["waiting"], limit=1000)
@@ -190,8 +203,8 @@ def test_r12_selection_with_500_gated_runs_scans_neither_candidates_nor_places(d
 
     assert (len(waiting), claimed) == (500, [])
     for plan in plans:
-        assert "Seq Scan on image_candidates" not in plan
-        assert "Seq Scan on generation_slots" not in plan
+        for table in ("image_candidates", "generation_slots", "comfyui_jobs", "pipeline_runs"):
+            assert f"Seq Scan on {table}" not in plan
 
 
 def _multiply(session: Session, run_id: int, copies: int) -> None:

@@ -106,9 +106,9 @@ def test_a_runs_winner_reaches_the_post_that_waits_for_it(world: World, session:
         ),
         {"p": world.persona_id, "run": run},
     ).scalar_one()
-    view = posts.attach_winner(session, run, candidate)
+    (view,) = posts.attach_winner(session, run, candidate)
     assert view is not None and (view.id, view.state, len(view.pictures)) == (waiting, "ready", 1)
-    assert posts.attach_winner(session, run, candidate) is None
+    assert posts.attach_winner(session, run, candidate) == ()
 
 
 # Words

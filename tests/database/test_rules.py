@@ -545,3 +545,31 @@ def test_two_scheduled_posts_of_two_accounts_do_not_meet(session: Session) -> No
         text("SELECT count(*) FROM scheduling_posts WHERE state = 'claimed'")
     ).scalar_one()
     assert owned == 2
+
+
+def test_a_place_a_policy_and_a_removal_have_their_words(session: Session, plan: Planned) -> None:
+    run = grow_run(session, plan)
+    refused(
+        session,
+        "UPDATE generation_slots SET state = 'hidden' WHERE run_id = :run",
+        "ck_generation_slots_state_known",
+        run=run.run_id,
+    )
+    session.execute(text("UPDATE generation_slots SET state = 'withdrawn'"))
+    refused(
+        session,
+        "UPDATE pipeline_runs SET night = 'always' WHERE id = :run",
+        "ck_pipeline_runs_night_known",
+        run=run.run_id,
+    )
+    for night, moment in (("at", "NULL"), ("sure", "persona_now()"), ("off", "persona_now()")):
+        refused(
+            session,
+            f"UPDATE pipeline_runs SET night = '{night}', night_at = {moment} WHERE id = :run",
+            "ck_pipeline_runs_night_dated",
+            run=run.run_id,
+        )
+    note = "INSERT INTO media_removals (media_key, sha256) VALUES ('a.png', :sha256)"
+    refused(session, note, "ck_media_removals_sha256_form", sha256="A" * 64)
+    session.execute(text(note), {"sha256": digest("a")})
+    refused(session, note, "uq_media_removals_media_key", sha256=digest("a"))

@@ -94,7 +94,8 @@ async def test_others_prompts_count_before_ours(db: Database) -> None:
     bench = Bench(endpoint, Clerk(db.session_scope), MediaStore(db.settings), FAST, lambda: datetime.now(UTC))
     follower = Follower(bench, lambda: None, lambda: None)
     first, second, third = (
-        LiveJob(number, uuid.uuid4(), 1, 1, number, 1, "submitted", 1, 0.0, 600, None) for number in (1, 2, 3)
+        LiveJob(number, uuid.uuid4(), 1, 1, number, 1, "submitted", 1, 0.0, None, False, 600, None)
+        for number in (1, 2, 3)
     )
     for job in (first, second):
         follower.track(job)

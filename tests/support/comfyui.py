@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -31,10 +32,17 @@ _fresh = itertools.count(int(time.time() * 1000))
 
 @dataclass(frozen=True)
 class Server:
-    """A ComfyUI to test against: the sandbox's or a real one."""
+    """A ComfyUI to test against: the sandbox's or a real one.
+
+    Attributes:
+        folder: where its `models`, `input` and `output` are; None: not told.
+        real: whether it is ComfyUI itself.
+    """
 
     url: str
     token: str | None
+    folder: Path | None = None
+    real: bool = False
 
     def client(self, **options: Any) -> ComfyUIClient:
         """The product's own client."""
@@ -50,7 +58,8 @@ class Server:
 def real_server() -> Server | None:
     """The real ComfyUI that PERSONA_TEST_COMFYUI_URL names, if any."""
     url = os.environ.get("PERSONA_TEST_COMFYUI_URL")
-    return Server(url.rstrip("/"), None) if url else None
+    folder = os.environ.get("PERSONA_TEST_COMFYUI_DIR")
+    return Server(url.rstrip("/"), None, Path(folder) if folder else None, real=True) if url else None
 
 
 @pytest.fixture(params=["sandbox", "real"])
@@ -58,7 +67,7 @@ def server(request: pytest.FixtureRequest) -> Server:
     """The stand-in, and the real server where one is named."""
     if request.param == "sandbox":
         process: SandboxProcess = request.getfixturevalue("sandbox")
-        return Server(process.comfyui, process.token)
+        return Server(process.comfyui, process.token, process.state / "comfyui")
     real = real_server()
     if real is None:
         pytest.skip("PERSONA_TEST_COMFYUI_URL is not set")
@@ -126,6 +135,20 @@ def png(side: int = 24, colour: tuple[int, int, int] = (10, 120, 200)) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (side, side), colour).save(file, "PNG")
     return file.getvalue()
+
+
+def log_mark(server: Server) -> str:
+    """The time of the newest line in the server's log; the log keeps 300 and forgets the oldest."""
+    entries = server.raw("GET", "/internal/logs/raw").json()["entries"]
+    return str(entries[-1]["t"]) if entries else ""
+
+
+def lost_keys(server: Server, since: str) -> list[str]:
+    """The LoRA keys of which the log says after a mark that the server has no place for them."""
+    entries = server.raw("GET", "/internal/logs/raw").json()["entries"]
+    lines = "".join(entry["m"] for entry in entries if entry["t"] > since).splitlines()
+    mark = "lora key not loaded: "
+    return [line.removeprefix(mark) for line in lines if line.startswith(mark)]
 
 
 async def until(look: Callable[[], Awaitable[V | None]]) -> V:

@@ -13,9 +13,10 @@ from textual.pilot import Pilot
 from persona_tui.app import PersonaApp
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
-from persona_tui.screens import runs_lines
+from persona_tui.screens import runs_servers
 from persona_tui.screens.runs import RunsScreen
 from persona_tui.screens.runs_forms import ApproveDialog
+from persona_tui.screens.runs_picture import RunPicture
 from persona_tui.services.generation import jobs
 from persona_tui.services.generation.engine import Endpoint, Engine
 from persona_tui.services.generation.health import EndpointStatus, EngineStatus, JobStatus
@@ -23,7 +24,6 @@ from persona_tui.services.generation.runs import RunView
 from persona_tui.services.media import MediaStore
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.form import FormDialog
-from persona_tui.widgets.picture import PicturePane
 from persona_tui.widgets.reader import TextDialog
 from tests.support.world import Planned
 from tests.ui.quiet_core import QuietCore, app_over, asked
@@ -104,12 +104,12 @@ async def test_the_panel_follows_the_cursor_and_shows_the_best_picture(
     async with app.run_test(size=LARGE) as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "run 2, two-step v1" in screen_text(pilot))
-        pane = screen.query_one("#best", PicturePane)
+        pane = screen.query_one("#best", RunPicture).pane
         assert not pane.loaded
         await pilot.press("down")
         await until(pilot, lambda: "A teapot in the rain" in screen_text(pilot) and pane.loaded)
         seen = screen_text(pilot)
-        assert "├─ ◆ 1 base" in seen and "└─ ◌ 2 refine  2 pictures planned" in seen
+        assert "├─ ◆ 1 base" in seen and "└─ ◌ 2 refine  2 pictures planned, once step 1 is approved" in seen
         assert "no votes, open" in seen
         await app.go_to("runs", run_id=2)
         await until(pilot, lambda: "run 2, two-step v1" in screen_text(pilot))
@@ -118,13 +118,25 @@ async def test_the_panel_follows_the_cursor_and_shows_the_best_picture(
 def test_a_job_and_its_server_are_told_in_words() -> None:
     now = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
     running = JobStatus(2, 1, 1, 0.5, now - timedelta(seconds=70))
-    lines = [line.plain for line in runs_lines.job_lines([JobStatus(1, 1, 2, 0.0, None), running], now)]
+    lines = [line.plain for line in runs_servers.job_lines([JobStatus(1, 1, 2, 0.0, None), running], now)]
     assert lines == ["▶ step 1  ━━━━━─────  50%  1 min 10 s", "◌ step 2  waits in a queue"]
-    engine = EngineStatus((EndpointStatus("http://me:secret@gpu.lan:8188", True, 3, "ComfyUI 0.8.0"),), ())
-    assert [line.plain for line in runs_lines.endpoint_lines(engine)] == [
-        "└─ ● gpu.lan:8188 healthy, 3 in the queue"
+    url = "http://me:secret@gpu.lan:8188"
+    waiting = [JobStatus(number, 1, 1, 0.0, None, url, place) for number, place in ((3, 4), (4, 1))]
+    assert [line.plain for line in runs_servers.job_lines(waiting, now)] == [
+        "◌ step 1  is next  on gpu.lan:8188",
+        "◌ step 1  3 before it in the queue  on gpu.lan:8188",
     ]
-    assert "comfyui.urls" in next(iter(runs_lines.endpoint_lines(EngineStatus((), ())))).plain
+    endpoint = EndpointStatus(url, True, 3, "ComfyUI 0.8.0", "0.8.0", 6 << 30, 24 << 30, 2)
+    engine = EngineStatus((endpoint,), tuple(waiting))
+    assert [line.plain for line in runs_servers.endpoint_lines(engine)] == [
+        "└─ ● gpu.lan:8188 healthy, 3 queued  VRAM ━━━─ 18/24 GB"
+    ]
+    assert [line.plain for line in runs_servers.panel_lines(engine)] == [
+        "● gpu.lan:8188 healthy  ComfyUI 0.8.0",
+        "  queue 3, 2 ours, kept 2 deep",
+        "  VRAM ━━━━━━━━━━━━──── 18.0 of 24 GB",
+    ]
+    assert "comfyui.urls" in next(iter(runs_servers.endpoint_lines(EngineStatus((), ())))).plain
 
 
 async def test_the_first_run_is_made_by_a_form_that_keeps_what_the_guard_refuses(
@@ -135,12 +147,12 @@ async def test_the_first_run_is_made_by_a_form_that_keeps_what_the_guard_refuses
         assert "No runs yet." in screen_text(pilot)
         assert "Press [n] new run" in screen_text(pilot)
         await pilot.press("n")
-        await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        await until(pilot, lambda: isinstance(app.screen, FormDialog) and app.screen.focused is not None)
         await pilot.press(*"nude child", "ctrl+s")
         await settle(pilot)
         assert isinstance(app.screen, FormDialog)
         assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
-        await pilot.press("ctrl+u", *"a bowl", "tab", *"Bowl", "tab", "tab", "right", "ctrl+s")
+        await pilot.press("ctrl+u", *"a bowl", "tab", "tab", "right", "tab", "tab", *"Bowl", "ctrl+s")
         await until(pilot, lambda: not isinstance(app.screen, FormDialog))
         await settle(pilot)
         assert "4 pictures of “Bowl” are being made." in said(pilot)
@@ -234,6 +246,7 @@ async def test_a_run_is_cloned_with_another_prompt(
         await settle(pilot)
         await pilot.press("c")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
+        await until(pilot, lambda: app.screen.focused is not None)
         assert f"Clone run {run.id}" in screen_text(pilot) and PROMPT[:20] in screen_text(pilot)
         await pilot.press("H", "i", "space", "ctrl+s")
         await until(pilot, lambda: asked(db, "SELECT count(*) FROM pipeline_runs") == 2)

@@ -211,6 +211,6 @@ def test_stats_of_a_stranger_are_refused() -> None:
 
 def test_an_answer_without_a_prompt_is_garbage() -> None:
     assert submitted_in({"prompt_id": "p", "number": 3}).number == 3.0
-    assert submitted_in({"prompt_id": "p"}).number == 0.0
+    assert submitted_in({"prompt_id": "p"}).number is None
     with pytest.raises(ServiceGarbled):
         submitted_in({"number": 3})

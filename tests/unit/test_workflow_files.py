@@ -32,6 +32,22 @@ def test_a_file_and_a_picture_give_the_same_workflow(tmp_path: Path) -> None:
     assert read_workflow(plain) == read_workflow(picture) == WORKFLOW
 
 
+def test_a_picture_with_only_the_editor_s_file_gives_that(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    picture.write_bytes(png(workflow='{"nodes": [], "links": []}'))
+    assert read_workflow(picture) == {"nodes": [], "links": []}
+
+
+def test_placeholders_without_quotes_are_read_and_those_inside_texts_stay(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"seed": {{auto_seed}}, "at": [{{ x }}], "text": "a {{prompt}} \\" {{b}}"}', "utf-8")
+    assert read_workflow(file) == {
+        "seed": "{{auto_seed}}",
+        "at": ["{{ x }}"],
+        "text": 'a {{prompt}} " {{b}}',
+    }
+
+
 def test_the_bytes_count_not_the_name(tmp_path: Path) -> None:
     picture = tmp_path / "a.json"
     picture.write_bytes(png(prompt=json.dumps(WORKFLOW)))
@@ -46,7 +62,7 @@ def test_the_bytes_count_not_the_name(tmp_path: Path) -> None:
         (b"[" * 100_000, "is no workflow that can be read"),
         (b"[1]", "is no workflow."),
         (png(), "carries no prompt"),
-        (png(workflow="{}"), "carries no prompt"),
+        (png(comment="{}"), "carries no prompt"),
         (png(prompt="no json"), "is no workflow that can be read"),
         (png(prompt="{}")[:60], "is a PNG that can't be read"),
     ],

@@ -1,19 +1,17 @@
-"""`persona-tui run`: create, clone, list, show, approve, pick the winner, pause, resume, cancel."""
+"""`persona-tui run`: create, clone, list; the other commands are in the modules beside this one."""
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli.frame import AsJson, group, note, persona_of, resources, session, show, table
+from persona_tui.cli import run_engine, run_gates, run_life, run_loras, run_tree
+from persona_tui.cli.frame import AsJson, group, persona_of, resources, session, show, table
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from persona_tui.resources import Resources
     from persona_tui.services.generation.runs import RunView
 
 commands = group("Runs: pictures being made.")
@@ -45,17 +43,25 @@ def create(
     var: Variables = None,
     children: Children = None,
     top_k: TopK = None,
+    max_pictures: run_engine.MaxPictures = None,
+    max_gpu_minutes: run_engine.MaxGpuMinutes = None,
+    lora: run_loras.Loras = None,
+    no_loras: run_loras.NoLoras = False,
+    night: run_gates.NightOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a run; the process that leads makes its pictures."""
     from persona_tui.services.generation.pipelines import ensure_examples
     from persona_tui.services.generation.runs import create_run
 
-    with session() as opened:
+    with resources() as tools, tools.database.session_scope() as opened:
         ensure_examples(opened)
         values = _of_idea(opened, idea) if idea is not None else _of_words(opened, prompt, persona, cluster)
-        plan = _plan(negative, var, children, top_k)
+        plan = _plan(negative, var, children, top_k) | run_engine.limits(max_pictures, max_gpu_minutes)
+        plan |= run_gates.night_fields(tools, opened, values.get("persona_id"), night)
+        plan |= run_loras.choices(opened, lora, no_loras, values.get("persona_id"))
         made = create_run(opened, values | plan | {"pipeline": pipeline, "seed": seed})
+        run_loras.tell_warnings(opened, made.id)
         _use_idea(opened, idea)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
 
@@ -71,15 +77,22 @@ def clone(
     var: Variables = None,
     children: Children = None,
     top_k: TopK = None,
+    lora: run_loras.Loras = None,
+    no_loras: run_loras.NoLoras = False,
     as_json: AsJson = False,
 ) -> None:
     """Begin the same run once more, with changes; the first one stays as it is."""
     from persona_tui.services.generation.cloning import clone_run
+    from persona_tui.services.generation.runs import run_detail
 
     given = {"prompt": prompt, "pipeline": pipeline, "name": name, "seed": seed}
-    changes = {field: value for field, value in given.items() if value is not None}
+    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     with session() as opened:
-        made = clone_run(opened, run, changes | _plan(negative, var, children, top_k))
+        old = run_detail(opened, run)
+        changes |= run_loras.choices(opened, lora, no_loras, old.persona_id)
+        plan = _typed(opened, _plan(negative, var, children, top_k), pipeline or old.pipeline)
+        made = clone_run(opened, run, changes | plan)
+        run_loras.tell_warnings(opened, made.id)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
 
 
@@ -89,7 +102,7 @@ def _plan(
     """The fields of a run that these options give."""
     plan: dict[str, Any] = {} if negative is None else {"negative": negative}
     if var:
-        plan["variables"] = {name: _value(word) for name, word in map(_pair, var)}
+        plan["variables"] = dict(map(_pair, var))
     steps: dict[int, dict[str, int]] = {}
     for field, words in (("children_per_parent", children), ("top_k", top_k)):
         for position, count in map(_pair, words or []):
@@ -106,13 +119,15 @@ def _pair(word: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _value(word: str) -> str | int | float | bool:
-    """A number or a truth value where it reads as one in JSON, otherwise the words."""
-    try:
-        found = json.loads(word, parse_constant=str)
-    except (ValueError, RecursionError):
-        return word
-    return found if isinstance(found, bool | int | float) and math.isfinite(found) else word
+def _typed(opened: Session, plan: dict[str, Any], pipeline: int | str) -> dict[str, Any]:
+    """The same with the words of `--var` as the pipeline's placeholders take them."""
+    from persona_tui.services.generation.pipelines import pipeline_detail
+    from persona_tui.services.generation.placeholders import typed_words
+
+    if "variables" not in plan:
+        return plan
+    words = plan["variables"]
+    return plan | {"variables": typed_words(words, pipeline_detail(opened, pipeline).asked)}
 
 
 def _number(word: str) -> int:
@@ -175,6 +190,7 @@ def _leader_hint() -> list[str]:
 @commands.command("list")
 def list_(
     persona: Annotated[str | None, typer.Option(help="Of this persona alone.")] = None,
+    status: Annotated[list[str] | None, typer.Option(help="Only with this status; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Runs, the newest first."""
@@ -182,13 +198,13 @@ def list_(
 
     with session() as opened:
         persona_id = persona_of(opened, persona).id if persona else None
-        runs = list_runs(opened, persona_id)
+        runs = list_runs(opened, persona_id, status)
     show(
         runs,
         as_json,
         lambda: table(
-            ["run", "name", "persona", "status", "steps", "winner"],
-            ([r.id, r.name, r.persona, r.status, _steps(r), r.winner_id] for r in runs),
+            ["run", "name", "persona", "status", "steps", "winner", "why"],
+            ([r.id, r.name, r.persona, r.status, _steps(r), r.winner_id, r.reason] for r in runs),
         ),
     )
 
@@ -197,109 +213,5 @@ def _steps(run: RunView) -> str:
     return " → ".join(f"{step.active}/{step.wanted}" for step in run.steps)
 
 
-@commands.command("show")
-def show_(run: RunId, as_json: AsJson = False) -> None:
-    """A run with its steps and pictures."""
-    from persona_tui.services.generation.runs import run_detail
-    from persona_tui.services.generation.tree import list_candidates
-
-    with resources() as opened:
-        with opened.database.session_scope() as opened_session:
-            found = run_detail(opened_session, run)
-            candidates = list_candidates(opened_session, run)
-        pictures = [_picture(opened, candidate) for candidate in candidates]
-    show(
-        {"run": found, "candidates": pictures},
-        as_json,
-        lambda: [
-            f"{found.name} ({found.status}) {found.reason}",
-            f"prompt: {found.prompt}",
-            *(f"  {s.position}. {s.name}: {s.active} of {s.wanted}, top {s.top_k}" for s in found.steps),
-            *table(
-                ["candidate", "step", "parent", "rating", "status", "winner"],
-                (
-                    [p["id"], p["position"], p["parent_id"], p["elo_score"], p["status"], p["winner"]]
-                    for p in pictures
-                ),
-            ),
-        ],
-    )
-
-
-def _picture(opened: Resources, candidate: Any) -> dict[str, Any]:
-    from persona_tui.cli.frame import plain
-
-    path = opened.media.path(candidate.media_key)
-    facts: dict[str, Any] = plain(candidate)
-    return facts | {"path": str(path) if path else None}
-
-
-@commands.command("approve")
-def approve(
-    run: RunId,
-    top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="How many pictures go on.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Approve the step that waits; after the last step the best picture wins."""
-    from persona_tui.services.generation.gates import approve as approve_step
-    from persona_tui.services.generation.gates import choose_winner, gate_preview
-    from persona_tui.services.generation.runs import run_detail
-
-    with session() as opened:
-        step = next((s for s in run_detail(opened, run).steps if s.approved_at is None), None)
-        if step is None:
-            from persona_tui.errors import NotAllowedNow
-
-            raise NotAllowedNow(f"Every step of run {run} is approved.", hint="See `persona-tui run show`.")
-        k = top_k or step.top_k
-        preview = gate_preview(opened, step.id, k)
-        for warning in preview.warnings:
-            note(f"⚠️  {warning}")
-        if step.is_last:
-            winner = choose_winner(opened, preview.members[0].candidate_id, actor="operator")
-            result: Any = winner
-        else:
-            result = approve_step(opened, step.id, k, actor="operator")
-    show(result, as_json, lambda: [f"✅ Step {step.position} is approved with {k}."])
-
-
-@commands.command("winner")
-def winner(
-    candidate: Annotated[int, typer.Argument(help="The candidate's number.")], as_json: AsJson = False
-) -> None:
-    """Choose the winner of a run yourself."""
-    from persona_tui.services.generation.gates import choose_winner
-
-    with session() as opened:
-        chosen = choose_winner(opened, candidate, actor="operator")
-    show(chosen, as_json, lambda: [f"✅ Candidate {candidate} wins."])
-
-
-@commands.command("pause")
-def pause(run: RunId) -> None:
-    """Let a run rest."""
-    from persona_tui.services.generation.runs import pause_run
-
-    with session() as opened:
-        pause_run(opened, run)
-    note(f"✅ Run {run} rests.")
-
-
-@commands.command("resume")
-def resume(run: RunId) -> None:
-    """Let a run that rests go on."""
-    from persona_tui.services.generation.runs import resume_run
-
-    with session() as opened:
-        resume_run(opened, run)
-    note(f"✅ Run {run} goes on.")
-
-
-@commands.command("cancel")
-def cancel(run: RunId) -> None:
-    """End a run; its pictures stay."""
-    from persona_tui.services.generation.runs import cancel_run
-
-    with session() as opened:
-        cancel_run(opened, run)
-    note(f"✅ Run {run} is cancelled.")
+for part in (run_tree, run_gates, run_life, run_engine):
+    part.add_to(commands)

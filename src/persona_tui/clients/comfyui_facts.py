@@ -19,11 +19,11 @@ class Submitted:
 
     Attributes:
         prompt_id: the id under which the server knows it.
-        number: its place: lower ones run first.
+        number: its place: lower ones run first; None where the server does not say.
     """
 
     prompt_id: str
-    number: float
+    number: float | None
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,14 @@ class HistoryEntry:
         status: `running` means in the queue: it waits or runs.
         outputs: node id → files; a cached prompt may name files that are gone.
         message: what went wrong in one sentence, for `error` and `interrupted`.
+        seconds: from its start to its end by the server's clock; None where the server does not say.
     """
 
     prompt_id: str
     status: PromptStatus
     outputs: Mapping[str, tuple[OutputFile, ...]] = field(default_factory=dict)
     message: str | None = None
+    seconds: float | None = None
 
     @property
     def files(self) -> tuple[OutputFile, ...]:
@@ -114,7 +116,7 @@ def submitted_in(answer: object) -> Submitted:
         case {"prompt_id": str() as prompt_id, "number": int() | float() as number}:
             return Submitted(clean(prompt_id, keep_lines=False), float(number))
         case {"prompt_id": str() as prompt_id}:
-            return Submitted(clean(prompt_id, keep_lines=False), 0.0)
+            return Submitted(clean(prompt_id, keep_lines=False), None)
     raise ServiceGarbled("ComfyUI took the workflow but named no prompt.")
 
 
@@ -173,7 +175,17 @@ def entry_in(prompt_id: str, answer: object) -> HistoryEntry | None:
     nodes = mapping_in(entry.get("outputs") or {}, "a prompt's outputs")
     outputs = {node: files for node, output in nodes.items() if (files := files_in(output))}
     status, message = _outcome(entry.get("status"))
-    return HistoryEntry(prompt_id, status, outputs, message)
+    return HistoryEntry(prompt_id, status, outputs, message, _seconds(entry.get("status")))
+
+
+def _seconds(told: object) -> float | None:
+    """From the first to the last of the status's messages that carry a time in milliseconds."""
+    times = []
+    for message in (told.get("messages") or []) if isinstance(told, dict) else []:
+        match message:
+            case [str(), {"timestamp": int() | float() as at}]:
+                times.append(at)
+    return round((max(times) - min(times)) / 1000, 3) if len(times) > 1 else None
 
 
 def _outcome(told: object) -> tuple[PromptStatus, str | None]:
@@ -201,6 +213,19 @@ def failure_words(data: Mapping[str, Any]) -> str:
     kind = _line(data.get("exception_type")).rpartition(".")[2]
     reason = f"{kind}: {words}" if kind and kind != "Exception" else words
     return f"The prompt failed{_at_node(data)}: {reason}."
+
+
+def lines_in(answer: object) -> tuple[str, ...]:
+    """The lines of a server's log: `{"entries": [{"t", "m"}]}`, or one text."""
+    match answer:
+        case str():
+            pieces = [answer]
+        case {"entries": list() as entries}:
+            pieces = [one["m"] for one in entries if isinstance(one, dict) and isinstance(one.get("m"), str)]
+        case _:
+            return ()
+    lines = (clean(line, keep_lines=False) for piece in pieces for line in piece.splitlines())
+    return tuple(line for line in lines if line)
 
 
 def stats_in(answer: object) -> SystemStats:

@@ -176,3 +176,18 @@ class ClusterCandidate(Table, table=True):
     details: dict[str, Any] = document()
     """Rating, pipeline and run that brought it here."""
     created_at: datetime = created_at()
+
+
+class MediaRemoval(Table, table=True):
+    """A picture's files that are to go: noted with the deletion of what named them, removed after it."""
+
+    __tablename__ = "media_removals"
+    __table_args__ = (
+        UniqueConstraint("media_key"),
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
+    )
+
+    id: int = identity()
+    media_key: str
+    sha256: str
+    created_at: datetime = created_at()

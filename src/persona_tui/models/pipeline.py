@@ -24,7 +24,10 @@ from persona_tui.models.base import (
 )
 
 RUN_STATUSES = ("pending", "running", "waiting", "paused", "completed", "failed", "cancelled")
+NIGHT_POLICIES = ("off", "sure", "at")
 LIVE_JOB_STATES = ("queued", "submitting", "submitted", "running", "storing")
+SLOT_STATES = ("open", "busy", "filled", "failed", "withdrawn")
+"""A withdrawn place is not to be filled: its own gate is passed, or its parent no longer goes on."""
 JOB_STATES = (*LIVE_JOB_STATES, "done", "failed", "lost", "cancelled")
 
 
@@ -89,6 +92,16 @@ class PipelineStep(Table, table=True):
     timeout_seconds: int = number(600)
 
 
+class PipelineStepTypes(Table, table=True):
+    """What a server last declared of a step's inputs that hold placeholders; beside the step, which stays."""
+
+    __tablename__ = "pipeline_step_types"
+
+    pipeline_step_id: int = bigint(primary_key=True, foreign_key="pipeline_steps.id", ondelete="CASCADE")
+    types: dict[str, Any] = document()
+    """Node → input → type."""
+
+
 class PipelineRun(Table, table=True):
     """One execution of a pipeline version for a prompt."""
 
@@ -100,6 +113,8 @@ class PipelineRun(Table, table=True):
         *belongs("pillar_id", "content_pillars", optional=True),
         *belongs("content_suggestion_id", "content_suggestions", optional=True),
         one_of("status", *RUN_STATUSES),
+        one_of("night", *NIGHT_POLICIES),
+        CheckConstraint("(night = 'at') = (night_at IS NOT NULL)", name="night_dated"),
         Index("ix_pipeline_runs_active", "id", postgresql_where=text("status IN ('pending', 'running')")),
     )
 
@@ -117,6 +132,10 @@ class PipelineRun(Table, table=True):
     """Base of all seeds of the run; each slot derives its own."""
     status: str = filled("pending")
     reason: str = filled("")
+    night: str = filled("off")
+    """Who passes its gates while nobody is there: `off` nobody, `sure` the night mode once the ranking is
+    sure enough, `at` the night mode from `night_at` on."""
+    night_at: datetime | None = moment(default=None)
     created_at: datetime = created_at()
     finished_at: datetime | None = moment(default=None)
 
@@ -124,8 +143,8 @@ class PipelineRun(Table, table=True):
 class RunBudget(Table, table=True):
     """What a run may spend and has spent; a row only where there is a limit.
 
-    Reserved with the job that is to spend it, in one transaction (R9): `pictures` are those that are there and
-    those that jobs under way are to make; `gpu_seconds` is the sum over the run's jobs.
+    Reserved with the job that is to spend it, in one transaction (R9): `pictures` are those that are there
+    and those that jobs under way are to make; `gpu_seconds` is the sum over the run's jobs.
     """
 
     __tablename__ = "run_budgets"
@@ -199,6 +218,8 @@ class PipelineRunStep(Table, table=True):
     top_k: int
     approved_at: datetime | None = moment(default=None)
     approved_by: str = filled("")
+    approval_reason: str = filled("")
+    """Why a gate was passed that no person passed."""
 
 
 class GateMember(Table, table=True):
@@ -244,7 +265,7 @@ class GenerationSlot(Table, table=True):
             ondelete="CASCADE",
             use_alter=True,  # candidates point to slots as well
         ),
-        one_of("state", "open", "busy", "filled", "failed"),
+        one_of("state", *SLOT_STATES),
         Index("ix_generation_slots_open", "run_id", postgresql_where=text("state = 'open'")),
     )
 
@@ -258,7 +279,7 @@ class GenerationSlot(Table, table=True):
 
 
 class ComfyuiEndpoint(Table, table=True):
-    """A ComfyUI server as its queue numbers show it: a number that goes back means that it was started again."""
+    """A ComfyUI server as its queue numbers show it: one that goes back means that it was started again."""
 
     __tablename__ = "comfyui_endpoints"
     __table_args__ = (CheckConstraint("boot >= 1", name="boot_range"),)
@@ -289,6 +310,7 @@ class ComfyuiJob(Table, table=True):
             unique=True,
             postgresql_where=text("state IN ('queued', 'submitting', 'submitted', 'running', 'storing')"),
         ),
+        Index("ix_comfyui_jobs_day", "reserved_day", postgresql_where=text("reserved_day IS NOT NULL")),
         Index(
             "ix_comfyui_jobs_live",
             "endpoint",
@@ -379,7 +401,9 @@ class ImageCandidate(Table, table=True):
 __all__ = [
     "JOB_STATES",
     "LIVE_JOB_STATES",
+    "NIGHT_POLICIES",
     "RUN_STATUSES",
+    "SLOT_STATES",
     "ComfyuiEndpoint",
     "ComfyuiJob",
     "DailyBudget",

@@ -59,7 +59,7 @@ class Fault(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     call: str
-    """Name of the call, or `*` for any."""
+    """Name of the call, or `*` for any; `*` does not mean `execute`, the run of a prompt in ComfyUI."""
     kind: FaultKind
     times: int | None = Field(default=1, ge=1)
     """How often it strikes; None: for ever."""
@@ -161,10 +161,14 @@ class Faults:
         """Forget all that has not struck yet."""
         self.planned.clear()
 
-    def take(self, call: str) -> Fault | None:
-        """The fault that strikes this call, if any; counts it down and writes it to the ledger."""
+    def take(self, call: str, *, named: bool = False) -> Fault | None:
+        """The fault that strikes this call, if any; counts it down and writes it to the ledger.
+
+        Args:
+            named: leave alone what is planned for any call: this is none that comes from outside.
+        """
         for fault in self.planned:
-            if fault.call not in {call, "*"}:
+            if fault.call != call and (named or fault.call != "*"):
                 continue
             if fault.skip:
                 fault.skip -= 1

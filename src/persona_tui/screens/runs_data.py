@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.services.generation.gates import GatePreview
-    from persona_tui.services.generation.pipelines import PipelineView
+    from persona_tui.services.generation.pace import Pace
     from persona_tui.services.generation.runs import RunDetail, RunView
     from persona_tui.services.generation.traces import JobFailure
-    from persona_tui.services.library.clusters import ClusterView
     from persona_tui.services.media import MediaStore
     from persona_tui.services.voting.contest import Standings
     from persona_tui.widgets.shell import Shell
 
+BEING_MADE = ("pending", "running")
 SHOWN = 200
 """The newest runs that the list holds."""
 
@@ -36,6 +36,7 @@ class RunFacts:
         cluster: name of the cluster that gets the winner.
         picture: file of the winner, or of the best picture so far.
         caption: which one that is.
+        pace: how fast its pictures come.
     """
 
     run: RunDetail
@@ -44,21 +45,37 @@ class RunFacts:
     cluster: str | None
     picture: Path | None
     caption: str
+    pace: Pace
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What a new run can be made of."""
+class RunList:
+    """What the list shows.
 
-    pipelines: tuple[PipelineView, ...]
-    clusters: tuple[ClusterView, ...]
+    Attributes:
+        paces: run's id → how fast its pictures come, of those that are being made.
+        tally: runs by status, also of those that are not shown.
+    """
+
+    runs: tuple[RunView, ...]
+    paces: Mapping[int, Pace]
+    tally: Mapping[str, int]
 
 
-def read_runs(session: Session, persona_id: int | None) -> tuple[RunView, ...]:
-    """The persona's runs, the newest first."""
+def read_runs(session: Session, persona_id: int | None, statuses: tuple[str, ...] | None = None) -> RunList:
+    """Runs, the newest first.
+
+    Args:
+        persona_id: whose; None takes everybody's.
+        statuses: only runs with one of these.
+    """
+    from persona_tui.services.generation.pace import paces
     from persona_tui.services.generation.runs import list_runs
+    from persona_tui.services.generation.tally import tally
 
-    return list_runs(session, persona_id, limit=SHOWN)
+    runs = list_runs(session, persona_id, statuses, limit=SHOWN)
+    made = [run.current.id for run in runs if run.status in BEING_MADE]
+    return RunList(runs, paces(session, made) if made else {}, tally(session, persona_id))
 
 
 def read_facts(session: Session, media: MediaStore, run_id: int) -> RunFacts:
@@ -67,6 +84,7 @@ def read_facts(session: Session, media: MediaStore, run_id: int) -> RunFacts:
     Raises:
         UnknownName: it is gone.
     """
+    from persona_tui.services.generation.pace import paces
     from persona_tui.services.generation.runs import run_detail
     from persona_tui.services.generation.traces import job_failures
     from persona_tui.services.library.clusters import get_cluster
@@ -81,6 +99,7 @@ def read_facts(session: Session, media: MediaStore, run_id: int) -> RunFacts:
         standings(session, step.contest_id) if judged and step.contest_id is not None else None,
         get_cluster(session, run.cluster_id).name if run.cluster_id is not None else None,
         *_best_picture(session, media, run_id),
+        paces(session, [step.id])[run_id],
     )
 
 
@@ -92,7 +111,7 @@ def _best_picture(session: Session, media: MediaStore, run_id: int) -> tuple[Pat
         return None, "no picture yet"
     best = next((one for one in found if one.winner), None)
     best = best or next(one for one in found if one.position == found[-1].position)
-    words = f"picture {best.id}, the winner" if best.winner else f"picture {best.id}, the best of {best.step}"
+    words = f"picture {best.id}, the winner" if best.winner else f"picture {best.id}, the best"
     return thumbnail(media, best.media_key, best.sha256), words
 
 
@@ -106,53 +125,13 @@ def thumbnail(media: MediaStore, key: str, sha256: str) -> Path | None:
         return None
 
 
-def read_choices(session: Session, persona_id: int) -> Choices:
-    """Pipelines (the examples are imported if they are not there) and the persona's clusters."""
-    from persona_tui.services.generation.pipelines import ensure_examples, list_pipelines
-    from persona_tui.services.library.clusters import list_clusters
+def read_failures(session: Session, run_id: int | None, persona_id: int | None) -> tuple[JobFailure, ...]:
+    """The failed jobs of a run, or of all of the persona's, the newest first."""
+    from persona_tui.services.generation.traces import job_failures, recent_failures
 
-    ensure_examples(session)
-    return Choices(list_pipelines(session), list_clusters(session, persona_id))
-
-
-def start_run(session: Session, persona_id: int, values: Mapping[str, Any]) -> RunView:
-    """Start a run of what the form holds: prompt, name, pipeline, cluster.
-
-    Raises:
-        PersonaError: something can't be used, or the guard forbids the prompt.
-    """
-    from persona_tui.services.generation.runs import create_run
-
-    return create_run(session, {"persona_id": persona_id, **_told(session, values)})
-
-
-def clone_run(session: Session, run_id: int, values: Mapping[str, Any]) -> RunView:
-    """Start a run like another one, with what the form holds.
-
-    Raises:
-        PersonaError: as `start_run`.
-    """
-    from persona_tui.services.generation import cloning
-    from persona_tui.services.generation.runs import run_detail
-
-    changes = _told(session, values)
-    if changes["cluster_id"] == run_detail(session, run_id).cluster_id:
-        del changes["pillar_id"]  # the run may serve another pillar than its cluster's first
-    return cloning.clone_run(session, run_id, changes)
-
-
-def _told(session: Session, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a run that the form holds."""
-    from persona_tui.services.library.clusters import get_cluster
-
-    cluster_id = values["cluster"]
-    return {
-        "prompt": values["prompt"],
-        "name": values["name"] or None,
-        "pipeline": values["pipeline"],
-        "cluster_id": cluster_id,
-        "pillar_id": get_cluster(session, cluster_id).pillar_id if cluster_id is not None else None,
-    }
+    if run_id is not None:
+        return job_failures(session, run_id, limit=SHOWN)
+    return recent_failures(session, persona_id, limit=SHOWN)
 
 
 def preview(session: Session, run_step_id: int, k: int) -> GatePreview:

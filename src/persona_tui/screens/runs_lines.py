@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from textual.content import Content
 
-from persona_tui.widgets.marks import counted, dim, duration, say, tree
-from persona_tui.widgets.progress import FULL, REST
+from persona_tui.screens.runs_servers import BAR, bar, endpoint_lines, job_lines
+from persona_tui.widgets.marks import counted, dim, duration, say, short, tree
 
 if TYPE_CHECKING:
     from persona_tui.screens.runs_data import RunFacts
     from persona_tui.services.generation.gates import GatePreview
-    from persona_tui.services.generation.health import EndpointStatus, EngineStatus, JobStatus
+    from persona_tui.services.generation.health import EngineStatus
+    from persona_tui.services.generation.pace import Pace
     from persona_tui.services.generation.progress import RunStepView
     from persona_tui.services.generation.runs import RunView
     from persona_tui.services.generation.traces import JobFailure
     from persona_tui.services.voting.contest import Standings
 
-BAR = 10
-"""Columns of a progress bar."""
-PARTS = ("Run", "Prompt", "Steps", "Now", "Servers", "Trouble")
+SENTENCES = 3
+"""Different failures told in the panel."""
+PARTS = ("Run", "Steps", "Now", "Servers", "Trouble", "Prompt")
 """Titles of the panel that tells all about a run, from top to bottom."""
 
 STATUS: Mapping[str, tuple[str, str, str]] = {
@@ -41,17 +42,32 @@ CONFIDENCE = ((0.9, "sure enough", "$success"), (0.75, "fairly sure", "$title"),
 """Least probability that the right pictures lead, its words and style; the surest first."""
 
 
+FILTERS: Sequence[tuple[str, tuple[str, ...] | None]] = (
+    ("all", None),
+    ("being made", ("pending", "running", "paused")),
+    ("your turn", ("waiting",)),
+    ("failed", ("failed",)),
+    ("ended", ("completed", "cancelled")),
+)
+"""What the list may be cut down to: words and statuses; None takes every status."""
+FILTER_MARKS = ("● ", "▶ ", "◆ ", "❌ ", "✅ ")
+"""An icon for each filter."""
+
+
+def tally_line(tally: Mapping[str, int], chosen: int) -> Content:
+    """`● all 12  ▶ being made 3  ◆ your turn 2`: how many runs each filter shows, the chosen one marked."""
+    parts = []
+    for index, ((words, statuses), icon) in enumerate(zip(FILTERS, FILTER_MARKS, strict=True)):
+        count = sum(runs for status, runs in tally.items() if statuses is None or status in statuses)
+        style = "$title bold reverse" if index == chosen else "$title" if count else "$dim"
+        parts.append(Content.styled(f" {icon}{words} {count} ", style))
+    return Content(" ").join(parts)
+
+
 def status_mark(status: str) -> Content:
     """`▶ running`: icon and word of a run's status."""
     icon, word, style = STATUS[status]
     return Content.styled(f"{icon} {word}", style)
-
-
-def bar(share: float, width: int = BAR) -> Content:
-    """A progress bar; the share is cut to 0 to 1."""
-    full = int(min(max(share, 0.0), 1.0) * width)
-    style = "$success" if share >= 1 else "$title"
-    return Content.assemble((FULL * full, style), (REST * (width - full), "$rule"))
 
 
 def made(step: RunStepView) -> int:
@@ -95,12 +111,8 @@ def step_lines(run: RunView) -> Iterable[Content]:
 def _step(step: RunStepView, run: RunView) -> Content:
     name = Content.styled(f"{step.position} {step.name}", "bold")
     if not step.is_open:
-        planned = counted(step.wanted, "picture")
-        return (
-            Content.styled("◌ ", "$dim")
-            + name
-            + dim(f"  {planned} planned, when step {step.position - 1} is approved")
-        )
+        planned = f"  {counted(step.wanted, 'picture')} planned, once step {step.position - 1} is approved"
+        return Content.styled("◌ ", "$dim") + name + dim(planned)
     if step.is_last and run.winner_id is not None:
         return Content("🏆 ") + name + dim(f"  {counted(made(step), 'picture')}, number {run.winner_id} won")
     if step.approved:
@@ -113,59 +125,62 @@ def _step(step: RunStepView, run: RunView) -> Content:
     return mark + name + Content("  ") + counts(step) + rejected
 
 
-def host(url: str) -> str:
-    """An address as it is shown: host and port."""
-    return urlsplit(url).netloc.rpartition("@")[2] or url
-
-
-def job_lines(jobs: Sequence[JobStatus], now: datetime) -> Iterator[Content]:
-    """The jobs that are on servers, those that run first."""
-    for job in sorted(jobs, key=lambda job: (job.started is None, job.job_id)):
-        if job.started is None:
-            yield Content.styled("◌ ", "$dim") + Content(f"step {job.step}") + dim("  waits in a queue")
-            continue
-        since = duration(max((now - job.started).total_seconds(), 0.0))
-        yield (
-            Content.styled("▶ ", "$title")
-            + Content(f"step {job.step}  ")
-            + bar(job.progress)
-            + Content(f" {job.progress:4.0%}")
-            + dim(f"  {since}")
-        )
-
-
-def endpoint_lines(engine: EngineStatus | None) -> Iterator[Content]:
-    """The servers with their health; or why there are none to see."""
-    if engine is None:
-        yield dim("Another process leads and makes the pictures; its servers are not seen from here.")
-    elif not engine.endpoints:
-        yield say("warn", "No ComfyUI server is set: comfyui.urls in the settings.")
-    else:
-        yield from tree([_endpoint(endpoint) for endpoint in engine.endpoints], indent=0)
-
-
-def _endpoint(endpoint: EndpointStatus) -> Content:
-    name = Content.styled(host(endpoint.url), "bold")
-    if endpoint.healthy:
-        queue = dim(f", {endpoint.queue} in the queue")
-        return Content.styled("● ", "$success") + name + Content.styled(" healthy", "$success") + queue
-    trouble = Content.styled(" in trouble: ", "$error")
-    return Content.styled("✖ ", "$error") + name + trouble + Content(endpoint.sentence)
-
-
 def contest_line(standing: Standings) -> Content:
     """`9 votes, fairly sure, 81 %`."""
     return Content(f"{counted(standing.votes, 'vote')}, ") + confidence(standing.p_top_k)
 
 
-def failure_lines(failures: Sequence[JobFailure]) -> Iterator[Content]:
-    """Each failed job: where, and what was said."""
-    for failure in failures:
+def pace_line(pace: Pace, servers: int = 1) -> Content | None:
+    """`2.4 a minute, about 3 min 20 s left`; None where nothing is to come or nothing is known.
+
+    Args:
+        servers: that work.
+    """
+    left = pace.seconds_left(servers)
+    if not pace.remaining:
+        return None
+    to_come = f"{counted(pace.remaining, 'picture')} to come"
+    if left is None:
+        return dim(f"{to_come}, time left not known yet")
+    words = Content.styled(f"about {duration(left)} left", "$section")
+    if pace.per_minute:
+        return words + dim(f"  {per_minute(pace.per_minute)}, {to_come}")
+    return words + dim(f"  {to_come}, going by the last ones")
+
+
+def per_minute(rate: float) -> str:
+    """`2.4 a minute`, or for what is slow `18 an hour`."""
+    return f"{rate:.1f} a minute" if rate >= 1 else f"{rate * 60:.0f} an hour"
+
+
+def left_short(pace: Pace | None, servers: int = 1) -> Content:
+    """`3 min 20 s`: the time left, in a cell of a list."""
+    left = pace.seconds_left(servers) if pace is not None and pace.remaining else None
+    return Content.empty() if left is None else Content.styled(roughly(left), "$section")
+
+
+def roughly(seconds: float) -> str:
+    """A length of time in few columns: `24 s`, `4 min`, `2 h 05 min`."""
+    return f"{round(seconds / 60)} min" if 60 <= seconds < 3570 else duration(seconds)
+
+
+def failure_lines(failures: Sequence[JobFailure], key: str) -> Iterator[Content]:
+    """What failed: each sentence once with how often it was said; the key tells all.
+
+    Args:
+        key: that opens the list of what failed.
+    """
+    if not failures:
+        return
+    said = Counter((failure.position, failure.step, failure.words) for failure in failures)
+    for (position, step, words), times in said.most_common(SENTENCES):
+        often = Content.styled(f"{times}× ", "$error") if times > 1 else Content.empty()
         yield Content.assemble(
-            ("✗ ", "$error"),
-            (f"step {failure.position}, {failure.step}, on {host(failure.endpoint)}: ", "$dim"),
-            failure.words,
+            ("✗ ", "$error"), often, (f"step {position}, {step}: ", "$dim"), short(words, 240)
         )
+    given_up = sum(failure.given_up for failure in failures)
+    rest = f"{given_up} given up" if given_up else "all tried again"
+    yield Content.assemble(("[", "$dim"), (key, "$title"), (f"] what to do; {rest}", "$dim"))
 
 
 def gate_lines(preview: GatePreview, following: str | None) -> Iterator[Content]:
@@ -186,17 +201,34 @@ def gate_lines(preview: GatePreview, following: str | None) -> Iterator[Content]
 
 
 def run_parts(
-    facts: RunFacts, engine: EngineStatus | None, now: datetime
+    facts: RunFacts, engine: EngineStatus | None, now: datetime, errors_key: str
 ) -> Iterator[tuple[str, list[Content]]]:
-    """Titles and lines of the panel that tells all about a run."""
+    """Titles and lines of the panel that tells all about a run.
+
+    Args:
+        errors_key: the key that opens the list of what failed.
+    """
     run = facts.run
     yield "Run", [*_standing(facts), *_about(facts, now)]
-    yield "Prompt", [Content(run.prompt)] + ([dim(f"without: {run.negative}")] if run.negative else [])
     yield "Steps", list(step_lines(run))
-    own = [job for job in engine.jobs if job.run_id == run.id] if engine is not None else []
-    yield "Now", list(job_lines(own, now))
+    yield "Now", list(_now(facts, engine, now))
     yield "Servers", list(endpoint_lines(engine))
-    yield "Trouble", list(failure_lines(facts.failures))
+    yield "Trouble", list(failure_lines(facts.failures, errors_key))
+    yield "Prompt", [Content(run.prompt)] + ([dim(f"without: {run.negative}")] if run.negative else [])
+
+
+def _now(facts: RunFacts, engine: EngineStatus | None, now: datetime) -> Iterator[Content]:
+    if facts.run.status in ("pending", "running"):
+        line = pace_line(facts.pace, healthy_servers(engine))
+        if line is not None:
+            yield line
+    own = [job for job in engine.jobs if job.run_id == facts.run.id] if engine is not None else []
+    yield from job_lines(own, now)
+
+
+def healthy_servers(engine: EngineStatus | None) -> int:
+    """How many servers work; at least one."""
+    return max(sum(one.healthy for one in engine.endpoints), 1) if engine is not None else 1
 
 
 def _standing(facts: RunFacts) -> Iterator[Content]:
@@ -204,7 +236,7 @@ def _standing(facts: RunFacts) -> Iterator[Content]:
     yield status_mark(run.status) + Content("  ") + Content.styled(run.name, "bold")
     if run.reason:
         yield say("error" if run.status == "failed" else "warn", run.reason)
-    if facts.standings is not None:
+    if facts.standings is not None and (facts.standings.votes or run.status == "waiting"):
         yield contest_line(facts.standings)
 
 

@@ -16,7 +16,8 @@ Parts = Iterable[tuple[str, list[Content]]]
 
 
 class PartsPanel(VerticalScroll, can_focus=False):
-    """Shows the parts that have lines, in the order of their titles; `-compact` leaves the titles out.
+    """Shows the parts that have lines, in the order of their titles; `-compact` leaves the titles out
+    and cuts long lines.
 
     Args:
         titles: every title that may come, from top to bottom.
@@ -28,6 +29,7 @@ class PartsPanel(VerticalScroll, can_focus=False):
     PartsPanel .part > Static { height: auto; }
     PartsPanel.-compact .part { margin-bottom: 0; }
     PartsPanel.-compact SectionTitle { display: none; }
+    PartsPanel.-compact .part > Static { text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, titles: Sequence[str], *, id: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from persona_tui.screens import runs_lines
+from persona_tui.screens import runs_lines, runs_servers
 from persona_tui.widgets.marks import counted, dim, say, short
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def progress(scene: Scene) -> Content:
         return Content.empty()
     share = certainty(scene)
     words = Content(counted(scene.standings.votes, "vote")) + Content("  ")
-    words += runs_lines.bar(share / SURE) + Content("  ") + runs_lines.confidence(share)
+    words += runs_servers.bar(share / SURE) + Content("  ") + runs_lines.confidence(share)
     return words + Content.styled("  ✅", "$success") if share >= SURE else words
 
 
@@ -138,7 +138,7 @@ def _certainty_lines(scene: Scene) -> Iterator[Content]:
     else:
         share = certainty(scene)
         yield Content(counted(scene.standings.votes, "vote"))
-        yield runs_lines.bar(share / SURE, 20) + Content("  ") + runs_lines.confidence(share)
+        yield runs_servers.bar(share / SURE, 20) + Content("  ") + runs_lines.confidence(share)
         if share >= SURE:
             yield say("ok", "Sure enough to accept")
 
@@ -167,9 +167,9 @@ def making(scene: Scene, engine: EngineStatus | None, now: datetime, *, skip: st
     yield Content.empty()
     yield from runs_lines.step_lines(scene.run)
     if engine is not None:
-        yield from runs_lines.job_lines([job for job in engine.jobs if job.run_id == scene.run.id], now)
+        yield from runs_servers.job_lines([job for job in engine.jobs if job.run_id == scene.run.id], now)
     if engine is None or not any(endpoint.healthy for endpoint in engine.endpoints):
-        yield from runs_lines.endpoint_lines(engine)
+        yield from runs_servers.endpoint_lines(engine)
     yield Content.empty()
     yield dim("Next: " + _coming_next(scene))
     if scene.others:

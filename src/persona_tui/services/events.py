@@ -25,6 +25,7 @@ Topic = Literal[
     "post",
     "account",
     "lora",
+    "pipeline",
     "job",
     "leader",
 ]

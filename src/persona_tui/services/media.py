@@ -76,6 +76,8 @@ def _decoded(data: bytes) -> tuple[PictureFacts, Image.Image]:
 class _Store(Protocol):
     def write(self, key: str, data: bytes) -> None: ...
     def read(self, key: str) -> bytes: ...
+    def touch(self, key: str) -> bool: ...
+    def remove(self, key: str, unless_since: float) -> bool: ...
     def path(self, key: str) -> Path | None: ...
 
 
@@ -93,6 +95,27 @@ class _Folder:
             return (self.root / key).read_bytes()
         except OSError:
             raise StorageError(f"The picture {key} is gone from {self.root}.") from None
+
+    def touch(self, key: str) -> bool:
+        try:
+            os.utime(self.root / key)
+        except FileNotFoundError:
+            return False
+        except OSError as problem:
+            raise StorageError(f"{self.root} can't be written: {problem.strerror}.") from None
+        return True
+
+    def remove(self, key: str, unless_since: float) -> bool:
+        path = self.root / key
+        try:
+            if path.stat().st_mtime > unless_since:
+                return False
+            path.unlink()
+        except FileNotFoundError:
+            return True
+        except OSError as problem:
+            raise StorageError(f"A picture can't be removed from {self.root}: {problem.strerror}.") from None
+        return True
 
     def path(self, key: str) -> Path | None:
         return self.root / key
@@ -117,6 +140,20 @@ class _Bucket:
             return bytes(self.store.get(key).bytes())
         except Exception as problem:  # as above
             raise StorageError(f"The bucket did not give a picture ({type(problem).__name__}).") from None
+
+    def touch(self, key: str) -> bool:
+        return False
+
+    def remove(self, key: str, unless_since: float) -> bool:
+        try:
+            if self.store.head(key)["last_modified"].timestamp() > unless_since:
+                return False
+            self.store.delete(key)
+        except FileNotFoundError:
+            return True
+        except Exception as problem:  # as above
+            raise StorageError(f"The bucket kept a picture ({type(problem).__name__}).") from None
+        return True
 
     def path(self, key: str) -> Path | None:
         return None
@@ -188,8 +225,7 @@ class MediaStore:
         sha256 = hashlib.sha256(data).hexdigest()
         suffix = _SUFFIXES.get(facts.format, "bin")
         key = f"{sha256[:2]}/{sha256[2:4]}/{sha256}.{suffix}"
-        local = self._store.path(key)
-        if local is None or not local.exists():
+        if not self._store.touch(key):
             self._store.write(key, data)
         self._make_thumbnail(sha256, image)
         return StoredPicture(key, sha256, len(data), facts)
@@ -201,6 +237,23 @@ class MediaStore:
             StorageError: it is not there.
         """
         return self._store.read(key)
+
+    def remove(self, key: str, sha256: str, *, unless_since: float) -> bool:
+        """Remove a picture and its thumbnail; to remove what is gone is no error.
+
+        Args:
+            unless_since: POSIX time; one that was stored, or stored again, after it stays.
+
+        Returns:
+            Whether it is gone.
+
+        Raises:
+            StorageError: it can't be removed.
+        """
+        removed = self._store.remove(key, unless_since)
+        if removed:
+            self._thumbnail_path(sha256).unlink(missing_ok=True)
+        return removed
 
     def path(self, key: str) -> Path | None:
         """Where the original lies on this machine, if it does."""

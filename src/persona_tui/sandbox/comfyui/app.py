@@ -39,6 +39,10 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/features", "features", info_routes.features),
     ("GET", "/view_metadata/{folder}", "models", info_routes.view_metadata),
 )
+NOT_UNDER_API: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "/internal/logs", "logs", info_routes.logs),
+    ("GET", "/internal/logs/raw", "logs", info_routes.raw_logs),
+)
 ONLY_UNDER_API: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/api/jobs", "jobs", prompt_routes.get_jobs),
     ("GET", "/api/jobs/{job_id}", "jobs", prompt_routes.get_job),
@@ -60,9 +64,18 @@ def create_app(context: SandboxContext) -> Starlette:
         routes += [
             _route(state, method, prefix + path, call, handler) for method, path, call, handler in ROUTES
         ]
-    routes += [_route(state, *one) for one in ONLY_UNDER_API]
+    routes += [_route(state, *one) for one in (*NOT_UNDER_API, *ONLY_UNDER_API)]
     context.faults.error_body = prompt_routes.TROUBLE
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _no_route, 405: _no_method})
+
+
+def _no_route(_request: Request, _problem: Exception) -> Response:
+    """aiohttp, as ComfyUI starts it, says nothing."""
+    return Response(status_code=404)
+
+
+def _no_method(_request: Request, _problem: Exception) -> Response:
+    return Response("405: Method Not Allowed", status_code=405, media_type="text/plain")
 
 
 def _route(state: ServerState, method: str, path: str, call: str, handler: Handler) -> Route:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -17,7 +18,9 @@ from persona_tui.sandbox.comfyui.node_types import NodeType
 from persona_tui.sandbox.comfyui.nodes import NODE_TYPES
 from persona_tui.sandbox.comfyui.prompt_queue import PromptQueue, QueueItem
 from persona_tui.sandbox.comfyui.sockets import Hub
+from persona_tui.sandbox.control import Faults
 
+LONGEST_NAP = 0.1
 PREVIEW_METHODS = {"auto", "latent2rgb", "taesd"}
 
 
@@ -49,7 +52,8 @@ def _type_of(graph: Mapping[str, Any], node_id: str) -> NodeType:
 class Executor:
     """The one worker; keeps the results of the last prompt's nodes."""
 
-    def __init__(self, queue: PromptQueue, hub: Hub, studio: Studio) -> None:
+    def __init__(self, queue: PromptQueue, hub: Hub, studio: Studio, faults: Faults) -> None:
+        self._faults = faults
         self._queue = queue
         self._hub = hub
         self._studio = studio
@@ -69,11 +73,32 @@ class Executor:
         """Run prompts, for ever."""
         while True:
             item = await self._queue.take()
-            run = _Run(item, self._hub, self._studio, self)
+            run, began = _Run(item, self._hub, self._studio, self), time.perf_counter()
             await run.execute()
             self._queue.done(item, run.history())
             if self._hub.client_id is not None:
                 self._hub.tell("executing", {"node": None, "prompt_id": item.prompt_id}, self._hub.client_id)
+            self._studio.log.say(f"Prompt executed in {time.perf_counter() - began:.2f} seconds")
+
+    async def act_out(self) -> None:
+        """The fault that is planned for this prompt, once its first node runs: `execute`.
+
+        `slow` takes `seconds` more, in which it can be interrupted; `fail_before` fails with the text `body`.
+
+        Raises:
+            Interrupted: it was, while it took its time.
+            RuntimeError: it was to fail.
+        """
+        fault = self._faults.take("execute", named=True)
+        if fault is None:
+            return
+        if fault.kind == "slow":
+            ends = time.monotonic() + fault.seconds
+            while (left := ends - time.monotonic()) > 0:
+                self.raise_if_interrupted()
+                await asyncio.sleep(min(left, LONGEST_NAP))
+        elif fault.kind == "fail_before":
+            raise RuntimeError(fault.body or "planned fault")
 
     def start(self) -> None:
         """Begin a prompt: an interrupt that came between two prompts does not count."""
@@ -145,9 +170,12 @@ class _Run:
             try:
                 await self._execute_node(node)
             except Interrupted:
+                self._studio.log.say("Processing interrupted")
                 self._fail(node, "execution_interrupted", {}, broadcast=True)
                 break
             except Exception as problem:
+                self._studio.log.say(f"!!! Exception during processing !!! {problem}")
+                self._studio.log.say(traceback.format_exc().rstrip())
                 self._fail(node, "execution_error", self._told(node, problem), broadcast=False)
                 break
         else:
@@ -176,13 +204,15 @@ class _Run:
     def _told(self, node: str, problem: Exception) -> dict[str, Any]:
         kind = type(problem)
         inputs = self._graph[node]["inputs"]
+        hidden = {"PROMPT": str(self._graph), "EXTRA_PNGINFO": self._item.extra_data.get("extra_pnginfo")}
+        asked = {name: hidden[kind] for name, kind in _type_of(self._graph, node).hidden.items()}
         return {
             "exception_message": f"{problem}\n",
             "exception_type": kind.__qualname__
             if kind.__module__ == "builtins"
             else f"{kind.__module__}.{kind.__qualname__}",
             "traceback": traceback.format_tb(problem.__traceback__)[-1:],
-            "current_inputs": {name: [_printable(value)] for name, value in inputs.items()},
+            "current_inputs": {name: [_printable(value)] for name, value in (inputs | asked).items()},
             "current_outputs": list(self._graph),
         }
 
@@ -252,6 +282,8 @@ class _Run:
                 client_id,
             )
         self._executor.raise_if_interrupted()
+        if not self._executed:
+            await self._executor.act_out()
         node_type = _type_of(self._graph, node)
         returned = await node_type.run(self._call(node), **self._inputs(node, node_type))
         result = Result((), returned) if node_type.output_node else Result(tuple(returned), None)

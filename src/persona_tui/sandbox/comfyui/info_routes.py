@@ -85,6 +85,16 @@ async def features(_state: ServerState, _request: Request) -> Response:
     return JSONResponse(FEATURES)
 
 
+async def logs(state: ServerState, _request: Request) -> Response:
+    """The newest lines of the log as one text."""
+    return JSONResponse(state.log.text)
+
+
+async def raw_logs(state: ServerState, _request: Request) -> Response:
+    """The newest lines of the log, each with its time, and the size of the terminal."""
+    return JSONResponse({"entries": list(state.log.entries), "size": {"cols": 80, "rows": 24}})
+
+
 async def view_metadata(state: ServerState, request: Request) -> Response:
     """The `__metadata__` of a safetensors file; 404 without any."""
     root = state.folders.models / request.path_params["folder"]

@@ -17,12 +17,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from persona_tui.sandbox.comfyui import painter
 from persona_tui.sandbox.comfyui.files import Folders, next_names
+from persona_tui.sandbox.comfyui.log import ServerLog
+from persona_tui.sandbox.comfyui.lora_keys import CLIP, MODEL, Family, family_of, keys_of, placed
 from persona_tui.sandbox.comfyui.values import Conditioning, Latent, Model, Picture, Vae
 from persona_tui.sandbox.control import Ledger, SandboxOptions
 
 PREVIEW_PIXELS = 256
 COMPRESS_LEVEL = 1  # the real one uses 4; the pictures are the same
-BIGGEST_HEADER = 100_000_000
 RESAMPLING = {
     "nearest-exact": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -32,19 +33,14 @@ RESAMPLING = {
 }
 
 
-class SafetensorError(Exception):
-    """A weights file that can't be read; named as the real one in the history."""
-
-    __module__ = "safetensors._safetensors_rust"
-
-
 @dataclass
 class Studio:
-    """What all nodes share: folders, the ledger, and the qualities of pictures painted before."""
+    """What all nodes share: folders, the ledger, the log, and the qualities of pictures painted before."""
 
     folders: Folders
     ledger: Ledger
     options: SandboxOptions
+    log: ServerLog = field(default_factory=ServerLog)
     qualities: dict[str, float] = field(default_factory=dict)
     temp_suffix: str = field(
         default_factory=lambda: "".join(random.choices("abcdefghijklmnopqrstupvxyz", k=5))
@@ -81,20 +77,27 @@ def _expect(value: Any, kind: type) -> None:
         raise AttributeError(f"'{type(value).__name__}' object is no {kind.__name__}")
 
 
-async def load_checkpoint(_call: NodeCall, ckpt_name: str) -> tuple[Any, ...]:
-    return Model(ckpt_name), Model(ckpt_name), Vae(ckpt_name)
+async def load_checkpoint(call: NodeCall, ckpt_name: str) -> tuple[Any, ...]:
+    family = _family(call, "checkpoints", ckpt_name)
+    return Model(ckpt_name, family), Model(ckpt_name, family), Vae(ckpt_name)
 
 
-async def load_unet(_call: NodeCall, unet_name: str, weight_dtype: str) -> tuple[Any, ...]:
-    return (Model(f"{unet_name}:{weight_dtype}"),)
+async def load_unet(call: NodeCall, unet_name: str, weight_dtype: str) -> tuple[Any, ...]:
+    return (Model(f"{unet_name}:{weight_dtype}", _family(call, "diffusion_models", unet_name)),)
 
 
 async def load_clip(_call: NodeCall, **names: str) -> tuple[Any, ...]:
-    return (Model(":".join(names.values())),)
+    kind = names["type"]
+    family: Family = "flux" if kind == "flux" else "qwen" if kind == "qwen_image" else "sd"
+    return (Model(":".join(names.values()), family),)
 
 
 async def load_vae(_call: NodeCall, vae_name: str) -> tuple[Any, ...]:
     return (Vae(vae_name),)
+
+
+def _family(call: NodeCall, folder: str, name: str) -> Family:
+    return family_of(name, keys_of(call.studio.folders.models / folder / name))
 
 
 async def load_lora(
@@ -102,8 +105,11 @@ async def load_lora(
 ) -> tuple[Any, ...]:
     if not strength_model and not strength_clip:
         return model, clip
-    _read_header(call.studio.folders.models / "loras" / lora_name)
-    return model.with_lora(lora_name, strength_model), clip.with_lora(lora_name, strength_clip)
+    for_model, for_clip = _lora_parts(call, lora_name, model, clip)
+    return (
+        model.with_lora(lora_name, strength_model) if for_model else model,
+        clip.with_lora(lora_name, strength_clip) if for_clip else clip,
+    )
 
 
 async def load_lora_model_only(
@@ -111,28 +117,25 @@ async def load_lora_model_only(
 ) -> tuple[Any, ...]:
     if not strength_model:
         return (model,)
-    _read_header(call.studio.folders.models / "loras" / lora_name)
-    return (model.with_lora(lora_name, strength_model),)
+    for_model, _ = _lora_parts(call, lora_name, model, None)
+    return (model.with_lora(lora_name, strength_model) if for_model else model,)
 
 
-def _read_header(path: Path) -> None:
-    """Refuse a LoRA file whose safetensors header is broken."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > BIGGEST_HEADER:
-            raise SafetensorError("Error while deserializing header: header too large")
-        if size < 8 or length > size - 8:
-            raise SafetensorError("Error while deserializing header: invalid header length")
-        try:
-            json.loads(file.read(length))
-        except ValueError:
-            raise SafetensorError("Error while deserializing header: invalid JSON in header") from None
+def _lora_parts(call: NodeCall, name: str, model: Model, clip: Model | None) -> tuple[bool, bool]:
+    """Whether a LoRA changes the model and the texts; what it can't place is said in the log, as upstream."""
+    keys = keys_of(call.studio.folders.models / "loras" / name)
+    for_model, lost = placed(keys, MODEL[model.family])
+    for_clip: list[str] = []
+    if clip is not None:
+        for_clip, lost = placed(lost, CLIP[clip.family])
+    for key in lost:
+        call.studio.log.say(f"lora key not loaded: {key}")
+    return bool(for_model), bool(for_clip)
 
 
 async def encode_text(_call: NodeCall, text: str, clip: Model) -> tuple[Any, ...]:
     _expect(clip, Model)
-    return (Conditioning(text),)
+    return (Conditioning(text, lora_style=clip.lora_style),)
 
 
 async def guide(_call: NodeCall, conditioning: Conditioning, guidance: float) -> tuple[Any, ...]:
@@ -156,10 +159,11 @@ async def sample(
     latent_image: Latent, denoise: float, **_settings: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
     _expect(negative, Conditioning)
-    latent = latent_image.sampled(positive.text, seed, denoise, model.style)
+    style = model.style + positive.lora_style
+    latent = latent_image.sampled(positive.text, seed, denoise, style)
     preview: Image.Image | None = None
     if call.previews:
-        preview = await asyncio.to_thread(_small, positive.text, seed, latent, model.style)
+        preview = await asyncio.to_thread(_small, positive.text, seed, latent, style)
     pause = call.studio.options.latency / steps
     for step in range(steps):
         await asyncio.sleep(pause)
@@ -235,7 +239,7 @@ async def preview(call: NodeCall, images: tuple[Picture, ...]) -> dict[str, Any]
 
 async def _write(call: NodeCall, images: tuple[Picture, ...], prefix: str, kind: str) -> dict[str, Any]:
     folder = call.studio.folders.output if kind == "output" else call.studio.folders.temp
-    height, width = images[0].pixels.shape[:2]
+    height, width = images[0].shape[:2]
     subfolder, names = next_names(prefix, folder, width, height, len(images))
     results = []
     for picture, name in zip(images, names, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from persona_tui.sandbox.comfyui import node_runs as run
+from persona_tui.sandbox.comfyui.blending import BLENDING_TYPES
 from persona_tui.sandbox.comfyui.choices import CLIP_KINDS, DUAL_CLIP_KINDS, SAMPLERS, SCHEDULERS
 from persona_tui.sandbox.comfyui.node_types import (
     MAX_RESOLUTION,
@@ -230,4 +231,4 @@ _TYPES = (
         output_node=True,
     ),
 )
-NODE_TYPES = {one.name: one for one in _TYPES}
+NODE_TYPES = {one.name: one for one in (*_TYPES, *BLENDING_TYPES)}

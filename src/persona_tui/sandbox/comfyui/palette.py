@@ -124,14 +124,25 @@ def choose_palette(prompt: str, style: str = "") -> Palette:
     """The palette that fits the prompt's words best; without a known word, one drawn from the prompt.
 
     Args:
-        style: names of checkpoint and LoRAs; turns all hues a little, so that a style is recognisable.
+        style: `weights|lora@strength|…`; the weights turn all hues a little, so that a style is recognisable,
+            each LoRA turns them further, the stronger the more.
     """
     words = words_of(prompt)
     points = {name: _points(words, listed) * LIGHTS.get(name, 1.0) for name, listed in WORDS.items()}
     best = max(points, key=lambda name: points[name])
     if not points[best]:
         best = _draw(prompt, "palette").choice(["dawn", "morning", "glaze", "garden", "sunset", "clay"])
-    return turned(PALETTES[best], _draw(style, "style").uniform(-0.03, 0.03)) if style else PALETTES[best]
+    return turned(PALETTES[best], _turn_of(style)) if style else PALETTES[best]
+
+
+def _turn_of(style: str) -> float:
+    """How far a style turns the colour circle."""
+    weights, *loras = style.split("|")
+    turn = _draw(weights, "style").uniform(-0.03, 0.03)
+    for lora in loras:
+        name, _, strength = lora.rpartition("@")
+        turn += _draw(name, "lora").uniform(0.08, 0.16) * float(strength)
+    return turn
 
 
 def choose_subject(prompt: str, draw: random.Random) -> Subject:

@@ -55,6 +55,7 @@ async def get_prompt(state: ServerState, _request: Request) -> Response:
 
 async def post_prompt(state: ServerState, request: Request) -> Response:
     """Check a graph and let it wait; a malformed body is a 500, as upstream."""
+    state.log.say("got prompt")
     try:
         asked = json.loads(await body_of(request))
     except TooLarge:
@@ -91,6 +92,7 @@ def _number(state: ServerState, asked: dict[str, Any]) -> float:
 
 def _rejected(state: ServerState, error: dict[str, Any], node_errors: dict[str, Any]) -> Response:
     state.context.ledger.append("rejected", type=error["type"])
+    state.log.say(f"invalid prompt: {error}")
     return JSONResponse({"error": error, "node_errors": node_errors}, status_code=400)
 
 
@@ -131,6 +133,7 @@ async def post_interrupt(state: ServerState, request: Request) -> Response:
     except json.JSONDecodeError:
         asked = {}
     wanted, running = asked.get("prompt_id"), state.queue.running
+    state.log.say(f"Interrupting prompt {wanted}" if wanted else "Global interrupt (no prompt_id specified)")
     if not wanted or (running is not None and running.prompt_id == wanted):
         state.executor.interrupt()
         state.context.ledger.append("interrupt", prompt_id=running.prompt_id if running is not None else None)

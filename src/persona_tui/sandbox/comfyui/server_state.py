@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from persona_tui.sandbox.comfyui.executor import Executor
 from persona_tui.sandbox.comfyui.files import Folders
+from persona_tui.sandbox.comfyui.log import ServerLog
 from persona_tui.sandbox.comfyui.node_runs import Studio
 from persona_tui.sandbox.comfyui.prompt_queue import PromptQueue
 from persona_tui.sandbox.comfyui.sockets import Hub
@@ -28,6 +29,7 @@ class ServerState:
     queue: PromptQueue
     hub: Hub
     executor: Executor
+    log: ServerLog
     number: int = 0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -51,4 +53,5 @@ def make_state(context: SandboxContext) -> ServerState:
     queue = PromptQueue(hub.tell_status)
     studio = Studio(folders, context.ledger, context.options)
     studio.remember()
-    return ServerState(context, folders, queue, hub, Executor(queue, hub, studio))
+    executor = Executor(queue, hub, studio, context.faults)
+    return ServerState(context, folders, queue, hub, executor, studio.log)

@@ -8,13 +8,15 @@ import numpy as np
 
 from persona_tui.sandbox.comfyui import painter
 from persona_tui.sandbox.comfyui.canvas import Pixels
+from persona_tui.sandbox.comfyui.lora_keys import Family
 
 
 @dataclass(frozen=True)
 class Model:
-    """MODEL or CLIP: which weights, with which LoRAs."""
+    """MODEL or CLIP: which weights, of which family, with which LoRAs."""
 
     weights: str
+    family: Family = "sd"
     loras: tuple[tuple[str, float], ...] = ()
 
     def with_lora(self, name: str, strength: float) -> Model:
@@ -24,7 +26,12 @@ class Model:
     @property
     def style(self) -> str:
         """What distinguishes the look of its pictures."""
-        return "|".join([self.weights, *(f"{name}@{strength}" for name, strength in self.loras if strength)])
+        return self.weights + self.lora_style
+
+    @property
+    def lora_style(self) -> str:
+        """What its LoRAs add to the look: `|name@strength` for each that has any strength."""
+        return "".join(f"|{name}@{strength}" for name, strength in self.loras if strength)
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,11 @@ class Vae:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """CONDITIONING: the text itself, and how strictly it is followed."""
+    """CONDITIONING: the text itself, how strictly it is followed, and what LoRAs made of it."""
 
     text: str
     guidance: float | None = None
+    lora_style: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +63,11 @@ class Picture:
     pixels: Pixels
     seed: int | None = None
     quality: float | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        return self.pixels.shape
 
 
 @dataclass(frozen=True, eq=False)

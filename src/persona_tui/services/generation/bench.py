@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +12,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlmodel import Session
 
 from persona_tui.clients.comfyui import ComfyUIClient
+from persona_tui.services.generation.capabilities import Capabilities, Yard
 from persona_tui.services.generation.clerk import Clerk, Rank
 from persona_tui.services.generation.jobs import RetryPolicy
+from persona_tui.services.generation.lora_desk import LoraDesk
+from persona_tui.services.generation.spending import UNLIMITED, DailyLimit
 from persona_tui.services.media import MediaStore
 
 P = ParamSpec("P")
@@ -21,10 +25,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A ComfyUI server: its address, which jobs keep, and the client that talks to it."""
+    """A ComfyUI server: its address, which jobs keep, the client that talks to it, and its LoRAs' desk."""
 
     url: str
     client: ComfyUIClient
+    desk: LoraDesk | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class EngineOptions:
         give_up: after an endpoint was away for so long, others take over what was sent to it.
         retry: what follows a job's failure and, by its delays, an endpoint's.
         previews: ask the server for pictures on the way.
+        daily: what all runs together may spend on a day.
     """
 
     depth: int = 2
@@ -54,6 +60,7 @@ class EngineOptions:
     give_up: float = 120.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     previews: bool = True
+    daily: DailyLimit = UNLIMITED
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,9 @@ class Bench:
         client_id: names our websocket at the server; each process has its own, since a second socket of one
             name silences the first.
         uploads: SHA-256 of a parent picture → its name on the server.
+        doubts: the server was started again, so that what it held may be lost.
+        yard: what all servers can run.
+        healthy: asks which of them answer.
     """
 
     endpoint: Endpoint
@@ -75,11 +85,19 @@ class Bench:
     clock: Callable[[], datetime]
     client_id: str = field(default_factory=lambda: f"persona-tui-{uuid.uuid4().hex}")
     uploads: dict[str, str] = field(default_factory=dict)
+    doubts: asyncio.Event = field(default_factory=asyncio.Event)
+    yard: Yard = field(default_factory=Yard)
+    healthy: Callable[[], tuple[str, ...]] = tuple
 
     @property
     def url(self) -> str:
         """The endpoint's address."""
         return self.endpoint.url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the endpoint can run."""
+        return self.yard.add(self.url, self.client)
 
     @property
     def client(self) -> ComfyUIClient:

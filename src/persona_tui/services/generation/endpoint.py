@@ -9,8 +9,8 @@ from typing import Any
 
 import structlog
 
-from persona_tui.errors import PersonaError
-from persona_tui.services.generation import jobs, recovery
+from persona_tui.errors import PersonaError, StorageError
+from persona_tui.services.generation import barring, jobs, recovery, spending
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.collection import collect, wanted_files
 from persona_tui.services.generation.depth import Depth
@@ -21,6 +21,7 @@ from persona_tui.services.generation.health import EndpointStatus, Fleet, JobSta
 from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.generation.recovery import Found
 from persona_tui.services.generation.submission import forget_prompt
+from persona_tui.services.generation.warnings import warn
 
 log = structlog.get_logger("persona_tui.generation")
 
@@ -61,6 +62,8 @@ class EndpointWorker:
         self._finishing: dict[int, asyncio.Task[None]] = {}
         self._stumbles = 0
         self._stumble: str | None = None
+        self._store_is_full = False
+        """No new picture is asked for while those that are there can't be kept."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; no error leaves this."""
@@ -112,6 +115,7 @@ class EndpointWorker:
 
     def _check_now(self) -> None:
         self._check_at = 0.0
+        self._bench.capabilities.forget()
         self._bench.uploads.clear()
         self._returned.set()
         self.wake()
@@ -149,10 +153,13 @@ class EndpointWorker:
 
     async def _round(self, now: float) -> None:
         self._take_news()
+        if self._bench.doubts.is_set():
+            self._bench.doubts.clear()
+            self._check_at = 0.0
         if now >= min(self._look_at, self._check_at):
             await self._look(now)
         await self._drop_overdue(now)
-        self._feeder.begin()
+        self._feeder.begin(room=not self._store_is_full)
 
     def _take_news(self) -> None:
         for job in self._follower.take_started():
@@ -211,8 +218,19 @@ class EndpointWorker:
             if str(found.job.prompt_id) in self._follower.shown:
                 self._begin(found.job, self._conclude(found))
         away = self._fleet.away(now, self._bench.options.give_up)
-        await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away)
+        retry = self._bench.options.retry
+        await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away, retry)
+        await barring.review(self._bench)
+        self._fleet.notices = await self._notices()
         self._check_at = now + self._interval(mine)
+
+    async def _notices(self) -> tuple[str, ...]:
+        daily = self._bench.options.daily
+        if not daily.exists:
+            return ()
+        await self._bench.transact(spending.recount_today, daily)
+        spent = await self._bench.transact(spending.today_sentence, daily)
+        return () if spent is None else (spent,)
 
     def _interval(self, live: Sequence[LiveJob]) -> float:
         sent = [job for job in live if job.state != "queued"]
@@ -230,10 +248,11 @@ class EndpointWorker:
         try:
             async with self._hands:
                 await work
-            self._stumbles, self._stumble = 0, None
+            self._stumbles, self._stumble, self._store_is_full = 0, None, False
         except Exception as problem:
             self._log(problem)
             self._stumbles, self._stumble = self._stumbles + 1, sentence_of(problem)
+            self._store_is_full = isinstance(problem, StorageError)
             now = asyncio.get_running_loop().time()
             self._check_at = now + self._bench.options.retry.delay(self._stumbles)
         finally:
@@ -256,27 +275,41 @@ class EndpointWorker:
 
     async def _conclude(self, found: Found) -> None:
         job, entry = found.job, found.entry
-        provenance = self._provenance(job)
         kept: tuple[int, ...] = ()
         if entry is None:
-            kept = await collect(self._bench, job, found.files, provenance)
+            kept = await collect(self._bench, job, found.files, self._provenance(job))
         elif entry.status == "success":
-            kept = await collect(self._bench, job, wanted_files(entry, job.output_node), provenance)
+            files = wanted_files(entry, job.output_node)
+            kept = await collect(self._bench, job, files, self._provenance(job, entry.seconds))
         else:
             words = entry.message or "The server gave no reason."
-            await self._bench.transact(jobs.fail, job, words, self._bench.options.retry)
+            await self._bench.transact(
+                jobs.fail, job, words, self._bench.options.retry, seconds=entry.seconds
+            )
         if not kept:
             self._feeder.look_again()
+        await self._look_after_loras(job)
         self._forget(str(job.prompt_id))
 
-    def _provenance(self, job: LiveJob) -> dict[str, Any]:
-        """Where a picture comes from; how long it took also says how deep the queue is to be."""
+    async def _look_after_loras(self, job: LiveJob) -> None:
+        desk = self._bench.endpoint.desk
+        for sentence in () if desk is None else await desk.look_after(job):
+            await self._bench.transact(warn, job.run_id, "lora", sentence)
+
+    def _provenance(self, job: LiveJob, seconds: float | None = None) -> dict[str, Any]:
+        """Where a picture comes from; how long it took also says how deep the queue is to be.
+
+        Args:
+            seconds: by the server's own clock; None counts by ours.
+        """
         shown = self._follower.shown.get(str(job.prompt_id))
         provenance: dict[str, Any] = {"endpoint": self.url, "server_version": self._gauge.version}
         if shown is not None and shown.running_since is not None:
             ended = shown.ended_at or asyncio.get_running_loop().time()
             self._depth.note(ended - shown.running_since)
-            provenance["seconds"] = round(ended - shown.running_since, 3)
+            seconds = round(ended - shown.running_since, 3) if seconds is None else seconds
+        if seconds is not None:
+            provenance["seconds"] = seconds
         return provenance
 
     def _forget(self, prompt_id: str) -> None:

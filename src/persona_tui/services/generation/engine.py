@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from persona_tui.errors import PersonaError
+from persona_tui.services.generation import spending
 from persona_tui.services.generation.bench import Bench, Endpoint, EngineOptions
+from persona_tui.services.generation.capabilities import Yard
 from persona_tui.services.generation.clerk import Clerk, SessionScope
 from persona_tui.services.generation.endpoint import EndpointWorker
 from persona_tui.services.generation.health import EndpointStatus, EngineStatus, Fleet, JobStatus
 from persona_tui.services.generation.jobs import RetryPolicy
+from persona_tui.services.generation.spending import DailyLimit
 from persona_tui.services.media import MediaStore
+
+COUNT_AGAIN = 1.0
+"""Seconds, while the database is away."""
 
 
 def _utc_now() -> datetime:
@@ -46,10 +54,16 @@ class Engine:
         clock: UTC, for `{{timestamp}}` and what the screen shows; deadlines use the database's clock.
         """
         options = options or EngineOptions(depth=depth, timeout=timeout)
-        fleet = Fleet(endpoint.url for endpoint in endpoints)
+        fleet, yard = Fleet(endpoint.url for endpoint in endpoints), Yard()
+        for endpoint in endpoints:
+            yard.add(endpoint.url, endpoint.client)
         self._clerk = Clerk(scope)
+        self._daily = options.daily
+        self._fleet = fleet
         self._workers = tuple(
-            EndpointWorker(Bench(endpoint, self._clerk, media, options, clock), fleet)
+            EndpointWorker(
+                Bench(endpoint, self._clerk, media, options, clock, yard=yard, healthy=fleet.healthy), fleet
+            )
             for endpoint in endpoints
         )
 
@@ -59,9 +73,21 @@ class Engine:
         What has been fetched by then is still stored; what the servers hold is found by the next engine.
         """
         try:
+            await self._count_today(stop)
             await asyncio.gather(*(worker.run(stop) for worker in self._workers))
         finally:
             self._clerk.close()
+
+    async def _count_today(self, stop: asyncio.Event) -> None:
+        """Begin with what was spent today; the limits may be newer than the day's row."""
+        while self._daily.exists and not stop.is_set():
+            try:
+                await self._clerk.run(lambda session: spending.adopt_today(session, self._daily))
+                return
+            except PersonaError as problem:
+                self._fleet.notices = (problem.message,)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), COUNT_AGAIN)
 
     def wake(self) -> None:
         """Look for work now: a run was created, approved, resumed or cancelled."""
@@ -73,6 +99,7 @@ class Engine:
         return EngineStatus(
             tuple(worker.status() for worker in self._workers),
             tuple(job for worker in self._workers for job in worker.job_status()),
+            self._fleet.notices,
         )
 
     def preview(self, job_id: int) -> bytes | None:
@@ -82,6 +109,7 @@ class Engine:
 
 
 __all__ = [
+    "DailyLimit",
     "Endpoint",
     "EndpointStatus",
     "Engine",

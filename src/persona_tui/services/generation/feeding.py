@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from sqlmodel import Session
 
-from persona_tui.services.generation import jobs, selection
+from persona_tui.services.generation import boots, jobs, selection
 from persona_tui.services.generation.bench import Bench
+from persona_tui.services.generation.boots import Taken
 from persona_tui.services.generation.depth import Depth
 from persona_tui.services.generation.following import Follower
 from persona_tui.services.generation.health import Fleet
@@ -61,6 +62,7 @@ class Feeder:
         self.sending: set[int] = set()
         self._to_send: list[int] = []
         self._steps: list[Advance] = []
+        self._taken: list[Taken] = []
         self._filling: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._dry = False
@@ -74,8 +76,11 @@ class Feeder:
         """There may be work where there was none."""
         self._dry = False
 
-    def begin(self) -> None:
+    def begin(self, *, room: bool = True) -> None:
         """Begin to fill the queue when it runs low, and to write down what was noted.
+
+        Args:
+            room: there is room for more pictures in our store.
 
         Raises:
             What the last filling raised.
@@ -83,14 +88,13 @@ class Feeder:
         done, self._filling = _ended(self._filling)
         if done is not None:
             done.result()
-        if self._filling is None and (
-            self._to_send or (self._in_hand() <= self._depth.low and not self._dry)
-        ):
+        low = self._to_send or (self._in_hand() <= self._depth.low and not self._dry)
+        if self._filling is None and room and low:
             self._filling = asyncio.create_task(self._fill(), name=f"filling {self._bench.url}")
         done, self._writing = _ended(self._writing)
         if done is not None:
             done.result()
-        if self._writing is None and self._steps:
+        if self._writing is None and (self._steps or self._taken):
             self._writing = asyncio.create_task(self._write(), name=f"notes of {self._bench.url}")
 
     async def settle(self, seconds: float) -> None:
@@ -104,11 +108,12 @@ class Feeder:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _write(self) -> None:
-        await self._bench.share((1, 0), jobs.advance, self._take_steps())
+        await self._bench.share((1, 0), _write_down, self._bench.url, *self._take_notes())
 
-    def _take_steps(self) -> list[Advance]:
+    def _take_notes(self) -> tuple[list[Taken], list[Advance]]:
+        taken, self._taken = self._taken, []
         steps, self._steps = self._steps, []
-        return steps
+        return taken, steps
 
     async def _fill(self) -> None:
         try:
@@ -124,7 +129,7 @@ class Feeder:
         in_hand = self._in_hand()
         room = self._depth.target - in_hand
         wanted = min(room, FIRST if in_hand < FIRST else AT_ONCE)
-        works = await self._bench.transact(self._take_up, self._take_steps(), in_hand + wanted)
+        works = await self._bench.transact(self._take_up, *self._take_notes(), in_hand + wanted)
         self._to_send = [work.job.id for work in works]
         self.sending = set(self._to_send)
         self._dry = len(works) < wanted
@@ -135,18 +140,21 @@ class Feeder:
         self._to_send = []
         return not self._dry
 
-    def _take_up(self, session: Session, steps: Sequence[Advance], depth: int) -> tuple[Work, ...]:
-        """In one transaction: write the steps down, claim what there is room for, read what it takes."""
-        mine = self._to_send
-        if steps:
-            jobs.advance(session, steps)
+    def _take_up(
+        self, session: Session, taken: Sequence[Taken], steps: Sequence[Advance], depth: int
+    ) -> tuple[Work, ...]:
+        """In one transaction: write the notes down, claim what there is room for, read what it takes."""
+        mine = tuple(self._to_send)
+        _write_down(session, self._bench.url, taken, steps)
         claimed = selection.claim(
             session,
             self._bench.url,
             depth,
             healthy=(self._bench.url, *self._fleet.healthy()),
-            mine=tuple(mine),
+            mine=mine,
             lease=self._bench.options.timeout,
+            barred=self._bench.yard.barred_at(self._bench.url),
+            daily=self._bench.options.daily,
         )
         return load_works(session, (*mine, *claimed))
 
@@ -165,19 +173,30 @@ class Feeder:
         # Tracked before it goes: its first events may be here before the answer is.
         self._follower.track(ready.job)
         self.sent.add(prompt_id)
-        taken = False
+        taken = None
         try:
             taken = await send_job(self._bench, ready)
         finally:
-            if not taken:
+            if taken is None:
                 self._follower.forget(prompt_id)
                 self.sent.discard(prompt_id)
-        if not taken:
+        if taken is None:
             return
-        if prompt_id in self._follower.shown:
-            self.note(ready.job, "submitted")
-        else:  # cancelled while it went
+        if taken.restarted:
+            await self._bench.transact(boots.note_taken, self._bench.url, taken)
+            self._bench.doubts.set()
+        elif prompt_id in self._follower.shown:
+            self._taken.append(taken)
+        if prompt_id not in self._follower.shown:  # cancelled while it went
             await forget_prompt(self._bench, prompt_id)
+
+
+def _write_down(session: Session, url: str, taken: Sequence[Taken], steps: Sequence[Advance]) -> None:
+    """What jobs have come to; the taken ones first, since further steps may be theirs."""
+    for one in taken:
+        boots.note_taken(session, url, one)
+    if steps:
+        jobs.advance(session, steps)
 
 
 def _let_go(session: Session, works: Sequence[Work]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -107,8 +107,11 @@ class Follower:
             delay = min(2 * delay, LONGEST_DELAY)
 
     def track(self, job: LiveJob) -> None:
-        """Show a job that is on the server."""
-        self.shown.setdefault(str(job.prompt_id), Shown(job))
+        """Show a job that is on the server; the timeout of one that ran before our start goes on."""
+        shown = self.shown.setdefault(str(job.prompt_id), Shown(job))
+        if job.state == "running" and job.running_for is not None and shown.running_since is None:
+            shown.running_since = asyncio.get_running_loop().time() - job.running_for
+            shown.started = self._bench.clock() - timedelta(seconds=job.running_for)
 
     def forget(self, prompt_id: str) -> None:
         """Show it no longer."""

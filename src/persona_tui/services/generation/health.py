@@ -55,10 +55,15 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """All endpoints and all jobs that are on them."""
+    """All endpoints and all jobs that are on them.
+
+    Attributes:
+        notices: what holds all of them: the day's budget is spent, for one.
+    """
 
     endpoints: tuple[EndpointStatus, ...]
     jobs: tuple[JobStatus, ...]
+    notices: tuple[str, ...] = ()
 
 
 def sentence_of(problem: Exception) -> str:
@@ -98,6 +103,7 @@ class Fleet:
 
     def __init__(self, urls: Iterable[str]) -> None:
         self.health = {url: Health() for url in urls}
+        self.notices: tuple[str, ...] = ()
 
     @property
     def urls(self) -> tuple[str, ...]:

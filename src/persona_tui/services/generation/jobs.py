@@ -9,14 +9,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlalchemy import CursorResult, text
 from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
-from persona_tui.models.pipeline import LIVE_JOB_STATES, ComfyuiJob, GenerationSlot
-from persona_tui.services.generation import progress
+from persona_tui.models.pipeline import LIVE_JOB_STATES, ComfyuiJob, PipelineRun
+from persona_tui.services.generation import progress, spending
 from persona_tui.services.generation.tree import LIVE
 from persona_tui.services.generation.variables import derive_seed
 
@@ -32,6 +33,8 @@ class LiveJob:
         position: of its step in the run.
         attempts: how often it was sent.
         age: seconds since it was last sent; None before.
+        running_for: seconds since it was first seen to run; None before.
+        suspect: the server took it and was started again since: it may be lost (R11).
         timeout: seconds that it may run.
         output_node: node whose pictures count; None means every SaveImage.
     """
@@ -45,6 +48,8 @@ class LiveJob:
     state: str
     attempts: int
     age: float | None
+    running_for: float | None
+    suspect: bool
     timeout: int
     output_node: str | None
 
@@ -63,12 +68,13 @@ class RetryPolicy:
     """What follows a failure.
 
     Attributes:
-        delays: seconds before the first, second, … retry; the last one repeats.
-        failures: after so many a place is given up.
+        delays: seconds before the first, second, … retry; the last one repeats. An endpoint that is away is
+            asked again after the same delays.
+        failures: after so many tries a place is given up.
     """
 
     delays: tuple[float, ...] = (1.0, 4.0, 15.0, 60.0)
-    failures: int = 3
+    failures: int = 4
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after that many failures in a row."""
@@ -78,6 +84,8 @@ class RetryPolicy:
 _JOBS = f"""
 SELECT j.id, j.prompt_id, j.run_id, j.run_step_id, j.slot_id, st.position, j.state, j.attempts,
        CAST(extract(epoch FROM persona_now() - j.submitted_at) AS double precision) AS age,
+       CAST(extract(epoch FROM persona_now() - j.started_at) AS double precision) AS running_for,
+       coalesce(j.boot < (SELECT e.boot FROM comfyui_endpoints e WHERE e.url = j.endpoint), false) AS suspect,
        ps.timeout_seconds AS timeout, ps.output_node
 FROM comfyui_jobs j
 JOIN pipeline_run_steps st ON st.id = j.run_step_id
@@ -121,45 +129,92 @@ def advance(session: Session, steps: Sequence[Advance]) -> None:
         move(session, step.job, step.source, step.target)
 
 
-def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float) -> int:
-    """Give a place its next job; the place's row is locked by the caller.
+@dataclass(frozen=True)
+class Place:
+    """A place with all that its next job's seed is made of.
+
+    Attributes:
+        parent_seed, output_index: of the parent picture; None in step 1.
+        attempt: jobs that it had; lost ones don't count, since nobody knows what became of them, so that the
+            next one gets the same seed.
+    """
+
+    slot_id: int
+    run_id: int
+    run_step_id: int
+    position: int
+    slot_no: int
+    run_seed: int
+    parent_seed: int | None
+    output_index: int | None
+    attempt: int
+
+
+def add_job(
+    session: Session,
+    slot: int | Place,
+    endpoint: str,
+    *,
+    wait: float,
+    reserved: float = 0.0,
+    day: date | None = None,
+) -> int:
+    """Give a place its next job; the place's run is locked by the caller.
 
     Args:
+        slot: the place, or its id.
         wait: seconds before anybody but the caller may take it.
+        reserved: seconds of the card that were reserved for it.
+        day: the day in whose budget it counts.
 
     Returns:
         The job's id.
     """
-    (slot,) = rows_of(session, _PLACE, {"slot": slot_id, "wait": wait})
-    parent = None if slot.parent_seed is None else (slot.parent_seed, slot.output_index)
-    seed = derive_seed(slot.seed, slot.position, parent, slot.slot_no, slot.attempt)
-    (added,) = rows_of(
+    place = slot if isinstance(slot, Place) else _place(session, slot)
+    above = None
+    if place.parent_seed is not None and place.output_index is not None:
+        above = (place.parent_seed, place.output_index)
+    (made,) = rows_of(
         session,
         _ADD,
         {
-            "slot": slot_id,
-            "run": slot.run_id,
-            "step": slot.run_step_id,
+            "slot": place.slot_id,
+            "run": place.run_id,
+            "step": place.run_step_id,
+            "prompt": uuid.uuid4(),
             "endpoint": endpoint,
-            "seed": seed,
-            "not_before": slot.not_before,
+            "seed": derive_seed(place.run_seed, place.position, above, place.slot_no, place.attempt),
+            "wait": wait,
+            "reserved": reserved,
+            "day": day,
         },
     )
-    return int(added.id)
+    return int(made.id)
 
 
-_PLACE = (
-    "SELECT s.run_id, s.run_step_id, s.slot_no, st.position, r.seed, p.seed AS parent_seed,"
-    " p.output_index, (SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id) AS attempt,"
-    " persona_now() + make_interval(secs => CAST(:wait AS double precision)) AS not_before"
-    " FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id"
-    " JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id"
-    " WHERE s.id = :slot"
-)
+ATTEMPTS = "(SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id AND j.state <> 'lost')"
+
+
+def _place(session: Session, slot_id: int) -> Place:
+    row = session.execute(
+        text(
+            "SELECT s.id AS slot_id, s.run_id, s.run_step_id, s.slot_no, st.position, r.seed AS run_seed,"
+            f" p.seed AS parent_seed, p.output_index, {ATTEMPTS} AS attempt"
+            " FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id"
+            " JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id"
+            " WHERE s.id = :slot"
+        ),
+        {"slot": slot_id},
+    ).one()
+    return Place(**row._mapping)
+
+
 _ADD = (
-    "WITH taken AS (UPDATE generation_slots SET state = 'busy' WHERE id = :slot RETURNING id)"
-    " INSERT INTO comfyui_jobs (prompt_id, run_id, run_step_id, slot_id, endpoint, seed, not_before)"
-    " SELECT gen_random_uuid(), :run, :step, id, :endpoint, :seed, :not_before FROM taken"
+    "WITH place AS (UPDATE generation_slots SET state = 'busy' WHERE id = :slot)"
+    " INSERT INTO comfyui_jobs"
+    "  (prompt_id, run_id, run_step_id, slot_id, endpoint, seed, not_before, gpu_seconds, reserved_day)"
+    " VALUES (:prompt, :run, :step, :slot, :endpoint, :seed,"
+    "  persona_now() + make_interval(secs => :wait), :reserved, :day)"
     " RETURNING id"
 )
 
@@ -172,7 +227,7 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
     """
     moved = rows_of(
         session,
-        _END if target in ("done", "failed") else _MOVE,
+        _END if target not in LIVE_JOB_STATES else _RUN if target == "running" else _MOVE,
         {"id": job.id, "prompt": job.prompt_id, "source": list(source), "target": target},
     )
     return bool(moved)
@@ -180,6 +235,10 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
 
 _MOVE = """
 UPDATE comfyui_jobs SET state = :target
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
+_RUN = """
+UPDATE comfyui_jobs SET state = :target, started_at = coalesce(started_at, persona_now())
 WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
 """
 _END = """
@@ -201,6 +260,7 @@ def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = T
     return _changed(
         session,
         "UPDATE comfyui_jobs SET state = 'queued', prompt_id = :fresh, attempts = attempts - :unsent,"
+        " started_at = NULL, queue_number = NULL, boot = NULL,"
         " not_before = persona_now() + make_interval(secs => :wait)"
         f" WHERE id = :id AND prompt_id = :prompt AND state IN {LIVE}",
         {
@@ -213,64 +273,98 @@ def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = T
     )
 
 
-def lose(session: Session, job: LiveJob, policy: RetryPolicy) -> bool:
-    """Note that the server forgot a job, and put it back into our queue.
+FORGOTTEN = "The server forgot it."
+
+
+def lose(session: Session, job: LiveJob, policy: RetryPolicy, words: str = FORGOTTEN) -> bool:
+    """Write down that the server forgot a job, and give its place another one with the same seed.
 
     One that was running may have been what ended the server, so that counts as a failure of its place.
+
+    Args:
+        words: what became of it, for whoever reads the jobs later.
 
     Returns:
         Whether it was still the caller's.
     """
-    if job.state != "running":
-        return requeue(session, job)
-    progress.lock_run(session, job.run_id)
-    failures = 1 + session.get_one(GenerationSlot, job.slot_id, populate_existing=True).failures
-    if failures >= policy.failures:
-        return fail(session, job, "The server ended each time while it made this picture.", policy)
-    if not requeue(session, job, wait=policy.delay(failures)):
+    run = progress.lock_run(session, job.run_id)
+    if not _end(session, job, "lost", words):
         return False
-    _count_failure(session, job.slot_id)
+    failures = _count_failure(session, job.slot_id) if job.state == "running" else 0
+    if failures >= policy.failures:
+        words = "The server ended each time while it made this picture."
+        spending.settle(session, [job.id], pictures=0, seconds=0.0)
+        _give_up(session, run, job, words)
+    else:
+        _try_again(session, job, wait=policy.delay(failures), seconds=0.0)
+    progress.refresh_run(session, run)
     return True
 
 
-def fail(session: Session, job: LiveJob, words: str, policy: RetryPolicy, *, permanent: bool = False) -> bool:
+def fail(
+    session: Session,
+    job: LiveJob,
+    words: str,
+    policy: RetryPolicy,
+    *,
+    permanent: bool = False,
+    seconds: float | None = None,
+) -> bool:
     """End a job as failed. Its place gets another one after a while, or is given up.
 
     Args:
         words: what the operator is told.
         permanent: no retry can help (the server refused the workflow, the guard refused it): the place and
             the run fail.
+        seconds: that the card was busy with it, by the server's clock; None takes ours.
 
     Returns:
         Whether it was still the caller's.
     """
     run = progress.lock_run(session, job.run_id)
-    if not move(session, job, LIVE_JOB_STATES, "failed"):
+    if not _end(session, job, "failed", words):
         return False
-    session.execute(
-        text("UPDATE comfyui_jobs SET error_message = :words WHERE id = :id"), {"words": words, "id": job.id}
-    )
     failures = _count_failure(session, job.slot_id)
     if permanent or failures >= policy.failures:
-        _set_slot(session, job.slot_id, "failed")
-        run.reason = f"Step {job.position}: {words}"
+        spending.settle(session, [job.id], pictures=0, seconds=seconds)
+        _give_up(session, run, job, words)
         if permanent and run.status in progress.ACTIVE:
             run.status = "failed"
     else:
-        endpoint = session.get_one(ComfyuiJob, job.id).endpoint
-        add_job(session, job.slot_id, endpoint, wait=policy.delay(failures))
+        _try_again(session, job, wait=policy.delay(failures), seconds=seconds)
     progress.refresh_run(session, run)
     return True
 
 
+def _end(session: Session, job: LiveJob, state: str, words: str) -> bool:
+    if not move(session, job, LIVE_JOB_STATES, state):
+        return False
+    session.execute(
+        text("UPDATE comfyui_jobs SET error_message = :words WHERE id = :id"), {"words": words, "id": job.id}
+    )
+    return True
+
+
+def _give_up(session: Session, run: PipelineRun, job: LiveJob, words: str) -> None:
+    _set_slot(session, job.slot_id, "failed")
+    run.reason = f"Step {job.position}: {words}"
+
+
+def _try_again(session: Session, job: LiveJob, *, wait: float, seconds: float | None) -> None:
+    """The place's next job, in the same budget: the picture that the last one reserved is still to come."""
+    spending.settle(session, [job.id], pictures=1, seconds=seconds)
+    last = session.get_one(ComfyuiJob, job.id, populate_existing=True)
+    add_job(session, job.slot_id, last.endpoint, wait=wait, day=last.reserved_day)
+
+
 def unwanted_prompts(session: Session, endpoint: str, prompt_ids: Sequence[str]) -> tuple[str, ...]:
-    """Which of these prompts on the server are ours and no longer wanted: cancelled or given up."""
+    """Which of these prompts on the server are ours and no longer wanted: cancelled, given up or replaced."""
     ours = [prompt_id for prompt_id in prompt_ids if _is_uuid(prompt_id)]
     rows = session.execute(
         text(
             "SELECT CAST(prompt_id AS text) FROM comfyui_jobs"
             " WHERE prompt_id = ANY (CAST(:prompts AS uuid[])) AND endpoint = :endpoint"
-            " AND state IN ('cancelled', 'failed')"
+            " AND state IN ('cancelled', 'failed', 'lost')"
         ),
         {"endpoint": endpoint, "prompts": ours},
     )

@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
 from persona_tui.services import events
-from persona_tui.services.generation import jobs, progress
+from persona_tui.services.generation import jobs, progress, removals, spending
 from persona_tui.services.generation.jobs import SENT, LiveJob
 from persona_tui.services.media import StoredPicture
 
@@ -35,7 +35,10 @@ def keep(
     """
     progress.hold_run(session, job.run_id)
     if not jobs.move(session, job, SENT, "done"):
+        removals.note_pictures(session, (one.picture for one in fetched))
         return ()
+    seconds = provenance.get("seconds")
+    spending.settle(session, [job.id], pictures=len(fetched), seconds=seconds)
     rows = rows_of(
         session,
         _FILL,

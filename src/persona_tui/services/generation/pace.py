@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
+from statistics import median
 
 from sqlalchemy import text
 from sqlmodel import Session
 
+PAUSE = 8.0
+"""So many times the usual wait for a picture is a pause in which nothing worked."""
 RECENT = 20
 """So many of a step's newest pictures say how fast they come."""
 
@@ -46,16 +50,19 @@ def rate(moments: Sequence[datetime], now: datetime) -> float | None:
     """Pictures per minute.
 
     Args:
-        moments: when the newest pictures came, in any order. A pause that is longer than usual counts, so
-            that the rate falls while nothing comes.
+        moments: when the newest pictures came, in any order. What lies far above the usual time between two
+            is left out: nothing worked then, the app was closed or the run paused. Only the present wait
+            counts whatever its length, so that the rate falls while nothing comes.
     """
     if len(moments) < 2:
         return None
-    first, last = min(moments), max(moments)
-    usual = (last - first).total_seconds() / (len(moments) - 1)
-    waiting = (now - last).total_seconds()
-    seconds = (last - first).total_seconds() + (waiting if waiting > usual else 0.0)
-    return 60 * (len(moments) - 1) / seconds if seconds > 0 else None
+    times = sorted(moments)
+    between = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    usual = [one for one in between if one <= PAUSE * max(median(between), 1.0)]
+    seconds, waiting = sum(usual), (now - times[-1]).total_seconds()
+    if usual and waiting > seconds / len(usual):
+        seconds += waiting
+    return 60 * len(usual) / seconds if seconds > 0 else None
 
 
 _PACES = f"""

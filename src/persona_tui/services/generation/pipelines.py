@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-from sqlalchemy import func, text
+from sqlalchemy import bindparam, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Session, col, select
 
-from persona_tui.errors import InvalidRequest, PersonaError, UnknownName
+from persona_tui.errors import UnknownName
 from persona_tui.models.pipeline import Pipeline, PipelineStep, PipelineVersion
-from persona_tui.services.generation.graph import SAVE_CLASS, output_nodes, require_api_format
-from persona_tui.services.generation.template import find_placeholders
-from persona_tui.services.generation.variables import PARENT_IMAGE
-from persona_tui.services.inputs import Input, Name, Prose, validated
+from persona_tui.services import events
+from persona_tui.services.generation.declared import Declared
+from persona_tui.services.generation.examples import DELETED, EXAMPLES, example
+from persona_tui.services.generation.pipeline_defaults import set_defaults
+from persona_tui.services.generation.pipeline_input import (
+    PipelineInput,
+    StepInput,
+    require_usable,
+    warnings_on,
+)
+from persona_tui.services.generation.placeholders import InputTypes, Need, input_types, merged_needs, needs_of
+from persona_tui.services.inputs import validated
 from persona_tui.services.safety import guard
-
-EXAMPLES = ("one-step", "two-step")
-
-_SEEDS = frozenset({"seed", "auto_seed", "random"})
-
-
-class StepInput(Input):
-    """One workflow of a pipeline.
-
-    Attributes:
-        workflow: ComfyUI graph in API format with {{placeholders}}.
-        children_per_parent: N: pictures in step 1, pictures per parent later.
-        top_k: K: how many the gate lets through unless told otherwise.
-        timeout: seconds that one picture may take once it runs.
-        output_node: node whose pictures count; None means every SaveImage.
-    """
-
-    name: Name
-    workflow: dict[str, Any]
-    children_per_parent: Annotated[int, Field(ge=1, le=64)] = 3
-    top_k: Annotated[int, Field(ge=1, le=64)] = 1
-    timeout: Annotated[int, Field(ge=1, le=86_400)] = 600
-    output_node: str | None = None
-
-
-class PipelineInput(Input):
-    """A pipeline as a file describes it."""
-
-    name: Name
-    description: Prose = ""
-    steps: Annotated[tuple[StepInput, ...], Field(min_length=1, max_length=20)]
 
 
 @dataclass(frozen=True)
@@ -67,7 +42,12 @@ class StepView:
 
 @dataclass(frozen=True)
 class PipelineView:
-    """A pipeline in its newest version."""
+    """A pipeline in its newest version.
+
+    Attributes:
+        persona, cluster: names of the defaults that its runs inherit.
+        runs: how many runs there are of any of its versions.
+    """
 
     id: int
     name: str
@@ -75,7 +55,10 @@ class PipelineView:
     version_id: int
     version: int
     persona_id: int | None
+    persona: str | None
     cluster_id: int | None
+    cluster: str | None
+    runs: int
     steps: tuple[StepView, ...]
 
 
@@ -85,29 +68,46 @@ class PipelineDetail:
 
     Attributes:
         workflows: one for each step, in order.
+        needs: the variables of each step, in order.
         variables: names of all placeholders.
         warnings: sentences on what works but is hardly meant.
     """
 
     pipeline: PipelineView
     workflows: tuple[Mapping[str, Any], ...]
+    needs: tuple[tuple[Need, ...], ...]
     variables: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def asked(self) -> tuple[Need, ...]:
+        """The variables of all steps together."""
+        return merged_needs(need for step in self.needs for need in step)
 
-def import_pipeline(session: Session, values: PipelineInput | Mapping[str, Any]) -> PipelineView:
+
+def import_pipeline(
+    session: Session, values: PipelineInput | Mapping[str, Any], declared: Declared | None = None
+) -> PipelineView:
     """Store a pipeline; one that has changed gets a new version, which the next runs use.
+
+    Args:
+        declared: what a server declares of its classes, where one was asked: the kinds of the variables.
 
     Raises:
         InvalidRequest: a field can't be used, or a workflow is not in API format.
+        UnknownName: its persona or its cluster is not there.
         GuardRefused: the guard forbids what a workflow says.
     """
     given = values if isinstance(values, PipelineInput) else validated(PipelineInput, values)
     for position, step in enumerate(given.steps, start=1):
-        _require_usable(position, step)
+        require_usable(position, step)
     pipeline_id = _upsert(session, given)
-    if _newest(session, pipeline_id) != given.steps:
+    set_defaults(session, pipeline_id, given)
+    if newest_steps(session, pipeline_id) != given.steps:
         _add_version(session, pipeline_id, given.steps)
+    if declared is not None:
+        _remember_types(session, pipeline_id, declared)
+    events.emit(session, "pipeline", pipeline_id)
     return _view(session, session.get_one(Pipeline, pipeline_id, populate_existing=True))
 
 
@@ -133,14 +133,15 @@ def pipeline_detail(session: Session, pipeline: int | str) -> PipelineDetail:
         UnknownName: there is none.
     """
     view = get_pipeline(session, pipeline)
-    steps = _newest(session, view.id)
-    names = {placeholder.name for step in steps for placeholder in find_placeholders(step.workflow)}
+    rows = _rows(session, view.id)[1]
+    steps = tuple(_step_input(row) for row in rows)
+    types = _types_of(session, rows)
+    needs = tuple(needs_of(row.workflow, types.get(row.id, {})) for row in rows)
+    names = {need.name for step in needs for need in step}
     warnings = tuple(
-        warning
-        for position, step in enumerate(steps, start=1)
-        if (warning := _warning(position, step)) is not None
+        warning for position, step in enumerate(steps, start=1) for warning in warnings_on(position, step)
     )
-    return PipelineDetail(view, tuple(step.workflow for step in steps), tuple(sorted(names)), warnings)
+    return PipelineDetail(view, tuple(step.workflow for step in steps), needs, tuple(sorted(names)), warnings)
 
 
 def export_pipeline(session: Session, pipeline: int | str) -> PipelineInput:
@@ -150,55 +151,65 @@ def export_pipeline(session: Session, pipeline: int | str) -> PipelineInput:
         UnknownName: there is none.
     """
     view = get_pipeline(session, pipeline)
-    return PipelineInput(name=view.name, description=view.description, steps=_newest(session, view.id))
-
-
-def ensure_examples(session: Session) -> tuple[PipelineView, ...]:
-    """Import the examples that are not there yet; one that the operator changed stays as it is."""
-    folder = files(__package__) / "examples"
-    taken = set(session.exec(select(func.lower(Pipeline.name))))
-    missing = [name for name in EXAMPLES if name not in taken]
-    return tuple(
-        import_pipeline(session, json.loads((folder / f"{name}.json").read_text("utf-8"))) for name in missing
+    return PipelineInput(
+        name=view.name,
+        description=view.description,
+        persona=view.persona,
+        cluster=view.cluster,
+        steps=newest_steps(session, view.id),
     )
 
 
-def _require_usable(position: int, step: StepInput) -> None:
-    try:
-        require_api_format(step.workflow)
-        _require_output(step)
-        asked = {placeholder.name for placeholder in find_placeholders(step.workflow)}
-        if position == 1 and PARENT_IMAGE in asked:
-            raise InvalidRequest(
-                f"It uses {{{{{PARENT_IMAGE}}}}}, but the first step has no parent picture.",
-                hint="Load a file there, or put a step before it.",
+def ensure_examples(session: Session) -> tuple[PipelineView, ...]:
+    """Import the examples that are not there yet.
+
+    One that the operator changed stays as it is, and one that was deleted or renamed stays away.
+    """
+    known = session.execute(
+        text(
+            "SELECT lower(name) FROM pipelines UNION"
+            " SELECT lower(details ->> 'name') FROM audit_events WHERE action = :deleted"
+        ),
+        {"deleted": DELETED},
+    )
+    taken = set(known.scalars())
+    return tuple(import_pipeline(session, example(name)) for name in EXAMPLES if name not in taken)
+
+
+def newest_steps(session: Session, pipeline_id: int) -> tuple[StepInput, ...]:
+    """The steps of the newest version; empty before there is one."""
+    return tuple(_step_input(row) for row in _rows(session, pipeline_id)[1])
+
+
+def remember_types(session: Session, pipeline: int | str, declared: Declared) -> None:
+    """Keep what a server says of the inputs that hold placeholders; it tells the variables' kinds.
+
+    Raises:
+        UnknownName: there is no such pipeline.
+    """
+    _remember_types(session, _find(session, pipeline).id, declared)
+
+
+def _remember_types(session: Session, pipeline_id: int, declared: Declared) -> None:
+    for row in _rows(session, pipeline_id)[1]:
+        found = input_types(row.workflow, declared)
+        if found:
+            session.execute(
+                text(
+                    "INSERT INTO pipeline_step_types (pipeline_step_id, types) VALUES (:step, :types)"
+                    " ON CONFLICT (pipeline_step_id) DO UPDATE SET types = excluded.types"
+                ).bindparams(bindparam("types", type_=JSONB)),
+                {"step": row.id, "types": found},
             )
-    except InvalidRequest as problem:
-        sentence = f"The workflow of step {position}, {step.name}, can't be used: {_lowered(problem)}"
-        raise InvalidRequest(sentence, title="Workflow can't be used", hint=problem.hint) from None
 
 
-def _lowered(problem: PersonaError) -> str:
-    return problem.message[:1].lower() + problem.message[1:]
-
-
-def _require_output(step: StepInput) -> None:
-    if step.output_node is not None and step.output_node not in step.workflow:
-        raise InvalidRequest(f"There is no node {step.output_node}.", hint="Correct the output node.")
-    if not output_nodes(step.workflow, step.output_node):
-        raise InvalidRequest(
-            f"No node saves a picture: it has no {SAVE_CLASS}.",
-            hint=f"Add a {SAVE_CLASS}, or name the output node.",
-        )
-
-
-def _warning(position: int, step: StepInput) -> str | None:
-    asked = {placeholder.name for placeholder in find_placeholders(step.workflow)}
-    if step.children_per_parent > 1 and not asked & _SEEDS:
-        return f"Step {position}, {step.name}, has no {{{{seed}}}}: all its pictures will be alike."
-    if position > 1 and PARENT_IMAGE not in asked:
-        return f"Step {position}, {step.name}, has no {{{{{PARENT_IMAGE}}}}}: it ignores the step before."
-    return None
+def _types_of(session: Session, rows: Sequence[PipelineStep]) -> Mapping[int, InputTypes]:
+    """Step → what a server once said of its inputs; a step without is left out."""
+    found = session.execute(
+        text("SELECT pipeline_step_id, types FROM pipeline_step_types WHERE pipeline_step_id = ANY (:steps)"),
+        {"steps": [row.id for row in rows]},
+    )
+    return {row.pipeline_step_id: row.types for row in found}
 
 
 def _upsert(session: Session, given: PipelineInput) -> int:
@@ -271,32 +282,42 @@ def _rows(session: Session, pipeline_id: int) -> tuple[PipelineVersion | None, l
     return version, list(steps.all())
 
 
-def _newest(session: Session, pipeline_id: int) -> tuple[StepInput, ...]:
-    return tuple(
-        StepInput(
-            name=row.name,
-            workflow=row.workflow,
-            children_per_parent=row.children_per_parent,
-            top_k=row.default_top_k,
-            timeout=row.timeout_seconds,
-            output_node=row.output_node,
-        )
-        for row in _rows(session, pipeline_id)[1]
+def _step_input(row: PipelineStep) -> StepInput:
+    return StepInput(
+        name=row.name,
+        workflow=row.workflow,
+        children_per_parent=row.children_per_parent,
+        top_k=row.default_top_k,
+        timeout=row.timeout_seconds,
+        output_node=row.output_node,
     )
+
+
+_AROUND = """
+SELECT a.name AS persona, c.name AS cluster,
+       (SELECT count(*) FROM pipeline_runs r JOIN pipeline_versions v ON v.id = r.pipeline_version_id
+        WHERE v.pipeline_id = p.id) AS runs
+FROM pipelines p LEFT JOIN personas a ON a.id = p.persona_id LEFT JOIN clusters c ON c.id = p.cluster_id
+WHERE p.id = :id
+"""
 
 
 def _view(session: Session, row: Pipeline) -> PipelineView:
     version, steps = _rows(session, row.id)
     assert version is not None, "a pipeline is stored together with its first version"
+    around = session.execute(text(_AROUND), {"id": row.id}).one()
     return PipelineView(
-        row.id,
-        row.name,
-        row.description,
-        version.id,
-        version.number,
-        row.persona_id,
-        row.cluster_id,
-        tuple(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        version_id=version.id,
+        version=version.number,
+        persona_id=row.persona_id,
+        persona=around.persona,
+        cluster_id=row.cluster_id,
+        cluster=around.cluster,
+        runs=around.runs,
+        steps=tuple(
             StepView(
                 step.id,
                 step.position,

@@ -30,12 +30,14 @@ class RunStepView:
     Attributes:
         children_per_parent: N.
         top_k: K, as planned or as approved.
-        wanted: pictures that the step is to have; before it opens, as many as the plan gives.
+        wanted: pictures that the step is to have; before it opens, as many as the plan gives; once its gate
+            is passed, as many as there are.
         active, rejected: pictures.
         open: places that wait for the engine.
         in_flight: places with a job.
         failed: places given up after their failures.
         unseen: open or in-flight places that never had a picture.
+        approved_by, approval_reason: who passed its gate, and why where no person did.
         is_open: every earlier step is approved.
         is_last: its pictures may win.
     """
@@ -57,6 +59,8 @@ class RunStepView:
     unseen: int
     is_open: bool
     is_last: bool
+    approved_by: str = ""
+    approval_reason: str = ""
 
     @property
     def approved(self) -> bool:
@@ -71,13 +75,14 @@ class RunStepView:
 
 _STEPS = """
 SELECT st.run_id, st.id, st.position, ps.name, st.children_per_parent, st.top_k, st.approved_at,
+       st.approved_by, st.approval_reason,
        c.id AS contest_id, slots.wanted, slots.open, slots.busy, slots.failed, slots.unseen,
        pictures.active, pictures.rejected
 FROM pipeline_run_steps st
 JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
 LEFT JOIN contests c ON c.run_step_id = st.id
 CROSS JOIN LATERAL (
-  SELECT count(*) AS wanted,
+  SELECT count(*) FILTER (WHERE s.state <> 'withdrawn') AS wanted,
          count(*) FILTER (WHERE s.state = 'open') AS open,
          count(*) FILTER (WHERE s.state = 'busy') AS busy,
          count(*) FILTER (WHERE s.state = 'failed') AS failed,
@@ -126,6 +131,8 @@ def load_steps(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[RunS
                 unseen=row.unseen,
                 is_open=is_open,
                 is_last=row.position == last[row.run_id],
+                approved_by=row.approved_by,
+                approval_reason=row.approval_reason,
             )
         )
     return {run_id: tuple(found) for run_id, found in steps.items()}

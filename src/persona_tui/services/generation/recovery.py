@@ -1,8 +1,9 @@
 """Finding out what became of jobs, from the server's own books: at a start, after a lost connection.
 
 In the queue? In the history? Once more both, since a prompt may have moved meanwhile. Only then, and only one
-call's timeout after it was sent (a call may still be on its way), does it count as forgotten; then its file
-is looked for on the server's disk, and if that is missing too, it is sent again under a new prompt id (R11).
+call's timeout after it was sent (a call may still be on its way), or at once where the server took it and was
+started again since, does it count as forgotten; then its file is looked for on the server's disk, and if that
+is missing too, it is written down as lost and its place gets another job (R11).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from persona_tui.models.pipeline import ComfyuiJob
 from persona_tui.services.generation import jobs
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.graph import saved_files
-from persona_tui.services.generation.jobs import LiveJob
+from persona_tui.services.generation.jobs import LiveJob, RetryPolicy
 from persona_tui.services.generation.submission import forget_prompt
 from persona_tui.services.generation.variables import job_token
 
@@ -65,28 +66,34 @@ async def survey(bench: Bench, live: Sequence[LiveJob]) -> Survey:
     return Survey(queue, tuple(found))
 
 
-def rescue_stranded(session: Session, configured: Sequence[str], away: Sequence[str]) -> int:
-    """Put back what was sent to endpoints that are no longer ours, or away and past their jobs' timeouts.
+def rescue_stranded(
+    session: Session, configured: Sequence[str], away: Sequence[str], policy: RetryPolicy
+) -> int:
+    """Give up what was sent to endpoints that are no longer ours, or away and past their jobs' timeouts.
 
     Args:
         configured: addresses of all endpoints.
         away: those that have not answered for long.
 
     Returns:
-        How many jobs others may now take.
+        How many places others may now take.
     """
-    rows = session.execute(
+    stranded = session.execute(
         text(
-            "UPDATE comfyui_jobs j SET state = 'queued', prompt_id = gen_random_uuid(), not_before = NULL"
-            " FROM pipeline_run_steps st JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id"
-            " WHERE st.id = j.run_step_id AND j.state IN ('submitting', 'submitted', 'running', 'storing')"
+            "SELECT j.id FROM comfyui_jobs j JOIN pipeline_run_steps st ON st.id = j.run_step_id"
+            " JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id"
+            " WHERE j.state IN ('submitting', 'submitted', 'running', 'storing')"
             " AND (NOT j.endpoint = ANY (:configured) OR (j.endpoint = ANY (:away)"
             "  AND j.submitted_at + make_interval(secs => ps.timeout_seconds) < persona_now()))"
-            " RETURNING j.id"
+            " ORDER BY j.run_id, j.id"
         ),
         {"configured": list(configured), "away": list(away)},
     )
-    return len(rows.all())
+    rescued = 0
+    for job_id in list(stranded.scalars()):
+        job = jobs.find_job(session, job_id)
+        rescued += job is not None and jobs.lose(session, job, policy, "Its server stayed away.")
+    return rescued
 
 
 def _prompts(queue: QueueState) -> tuple[str, ...]:
@@ -106,7 +113,7 @@ async def _ended(bench: Bench, job: LiveJob) -> Found | None:
     entry = await _history(bench, job)
     if entry is not None:
         return Found(job, entry)
-    if job.age is None or job.age <= bench.options.timeout:
+    if not job.suspect and (job.age is None or job.age <= bench.options.timeout):
         return None
     if await _is_in(bench, await bench.client.queue(), job):
         return None

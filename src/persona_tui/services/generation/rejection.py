@@ -11,9 +11,17 @@ from persona_tui.errors import NotAllowedNow
 from persona_tui.models.pipeline import ImageCandidate, PipelineRun
 from persona_tui.services import events
 from persona_tui.services.generation import progress, tree
+from persona_tui.services.generation.shut_gates import (
+    ShutGate,
+    members_of,
+    reinstate_gates,
+    shut_empty_gates,
+)
 
 _WITH = "rejected_with"
 """Key in a candidate's provenance: the candidate whose rejection took it along."""
+_SHUT = "shut_gates"
+"""Key in a candidate's provenance: gates that its rejection shut, as they were."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class Rejection:
 
 def reject(session: Session, candidate_id: int, *, actor: str = "operator") -> Rejection:
     """Reject a picture with all that grew from it; its place, where the gate is still shut, opens again.
+
+    A gate of whose members none is left is shut again; the picture remembers it.
 
     Raises:
         UnknownName: there is no such candidate.
@@ -45,8 +55,11 @@ def reject(session: Session, candidate_id: int, *, actor: str = "operator") -> R
     session.flush()
     ids = tuple(candidate.id for candidate in gone)
     tree.cancel_jobs(session, run.id, parents=ids)
-    _shut_empty_gates(session, run.id)
-    tree.reopen_slots(session, run.id)
+    shut = shut_empty_gates(session, run.id)
+    if shut:
+        root = next(candidate for candidate in gone if candidate.id == candidate_id)
+        root.provenance = {**root.provenance, _SHUT: [gate.as_document() for gate in shut]}
+        session.add(root)
     _finish_change(session, run, actor, "candidate.reject", candidate_id, ids)
     return Rejection(run.id, ids)
 
@@ -54,41 +67,64 @@ def reject(session: Session, candidate_id: int, *, actor: str = "operator") -> R
 def unreject(session: Session, candidate_id: int, *, actor: str = "operator") -> Rejection:
     """Take a rejection back: the picture and what was rejected together with it are active again.
 
-    A job that is under way to replace one of them is cancelled.
+    A gate that the rejection shut is passed again as it was, unless others were approved meanwhile; what
+    grew from a picture that no longer goes on then stays rejected. A job that is under way to replace one
+    of them is cancelled.
 
     Raises:
         UnknownName: there is no such candidate.
-        NotAllowedNow: it went together with a picture that it grew from.
+        NotAllowedNow: it went together with a picture that it grew from, or that one does not go on now.
     """
     run = progress.lock_run(session, tree.get_candidate(session, candidate_id).run_id)
     candidate = tree.get_candidate(session, candidate_id)
     if candidate.status == "active":
         return Rejection(run.id, ())
     cause = candidate.provenance.get(_WITH, candidate_id)
-    if cause != candidate_id:
+    _require_restorable(session, candidate, cause)
+    shut = candidate.provenance.get(_SHUT, []) if cause == candidate_id else []
+    _forget_rejection(session, candidate)
+    reinstated = reinstate_gates(session, run.id, [ShutGate.of(document) for document in shut])
+    back = [candidate]
+    going_on = members_of(session, run.id)
+    for one in _branch(session, candidate_id):
+        grows = one.parent_id in going_on and one.parent_id in {restored.id for restored in back}
+        if one.status == "rejected" and grows and one.provenance.get(_WITH) == cause:
+            _forget_rejection(session, one)
+            back.append(one)
+    session.flush()
+    tree.cancel_jobs(session, run.id, slots=[one.slot_id for one in back])
+    for run_step_id in reinstated:
+        tree.cancel_jobs(session, run.id, run_step_id=run_step_id)
+    ids = tuple(one.id for one in back)
+    _finish_change(session, run, actor, "candidate.unreject", candidate_id, ids)
+    return Rejection(run.id, ids)
+
+
+def _require_restorable(session: Session, candidate: ImageCandidate, cause: int) -> None:
+    if cause != candidate.id and tree.get_candidate(session, cause).status == "rejected":
         raise NotAllowedNow(
             f"It was rejected together with picture {cause}, from which it grew.",
             hint=f"Take the rejection of picture {cause} back.",
         )
-    back = [
-        one
-        for one in _branch(session, candidate_id)
-        if one.status == "rejected" and one.provenance.get(_WITH, candidate_id) == candidate_id
-    ]
-    parent = session.get(ImageCandidate, candidate.parent_id) if candidate.parent_id is not None else None
-    if parent is not None and parent.status == "rejected":
+    if candidate.parent_id is None:
+        return
+    if tree.get_candidate(session, candidate.parent_id).status == "rejected":
         raise NotAllowedNow(
-            f"Picture {parent.id}, from which it grew, is rejected.", hint="Take that rejection back first."
+            f"Picture {candidate.parent_id}, from which it grew, is rejected.",
+            hint="Take that rejection back first.",
         )
-    for one in back:
-        one.status = "active"
-        one.provenance = {name: value for name, value in one.provenance.items() if name != _WITH}
-        session.add(one)
-    session.flush()
-    _fill_slots(session, run.id, [one.slot_id for one in back])
-    ids = tuple(one.id for one in back)
-    _finish_change(session, run, actor, "candidate.unreject", candidate_id, ids)
-    return Rejection(run.id, ids)
+    if candidate.parent_id not in members_of(session, candidate.run_id):
+        raise NotAllowedNow(
+            f"Picture {candidate.parent_id}, from which it grew, does not go on now.",
+            hint="Approve its step with it first.",
+        )
+
+
+def _forget_rejection(session: Session, candidate: ImageCandidate) -> None:
+    candidate.status = "active"
+    kept = {name: value for name, value in candidate.provenance.items() if name not in (_WITH, _SHUT)}
+    candidate.provenance = kept
+    session.add(candidate)
 
 
 def _branch(session: Session, candidate_id: int) -> list[ImageCandidate]:
@@ -111,33 +147,11 @@ def _branch(session: Session, candidate_id: int) -> list[ImageCandidate]:
     return list(rows.all())
 
 
-def _shut_empty_gates(session: Session, run_id: int) -> None:
-    """A gate of whose members none is left was no approval: its step is open for another one."""
-    session.execute(
-        text(
-            "WITH empty AS ("
-            " UPDATE pipeline_run_steps st SET approved_at = NULL, approved_by = ''"
-            " WHERE st.run_id = :run AND st.approved_at IS NOT NULL AND NOT EXISTS ("
-            "  SELECT FROM gate_members g JOIN image_candidates i ON i.id = g.image_candidate_id"
-            "  WHERE g.run_step_id = st.id AND i.status = 'active')"
-            " RETURNING st.id)"
-            " DELETE FROM gate_members g USING empty WHERE g.run_step_id = empty.id"
-        ),
-        {"run": run_id},
-    )
-
-
-def _fill_slots(session: Session, run_id: int, slots: list[int]) -> None:
-    tree.cancel_jobs(session, run_id, slots=slots)
-    session.execute(
-        text("UPDATE generation_slots SET state = 'filled' WHERE id = ANY (:slots)"), {"slots": slots}
-    )
-
-
 def _finish_change(
     session: Session, run: PipelineRun, actor: str, action: str, candidate_id: int, ids: tuple[int, ...]
 ) -> None:
     for changed in ids:
         events.emit(session, "candidate", changed)
+    tree.settle_slots(session, run.id)
     progress.refresh_run(session, run)
     tree.record_act(session, run, actor, action, f"image_candidates:{candidate_id}", ids)

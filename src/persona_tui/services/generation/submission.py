@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import Session
 
-from persona_tui.clients.comfyui import WorkflowRejected
+from persona_tui.clients.comfyui import Submitted, WorkflowRejected
 from persona_tui.errors import (
     ClientError,
     GuardRefused,
@@ -24,12 +24,19 @@ from persona_tui.errors import (
     StorageError,
 )
 from persona_tui.passed import Passed, Workflow
-from persona_tui.services.generation import jobs
+from persona_tui.services.generation import boots, jobs, run_loras
+from persona_tui.services.generation.barring import note_fit, pass_on
 from persona_tui.services.generation.bench import Bench
+from persona_tui.services.generation.boots import Taken
+from persona_tui.services.generation.capabilities import is_lack
 from persona_tui.services.generation.graph import with_token
+from persona_tui.services.generation.injection import inject
 from persona_tui.services.generation.jobs import LiveJob
-from persona_tui.services.generation.template import fill
-from persona_tui.services.generation.variables import RunFacts, job_token, run_variables
+from persona_tui.services.generation.lora_desk import LoraDesk
+from persona_tui.services.generation.lora_placing import LoraNotListed
+from persona_tui.services.generation.lora_use import LoraUse
+from persona_tui.services.generation.template import Value, asks_for, fill, in_step
+from persona_tui.services.generation.variables import PARENT_IMAGE, RunFacts, job_token, run_variables
 from persona_tui.services.safety import guard
 
 UNREADABLE, TOO_LARGE = 400, 413
@@ -41,6 +48,7 @@ class Work:
     """All that is needed to send one job.
 
     Attributes:
+        position, step: place and name of the step.
         template: the step's workflow with its placeholders.
         parent_key, parent_sha256: where the parent picture lies; None in step 1.
     """
@@ -49,6 +57,8 @@ class Work:
     seed: int
     persona_id: int | None
     facts: RunFacts
+    position: int
+    step: str
     template: Mapping[str, Any]
     parent_key: str | None
     parent_sha256: str | None
@@ -60,6 +70,8 @@ class Ready:
 
     job: LiveJob
     workflow: Passed[Workflow]
+    highest_number: float | None
+    """See `boots`: as it was before the job is sent."""
 
 
 def load_works(session: Session, job_ids: Sequence[int]) -> tuple[Work, ...]:
@@ -67,15 +79,21 @@ def load_works(session: Session, job_ids: Sequence[int]) -> tuple[Work, ...]:
     found = {row.id: row for row in session.execute(text(_FACTS), {"ids": list(job_ids)})}
     steps = {row.step_id for row in found.values()}
     templates = {row.id: row.workflow for row in session.execute(text(_TEMPLATES), {"ids": list(steps)})}
+    loras = run_loras.loras_by_run(session, list({row.run_id for row in found.values()}))
     waiting = (job for job in jobs.find_jobs(session, job_ids) if job.state == "queued")
-    return tuple(_work(job, found[job.id], templates[found[job.id].step_id]) for job in waiting)
+    return tuple(
+        _work(job, found[job.id], templates[found[job.id].step_id], loras.get(job.run_id, ()))
+        for job in waiting
+    )
 
 
 _FACTS = """
-SELECT j.id, j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables, st.pipeline_step_id AS step_id,
+SELECT j.id, j.run_id, j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables,
+       st.pipeline_step_id AS step_id, st.position, ps.name AS step,
        coalesce(a.name, '') AS persona, coalesce(a.trigger_word, '') AS trigger_word, p.media_key, p.sha256
 FROM comfyui_jobs j JOIN pipeline_runs r ON r.id = j.run_id
 JOIN pipeline_run_steps st ON st.id = j.run_step_id
+JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
 JOIN generation_slots s ON s.id = j.slot_id
 LEFT JOIN image_candidates p ON p.id = s.parent_id LEFT JOIN personas a ON a.id = r.persona_id
 WHERE j.id = ANY (:ids)
@@ -84,9 +102,19 @@ _TEMPLATES = "SELECT id, workflow FROM pipeline_steps WHERE id = ANY (:ids)"
 """On its own: a workflow may be long, and the jobs of a step share it."""
 
 
-def _work(job: LiveJob, row: Any, template: Mapping[str, Any]) -> Work:
-    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables)
-    return Work(job, row.seed, row.persona_id, facts, template, row.media_key, row.sha256)
+def _work(job: LiveJob, row: Any, template: Mapping[str, Any], loras: tuple[LoraUse, ...]) -> Work:
+    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables, loras)
+    return Work(
+        job,
+        row.seed,
+        row.persona_id,
+        facts,
+        row.position,
+        row.step,
+        template,
+        row.media_key,
+        row.sha256,
+    )
 
 
 async def make_ready(bench: Bench, works: Sequence[Work]) -> tuple[Ready, ...]:
@@ -101,24 +129,33 @@ async def make_ready(bench: Bench, works: Sequence[Work]) -> tuple[Ready, ...]:
         ClientError: the server did not take a parent picture; the jobs stay queued.
     """
     filled = [(work, await _filled(bench, work)) for work in works]
-    whole = [(work, workflow) for work, workflow in filled if workflow is not None]
-    verdicts = await bench.transact(_commit_intents, whole)
+    whole = [(work, one) for work, one in filled if one is not None]
+    intents = await bench.transact(_commit_intents, whole, bench.url)
     ready = []
-    for (work, _), verdict in zip(whole, verdicts, strict=True):
+    for (work, _), verdict in zip(whole, intents.verdicts, strict=True):
         if isinstance(verdict, GuardRefused):
             await _refuse(bench, work.job, verdict)
         elif verdict is None:
             await bench.transact(jobs.requeue, work.job)
         else:
             sending = replace(work.job, state="submitting", attempts=work.job.attempts + 1)
-            ready.append(Ready(sending, verdict))
+            ready.append(Ready(sending, verdict, intents.highest_number))
     return tuple(ready)
 
 
-async def _filled(bench: Bench, work: Work) -> dict[str, Any] | None:
-    """The workflow that is to be sent, with all that it names on the server; None when the job has failed."""
+async def _filled(bench: Bench, work: Work) -> Filled | None:
+    """What is to be sent, with all that it names on the server; None when it failed or goes elsewhere."""
     try:
-        return _fill(bench, work, await _upload_parent(bench, work))
+        work = await _with_loras(bench, work)
+        filled = _fill(bench, work, await _upload_parent(bench, work))
+        if not await bench.capabilities.fits(work.job.run_step_id, filled.workflow):
+            await pass_on(bench, work.job)
+            return None
+        await note_fit(bench, work.job)
+        return filled
+    except LoraNotListed as problem:
+        bench.capabilities.bar(work.job.run_step_id, problem.probe, problem.message.rstrip("."))
+        await pass_on(bench, work.job)
     except (InvalidRequest, GuardRefused) as problem:
         await _refuse(bench, work.job, problem)
     except StorageError as problem:
@@ -126,17 +163,18 @@ async def _filled(bench: Bench, work: Work) -> dict[str, Any] | None:
     return None
 
 
-async def send_job(bench: Bench, ready: Ready) -> bool:
+async def send_job(bench: Bench, ready: Ready) -> Taken | None:
     """Send a job that is ready.
 
     Returns:
-        Whether the server took it; when it refused, the job has failed.
+        What the server told when it took it; None when it refused and the job has failed, or goes elsewhere.
 
     Raises:
         ClientError: the server is away or answered something else than yes or no. Where that leaves open
             whether it took the prompt, the job stays `submitting` until a look at the server tells.
     """
-    return await _post(bench, ready.job, ready.workflow)
+    submitted = await _post(bench, ready.job, ready.workflow)
+    return None if submitted is None else Taken(ready.job, submitted.number, ready.highest_number)
 
 
 def take_back(session: Session, unsent: Sequence[Ready]) -> None:
@@ -152,8 +190,15 @@ async def forget_prompt(bench: Bench, prompt_id: str) -> None:
         await bench.client.interrupt(prompt_id)
 
 
+async def _with_loras(bench: Bench, work: Work) -> Work:
+    """The work with its LoRAs on the server, under the server's names."""
+    desk = bench.endpoint.desk or LoraDesk.over(bench.client)
+    loras, template = await desk.prepare(work.job, work.facts.loras, work.template)
+    return replace(work, facts=replace(work.facts, loras=loras), template=template)
+
+
 async def _upload_parent(bench: Bench, work: Work) -> str | None:
-    if work.parent_key is None or work.parent_sha256 is None:
+    if work.parent_key is None or work.parent_sha256 is None or not asks_for(work.template, PARENT_IMAGE):
         return None
     known = bench.uploads.get(work.parent_sha256)
     if known is not None:
@@ -176,37 +221,72 @@ async def _upload_parent(bench: Bench, work: Work) -> str | None:
     return name
 
 
-def _fill(bench: Bench, work: Work, parent_image: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Filled:
+    """A workflow as it is to be sent, and what its placeholders were replaced by."""
+
+    workflow: dict[str, Any]
+    variables: dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Intents:
+    """What was written down before some prompts are sent; `highest_number`: see `boots`.
+
+    Attributes:
+        verdicts: the guard's, one for each job; None for a job that is no longer wanted.
+    """
+
+    verdicts: tuple[Passed[Workflow] | GuardRefused | None, ...]
+    highest_number: float | None
+
+
+def _fill(bench: Bench, work: Work, parent_image: str | None) -> Filled:
     token = job_token(work.job.id, work.job.prompt_id)
+    path = None if work.parent_key is None else bench.media.path(work.parent_key)
     variables = run_variables(
-        work.facts, seed=work.seed, token=token, now=bench.clock(), parent_image=parent_image
+        work.facts,
+        seed=work.seed,
+        token=token,
+        now=bench.clock(),
+        parent_image=parent_image,
+        parent_image_path=None if path is None else str(path.absolute()),
     )
-    return with_token(fill(work.template, variables), token)
+    try:
+        filled = fill(work.template, variables)
+    except InvalidRequest as problem:
+        raise in_step(problem, work.position, work.step) from None
+    workflow = inject(work.template, filled, work.facts.loras)
+    return Filled(with_token(workflow, token), variables)
 
 
-def _commit_intents(
-    session: Session, filled: Sequence[tuple[Work, dict[str, Any]]]
-) -> tuple[Passed[Workflow] | GuardRefused | None, ...]:
-    """Write down what is about to be sent, and under which ids; None for a job that is no longer wanted."""
+def _commit_intents(session: Session, filled: Sequence[tuple[Work, Filled]], endpoint: str) -> Intents:
+    """Write down what is about to be sent, and under which ids."""
     wanted = _lock_wanted(session, [work.job for work, _ in filled])
     verdicts = tuple(
-        _judged(session, work, workflow) if work.job.id in wanted else None for work, workflow in filled
+        _judged(session, work, one.workflow) if work.job.id in wanted else None for work, one in filled
     )
     passed = [
-        (work.job.id, json.dumps(verdict.value))
-        for (work, _), verdict in zip(filled, verdicts, strict=True)
+        (work.job.id, json.dumps(verdict.value), json.dumps(one.variables))
+        for (work, one), verdict in zip(filled, verdicts, strict=True)
         if isinstance(verdict, Passed)
     ]
     session.execute(
         text(
             "UPDATE comfyui_jobs j SET state = 'submitting', workflow = CAST(sent.workflow AS jsonb),"
-            " attempts = attempts + 1, submitted_at = persona_now(), not_before = NULL"
-            " FROM unnest(CAST(:ids AS bigint[]), CAST(:workflows AS text[])) AS sent (id, workflow)"
+            " variables = CAST(sent.variables AS jsonb), attempts = attempts + 1,"
+            " submitted_at = persona_now(), not_before = NULL"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:workflows AS text[]), CAST(:variables AS text[]))"
+            " AS sent (id, workflow, variables)"
             " WHERE j.id = sent.id"
         ),
-        {"ids": [job_id for job_id, _ in passed], "workflows": [workflow for _, workflow in passed]},
+        {
+            "ids": [job_id for job_id, _, _ in passed],
+            "workflows": [workflow for _, workflow, _ in passed],
+            "variables": [variables for _, _, variables in passed],
+        },
     )
-    return verdicts
+    return Intents(verdicts, boots.highest_number(session, endpoint))
 
 
 def _lock_wanted(session: Session, asked: Sequence[LiveJob]) -> set[int]:
@@ -234,20 +314,24 @@ def _judged(session: Session, work: Work, workflow: dict[str, Any]) -> Passed[Wo
         return problem
 
 
-async def _post(bench: Bench, job: LiveJob, workflow: Passed[Workflow]) -> bool:
+async def _post(bench: Bench, job: LiveJob, workflow: Passed[Workflow]) -> Submitted | None:
+    """Send it; None when the server will never take it."""
     extra = {"preview_method": "auto"} if bench.options.previews else None
     try:
-        await bench.client.submit(
+        return await bench.client.submit(
             workflow, prompt_id=str(job.prompt_id), client_id=bench.client_id, extra=extra
         )
     except ClientError as problem:
+        if isinstance(problem, WorkflowRejected) and is_lack(problem):
+            bench.capabilities.bar(job.run_step_id, workflow.value, problem.message.rstrip("."))
+            await pass_on(bench, job)
+            return None
         if isinstance(problem, WorkflowRejected) or problem.status == TOO_LARGE:
             await _refuse(bench, job, problem)
-            return False
+            return None
         if not problem.sent or isinstance(problem, KeyRejected):
             await bench.transact(jobs.requeue, job, sent=False)
         raise
-    return True
 
 
 async def _refuse(bench: Bench, job: LiveJob, problem: PersonaError) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.errors import UnknownName
 from persona_tui.models.pipeline import LIVE_JOB_STATES, ImageCandidate, PipelineRun
+from persona_tui.services.generation import spending
 from persona_tui.services.safety import audit
 
 LIVE = f"({', '.join(repr(state) for state in LIVE_JOB_STATES)})"
@@ -88,6 +90,7 @@ def cancel_jobs(
     run_step_id: int | None = None,
     slots: Sequence[int] | None = None,
     parents: Sequence[int] | None = None,
+    job_id: int | None = None,
 ) -> int:
     """Cancel the run's live jobs, all or some; their places open again. The engine tells the server.
 
@@ -95,6 +98,7 @@ def cancel_jobs(
         run_step_id: only those of this step.
         slots: only those of these places.
         parents: only those that work on these candidates.
+        job_id: only this one.
 
     Returns:
         How many were cancelled.
@@ -107,34 +111,51 @@ def cancel_jobs(
             "  AND (CAST(:step AS bigint) IS NULL OR j.run_step_id = :step)"
             "  AND (CAST(:slots AS bigint[]) IS NULL OR s.id = ANY (:slots))"
             "  AND (CAST(:parents AS bigint[]) IS NULL OR s.parent_id = ANY (:parents))"
-            " RETURNING j.slot_id)"
+            "  AND (CAST(:job AS bigint) IS NULL OR j.id = :job)"
+            " RETURNING j.id, j.slot_id)"
             " UPDATE generation_slots s SET state = 'open' FROM ended WHERE s.id = ended.slot_id"
-            " RETURNING s.id"
+            " RETURNING ended.id"
         ),
         {
             "run": run_id,
             "step": run_step_id,
+            "job": job_id,
             "slots": None if slots is None else list(slots),
             "parents": None if parents is None else list(parents),
         },
     )
-    return len(cancelled.all())
+    ids = list(cancelled.scalars())
+    if ids:
+        spending.settle(session, ids, pictures=0, seconds=None)
+    return len(ids)
 
 
-def reopen_slots(session: Session, run_id: int) -> None:
-    """Open each place of an unapproved step whose pictures were all rejected, so that it gets another one."""
-    session.execute(
-        text(
-            "UPDATE generation_slots s SET state = 'open', failures = 0"
-            " FROM pipeline_run_steps st"
-            " WHERE st.run_id = :run AND s.run_step_id = st.id"
-            "  AND st.approved_at IS NULL AND s.state = 'filled' AND NOT EXISTS ("
-            "   SELECT FROM image_candidates i WHERE i.slot_id = s.id AND i.status = 'active')"
-            "  AND NOT EXISTS ("
-            "   SELECT FROM image_candidates p WHERE p.id = s.parent_id AND p.status <> 'active')"
-        ),
-        {"run": run_id},
-    )
+def settle_slots(session: Session, run_id: int) -> None:
+    """Bring the run's places in line with its pictures and gates; those with a job, or given up, stay.
+
+    A place with an active picture is filled. One without is open while its step's gate is shut and its
+    parent goes on, so that a rejected picture gets a successor; otherwise it is withdrawn.
+    """
+    session.flush()
+    session.execute(text(_SETTLE), {"run": run_id})
+
+
+_SETTLE = """
+WITH place AS (
+  SELECT s.id,
+         EXISTS (SELECT FROM image_candidates i WHERE i.slot_id = s.id AND i.status = 'active') AS filled,
+         st.approved_at IS NULL AND (s.parent_id IS NULL OR EXISTS (
+           SELECT FROM image_candidates p
+           JOIN gate_members g ON g.run_step_id = p.run_step_id AND g.image_candidate_id = p.id
+           WHERE p.id = s.parent_id AND p.status = 'active')) AS wanted
+  FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
+  WHERE s.run_id = :run AND s.state IN ('open', 'filled', 'withdrawn')
+), due AS (
+  SELECT id, CASE WHEN filled THEN 'filled' WHEN wanted THEN 'open' ELSE 'withdrawn' END AS state FROM place
+)
+UPDATE generation_slots s SET state = due.state, failures = 0
+FROM due WHERE s.id = due.id AND s.state <> due.state
+"""
 
 
 def get_candidate(session: Session, candidate_id: int) -> ImageCandidate:
@@ -150,14 +171,24 @@ def get_candidate(session: Session, candidate_id: int) -> ImageCandidate:
 
 
 def record_act(
-    session: Session, run: PipelineRun, actor: str, action: str, subject: str, candidates: Sequence[int]
+    session: Session,
+    run: PipelineRun,
+    actor: str,
+    action: str,
+    subject: str,
+    candidates: Sequence[int],
+    **details: Any,
 ) -> None:
-    """Write an act to the audit trail; last in a transaction, since the trail is locked until its end."""
+    """Write an act to the audit trail; last in a transaction, since the trail is locked until its end.
+
+    Args:
+        details: more for the trail, plain JSON.
+    """
     audit.append(
         session,
         actor=actor,
         action=action,
         persona_id=run.persona_id,
         subject=subject,
-        details={"run": run.id, "candidates": list(candidates)},
+        details={"run": run.id, "candidates": list(candidates), **details},
     )

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from persona_tui.services.generation.lora_use import (
+    LoraUse,
+    lora_variable_names,
+    lora_variables,
+    trigger_word,
+)
 from persona_tui.services.generation.template import Value
 
 SEED_BITS = 53
 """A double holds every integer up to 2**53: no JSON reader on the way rounds a seed."""
 
 PARENT_IMAGE = "parent_image"
+PARENT_IMAGE_PATH = "parent_image_path"
+PARENTS = (PARENT_IMAGE, PARENT_IMAGE_PATH)
+"""The parent's picture: by its name on the server after an upload, or where it lies in our own store."""
 JOB_ID = "job_id"
 BUILT_IN = frozenset(
     {
@@ -21,16 +31,26 @@ BUILT_IN = frozenset(
         "negative",
         "seed",
         "auto_seed",
+        "seed_color",
+        "prompt_color",
         "run_name",
         JOB_ID,
         "timestamp",
+        "timestamp_ms",
         "random",
         "persona",
         "trigger_word",
         PARENT_IMAGE,
+        PARENT_IMAGE_PATH,
+        *lora_variable_names(),
     }
 )
 """Variables that the program sets; a run's own variables have other names."""
+
+
+def is_variable_name(name: str) -> bool:
+    """Whether a run may have a variable of that name: letters, digits and `_`, at most 64."""
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name) is not None
 
 
 def derive_seed(
@@ -70,7 +90,9 @@ class RunFacts:
     """What all jobs of a run share.
 
     Attributes:
+        trigger_word: the persona's own; a LoRA's goes before it.
         variables: the run's own.
+        loras: that the run uses.
     """
 
     name: str
@@ -79,29 +101,49 @@ class RunFacts:
     persona: str
     trigger_word: str
     variables: Mapping[str, Value]
+    loras: tuple[LoraUse, ...] = ()
 
 
 def run_variables(
-    facts: RunFacts, *, seed: int, token: str, now: datetime, parent_image: str | None
+    facts: RunFacts,
+    *,
+    seed: int,
+    token: str,
+    now: datetime,
+    parent_image: str | None,
+    parent_image_path: str | None = None,
 ) -> dict[str, Value]:
     """The variables of one job.
 
     Args:
         token: see `job_token`.
         parent_image: the parent's name on the server; None in step 1, where the variable does not exist.
+        parent_image_path: the parent's absolute path in our store, for a server with the same file system;
+            None where there is none.
     """
     built_in: dict[str, Value] = {
         "prompt": facts.prompt,
         "negative": facts.negative,
         "seed": seed,
         "auto_seed": seed,
+        "seed_color": _colour_of(f"seed {seed}"),
+        "prompt_color": _colour_of(facts.prompt),
         "run_name": facts.name,
         JOB_ID: token,
         "timestamp": int(now.timestamp()),
+        "timestamp_ms": int(now.timestamp() * 1000),
         "random": int.from_bytes(hashlib.sha256(f"random {seed}".encode()).digest()[:8], "big") % 10**9,
         "persona": facts.persona,
-        "trigger_word": facts.trigger_word,
+        "trigger_word": trigger_word(facts.loras, facts.trigger_word),
+        **lora_variables(facts.loras),
     }
     if parent_image is not None:
         built_in[PARENT_IMAGE] = parent_image
+    if parent_image_path is not None:
+        built_in[PARENT_IMAGE_PATH] = parent_image_path
     return {**facts.variables, **built_in}
+
+
+def _colour_of(words: str) -> int:
+    """A colour, 0xRRGGBB, that stands for the words where no model makes a picture of them."""
+    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:3], "big")

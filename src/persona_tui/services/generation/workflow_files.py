@@ -1,8 +1,9 @@
-"""Workflows as files: ComfyUI's API export, or a picture that carries the prompt it was made with."""
+"""Workflows as files: ComfyUI's API export, its editor's own format, or a picture that carries either."""
 
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from persona_tui.errors import InvalidRequest, UnknownName
 LARGEST_FILE = 64 * 1024 * 1024
 """Bytes; a picture with its prompt is far smaller."""
 _PNG = b"\x89PNG\r\n\x1a\n"
-_HINT = "Use ComfyUI's Export (API), or a PNG that ComfyUI saved."
+_BARE = re.compile(r'"(?:[^"\\]|\\.)*"|(\{\{\s*[^{}"]*?\s*\}\})')
+"""A text, or a placeholder outside of one."""
+_HINT = "Use a workflow that ComfyUI saved or exported, or a PNG that it saved."
 
 
 def read_workflow(file: Path) -> dict[str, Any]:
-    """The JSON object in a file, or in a PNG's text chunk `prompt`, where ComfyUI's SaveImage puts it.
+    """The JSON object in a file, or in the text chunk of a PNG into which ComfyUI's SaveImage puts it.
+
+    A PNG's `prompt` is what the server ran; where only the editor's `workflow` is there, that is taken.
 
     Raises:
         UnknownName: there is no such file.
@@ -32,14 +37,47 @@ def read_workflow(file: Path) -> dict[str, Any]:
         raise InvalidRequest(
             f"{file} can't be read: {problem.strerror}.", hint="Check its permissions."
         ) from None
-    text = _prompt_of(file, content) if content.startswith(_PNG) else content
+    text = _prompt_of(file, content) if content.startswith(_PNG) else _decoded(file, content)
+    return read_json(text, str(file))
+
+
+def read_json(text: str, what: str) -> dict[str, Any]:
+    """The JSON object in a text; bare placeholders, `"seed": {{seed}}`, are put in quotes.
+
+    As whole values they take their variable's type all the same.
+
+    Args:
+        what: stands at the start of the error's sentence.
+
+    Raises:
+        InvalidRequest: it is no JSON object.
+    """
     try:
-        document = json.loads(text)
+        document = _parsed(text)
     except (ValueError, RecursionError) as problem:
-        raise InvalidRequest(f"{file} is no workflow that can be read: {problem}.", hint=_HINT) from None
+        raise InvalidRequest(f"{what} is no workflow that can be read: {problem}.", hint=_HINT) from None
     if not isinstance(document, dict):
-        raise InvalidRequest(f"{file} is no workflow.", hint=_HINT)
+        raise InvalidRequest(f"{what} is no workflow.", hint=_HINT)
     return document
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        with_quotes = _BARE.sub(
+            lambda match: f'"{match.group(1)}"' if match.group(1) else match.group(), text
+        )
+        if with_quotes == text:
+            raise
+        return json.loads(with_quotes)
+
+
+def _decoded(file: Path, content: bytes) -> str:
+    try:
+        return content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError as problem:
+        raise InvalidRequest(f"{file} is no workflow that can be read: {problem}.", hint=_HINT) from None
 
 
 def _prompt_of(file: Path, content: bytes) -> str:
@@ -48,7 +86,8 @@ def _prompt_of(file: Path, content: bytes) -> str:
     try:
         with Image.open(BytesIO(content), formats=("PNG",)) as picture:
             picture.load()  # text chunks may follow the pixels
-            found = getattr(picture, "text", {}).get("prompt")
+            texts = getattr(picture, "text", {})
+            found = texts.get("prompt") or texts.get("workflow")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
         raise InvalidRequest(f"{file} is a PNG that can't be read: {problem}.", hint=_HINT) from None
     if not found:

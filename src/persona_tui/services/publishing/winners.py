@@ -79,31 +79,65 @@ def draft_for_winner(
     return get_post(session, post.id)
 
 
-def attach_winner(session: Session, run_id: int, candidate_id: int) -> PostView | None:
-    """Give a run's winner to the post that waits for it.
+def attach_winner(session: Session, run_id: int, candidate_id: int) -> tuple[PostView, ...]:
+    """Give a run's winner to the posts that wait for it: the run's own, and the idea's that name no run.
+
+    An account shows a picture once: of several posts of one account the earliest gets it, the others wait
+    on, as does one whose account shows the picture already.
 
     Returns:
-        The post, now ready; None when none waits for this run.
+        The posts that have it now; they are ready.
 
     Raises:
         UnknownName: no such candidate.
         NotAllowedNow: it is rejected, or another run's.
     """
-    waiting = session.exec(
-        select(SchedulingPost)
-        .where(SchedulingPost.run_id == run_id, SchedulingPost.state == "awaiting_image")
-        .order_by(col(SchedulingPost.id))
-        .with_for_update()
-    ).first()
-    if waiting is None:
-        return None
+    waiting = _waiting_posts(session, run_id)
+    if not waiting:
+        return ()
     picture = _picture(session, candidate_id, None)
     if picture["run_id"] != run_id:
-        raise NotAllowedNow("That picture is not one of this run's.")
-    _add_item(session, waiting, picture, candidate_id, None)
-    waiting.state, waiting.is_ai_generated = "ready", True
-    save(session, waiting, "post.image", candidate_id=candidate_id)
-    return get_post(session, waiting.id)
+        raise NotAllowedNow("That picture is not one of this run's.", hint="Choose one of the run's own.")
+    given = [post.id for post in waiting if _give(session, post, picture, candidate_id)]
+    return tuple(get_post(session, post_id) for post_id in given)
+
+
+def _waiting_posts(session: Session, run_id: int) -> tuple[SchedulingPost, ...]:
+    ids = session.execute(
+        text(
+            "SELECT p.id FROM scheduling_posts p, pipeline_runs r"
+            " WHERE r.id = :run AND p.state = 'awaiting_image' AND p.persona_id = r.persona_id"
+            " AND (p.run_id = r.id"
+            "  OR p.run_id IS NULL AND p.content_suggestion_id = r.content_suggestion_id)"
+            " ORDER BY p.run_id NULLS LAST, p.id"
+        ),
+        {"run": run_id},
+    )
+    found = session.exec(
+        select(SchedulingPost)
+        .where(col(SchedulingPost.id).in_(list(ids.scalars())), SchedulingPost.state == "awaiting_image")
+        .order_by(col(SchedulingPost.run_id).nulls_last(), col(SchedulingPost.id))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return tuple(found)
+
+
+def _give(session: Session, post: SchedulingPost, picture: RowMapping, candidate_id: int) -> bool:
+    """Give a waiting post its picture; False where its account shows that picture already."""
+    shown = session.execute(
+        text(
+            "SELECT EXISTS (SELECT FROM post_items WHERE holds AND account_id = :account"
+            " AND sha256 = :sha256)"
+        ),
+        {"account": None if post.repost_allowed else post.account_id, "sha256": picture["sha256"]},
+    )
+    if shown.scalar_one():
+        return False
+    _add_item(session, post, picture, candidate_id, None)
+    post.state, post.is_ai_generated, post.run_id = "ready", True, picture["run_id"]
+    save(session, post, "post.image", candidate_id=candidate_id)
+    return True
 
 
 def _picture(session: Session, candidate_id: int | None, photo_id: int | None) -> RowMapping:

@@ -151,6 +151,20 @@ def standings(session: Session, contest_id: int) -> Standings:
     )
 
 
+def probability_top_k(session: Session, contest_id: int, k: int) -> float | None:
+    """How sure it is that the k best by their ratings really are the k best of the active pictures.
+
+    Sampled from the posterior with a seed of the contest, so that the same votes give the same answer.
+
+    Returns:
+        0 to 1; None while no vote counts, since a rating without votes says nothing.
+    """
+    if not _counted_votes(session, contest_id):
+        return None
+    state = _load(session, _contest(session, contest_id))
+    return ranking.top_share(state.belief, state.active, k, np.random.default_rng(contest_id))
+
+
 def cast(
     session: Session,
     contest_id: int,
