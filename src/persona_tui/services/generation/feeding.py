@@ -14,7 +14,7 @@ from persona_tui.services.generation.boots import Taken
 from persona_tui.services.generation.depth import Depth
 from persona_tui.services.generation.following import Follower
 from persona_tui.services.generation.health import Fleet
-from persona_tui.services.generation.jobs import SENT, Advance, LiveJob
+from persona_tui.services.generation.jobs import Advance, LiveJob
 from persona_tui.services.generation.submission import (
     Ready,
     Work,
@@ -71,7 +71,7 @@ class Feeder:
 
     def note(self, job: LiveJob, target: str) -> None:
         """Note what a job has come to; it is written down with one of the next transactions."""
-        self._steps.append(Advance(job, SENT[: SENT.index(target)], target))
+        self._steps.append(Advance(job, target))
 
     def look_again(self) -> None:
         """There may be work where there was none."""
@@ -194,8 +194,8 @@ class Feeder:
 
 def _write_down(session: Session, url: str, taken: Sequence[Taken], steps: Sequence[Advance]) -> None:
     """What jobs have come to; the taken ones first, since further steps may be theirs."""
-    for one in taken:
-        boots.note_taken(session, url, one)
+    if taken:
+        boots.note_all_taken(session, url, taken)
     if steps:
         jobs.advance(session, steps)
 
