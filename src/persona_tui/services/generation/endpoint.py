@@ -198,7 +198,8 @@ class EndpointWorker:
                 await self._bench.transact(jobs.fail, shown.job, words, self._bench.options.retry)
 
     async def _check(self, live: Sequence[LiveJob], now: float) -> None:
-        mine = [job for job in live if job.id not in self._finishing]
+        busy = self._finishing.keys() | self._feeder.sending
+        mine = [job for job in live if job.id not in busy]
         for job in mine:
             if job.state != "queued":
                 self._follower.track(job)
@@ -219,7 +220,7 @@ class EndpointWorker:
         await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away, retry)
         await barring.review(self._bench)
         self._fleet.notices = await self._notices()
-        self._check_at = now + self._interval(live)
+        self._check_at = now + self._interval(mine)
 
     async def _notices(self) -> tuple[str, ...]:
         daily = self._bench.options.daily

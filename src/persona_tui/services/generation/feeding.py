@@ -34,6 +34,7 @@ class Feeder:
 
     Attributes:
         sent: prompt ids that this process sent, whose events are ours to hear.
+        sending: ids of jobs that are on their way to the server.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Feeder:
         self._depth = depth
         self._on_change = on_change
         self.sent: set[str] = set()
+        self.sending: set[int] = set()
         self._to_send: deque[int] = deque()
         self._steps: list[Advance] = []
         self._taken: list[Taken] = []
@@ -112,12 +114,14 @@ class Feeder:
             self._dry = in_hand + len(works) < target
             while works and not self._stopping:
                 chunk = [works.popleft() for _ in range(min(AT_ONCE, len(works)))]
+                self.sending = {work.job.id for work in chunk}
                 await self._send(await make_ready(self._bench, chunk))
                 for _ in chunk:
                     self._to_send.popleft()
             if works:
                 await self._bench.transact(_let_go, tuple(works))
         finally:
+            self.sending = set()
             self._on_change()
 
     def _take_up(
