@@ -49,7 +49,9 @@ class EndpointWorker:
         self._fleet = fleet
         self._depth = Depth(bench.options.depth, bench.options.ahead, bench.options.deepest)
         self._follower = Follower(bench, self._stir, self._check_now)
-        self._feeder = Feeder(bench, fleet, self._follower, self._depth, self._stir)
+        self._feeder = Feeder(
+            bench, fleet, self._follower, self._depth, in_hand=self._in_hand, on_change=self._stir
+        )
         self._woken = asyncio.Event()
         self._returned = asyncio.Event()
         self._check_at = 0.0
@@ -157,7 +159,7 @@ class EndpointWorker:
         if now >= min(self._look_at, self._check_at):
             await self._look(now)
         await self._drop_overdue(now)
-        self._feeder.begin(self._in_hand(), room=not self._store_is_full)
+        self._feeder.begin(room=not self._store_is_full)
 
     def _take_news(self) -> None:
         for job in self._follower.take_started():

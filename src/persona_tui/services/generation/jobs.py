@@ -225,24 +225,26 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
     Returns:
         Whether it was; False when it was cancelled, sent again, or moved by another engine.
     """
-    if target == "running":
-        statement = _START
-    else:
-        statement = _MOVE if target in LIVE_JOB_STATES else _END
     moved = rows_of(
         session,
-        statement,
+        _END if target not in LIVE_JOB_STATES else _RUN if target == "running" else _MOVE,
         {"id": job.id, "prompt": job.prompt_id, "source": list(source), "target": target},
     )
     return bool(moved)
 
 
-_MOVE = (
-    "UPDATE comfyui_jobs SET state = :target"
-    " WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id"
-)
-_START = _MOVE.replace(" WHERE", ", started_at = coalesce(started_at, persona_now()) WHERE", 1)
-_END = _MOVE.replace(" WHERE", ", finished_at = persona_now() WHERE", 1)
+_MOVE = """
+UPDATE comfyui_jobs SET state = :target
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
+_RUN = """
+UPDATE comfyui_jobs SET state = :target, started_at = coalesce(started_at, persona_now())
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
+_END = """
+UPDATE comfyui_jobs SET state = :target, finished_at = persona_now()
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
 
 
 def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = True) -> bool:

@@ -37,7 +37,8 @@ def keep(
     if not jobs.move(session, job, SENT, "done"):
         removals.note_pictures(session, (one.picture for one in fetched))
         return ()
-    spending.settle(session, [job.id], pictures=len(fetched), seconds=provenance.get("seconds"))
+    seconds = provenance.get("seconds")
+    spending.settle(session, [job.id], pictures=len(fetched), seconds=seconds)
     rows = rows_of(
         session,
         _FILL,

@@ -201,15 +201,16 @@ def _next_place(session: Session, barred: Collection[int], daily: DailyLimit) ->
     passed: list[int] = []
     while True:
         values = {"barred": list(barred), "passed": passed}
-        turn = next(iter(rows_of(session, TURN, values)), None)
-        if turn is None:
+        turns = rows_of(session, TURN, values)
+        if not turns:
             return None
+        (turn,) = turns
         places = rows_of(session, PLACE, {"run": turn.id, "barred": list(barred)})
         if not places:  # taken by another engine between the look and the lock
             passed.append(turn.id)
             continue
-        place = Place(**places[0]._asdict())
-        expected = _expected_seconds(session, place.run_step_id) if turn.limited or daily.exists else 0.0
+        (found,) = places
+        expected = _expected_seconds(session, found.run_step_id) if turn.limited or daily.exists else 0.0
         if turn.limited and not spending.reserve(session, turn.id, expected):
             budgets.pause_spent(session, turn.id)
             passed.append(turn.id)
@@ -220,7 +221,7 @@ def _next_place(session: Session, barred: Collection[int], daily: DailyLimit) ->
             return None
         if turn.status == "pending":
             _begin(session, turn.id)
-        return _Reserved(place, expected, day)
+        return _Reserved(Place(**found._asdict()), expected, day)
 
 
 def _expected_seconds(session: Session, run_step_id: int) -> float:
