@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from persona_tui.clients.instagram import InstagramClient
     from persona_tui.clients.media_host import MediaHost
     from persona_tui.database.link import DatabaseLink
+    from persona_tui.services.generation.lora_desk import LoraDesk
+    from persona_tui.services.loras.shelf import Shelf
     from persona_tui.services.planning.writers import Writer
     from persona_tui.services.secrets import Keyring
 
@@ -119,11 +121,28 @@ class Resources:
 
     def comfyui_clients(self) -> dict[str, ComfyUIClient]:
         """A client per ComfyUI server, by address."""
+        return {url: self.comfyui_client(url) for url in self.settings.comfyui.urls}
+
+    def comfyui_client(self, url: str) -> ComfyUIClient:
+        """A client for a ComfyUI server; one that is not of the settings is not shown their key."""
         from persona_tui.clients.comfyui import ComfyUIClient
 
         comfyui = self.settings.comfyui
-        key = comfyui.api_key.get_secret_value() if comfyui.api_key else None
-        return {url: ComfyUIClient(url, key, timeout=comfyui.timeout) for url in comfyui.urls}
+        ours = url.rstrip("/") in {known.rstrip("/") for known in comfyui.urls}
+        return ComfyUIClient(url, comfyui.api_key if ours else None, timeout=comfyui.timeout)
+
+    @cached_property
+    def lora_shelf(self) -> Shelf:
+        """Our own folder of LoRA files."""
+        from persona_tui.services.loras.shelf import Shelf
+
+        return Shelf(self.settings)
+
+    def lora_desk(self, url: str, client: ComfyUIClient) -> LoraDesk:
+        """What brings LoRAs to a server."""
+        from persona_tui.services.generation.lora_desk import LoraDesk
+
+        return LoraDesk.over(client, self.lora_shelf, self.settings.comfyui.lora_dir_of(url))
 
     def media_host(self) -> MediaHost:
         """Where copies for Instagram go.

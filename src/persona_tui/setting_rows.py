@@ -66,7 +66,7 @@ def masked_values(settings: BaseModel, *, prefix: str = "") -> dict[str, Any]:
         elif isinstance(value, tuple | list):
             values[name] = [masked(item) for item in value]
         elif isinstance(value, Mapping):
-            values[name] = dict(value)
+            values[name] = {masked(key): masked(item) for key, item in value.items()}
         else:
             values[name] = masked(value, secret_path=dotted in SECRET_PATHS)
     return values
@@ -86,7 +86,7 @@ def masked(value: Any, *, secret_path: bool = False) -> str:
     if isinstance(value, SecretStr):
         return MASK
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} = {item}" for key, item in value.items()) or "none"
+        return ", ".join(f"{masked(key)} = {masked(item)}" for key, item in value.items()) or "none"
     if isinstance(value, tuple | list):
         return ", ".join(masked(item) for item in value) or "none"
     if isinstance(value, str) and "://" in value:

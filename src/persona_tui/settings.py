@@ -76,8 +76,9 @@ class ComfyUISettings(Section):
     """Addresses of the ComfyUI servers; in the environment separated by commas."""
     api_key: SecretStr | None = None
     """Bearer key, for servers behind a proxy that asks for one."""
-    lora_dir: Path | None = None
-    """Folder that ComfyUI reads LoRAs from (ComfyUI has no LoRA upload)."""
+    lora_dir: Path | dict[HttpUrl, Path] | None = None
+    """Folder that ComfyUI reads LoRAs from, as this machine sees it (ComfyUI has no LoRA upload); or a table
+    of address = folder where each server has its own, in the environment as a JSON object."""
     depth: int = Field(default=2, ge=1, le=16)
     """Jobs kept in each server's queue: 1 runs, the rest wait behind it."""
     timeout: float = Field(default=30.0, gt=0, le=600)
@@ -86,6 +87,26 @@ class ComfyUISettings(Section):
     """Pictures that all runs together may make on a day of the default zone; unset, as many as they want."""
     daily_max_gpu_minutes: float | None = Field(default=None, gt=0)
     """Minutes of the cards that all runs together may use on a day of the default zone."""
+
+    def lora_dir_of(self, url: str) -> Path | None:
+        """The folder from which the server at this address reads LoRAs; None where none is set for it."""
+        if isinstance(self.lora_dir, dict):
+            return self.lora_dir.get(url.rstrip("/"))
+        return self.lora_dir
+
+    @property
+    def lora_dirs(self) -> tuple[Path, ...]:
+        """Every LoRA folder that is set."""
+        if isinstance(self.lora_dir, dict):
+            return tuple(dict.fromkeys(self.lora_dir.values()))
+        return () if self.lora_dir is None else (self.lora_dir,)
+
+    @field_validator("lora_dir")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {url: path.expanduser() for url, path in value.items()}
+        return value.expanduser() if isinstance(value, Path) else value
 
     @field_validator("urls", mode="before")
     @classmethod

@@ -40,6 +40,7 @@ from persona_tui.clients.comfyui_facts import (
     Submitted,
     SystemStats,
     entry_in,
+    lines_in,
     mapping_in,
     queue_in,
     shortened,
@@ -278,6 +279,32 @@ class ComfyUIClient:
         if not isinstance(names, list):
             raise ServiceGarbled("ComfyUI's list of models can't be read.")
         return tuple(name for name in names if isinstance(name, str))
+
+    async def lora_names(self) -> tuple[str, ...]:
+        """Names of the server's LoRAs as it writes them: with subfolders, on Windows with backslashes."""
+        try:
+            return await self.models("loras")
+        except ServiceRefused as problem:
+            if problem.status != 404:
+                raise
+        # Servers before the route say it in the declaration of their loader.
+        declared = await self.object_info("LoraLoader")
+        match declared.get("LoraLoader"):
+            case {"input": {"required": {"lora_name": config}}}:
+                return tuple(choices_in(config))
+        raise ServiceGarbled("ComfyUI does not say which LoRAs it has.")
+
+    async def log_lines(self) -> tuple[str, ...] | None:
+        """The last lines of the server's log; None where it, or a proxy before it, does not show it."""
+        for path in ("/internal/logs/raw", "/internal/logs"):
+            try:
+                answer = await self._http.request_json("GET", path)
+            except ServiceRefused:
+                continue
+            except ServiceGarbled:
+                return None
+            return lines_in(answer)
+        return None
 
     async def system_stats(self) -> SystemStats:
         """The server's version and cards."""

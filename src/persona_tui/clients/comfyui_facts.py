@@ -215,6 +215,19 @@ def failure_words(data: Mapping[str, Any]) -> str:
     return f"The prompt failed{_at_node(data)}: {reason}."
 
 
+def lines_in(answer: object) -> tuple[str, ...]:
+    """The lines of a server's log: `{"entries": [{"t", "m"}]}`, or one text."""
+    match answer:
+        case str():
+            pieces = [answer]
+        case {"entries": list() as entries}:
+            pieces = [one["m"] for one in entries if isinstance(one, dict) and isinstance(one.get("m"), str)]
+        case _:
+            return ()
+    lines = (clean(line, keep_lines=False) for piece in pieces for line in piece.splitlines())
+    return tuple(line for line in lines if line)
+
+
 def stats_in(answer: object) -> SystemStats:
     """The answer of GET /system_stats.
 

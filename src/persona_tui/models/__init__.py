@@ -10,6 +10,7 @@ from persona_tui.models import (  # the modules register their tables on import
     system,
     training,
     voting,
+    warning,
 )
 from persona_tui.models.base import metadata
 
@@ -24,4 +25,5 @@ __all__ = [
     "system",
     "training",
     "voting",
+    "warning",
 ]

@@ -27,7 +27,7 @@ class LorasScreen(PersonaScreen):
     NEEDS_CORE = False
 
     def compose_body(self) -> ComposeResult:
-        folder = self.shell.settings.comfyui.lora_dir
+        folder = next(iter(self.shell.settings.comfyui.lora_dirs), None)
         yield SectionTitle("LoRAs", "come with the training step")
         yield NeedsList(
             ABOUT,

@@ -124,6 +124,7 @@ def facts(post: PostView) -> Iterator[tuple[str, str]]:
         ("Disclosure", disclosure),
         ("Words", WRITERS.get(written_by, f"by {written_by}")),
         ("Pictures", f"{len(post.pictures)}, a carousel" if post.kind == "carousel" else ""),
+        ("LoRA", ", ".join(dict.fromkeys(lora for picture in post.pictures for lora in picture.loras))),
         ("Repost", "allowed" if post.repost_allowed else ""),
         ("Late", f"may go out up to {post.grace_minutes} minutes late" if post.state == "scheduled" else ""),
         ("Published", post.permalink or post.media_id or ""),

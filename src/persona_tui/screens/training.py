@@ -47,8 +47,8 @@ class TrainingScreen(PersonaScreen):
                 Need("Dataset", "20 or more reviewed pictures of the persona; made by the flywheel step"),
                 Need(
                     "LoRA folder",
-                    f"comfyui.lora_dir ({_folder(settings.comfyui.lora_dir)})",
-                    _is_folder(settings.comfyui.lora_dir),
+                    f"comfyui.lora_dir ({_folder(next(iter(settings.comfyui.lora_dirs), None))})",
+                    any(map(_is_folder, settings.comfyui.lora_dirs)),
                 ),
             ],
         )

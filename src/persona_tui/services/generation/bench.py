@@ -15,6 +15,7 @@ from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.services.generation.capabilities import Capabilities, Yard
 from persona_tui.services.generation.clerk import Clerk, Rank
 from persona_tui.services.generation.jobs import RetryPolicy
+from persona_tui.services.generation.lora_desk import LoraDesk
 from persona_tui.services.generation.spending import UNLIMITED, DailyLimit
 from persona_tui.services.media import MediaStore
 
@@ -24,10 +25,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A ComfyUI server: its address, which jobs keep, and the client that talks to it."""
+    """A ComfyUI server: its address, which jobs keep, the client that talks to it, and its LoRAs' desk."""
 
     url: str
     client: ComfyUIClient
+    desk: LoraDesk | None = None
 
 
 @dataclass(frozen=True)

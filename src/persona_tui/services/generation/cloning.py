@@ -42,6 +42,7 @@ def clone_run(
         "negative": old.negative,
         "cluster_id": old.cluster_id,
         "pillar_id": old.pillar_id,
+        "loras": _choices(old) if keeps or old.loras else None,
         "max_pictures": old.budget.max_pictures,
         "max_gpu_minutes": old.budget.max_gpu_minutes,
         **changes,
@@ -50,6 +51,11 @@ def clone_run(
         "steps": steps,
     }
     return create_run(session, values, rng=rng)
+
+
+def _choices(run: RunDetail) -> list[dict[str, Any]]:
+    """The old run's LoRAs at their weights; none stays none."""
+    return [{"lora_model_id": lora.lora_model_id, "weight": lora.weight} for lora in run.loras]
 
 
 def _plans(run: RunDetail) -> dict[int, dict[str, int]]:

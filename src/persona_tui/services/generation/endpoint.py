@@ -21,6 +21,7 @@ from persona_tui.services.generation.health import EndpointStatus, Fleet, JobSta
 from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.generation.recovery import Found
 from persona_tui.services.generation.submission import forget_prompt
+from persona_tui.services.generation.warnings import warn
 
 log = structlog.get_logger("persona_tui.generation")
 
@@ -288,7 +289,13 @@ class EndpointWorker:
             )
         if not kept:
             self._feeder.look_again()
+        await self._look_after_loras(job)
         self._forget(str(job.prompt_id))
+
+    async def _look_after_loras(self, job: LiveJob) -> None:
+        desk = self._bench.endpoint.desk
+        for sentence in () if desk is None else await desk.look_after(job):
+            await self._bench.transact(warn, job.run_id, "lora", sentence)
 
     def _provenance(self, job: LiveJob, seconds: float | None = None) -> dict[str, Any]:
         """Where a picture comes from; how long it took also says how deep the queue is to be.

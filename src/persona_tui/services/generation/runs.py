@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    model_validator,
-)
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -26,80 +16,19 @@ from persona_tui.models.library import Cluster
 from persona_tui.models.persona import ContentPillar, ContentSuggestion, Persona
 from persona_tui.models.pipeline import RUN_STATUSES, PipelineRun, PipelineRunStep
 from persona_tui.services import events
-from persona_tui.services.generation import budgets, progress, tree
-from persona_tui.services.generation.budgets import MOST_MINUTES, MOST_PICTURES, BudgetView
+from persona_tui.services.generation import budgets, progress, run_loras, tree, warnings
+from persona_tui.services.generation.budgets import BudgetView
+from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
+from persona_tui.services.generation.placeholders import typed
 from persona_tui.services.generation.progress import RunStepView
-from persona_tui.services.generation.template import Value, as_text, fill
-from persona_tui.services.generation.variables import BUILT_IN, SEED_BITS, RunFacts, run_variables
-from persona_tui.services.inputs import Input, Line, Prose, validated
+from persona_tui.services.generation.run_input import RunInput, StepOverride
+from persona_tui.services.generation.template import Value, as_text, fill, in_step
+from persona_tui.services.generation.variables import SEED_BITS, RunFacts, run_variables
+from persona_tui.services.inputs import validated
 from persona_tui.services.safety import audit, guard
 
 _system_random = random.SystemRandom()
-
-
-def _is_filled(value: str) -> str:
-    if not value.strip():
-        raise ValueError("it is empty")
-    return value.strip()
-
-
-def _is_variable(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
-        raise ValueError(f"{name!r} is no name for a variable: letters, digits and _ only")
-    if name in BUILT_IN:
-        raise ValueError(f"the variable {name} is set by the program")
-    return name
-
-
-VariableName = Annotated[str, AfterValidator(_is_variable)]
-Count = Annotated[int, Field(ge=1, le=64)]
-
-
-class StepOverride(Input):
-    """Another N or K for one step of one run."""
-
-    children_per_parent: Count | None = None
-    top_k: Count | None = None
-
-
-class RunInput(Input):
-    """A run as the operator asks for it.
-
-    Attributes:
-        persona_id: None takes the pipeline's own persona, if it has one.
-        pipeline: id or name.
-        name: None makes one from the pipeline's name and the time.
-        variables: values for the pipeline's own placeholders.
-        seed: base of all seeds; the same seed grows the same pictures. None draws one.
-        steps: step's position → another N or K.
-        night: who passes its gates at night: off nobody, sure the night mode once the ranking is sure enough,
-            at the night mode from `night_at` on.
-        max_pictures, max_gpu_minutes: what it may spend at most; at a limit it rests. None: without end.
-    """
-
-    persona_id: int | None = None
-    pipeline: int | str
-    prompt: Annotated[Prose, AfterValidator(_is_filled)]
-    negative: Prose = ""
-    name: Annotated[Line, AfterValidator(_is_filled)] | None = None
-    cluster_id: int | None = None
-    pillar_id: int | None = None
-    content_suggestion_id: int | None = None
-    variables: dict[VariableName, StrictBool | StrictInt | StrictFloat | Prose] = {}
-    seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] | None = None
-    steps: dict[int, StepOverride] = {}
-    night: Literal["off", "sure", "at"] = "off"
-    night_at: AwareDatetime | None = None
-
-    max_pictures: Annotated[int, Field(ge=1, le=MOST_PICTURES)] | None = None
-    max_gpu_minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
-
-    @model_validator(mode="after")
-    def _night_fits(self) -> RunInput:
-        if (self.night == "at") != (self.night_at is not None):
-            raise ValueError("the night mode needs a time when it is `at`, and only then")
-        return self
 
 
 @dataclass(frozen=True)
@@ -146,6 +75,8 @@ class RunDetail(RunView):
     variables: Mapping[str, Value]
     seed: int
     budget: BudgetView
+    loras: tuple[LoraUse, ...]
+    warnings: tuple[warnings.RunWarningView, ...]
 
 
 def create_run(
@@ -163,13 +94,15 @@ def create_run(
     """
     given = values if isinstance(values, RunInput) else validated(RunInput, values)
     detail = pipeline_detail(session, given.pipeline)
-    plan = _with_defaults(given, detail.pipeline)
+    plan = _with_types(_with_defaults(given, detail.pipeline), detail)
     persona = _require_persona(session, plan)
     _require_related(session, plan)
     _require_steps(plan, detail.pipeline)
     now = session.execute(text("SELECT persona_now()")).scalar_one()
     name = plan.name or f"{detail.pipeline.name} - {now:%Y%m%d-%H%M%S}"
-    _require_variables(plan, persona, name, detail, now)
+    named = [(step.name, flow) for step, flow in zip(detail.pipeline.steps, detail.workflows, strict=True)]
+    loras = run_loras.plan_loras(session, plan.persona_id, plan.loras, named)
+    _require_variables(plan, persona, name, detail, now, loras.loras)
     guard.pass_text(session, _all_words(plan), purpose="generator", persona_id=plan.persona_id)
     run = PipelineRun(
         pipeline_version_id=detail.pipeline.version_id,
@@ -188,6 +121,7 @@ def create_run(
     session.add(run)
     session.flush()
     _add_steps(session, run, detail.pipeline.steps, plan.steps)
+    run_loras.keep_plan(session, run.id, loras)
     budgets.open_budget(session, run.id, max_pictures=plan.max_pictures, max_gpu_minutes=plan.max_gpu_minutes)
     events.emit(session, "run", run.id)
     return _views(session, [run.id])[0]
@@ -248,6 +182,8 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
         variables=run.variables,
         seed=run.seed,
         budget=budgets.budget_of(session, run_id),
+        loras=run_loras.loras_of(session, run_id),
+        warnings=warnings.warnings_of(session, run_id),
     )
 
 
@@ -317,6 +253,11 @@ def _with_defaults(given: RunInput, pipeline: PipelineView) -> RunInput:
     return given.model_copy(update={"persona_id": persona_id, "cluster_id": cluster_id})
 
 
+def _with_types(plan: RunInput, detail: PipelineDetail) -> RunInput:
+    """Variables as their placeholders take them, so that the words `832` are a number where one goes."""
+    return plan.model_copy(update={"variables": typed(plan.variables, detail.asked)})
+
+
 def _require_persona(session: Session, plan: RunInput) -> Persona | None:
     if plan.persona_id is None:
         return None
@@ -355,7 +296,12 @@ def _require_steps(plan: RunInput, pipeline: PipelineView) -> None:
 
 
 def _require_variables(
-    plan: RunInput, persona: Persona | None, name: str, detail: PipelineDetail, now: datetime
+    plan: RunInput,
+    persona: Persona | None,
+    name: str,
+    detail: PipelineDetail,
+    now: datetime,
+    loras: tuple[LoraUse, ...],
 ) -> None:
     """Fill every workflow once, so that a missing variable is told now and not after the first step."""
     facts = RunFacts(
@@ -365,20 +311,17 @@ def _require_variables(
         persona.name if persona else "",
         persona.trigger_word if persona else "",
         plan.variables,
+        loras,
     )
     for step, workflow in zip(detail.pipeline.steps, detail.workflows, strict=True):
-        parent_image = None if step.position == 1 else "parent.png"
+        parent = None if step.position == 1 else "parent.png"
+        variables = run_variables(
+            facts, seed=0, token=name, now=now, parent_image=parent, parent_image_path=parent
+        )
         try:
-            fill(workflow, run_variables(facts, seed=0, token=name, now=now, parent_image=parent_image))
+            fill(workflow, variables)
         except InvalidRequest as problem:
             raise in_step(problem, step.position, step.name) from None
-
-
-def in_step(problem: InvalidRequest, position: int, name: str) -> InvalidRequest:
-    """The same error with the step in front."""
-    return InvalidRequest(
-        f"Step {position}, {name}: {problem.message}", title=problem.title, hint=problem.hint
-    )
 
 
 def _all_words(plan: RunInput) -> str:

@@ -24,15 +24,19 @@ from persona_tui.errors import (
     StorageError,
 )
 from persona_tui.passed import Passed, Workflow
-from persona_tui.services.generation import boots, jobs
+from persona_tui.services.generation import boots, jobs, run_loras
 from persona_tui.services.generation.barring import note_fit, pass_on
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.boots import Taken
 from persona_tui.services.generation.capabilities import is_lack
 from persona_tui.services.generation.graph import with_token
+from persona_tui.services.generation.injection import inject
 from persona_tui.services.generation.jobs import LiveJob
-from persona_tui.services.generation.template import Value, fill
-from persona_tui.services.generation.variables import RunFacts, job_token, run_variables
+from persona_tui.services.generation.lora_desk import LoraDesk
+from persona_tui.services.generation.lora_placing import LoraNotListed
+from persona_tui.services.generation.lora_use import LoraUse
+from persona_tui.services.generation.template import Value, asks_for, fill, in_step
+from persona_tui.services.generation.variables import PARENT_IMAGE, RunFacts, job_token, run_variables
 from persona_tui.services.safety import guard
 
 UNREADABLE, TOO_LARGE = 400, 413
@@ -44,6 +48,7 @@ class Work:
     """All that is needed to send one job.
 
     Attributes:
+        position, step: place and name of the step.
         template: the step's workflow with its placeholders.
         parent_key, parent_sha256: where the parent picture lies; None in step 1.
     """
@@ -52,6 +57,8 @@ class Work:
     seed: int
     persona_id: int | None
     facts: RunFacts
+    position: int
+    step: str
     template: Mapping[str, Any]
     parent_key: str | None
     parent_sha256: str | None
@@ -72,15 +79,21 @@ def load_works(session: Session, job_ids: Sequence[int]) -> tuple[Work, ...]:
     found = {row.id: row for row in session.execute(text(_FACTS), {"ids": list(job_ids)})}
     steps = {row.step_id for row in found.values()}
     templates = {row.id: row.workflow for row in session.execute(text(_TEMPLATES), {"ids": list(steps)})}
+    loras = run_loras.loras_by_run(session, list({row.run_id for row in found.values()}))
     waiting = (job for job in jobs.find_jobs(session, job_ids) if job.state == "queued")
-    return tuple(_work(job, found[job.id], templates[found[job.id].step_id]) for job in waiting)
+    return tuple(
+        _work(job, found[job.id], templates[found[job.id].step_id], loras.get(job.run_id, ()))
+        for job in waiting
+    )
 
 
 _FACTS = """
-SELECT j.id, j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables, st.pipeline_step_id AS step_id,
+SELECT j.id, j.run_id, j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables,
+       st.pipeline_step_id AS step_id, st.position, ps.name AS step,
        coalesce(a.name, '') AS persona, coalesce(a.trigger_word, '') AS trigger_word, p.media_key, p.sha256
 FROM comfyui_jobs j JOIN pipeline_runs r ON r.id = j.run_id
 JOIN pipeline_run_steps st ON st.id = j.run_step_id
+JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
 JOIN generation_slots s ON s.id = j.slot_id
 LEFT JOIN image_candidates p ON p.id = s.parent_id LEFT JOIN personas a ON a.id = r.persona_id
 WHERE j.id = ANY (:ids)
@@ -89,9 +102,19 @@ _TEMPLATES = "SELECT id, workflow FROM pipeline_steps WHERE id = ANY (:ids)"
 """On its own: a workflow may be long, and the jobs of a step share it."""
 
 
-def _work(job: LiveJob, row: Any, template: Mapping[str, Any]) -> Work:
-    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables)
-    return Work(job, row.seed, row.persona_id, facts, template, row.media_key, row.sha256)
+def _work(job: LiveJob, row: Any, template: Mapping[str, Any], loras: tuple[LoraUse, ...]) -> Work:
+    facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables, loras)
+    return Work(
+        job,
+        row.seed,
+        row.persona_id,
+        facts,
+        row.position,
+        row.step,
+        template,
+        row.media_key,
+        row.sha256,
+    )
 
 
 async def make_ready(bench: Bench, works: Sequence[Work]) -> tuple[Ready, ...]:
@@ -123,12 +146,16 @@ async def make_ready(bench: Bench, works: Sequence[Work]) -> tuple[Ready, ...]:
 async def _filled(bench: Bench, work: Work) -> Filled | None:
     """What is to be sent, with all that it names on the server; None when it failed or goes elsewhere."""
     try:
+        work = await _with_loras(bench, work)
         filled = _fill(bench, work, await _upload_parent(bench, work))
         if not await bench.capabilities.fits(work.job.run_step_id, filled.workflow):
             await pass_on(bench, work.job)
             return None
         await note_fit(bench, work.job)
         return filled
+    except LoraNotListed as problem:
+        bench.capabilities.bar(work.job.run_step_id, problem.probe, problem.message.rstrip("."))
+        await pass_on(bench, work.job)
     except (InvalidRequest, GuardRefused) as problem:
         await _refuse(bench, work.job, problem)
     except StorageError as problem:
@@ -163,8 +190,15 @@ async def forget_prompt(bench: Bench, prompt_id: str) -> None:
         await bench.client.interrupt(prompt_id)
 
 
+async def _with_loras(bench: Bench, work: Work) -> Work:
+    """The work with its LoRAs on the server, under the server's names."""
+    desk = bench.endpoint.desk or LoraDesk.over(bench.client)
+    loras, template = await desk.prepare(work.job, work.facts.loras, work.template)
+    return replace(work, facts=replace(work.facts, loras=loras), template=template)
+
+
 async def _upload_parent(bench: Bench, work: Work) -> str | None:
-    if work.parent_key is None or work.parent_sha256 is None:
+    if work.parent_key is None or work.parent_sha256 is None or not asks_for(work.template, PARENT_IMAGE):
         return None
     known = bench.uploads.get(work.parent_sha256)
     if known is not None:
@@ -209,10 +243,21 @@ class Intents:
 
 def _fill(bench: Bench, work: Work, parent_image: str | None) -> Filled:
     token = job_token(work.job.id, work.job.prompt_id)
+    path = None if work.parent_key is None else bench.media.path(work.parent_key)
     variables = run_variables(
-        work.facts, seed=work.seed, token=token, now=bench.clock(), parent_image=parent_image
+        work.facts,
+        seed=work.seed,
+        token=token,
+        now=bench.clock(),
+        parent_image=parent_image,
+        parent_image_path=None if path is None else str(path.absolute()),
     )
-    return Filled(with_token(fill(work.template, variables), token), variables)
+    try:
+        filled = fill(work.template, variables)
+    except InvalidRequest as problem:
+        raise in_step(problem, work.position, work.step) from None
+    workflow = inject(work.template, filled, work.facts.loras)
+    return Filled(with_token(workflow, token), variables)
 
 
 def _commit_intents(session: Session, filled: Sequence[tuple[Work, Filled]], endpoint: str) -> Intents:

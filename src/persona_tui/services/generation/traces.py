@@ -8,6 +8,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.services.generation.run_loras import loras_of
+
 
 @dataclass(frozen=True)
 class JobFailure:
@@ -44,6 +46,7 @@ class Trace:
         endpoint, server_version: of the server that made it; empty where that is not known.
         seconds: that it took, where somebody watched.
         rejected_with: the candidate whose rejection took it along.
+        loras: that its run used, as `name@version (weight)`.
     """
 
     candidate_id: int
@@ -52,6 +55,7 @@ class Trace:
     server_version: str
     seconds: float | None
     rejected_with: int | None
+    loras: tuple[str, ...] = ()
 
 
 _FAILURES = """
@@ -109,4 +113,5 @@ def recent_failures(
 def traces(session: Session, run_id: int) -> dict[int, Trace]:
     """Each of the run's pictures by its candidate id."""
     rows = session.execute(text(_TRACES), {"run": run_id})
-    return {row.candidate_id: Trace(**row._mapping) for row in rows}
+    loras = tuple(lora.words for lora in loras_of(session, run_id))
+    return {row.candidate_id: Trace(**row._mapping, loras=loras) for row in rows}

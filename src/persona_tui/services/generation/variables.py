@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from persona_tui.services.generation.lora_use import (
+    LoraUse,
+    lora_variable_names,
+    lora_variables,
+    trigger_word,
+)
 from persona_tui.services.generation.template import Value
 
 SEED_BITS = 53
@@ -35,9 +42,15 @@ BUILT_IN = frozenset(
         "trigger_word",
         PARENT_IMAGE,
         PARENT_IMAGE_PATH,
+        *lora_variable_names(),
     }
 )
 """Variables that the program sets; a run's own variables have other names."""
+
+
+def is_variable_name(name: str) -> bool:
+    """Whether a run may have a variable of that name: letters, digits and `_`, at most 64."""
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name) is not None
 
 
 def derive_seed(
@@ -77,7 +90,9 @@ class RunFacts:
     """What all jobs of a run share.
 
     Attributes:
+        trigger_word: the persona's own; a LoRA's goes before it.
         variables: the run's own.
+        loras: that the run uses.
     """
 
     name: str
@@ -86,6 +101,7 @@ class RunFacts:
     persona: str
     trigger_word: str
     variables: Mapping[str, Value]
+    loras: tuple[LoraUse, ...] = ()
 
 
 def run_variables(
@@ -118,7 +134,8 @@ def run_variables(
         "timestamp_ms": int(now.timestamp() * 1000),
         "random": int.from_bytes(hashlib.sha256(f"random {seed}".encode()).digest()[:8], "big") % 10**9,
         "persona": facts.persona,
-        "trigger_word": facts.trigger_word,
+        "trigger_word": trigger_word(facts.loras, facts.trigger_word),
+        **lora_variables(facts.loras),
     }
     if parent_image is not None:
         built_in[PARENT_IMAGE] = parent_image

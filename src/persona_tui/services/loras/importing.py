@@ -69,6 +69,7 @@ class LoraFacts:
     Attributes:
         version: that it asks for; None takes the next one.
         warnings: sentences on what will not work, or was left out.
+        key_warnings: those of them that say what ComfyUI ignores; runs repeat them.
     """
 
     name: str
@@ -83,6 +84,7 @@ class LoraFacts:
     tensors: int
     metadata: Mapping[str, str]
     warnings: tuple[str, ...]
+    key_warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def inspect_lora(path: Path, given: LoraInput) -> LoraFacts:
     base_model = beside.base_model or base_model_words(header.metadata)
     family = _family_of(header, given, f"{base_model} {path.stem}")
     name, version = _name_of(path, given, beside)
+    ignored = key_formats.key_warnings(header.shapes, family, header.metadata)
     return LoraFacts(
         name=name,
         version=version,
@@ -155,11 +158,8 @@ def inspect_lora(path: Path, given: LoraInput) -> LoraFacts:
         rank=key_formats.rank_of(header.shapes),
         tensors=len(header.shapes),
         metadata=_short(header.metadata),
-        warnings=(
-            *beside.notes,
-            *_family_note(family),
-            *key_formats.key_warnings(header.shapes, family, header.metadata),
-        ),
+        warnings=(*beside.notes, *_family_note(family), *ignored),
+        key_warnings=ignored,
     )
 
 
@@ -205,6 +205,7 @@ def _register(session: Session, facts: LoraFacts, given: LoraInput, path: Path, 
         "base_model": facts.base_model,
         "weight": facts.weight,
         "warnings": list(facts.warnings),
+        "key_warnings": list(facts.key_warnings),
         "metadata": dict(facts.metadata),
     }
     row = registry.add_version(

@@ -17,13 +17,19 @@ from persona_tui.services.publishing.wording import full_caption
 
 @dataclass(frozen=True)
 class PostPicture:
-    """A post's picture at its place; `media_key` and `sha256` are the original's, in the media store."""
+    """A post's picture at its place.
+
+    Attributes:
+        media_key, sha256: of the original, in the media store.
+        loras: that made it, as `name@version (weight)`; old content stays with its LoRA's version.
+    """
 
     position: int
     media_key: str
     sha256: str
     photo_id: int | None
     image_candidate_id: int | None
+    loras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,10 @@ _COLUMNS = (
 )
 _PICTURES = text(
     "SELECT i.post_id, i.position, coalesce(f.media_key, c.media_key) AS media_key, i.sha256, i.photo_id,"
-    " i.image_candidate_id FROM post_items i"
+    " i.image_candidate_id,"
+    " (SELECT array_agg(format('%s@%s (%s)', l.name, l.version, u.weight) ORDER BY u.position)"
+    "  FROM run_loras u JOIN lora_models l ON l.id = u.lora_model_id WHERE u.run_id = c.run_id) AS loras"
+    " FROM post_items i"
     " LEFT JOIN photos f ON f.id = i.photo_id"
     " LEFT JOIN image_candidates c ON c.id = i.image_candidate_id"
     " WHERE i.post_id = ANY(:posts) ORDER BY i.post_id, i.position"
@@ -200,8 +209,10 @@ def _views(session: Session, statement: str, values: Mapping[str, Any]) -> tuple
 
 def _pictures(session: Session, posts: list[int]) -> dict[int, list[PostPicture]]:
     found: dict[int, list[PostPicture]] = {}
-    for post_id, *facts in session.execute(_PICTURES, {"posts": posts}) if posts else ():
-        found.setdefault(post_id, []).append(PostPicture(*facts))
+    for row in session.execute(_PICTURES, {"posts": posts}) if posts else ():
+        facts = {**row._mapping}
+        post_id, loras = facts.pop("post_id"), tuple(facts.pop("loras") or ())
+        found.setdefault(post_id, []).append(PostPicture(**facts, loras=loras))
     return found
 
 

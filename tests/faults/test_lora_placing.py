@@ -1,0 +1,198 @@
+"""LoRAs on their way through the engine: brought to the server, found in its list, seen in the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from tests.database.growing import add_persona
+from tests.faults.engine_child import FAST, World, ledger, until_idle
+from tests.support.loras import KOHYA, PEFT, SD15_KOHYA, write_lora
+from tests.support.sandbox import SandboxProcess
+
+from persona_tui.clients.comfyui import ComfyUIClient
+from persona_tui.database.engine import Database
+from persona_tui.services.generation import runs
+from persona_tui.services.generation.engine import Endpoint, Engine
+from persona_tui.services.generation.lora_desk import LoraDesk
+from persona_tui.services.generation.pipelines import ensure_examples
+from persona_tui.services.loras.importing import LoraInput, import_loras
+from persona_tui.services.loras.shelf import Shelf
+from persona_tui.services.media import MediaStore
+from persona_tui.settings import MediaSettings, Settings
+
+UNREAD = {"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k": PEFT}
+"""Today's names of diffusers, which ComfyUI ignores for Stable Diffusion."""
+HALF_READ = {
+    **UNREAD,
+    "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": KOHYA,
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    process = SandboxProcess(
+        tmp_path_factory.mktemp("sandbox"), arguments=("--latency", "0", "--image-size", "64x80")
+    )
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def world(db: Database, server: SandboxProcess, tmp_path: Path) -> Iterator[World]:
+    settings = db.settings.model_copy(update={"media": MediaSettings(url=f"file:{tmp_path}/originals")})
+    yield World(db, server, settings, len(ledger(server, "saved")))
+    server.clear_faults("comfyui")
+    for file in lora_folder(server).rglob("*.safetensors"):
+        file.unlink()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(Settings(data_dir=tmp_path / "data"))
+
+
+def lora_folder(server: SandboxProcess) -> Path:
+    return server.state / "comfyui/models/loras"
+
+
+def add_lora(world: World, shelf: Shelf, folder: Path, persona: int, **values: Any) -> str:
+    """An SDXL LoRA that the persona uses; returns its file's name."""
+    path = write_lora(folder, **{"layers": SD15_KOHYA, "width": 2048, **values})
+    (outcome,) = import_loras(world.db.session_scope, shelf, [path], LoraInput(persona_id=persona))
+    assert outcome.lora is not None, outcome.sentence
+    return outcome.lora.file_name
+
+
+def start(world: World, persona: int, **values: Any) -> int:
+    with world.db.session_scope() as session:
+        ensure_examples(session)
+        plan = {"pipeline": "one-step", "prompt": "tea", "seed": 5, "steps": {1: {"children_per_parent": 1}}}
+        return runs.create_run(session, {**plan, "persona_id": persona, **values}).id
+
+
+async def run(world: World, shelf: Shelf, folder: Path | None) -> None:
+    client = ComfyUIClient(world.server.comfyui, world.server.token, timeout=5.0)
+    endpoint = Endpoint(client.base_url, client, LoraDesk.over(client, shelf, folder))
+    engine = Engine(world.db.session_scope, MediaStore(world.settings), [endpoint], options=FAST)
+    await until_idle(world.db, engine)
+
+
+def view(world: World, run_id: int) -> runs.RunDetail:
+    with world.db.session_scope() as session:
+        return runs.run_detail(session, run_id)
+
+
+def sent(world: World, run_id: int) -> dict[str, Any]:
+    with world.db.session_scope() as session:
+        return dict(
+            session.execute(
+                text("SELECT workflow FROM comfyui_jobs WHERE run_id = :run ORDER BY id DESC LIMIT 1"),
+                {"run": run_id},
+            ).scalar_one()
+        )
+
+
+def persona_of(world: World) -> int:
+    with world.db.session_scope() as session:
+        return add_persona(session)
+
+
+async def test_a_lora_is_brought_to_the_server_and_shows_in_the_picture(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    with_it, without = start(world, mira), start(world, mira, loras=[])
+    await run(world, shelf, lora_folder(world.server))
+
+    assert (lora_folder(world.server) / name).read_bytes() == shelf.path(name).read_bytes()
+    loaders = [one for one in sent(world, with_it).values() if "Lora" in one["class_type"]]
+    assert [(one["class_type"], one["inputs"]["lora_name"]) for one in loaders] == [("LoraLoader", name)]
+    assert not [one for one in sent(world, without).values() if "Lora" in one["class_type"]]
+    assert world.kept(with_it) != world.kept(without)
+    assert [view(world, one).status for one in (with_it, without)] == ["waiting", "waiting"]
+
+
+async def test_a_file_in_a_subfolder_is_used_under_the_servers_name(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    (lora_folder(world.server) / "people").mkdir(exist_ok=True)
+    (lora_folder(world.server) / "people" / name).write_bytes(shelf.path(name).read_bytes())
+    run_id = start(world, mira)
+    await run(world, shelf, None)
+
+    names = [one["inputs"].get("lora_name") for one in sent(world, run_id).values()]
+    assert f"people/{name}" in names
+    assert view(world, run_id).status == "waiting"
+
+
+@pytest.mark.parametrize("configured", [True, False])
+async def test_a_run_never_goes_without_its_lora(
+    world: World, shelf: Shelf, tmp_path: Path, configured: bool
+) -> None:
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run_id = start(world, mira)
+    await run(world, shelf, elsewhere if configured else None)
+
+    ended = view(world, run_id)
+    where = f"{name} lies in {elsewhere}" if configured else f"Copy {shelf.path(name)}"
+    assert ended.status == "failed"
+    assert f"{world.server.comfyui} does not list the LoRA mira@1. {where}" in ended.reason
+    assert "models/loras" in ended.reason
+    assert world.saved() == []
+
+
+async def test_a_folder_that_is_not_there_is_named(world: World, shelf: Shelf, tmp_path: Path) -> None:
+    mira = persona_of(world)
+    add_lora(world, shelf, tmp_path, mira)
+    run_id = start(world, mira)
+    await run(world, shelf, tmp_path / "nothing")
+    assert f"There is no folder {tmp_path}/nothing." in view(world, run_id).reason
+    assert world.saved() == []
+
+
+async def test_our_own_file_that_is_gone_is_named(world: World, shelf: Shelf, tmp_path: Path) -> None:
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    shelf.drop(name)
+    run_id = start(world, mira)
+    await run(world, shelf, lora_folder(world.server))
+    assert f"{shelf.path(name)} can't be read" in view(world, run_id).reason
+    assert list(lora_folder(world.server).rglob("*.safetensors")) == []
+
+
+async def test_weights_that_the_server_leaves_out_are_said_on_the_run(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    add_lora(world, shelf, tmp_path, mira, name="lost.safetensors", layers=UNREAD)
+    add_lora(world, shelf, tmp_path, mira, name="half.safetensors", layers=HALF_READ)
+    first, again = start(world, mira), start(world, mira)
+    await run(world, shelf, lora_folder(world.server))
+
+    server = world.server.comfyui
+    for run_id in (first, again):
+        told = [warning.sentence for warning in view(world, run_id).warnings]
+        lost = next(sentence for sentence in told if sentence.startswith("lost@1 changes nothing"))
+        assert f"{server} knows none of its weights (unet.down_blocks" in lost
+        assert any(sentence.startswith(f"{server} left out 2 of 4 weights of half@1") for sentence in told)
+
+
+async def test_a_server_that_shows_no_log_is_no_trouble(world: World, shelf: Shelf, tmp_path: Path) -> None:
+    mira = persona_of(world)
+    add_lora(world, shelf, tmp_path, mira, layers=UNREAD)
+    world.server.plan("comfyui", "logs", "fail_before", status=404, times=None)
+    run_id = start(world, mira)
+    await run(world, shelf, lora_folder(world.server))
+    ended = view(world, run_id)
+    assert ended.status == "waiting"
+    assert not any("changes nothing" in warning.sentence for warning in ended.warnings)
