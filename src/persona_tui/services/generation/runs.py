@@ -20,9 +20,10 @@ from persona_tui.services.generation import budgets, progress, run_loras, tree, 
 from persona_tui.services.generation.budgets import BudgetView
 from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
+from persona_tui.services.generation.placeholders import typed
 from persona_tui.services.generation.progress import RunStepView
 from persona_tui.services.generation.run_input import RunInput, StepOverride
-from persona_tui.services.generation.template import Value, as_text, fill
+from persona_tui.services.generation.template import Value, as_text, fill, in_step
 from persona_tui.services.generation.variables import SEED_BITS, RunFacts, run_variables
 from persona_tui.services.inputs import validated
 from persona_tui.services.safety import audit, guard
@@ -73,9 +74,9 @@ class RunDetail(RunView):
     negative: str
     variables: Mapping[str, Value]
     seed: int
+    budget: BudgetView
     loras: tuple[LoraUse, ...]
     warnings: tuple[warnings.RunWarningView, ...]
-    budget: BudgetView
 
 
 def create_run(
@@ -93,7 +94,7 @@ def create_run(
     """
     given = values if isinstance(values, RunInput) else validated(RunInput, values)
     detail = pipeline_detail(session, given.pipeline)
-    plan = _with_defaults(given, detail.pipeline)
+    plan = _with_types(_with_defaults(given, detail.pipeline), detail)
     persona = _require_persona(session, plan)
     _require_related(session, plan)
     _require_steps(plan, detail.pipeline)
@@ -180,9 +181,9 @@ def run_detail(session: Session, run_id: int) -> RunDetail:
         negative=run.negative,
         variables=run.variables,
         seed=run.seed,
+        budget=budgets.budget_of(session, run_id),
         loras=run_loras.loras_of(session, run_id),
         warnings=warnings.warnings_of(session, run_id),
-        budget=budgets.budget_of(session, run_id),
     )
 
 
@@ -252,6 +253,11 @@ def _with_defaults(given: RunInput, pipeline: PipelineView) -> RunInput:
     return given.model_copy(update={"persona_id": persona_id, "cluster_id": cluster_id})
 
 
+def _with_types(plan: RunInput, detail: PipelineDetail) -> RunInput:
+    """Variables as their placeholders take them, so that the words `832` are a number where one goes."""
+    return plan.model_copy(update={"variables": typed(plan.variables, detail.asked)})
+
+
 def _require_persona(session: Session, plan: RunInput) -> Persona | None:
     if plan.persona_id is None:
         return None
@@ -308,18 +314,14 @@ def _require_variables(
         loras,
     )
     for step, workflow in zip(detail.pipeline.steps, detail.workflows, strict=True):
-        parent_image = None if step.position == 1 else "parent.png"
+        parent = None if step.position == 1 else "parent.png"
+        variables = run_variables(
+            facts, seed=0, token=name, now=now, parent_image=parent, parent_image_path=parent
+        )
         try:
-            fill(workflow, run_variables(facts, seed=0, token=name, now=now, parent_image=parent_image))
+            fill(workflow, variables)
         except InvalidRequest as problem:
             raise in_step(problem, step.position, step.name) from None
-
-
-def in_step(problem: InvalidRequest, position: int, name: str) -> InvalidRequest:
-    """The same error with the step in front."""
-    return InvalidRequest(
-        f"Step {position}, {name}: {problem.message}", title=problem.title, hint=problem.hint
-    )
 
 
 def _all_words(plan: RunInput) -> str:
