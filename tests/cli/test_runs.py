@@ -139,7 +139,7 @@ def test_a_run_rests_ends_opens_again_and_is_deleted_with_its_files(
     assert peopled("run", "resume", run, "--json").json["status"] == "waiting"
     assert "it has not ended" in told(peopled, 1, "run", "reopen", run)
     assert "Cancel it first" in peopled("run", "delete", run, "--yes").err
-    assert peopled("run", "cancel", run).code == 0
+    assert peopled("run", "cancel", run, "--json").json["status"] == "cancelled"
     listed = peopled("run", "list", "--status", "cancelled", "--json").json[0]
     assert (listed["id"], listed["reason"]) == (int(run), "The operator cancelled it.")
     assert peopled("run", "reopen", run, "--json").json["status"] == "waiting"
