@@ -24,7 +24,6 @@ from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.media import MediaStore
 from persona_tui.settings import MediaSettings, Settings
 
-
 UNREAD = {"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k": PEFT}
 """Today's names of diffusers, which ComfyUI ignores for Stable Diffusion."""
 HALF_READ = {
