@@ -121,11 +121,15 @@ class Resources:
 
     def comfyui_clients(self) -> dict[str, ComfyUIClient]:
         """A client per ComfyUI server, by address."""
+        return {url: self.comfyui_client(url) for url in self.settings.comfyui.urls}
+
+    def comfyui_client(self, url: str) -> ComfyUIClient:
+        """A client for a ComfyUI server; one that is not of the settings is not shown their key."""
         from persona_tui.clients.comfyui import ComfyUIClient
 
         comfyui = self.settings.comfyui
-        key = comfyui.api_key.get_secret_value() if comfyui.api_key else None
-        return {url: ComfyUIClient(url, key, timeout=comfyui.timeout) for url in comfyui.urls}
+        ours = url.rstrip("/") in {known.rstrip("/") for known in comfyui.urls}
+        return ComfyUIClient(url, comfyui.api_key if ours else None, timeout=comfyui.timeout)
 
     @cached_property
     def lora_shelf(self) -> Shelf:

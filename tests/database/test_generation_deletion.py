@@ -18,11 +18,12 @@ from persona_tui.models.pipeline import ImageCandidate
 from persona_tui.models.safety import AuditEvent
 from persona_tui.services.generation import gates, run_acts, runs
 from persona_tui.services.generation.deletion import (
-    PICTURE_TABLES,
     delete_run,
     deletion_preview,
     remove_files,
 )
+from persona_tui.services.generation.keeping import Fetched, keep
+from persona_tui.services.generation.removals import PICTURE_TABLES
 from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing.posts import draft_for_winner
@@ -145,6 +146,24 @@ def test_a_file_that_another_run_names_or_that_was_stored_again_stays(
 
     assert remove_files(db.session_scope, media) == 4
     assert all(path is not None and path.exists() for path in keys)
+
+
+def test_a_picture_that_was_stored_in_vain_goes_after_a_while(
+    db: Database, session: Session, media: MediaStore
+) -> None:
+    run = add_run(session)
+    (job, *_) = take(session, 2)
+    stored = media.put(drawn(7))
+    path = media.path(stored.key)
+    assert path is not None
+    runs.cancel_run(session, run.id)
+    assert keep(session, job, [Fetched(0, stored)], {}) == ()
+    session.commit()
+
+    assert remove_files(db.session_scope, media, rest=60) == 0
+    assert path.exists()
+    assert remove_files(db.session_scope, media) == 1
+    assert not path.exists()
 
 
 def test_a_run_that_goes_on_is_not_deleted(session: Session) -> None:

@@ -18,6 +18,7 @@ TABLE = Table(
         Action("runs.clone", "c", "Clone", "Begin the run once more, with changes.", 17),
         Action("runs.cancel", "x", "Cancel", "End the run without a winner; asks first.", 18, dangerous=True),
         Action("runs.servers", "s", "Servers", "Each ComfyUI server with its queue, memory and jobs.", 19),
+        Action("runs.pipelines", "w", "Pipelines", "The workflows behind the runs: import, check, edit.", 20),
         Action(
             "runs.filter", "f", "Filter", "Show only runs that are made, wait for you, failed or ended.", 23
         ),

@@ -322,6 +322,9 @@ class RunsScreen(PersonaScreen):
     def action_approve(self) -> None:
         self._with_run(runs_acts.approve, asks=True)
 
+    async def action_pipelines(self) -> None:
+        await self.shell.go_to("pipelines")
+
     async def action_vote(self) -> None:
         if self._run is not None:
             await self.shell.go_to("vote", run_id=self._run.id)

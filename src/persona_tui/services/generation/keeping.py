@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from persona_tui.models.pipeline import ComfyuiJob, GenerationSlot, ImageCandidate
 from persona_tui.services import events
-from persona_tui.services.generation import jobs, progress, spending
+from persona_tui.services.generation import jobs, progress, removals, spending
 from persona_tui.services.generation.jobs import SENT, LiveJob
 from persona_tui.services.media import StoredPicture
 
@@ -34,6 +34,7 @@ def keep(
     """
     run = progress.lock_run(session, job.run_id)
     if not jobs.move(session, job, SENT, "done"):
+        removals.note_pictures(session, (one.picture for one in fetched))
         return ()
     spending.settle(session, [job.id], pictures=len(fetched), seconds=provenance.get("seconds"))
     slot = session.get_one(GenerationSlot, job.slot_id, populate_existing=True)

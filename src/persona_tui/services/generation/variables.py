@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,29 +25,32 @@ PARENT_IMAGE_PATH = "parent_image_path"
 PARENTS = (PARENT_IMAGE, PARENT_IMAGE_PATH)
 """The parent's picture: by its name on the server after an upload, or where it lies in our own store."""
 JOB_ID = "job_id"
-BUILT_IN = (
-    frozenset(
-        {
-            "prompt",
-            "negative",
-            "seed",
-            "auto_seed",
-            "seed_color",
-            "prompt_color",
-            "run_name",
-            JOB_ID,
-            "timestamp",
-            "timestamp_ms",
-            "random",
-            "persona",
-            "trigger_word",
-            PARENT_IMAGE,
-            PARENT_IMAGE_PATH,
-        }
-    )
-    | lora_variable_names()
+BUILT_IN = frozenset(
+    {
+        "prompt",
+        "negative",
+        "seed",
+        "auto_seed",
+        "seed_color",
+        "prompt_color",
+        "run_name",
+        JOB_ID,
+        "timestamp",
+        "timestamp_ms",
+        "random",
+        "persona",
+        "trigger_word",
+        PARENT_IMAGE,
+        PARENT_IMAGE_PATH,
+        *lora_variable_names(),
+    }
 )
 """Variables that the program sets; a run's own variables have other names."""
+
+
+def is_variable_name(name: str) -> bool:
+    """Whether a run may have a variable of that name: letters, digits and `_`, at most 64."""
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name) is not None
 
 
 def derive_seed(
