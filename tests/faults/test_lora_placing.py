@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from tests.database.growing import add_persona
 from tests.faults.engine_child import FAST, World, ledger, until_idle
-from tests.support.loras import SD15_KOHYA, write_lora
+from tests.support.loras import KOHYA, PEFT, SD15_KOHYA, write_lora
 from tests.support.sandbox import SandboxProcess
 
 from persona_tui.clients.comfyui import ComfyUIClient
@@ -23,6 +23,13 @@ from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.media import MediaStore
 from persona_tui.settings import MediaSettings, Settings
+
+UNREAD = {"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k": PEFT}
+"""Today's names of diffusers, which ComfyUI ignores for Stable Diffusion."""
+HALF_READ = {
+    **UNREAD,
+    "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": KOHYA,
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,7 @@ def lora_folder(server: SandboxProcess) -> Path:
 
 def add_lora(world: World, shelf: Shelf, folder: Path, persona: int, **values: Any) -> str:
     """An SDXL LoRA that the persona uses; returns its file's name."""
-    path = write_lora(folder, layers=SD15_KOHYA, width=2048, **values)
+    path = write_lora(folder, **{"layers": SD15_KOHYA, "width": 2048, **values})
     (outcome,) = import_loras(world.db.session_scope, shelf, [path], LoraInput(persona_id=persona))
     assert outcome.lora is not None, outcome.sentence
     return outcome.lora.file_name
@@ -161,3 +168,31 @@ async def test_our_own_file_that_is_gone_is_named(world: World, shelf: Shelf, tm
     await run(world, shelf, lora_folder(world.server))
     assert f"{shelf.path(name)} can't be read" in view(world, run_id).reason
     assert list(lora_folder(world.server).rglob("*.safetensors")) == []
+
+
+async def test_weights_that_the_server_leaves_out_are_said_on_the_run(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    add_lora(world, shelf, tmp_path, mira, name="lost.safetensors", layers=UNREAD)
+    add_lora(world, shelf, tmp_path, mira, name="half.safetensors", layers=HALF_READ)
+    first, again = start(world, mira), start(world, mira)
+    await run(world, shelf, lora_folder(world.server))
+
+    server = world.server.comfyui
+    for run_id in (first, again):
+        told = [warning.sentence for warning in view(world, run_id).warnings]
+        lost = next(sentence for sentence in told if sentence.startswith("lost@1 changes nothing"))
+        assert f"{server} knows none of its weights (unet.down_blocks" in lost
+        assert any(sentence.startswith(f"{server} left out 2 of 4 weights of half@1") for sentence in told)
+
+
+async def test_a_server_that_shows_no_log_is_no_trouble(world: World, shelf: Shelf, tmp_path: Path) -> None:
+    mira = persona_of(world)
+    add_lora(world, shelf, tmp_path, mira, layers=UNREAD)
+    world.server.plan("comfyui", "logs", "fail_before", status=404, times=None)
+    run_id = start(world, mira)
+    await run(world, shelf, lora_folder(world.server))
+    ended = view(world, run_id)
+    assert ended.status == "waiting"
+    assert not any("changes nothing" in warning.sentence for warning in ended.warnings)

@@ -42,7 +42,7 @@ SCREEN_TABLES = (
 )
 
 TABLES: Mapping[str, Table] = by_scope(
-    (*SHELL_TABLES, grids.TABLE, viewer.TABLE, runs.TROUBLE, *SCREEN_TABLES)
+    (*SHELL_TABLES, grids.TABLE, viewer.TABLE, runs.TROUBLE, runs.WIZARD, gallery.BRANCHES, *SCREEN_TABLES)
 )
 """Every table by scope."""
 

@@ -27,6 +27,27 @@ TABLE = Table(
     holds=("list",),
 )
 
+WIZARD = Table(
+    "wizard",
+    "The run wizard",
+    (
+        Action("wizard.next", "enter", "Next", "To the next field; on the last one, start the run."),
+        Action("wizard.after", "ctrl+n,pagedown", "Next part", "To the next part.", run="section(1)"),
+        Action(
+            "wizard.before",
+            "ctrl+b,pageup",
+            "Part before",
+            "To the part before.",
+            in_footer=False,
+            run="section(-1)",
+        ),
+        Action("wizard.save", "ctrl+s", "Start", "Start the run."),
+        Action("wizard.cancel", "escape", "Cancel", "Leave without a run; asks if something was typed."),
+    ),
+    kind="dialog",
+    typing=True,
+)
+
 TROUBLE = Table(
     "trouble",
     "Failed jobs",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli import run_engine, run_gates, run_life, run_tree
+from persona_tui.cli import run_engine, run_gates, run_life, run_loras, run_tree
 from persona_tui.cli.frame import AsJson, group, persona_of, resources, session, show, table
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def create(
     top_k: TopK = None,
     max_pictures: run_engine.MaxPictures = None,
     max_gpu_minutes: run_engine.MaxGpuMinutes = None,
+    lora: run_loras.Loras = None,
+    no_loras: run_loras.NoLoras = False,
     night: run_gates.NightOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +59,9 @@ def create(
         values = _of_idea(opened, idea) if idea is not None else _of_words(opened, prompt, persona, cluster)
         plan = _plan(negative, var, children, top_k) | run_engine.limits(max_pictures, max_gpu_minutes)
         plan |= run_gates.night_fields(tools, opened, values.get("persona_id"), night)
+        plan |= run_loras.choices(opened, lora, no_loras, values.get("persona_id"))
         made = create_run(opened, values | plan | {"pipeline": pipeline, "seed": seed})
+        run_loras.tell_warnings(opened, made.id)
         _use_idea(opened, idea)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
 
@@ -73,6 +77,8 @@ def clone(
     var: Variables = None,
     children: Children = None,
     top_k: TopK = None,
+    lora: run_loras.Loras = None,
+    no_loras: run_loras.NoLoras = False,
     as_json: AsJson = False,
 ) -> None:
     """Begin the same run once more, with changes; the first one stays as it is."""
@@ -80,11 +86,13 @@ def clone(
     from persona_tui.services.generation.runs import run_detail
 
     given = {"prompt": prompt, "pipeline": pipeline, "name": name, "seed": seed}
-    changes = {field: value for field, value in given.items() if value is not None}
+    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     with session() as opened:
-        of_pipeline = pipeline or run_detail(opened, run).pipeline
-        plan = _typed(opened, _plan(negative, var, children, top_k), of_pipeline)
+        old = run_detail(opened, run)
+        changes |= run_loras.choices(opened, lora, no_loras, old.persona_id)
+        plan = _typed(opened, _plan(negative, var, children, top_k), pipeline or old.pipeline)
         made = clone_run(opened, run, changes | plan)
+        run_loras.tell_warnings(opened, made.id)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
 
 

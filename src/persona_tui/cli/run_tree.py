@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli import run_engine
+from persona_tui.cli import run_engine, run_loras
 from persona_tui.cli.frame import AsJson, plain, resources, show
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ def _run_lines(run: RunDetail) -> Iterator[str]:
     if run.night != "off":
         when = f"from {run.night_at:%Y-%m-%d %H:%M} UTC on" if run.night_at else "once the ranking is sure"
         yield f"night mode: passes gates {when}"
+    yield from run_loras.lines(run)
     yield from run_engine.budget_lines(run.budget)
+    yield from (f"⚠️  {warning.sentence}" for warning in run.warnings)
     yield from (_step_line(step) for step in run.steps)
 
 

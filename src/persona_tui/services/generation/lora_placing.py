@@ -32,6 +32,8 @@ class LoraNotListed(InvalidRequest):
     """
 
     title = "LoRA is not there"
+    hint = "`persona-tui lora show LORA --servers` asks each server again."
+    exit_code = 1
 
     def __init__(self, message: str, file_name: str) -> None:
         super().__init__(message)

@@ -18,6 +18,7 @@ from persona_tui.services.generation.declared import (
     class_of,
     inputs_of,
 )
+from persona_tui.services.generation.lora_use import lora_variable_names
 from persona_tui.services.generation.template import Placeholder, Value, as_text, find_placeholders
 from persona_tui.services.generation.variables import BUILT_IN
 
@@ -53,6 +54,7 @@ _BUILT_IN_KINDS: Mapping[str, Kind] = {
     "timestamp": "whole number",
     "timestamp_ms": "whole number",
     "random": "whole number",
+    **{name: "number" for name in lora_variable_names() if name.endswith("_weight")},
 }
 _YES, _NO = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 

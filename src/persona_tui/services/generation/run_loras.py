@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -115,9 +115,11 @@ def loras_of(session: Session, run_id: int) -> tuple[LoraUse, ...]:
     return loras_by_run(session, [run_id]).get(run_id, ())
 
 
-def loras_by_run(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[LoraUse, ...]]:
+def loras_by_run(session: Session, run_ids: Collection[int]) -> dict[int, tuple[LoraUse, ...]]:
     """The LoRAs of several runs; runs without any are left out."""
     found: dict[int, tuple[LoraUse, ...]] = {}
+    if not run_ids:
+        return found
     for row in session.execute(text(_OF_RUNS), {"runs": list(run_ids)}):
         facts = {**row._mapping}
         run_id = facts.pop("run_id")

@@ -25,27 +25,25 @@ PARENT_IMAGE_PATH = "parent_image_path"
 PARENTS = (PARENT_IMAGE, PARENT_IMAGE_PATH)
 """The parent's picture: by its name on the server after an upload, or where it lies in our own store."""
 JOB_ID = "job_id"
-BUILT_IN = (
-    frozenset(
-        {
-            "prompt",
-            "negative",
-            "seed",
-            "auto_seed",
-            "seed_color",
-            "prompt_color",
-            "run_name",
-            JOB_ID,
-            "timestamp",
-            "timestamp_ms",
-            "random",
-            "persona",
-            "trigger_word",
-            PARENT_IMAGE,
-            PARENT_IMAGE_PATH,
-        }
-    )
-    | lora_variable_names()
+BUILT_IN = frozenset(
+    {
+        "prompt",
+        "negative",
+        "seed",
+        "auto_seed",
+        "seed_color",
+        "prompt_color",
+        "run_name",
+        JOB_ID,
+        "timestamp",
+        "timestamp_ms",
+        "random",
+        "persona",
+        "trigger_word",
+        PARENT_IMAGE,
+        PARENT_IMAGE_PATH,
+        *lora_variable_names(),
+    }
 )
 """Variables that the program sets; a run's own variables have other names."""
 

@@ -1,0 +1,286 @@
+"""Trying a LoRA: the same prompt and seed with it and without it, side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+from sqlmodel import Session
+
+from persona_tui.clients.comfyui import ComfyUIClient
+from persona_tui.errors import (
+    ClientError,
+    InvalidRequest,
+    ServiceRefused,
+    ServiceTimeout,
+    UnknownName,
+)
+from persona_tui.models.persona import Persona
+from persona_tui.passed import Passed, Workflow
+from persona_tui.services.generation.clerk import SessionScope
+from persona_tui.services.generation.collection import wanted_files
+from persona_tui.services.generation.graph import with_token
+from persona_tui.services.generation.injection import fits, inject
+from persona_tui.services.generation.lora_desk import LoraDesk
+from persona_tui.services.generation.lora_use import LoraUse
+from persona_tui.services.generation.pipelines import PipelineDetail, list_pipelines, pipeline_detail
+from persona_tui.services.generation.template import fill
+from persona_tui.services.generation.variables import SEED_BITS, RunFacts, run_variables
+from persona_tui.services.inputs import Input, Prose, validated
+from persona_tui.services.loras.registry import LoraView, get_lora
+from persona_tui.services.safety import guard
+
+POLL_SECONDS = 0.25
+_GAP = 16
+SAME = "Both pictures are the same: the server ignored the LoRA."
+
+
+class TrialInput(Input):
+    """What to try.
+
+    Attributes:
+        prompt: empty takes a plain portrait with the LoRA's trigger word.
+        weight: None takes the persona's, or the LoRA's own, or 1.
+        pipeline: its first step is used; None takes the first whose model is of the LoRA's family.
+    """
+
+    persona_id: int
+    lora_id: int
+    prompt: Prose = ""
+    seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] = 1
+    weight: Annotated[float, Field(ge=0, le=1)] | None = None
+    pipeline: int | str | None = None
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """A trial that is ready to be sent; `facts` hold the LoRA."""
+
+    persona_id: int
+    pipeline: str
+    step: str
+    template: Mapping[str, Any]
+    output_node: str | None
+    timeout: int
+    facts: RunFacts
+    lora: LoraUse
+    seed: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of it.
+
+    Attributes:
+        without_lora, with_lora: the two pictures' bytes.
+        difference: mean difference of their colour values, 0 to 255; 0: the LoRA changed nothing.
+        sentences: what the server said about it, and what that means.
+    """
+
+    plan: TrialPlan
+    endpoint: str
+    without_lora: bytes
+    with_lora: bytes
+    difference: float
+    sentences: tuple[str, ...]
+
+
+def plan_trial(session: Session, values: TrialInput | Mapping[str, Any]) -> TrialPlan:
+    """Prepare a trial.
+
+    Raises:
+        UnknownName: LoRA, pipeline or persona is not there.
+        InvalidRequest: the LoRA is another persona's, or the pipeline's first step does not use it.
+        GuardRefused: the guard forbids the prompt.
+    """
+    given = values if isinstance(values, TrialInput) else validated(TrialInput, values)
+    lora = get_lora(session, given.lora_id)
+    persona = _persona(session, given.persona_id)
+    if lora.persona_id not in (None, given.persona_id):
+        raise InvalidRequest(
+            f"{lora.label} holds the likeness of {lora.persona}.", hint="It serves that persona alone."
+        )
+    use = _use(lora, given)
+    detail = _pipeline(session, use, given.pipeline)
+    step = detail.pipeline.steps[0]
+    word = lora.trigger_word or persona.trigger_word or persona.name
+    prompt = given.prompt.strip() or f"Photo of {word}, head and shoulders, natural light"
+    guard.pass_text(session, prompt, purpose="generator", persona_id=given.persona_id)
+    facts = RunFacts(f"trial of {lora.label}", prompt, "", persona.name, persona.trigger_word, {}, (use,))
+    return TrialPlan(
+        persona_id=given.persona_id,
+        pipeline=detail.pipeline.name,
+        step=step.name,
+        template=detail.workflows[0],
+        output_node=step.output_node,
+        timeout=step.timeout,
+        facts=facts,
+        lora=use,
+        seed=given.seed,
+    )
+
+
+async def run_trial(
+    scope: SessionScope,
+    client: ComfyUIClient,
+    desk: LoraDesk,
+    plan: TrialPlan,
+    *,
+    say: Callable[[str], None] = lambda _sentence: None,
+) -> Trial:
+    """Make both pictures, one after the other, and compare them; cut off, it withdraws what it sent.
+
+    Args:
+        say: gets a sentence before each part that takes seconds.
+
+    Raises:
+        LoraNotListed, StorageError: the LoRA can't be brought to the server.
+        GuardRefused: the guard forbids the workflow.
+        ClientError: the server refuses, fails, is away, or takes longer than the step may.
+    """
+    say("Bringing the LoRA to the server…")
+    (placed,) = await desk.placer.placed([plan.lora])
+    pictures = []
+    for lora, words in ((replace(placed, weight=0.0), "without"), (placed, f"with {placed.words}")):
+        say(f"Making the picture {words}…")
+        passed = await asyncio.to_thread(_passed, scope, plan, lora)
+        pictures.append(await _picture(client, plan, passed))
+    difference = await asyncio.to_thread(mean_difference, *pictures)
+    sentences = list(await desk.log.sentences([placed]))
+    if difference == 0:
+        sentences.insert(0, SAME)
+    return Trial(plan, client.base_url, pictures[0], pictures[1], difference, tuple(sentences))
+
+
+def mean_difference(one: bytes, other: bytes) -> float:
+    """Mean difference of two pictures' colour values, 0 to 255; 255 where their sizes differ."""
+    import numpy as np
+
+    first, second = _opened(one), _opened(other)
+    if first.size != second.size:
+        return 255.0
+    pixels = [np.asarray(picture, dtype=np.float32) for picture in (first, second)]
+    return round(float(np.abs(pixels[0] - pixels[1]).mean()), 3)
+
+
+def side_by_side(trial: Trial) -> bytes:
+    """Both pictures in one PNG: without the LoRA on the left, with it on the right."""
+    from PIL import Image
+
+    pictures = [_opened(data) for data in (trial.without_lora, trial.with_lora)]
+    height = max(picture.height for picture in pictures)
+    width = sum(picture.width for picture in pictures) + _GAP
+    sheet = Image.new("RGB", (width, height), (24, 24, 24))
+    sheet.paste(pictures[0], (0, 0))
+    sheet.paste(pictures[1], (pictures[0].width + _GAP, 0))
+    out = io.BytesIO()
+    sheet.save(out, "PNG")
+    return out.getvalue()
+
+
+def _opened(data: bytes) -> Any:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return picture.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        raise ServiceRefused("The server's file is no picture that can be read.") from None
+
+
+def _persona(session: Session, persona_id: int) -> Persona:
+    persona = session.get(Persona, persona_id)
+    if persona is None:
+        raise UnknownName("There is no such persona.", hint="`persona-tui persona list` shows them.")
+    return persona
+
+
+def _use(lora: LoraView, given: TrialInput) -> LoraUse:
+    mapped = next((user.weight for user in lora.users if user.persona_id == given.persona_id), None)
+    weights = (given.weight, mapped, lora.default_weight, 1.0)
+    return LoraUse(
+        lora_model_id=lora.id,
+        position=1,
+        name=lora.name,
+        version=lora.version,
+        model_type=lora.model_type,
+        family=lora.family,
+        trigger_word=lora.trigger_word,
+        file_name=lora.file_name,
+        sha256=lora.sha256,
+        weight=next(weight for weight in weights if weight is not None),
+    )
+
+
+def _pipeline(session: Session, lora: LoraUse, wanted: int | str | None) -> PipelineDetail:
+    if wanted is not None:
+        detail = pipeline_detail(session, wanted)
+        (found,) = fits(detail.workflows[0], [lora])
+        if not found.is_used:
+            raise InvalidRequest(
+                f"The first step of {detail.pipeline.name} does not use {lora.label}: {found.reason}.",
+                hint="Choose another --pipeline.",
+            )
+        return detail
+    details = [pipeline_detail(session, view.id) for view in list_pipelines(session)]
+    usable = [(detail, fits(detail.workflows[0], [lora])[0]) for detail in details]
+    sure = [detail for detail, found in usable if found.is_used and not found.reason]
+    unsure = [detail for detail, found in usable if found.is_used]
+    if not unsure:
+        raise InvalidRequest(
+            f"No pipeline's first step loads a model that {lora.label} ({lora.family}) is for.",
+            hint="Import a pipeline for that model with `persona-tui pipeline import`.",
+        )
+    return (sure or unsure)[0]
+
+
+def _passed(scope: SessionScope, plan: TrialPlan, lora: LoraUse) -> Passed[Workflow]:
+    """The workflow with this LoRA, or at weight 0 without it, let through by the guard."""
+    token = f"trial-{uuid.uuid4().hex[:12]}"
+    facts = replace(plan.facts, loras=(lora,))
+    variables = run_variables(facts, seed=plan.seed, token=token, now=datetime.now(UTC), parent_image=None)
+    graph = inject(plan.template, fill(plan.template, variables), (lora,))
+    with scope() as session:
+        return guard.pass_workflow(
+            session,
+            with_token(graph, token),
+            persona_id=plan.persona_id,
+            subject=f"lora_models:{lora.lora_model_id}",
+        )
+
+
+async def _picture(client: ComfyUIClient, plan: TrialPlan, workflow: Passed[Workflow]) -> bytes:
+    prompt_id = str(uuid.uuid4())
+    try:
+        await client.submit(workflow, prompt_id=prompt_id, client_id=f"persona-tui-trial-{prompt_id[:8]}")
+        async with asyncio.timeout(plan.timeout):
+            entry = await client.history(prompt_id)
+            while entry is None or entry.status == "running":
+                await asyncio.sleep(POLL_SECONDS)
+                entry = await client.history(prompt_id)
+    except TimeoutError:
+        await _withdraw(client, prompt_id)
+        raise ServiceTimeout(f"The picture took longer than {plan.timeout} s.") from None
+    except BaseException:
+        await _withdraw(client, prompt_id)
+        raise
+    if entry.status != "success":
+        raise ServiceRefused(entry.message or "The server gave no reason.")
+    files = wanted_files(entry, plan.output_node)
+    if not files:
+        raise ServiceRefused("The server finished the picture but gave none.")
+    return await client.view(files[0])
+
+
+async def _withdraw(client: ComfyUIClient, prompt_id: str) -> None:
+    try:
+        await client.delete_pending(prompt_id)
+        await client.interrupt(prompt_id)
+    except ClientError:
+        return

@@ -1,0 +1,158 @@
+"""LoRAs by commands: brought in, used, picked for runs, tried on a server, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Said, Shell
+from tests.support.loras import FLUX_DIFFUSERS, SD15_KOHYA, write_lora, write_sidecar
+from tests.support.sandbox import SandboxProcess
+
+
+@pytest.fixture(scope="module")
+def studio(shell: Shell) -> Shell:
+    """An installation with two personas."""
+    for name in ("Mira", "Nils"):
+        assert shell("persona", "add", name, "--age", "31").code == 0
+    return shell
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    process = SandboxProcess(
+        tmp_path_factory.mktemp("sandbox"), arguments=("--latency", "0", "--image-size", "64x80")
+    )
+    yield process
+    process.stop()
+
+
+def connected(server: SandboxProcess) -> dict[str, str]:
+    return {
+        "PERSONA_COMFYUI__URLS": server.comfyui,
+        "PERSONA_COMFYUI__API_KEY": server.token,
+        "PERSONA_COMFYUI__LORA_DIR": str(server.state / "comfyui/models/loras"),
+    }
+
+
+def refused(said: Said, code: int, words: str) -> None:
+    """A sentence and a hint on stderr, nothing on stdout."""
+    assert (said.code, said.out) == (code, ""), said
+    sentence, hint = said.err.strip().splitlines()[-2:]
+    assert sentence.startswith("❌ ") and words in sentence, said.err
+    assert len(hint.strip()) > 10
+
+
+def test_a_lora_comes_in_is_used_shown_and_goes(studio: Shell, tmp_path: Path) -> None:
+    path = write_lora(tmp_path, "ink.safetensors", fill=1)
+    write_sidecar(path, trigger_word="inkwash", type="style", weight=0.6)
+    said = studio("lora", "import", str(path), "--json")
+    assert said.json["counts"] == {"imported": 1, "already there": 0, "failed": 0}
+    assert said.json["files"][0]["lora"]["trigger_word"] == "inkwash"
+
+    assert "Mira uses ink@1 at 0.6, primary." in studio("lora", "use", "Mira", "ink").out
+    assert (
+        "Nils uses ink@1 at 0.25."
+        in studio("lora", "use", "Nils", "ink@1", "--weight", "0.25", "--not-primary").out
+    )
+    (row,) = [
+        row for row in studio("lora", "list", "--persona", "Nils", "--json").json if row["name"] == "ink"
+    ]
+    assert (row["file"], [user["persona"] for user in row["users"]]) == ("there", ["Mira", "Nils"])
+    assert "Mira 0.6 primary, Nils 0.25" in studio("lora", "list").out
+    shown = studio("lora", "show", "ink")
+    assert "ink@1: style, flux" in shown.out and "inkwash" in shown.out
+
+    for name in ("Mira", "Nils"):
+        assert studio("lora", "unuse", name, "ink").code == 0
+    refused(studio("lora", "unuse", "Mira", "ink"), 1, "does not use ink@1")
+    file = Path(studio("lora", "show", "ink", "--json").json["path"])
+    assert file.is_file()
+    assert studio("lora", "remove", "ink").code == 0
+    assert not file.exists()
+    refused(studio("lora", "show", "ink"), 2, "There is no LoRA ink")
+
+
+def test_bad_files_and_values_are_told(studio: Shell, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"PK\x03\x04")
+    said = studio("lora", "import", str(broken))
+    assert said.code == 2 and "its head does not fit" in said.err and "Get the file again" in said.err
+    write_lora(tmp_path, "fine.safetensors", fill=2)
+    assert studio("lora", "import", str(tmp_path)).code == 1
+    good = str(tmp_path / "fine.safetensors")
+    refused(studio("lora", "import", "/nowhere/x.safetensors"), 2, "/nowhere/x.safetensors")
+    refused(studio("lora", "import", str(tmp_path / "x.ckpt")), 2, "x.ckpt")
+    refused(studio("lora", "import", good, "--type", "person"), 2, "Model type")
+    refused(studio("lora", "import", good, "--family", "mystery"), 2, "is no family")
+    refused(studio("lora", "import", good, "--persona", "Nobody"), 2, "Nobody")
+    assert studio("lora", "import", good, "--weight", "2").code == 2
+
+
+def test_runs_take_the_personas_loras_or_others(studio: Shell, tmp_path: Path) -> None:
+    own = write_lora(tmp_path, "face.safetensors", layers=SD15_KOHYA, width=2048, fill=3)
+    flux = write_lora(tmp_path, "other.safetensors", layers=FLUX_DIFFUSERS, fill=4)
+    assert studio("lora", "import", str(own), "--persona", "Mira", "--weight", "0.7").code == 0
+    assert studio("lora", "import", str(flux)).code == 0
+
+    def loras(*options: str) -> list[tuple[str, float]]:
+        said = studio("run", "create", "tea", "--persona", "Mira", "--json", *options)
+        assert said.code == 0, said.err
+        found = studio("run", "show", str(said.json["id"]), "--json").json["run"]["loras"]
+        return [(one["name"], one["weight"]) for one in found]
+
+    assert loras() == [("face", 0.7)]
+    assert loras("--no-loras") == []
+    assert loras("--lora", "face@1:0.3") == [("face", 0.3)]
+    said = studio("run", "create", "tea", "--persona", "Mira", "--lora", "other", "--lora", "face", "--json")
+    assert "other@1 is not used: the LoRA is for flux, the workflow for sdxl." in said.err
+    shown = studio("run", "show", str(said.json["id"])).out
+    assert "LoRA 1: face@1 at 0.7 (character, sdxl)" in shown
+    assert "⚠️  other@1 is not used" in shown
+    clone = studio("run", "clone", str(said.json["id"]), "--lora", "face:0.1", "--json")
+    assert studio("run", "show", str(clone.json["id"]), "--json").json["run"]["loras"][0]["weight"] == 0.1
+
+    refused(studio("run", "create", "tea", "--lora", "face:2"), 2, "is no weight")
+    refused(studio("run", "create", "tea", "--lora", "face"), 2, "another persona's likeness")
+    refused(studio("run", "create", "tea", "--lora", "none"), 2, "There is no LoRA none")
+    refused(studio("run", "create", "tea", "--lora", "face", "--no-loras"), 2, "contradict")
+    refused(studio("lora", "remove", "face"), 1, "was used by")
+
+
+def test_a_lora_is_tried_on_a_server(studio: Shell, server: SandboxProcess, tmp_path: Path) -> None:
+    path = write_lora(tmp_path, "seen.safetensors", layers=SD15_KOHYA, width=2048, fill=5)
+    assert studio("lora", "import", str(path), "--persona", "Nils").code == 0
+    out = tmp_path / "pictures" / "seen.png"
+    said = studio(
+        "lora", "test", "Nils", "seen", "--seed", "7", "--out", str(out), "--json", **connected(server)
+    )
+    assert said.code == 0, said.err
+    assert said.json["difference"] > 0.5
+    assert said.json["prompt"] == "Photo of Nils, head and shoulders, natural light"
+    with Image.open(out) as sheet:
+        assert sheet.size == (2 * 1080 + 16, 1350)
+
+    same = studio("lora", "test", "Nils", "seen", "--weight", "0", "--out", str(out), **connected(server))
+    assert same.code == 1
+    assert "the server ignored the LoRA" in same.out
+    listed = studio("lora", "show", "seen", "--servers", "--json", **connected(server)).json["servers"]
+    assert listed == [{"endpoint": server.comfyui, "listed": listed[0]["listed"], "sentence": ""}]
+    assert listed[0]["listed"].startswith("seen-v1-")
+
+    refused(studio("lora", "test", "Mira", "seen", **connected(server)), 2, "likeness of Nils")
+    refused(studio("lora", "test", "Nils", "seen"), 1, "can't be reached")
+    lost = {**connected(server), "PERSONA_COMFYUI__LORA_DIR": str(tmp_path / "empty")}
+    fresh = write_lora(tmp_path, "fresh.safetensors", layers=SD15_KOHYA, width=2048, fill=6)
+    assert studio("lora", "import", str(fresh), "--persona", "Nils").code == 0
+    refused(studio("lora", "test", "Nils", "fresh", **lost), 1, f"There is no folder {tmp_path}/empty")
+    (tmp_path / "empty").mkdir()
+    refused(studio("lora", "test", "Nils", "fresh", **lost), 1, "does not list the LoRA fresh@1")
+
+
+def test_each_server_may_have_a_folder_of_its_own(studio: Shell, tmp_path: Path) -> None:
+    told = f'{{"http://127.0.0.1:9": "{tmp_path}"}}'
+    said = studio("settings", "show", "--json", PERSONA_COMFYUI__LORA_DIR=told)
+    assert said.json["comfyui"]["lora_dir"] == {"http://127.0.0.1:9": str(tmp_path)}
