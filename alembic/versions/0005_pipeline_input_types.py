@@ -1,4 +1,4 @@
-"""What a server says of the inputs that hold placeholders, kept with the step.
+"""What a server says of the inputs that hold placeholders, kept beside the step.
 
 Revision ID: 0005
 Revises: 0004
@@ -15,16 +15,24 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column(
-        "pipeline_steps",
+    op.create_table(
+        "pipeline_step_types",
+        sa.Column("pipeline_step_id", sa.BigInteger(), nullable=False),
         sa.Column(
-            "input_types",
+            "types",
             postgresql.JSONB(astext_type=sa.Text()),
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
         ),
+        sa.ForeignKeyConstraint(
+            ["pipeline_step_id"],
+            ["pipeline_steps.id"],
+            name=op.f("fk_pipeline_step_types_pipeline_step_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("pipeline_step_id", name=op.f("pk_pipeline_step_types")),
     )
 
 
 def downgrade() -> None:
-    op.drop_column("pipeline_steps", "input_types")
+    op.drop_table("pipeline_step_types")

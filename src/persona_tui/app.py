@@ -32,6 +32,7 @@ VIEWS: Mapping[str, tuple[str, str]] = {
     "personas": ("persona_tui.screens.personas", "PersonasScreen"),
     "ideas": ("persona_tui.screens.ideas", "IdeasScreen"),
     "runs": ("persona_tui.screens.runs", "RunsScreen"),
+    "pipelines": ("persona_tui.screens.pipelines", "PipelinesScreen"),
     "vote": ("persona_tui.screens.vote", "VoteScreen"),
     "gallery": ("persona_tui.screens.gallery", "GalleryScreen"),
     "clusters": ("persona_tui.screens.clusters", "ClustersScreen"),

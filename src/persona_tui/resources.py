@@ -124,12 +124,12 @@ class Resources:
         return {url: self.comfyui_client(url) for url in self.settings.comfyui.urls}
 
     def comfyui_client(self, url: str) -> ComfyUIClient:
-        """A client of one ComfyUI server; the key of the settings is shown only to their servers."""
+        """A client for a ComfyUI server; one that is not of the settings is not shown their key."""
         from persona_tui.clients.comfyui import ComfyUIClient
 
         comfyui = self.settings.comfyui
-        key = comfyui.api_key if url in comfyui.urls else None
-        return ComfyUIClient(url, key, timeout=comfyui.timeout)
+        ours = url.rstrip("/") in {known.rstrip("/") for known in comfyui.urls}
+        return ComfyUIClient(url, comfyui.api_key if ours else None, timeout=comfyui.timeout)
 
     @cached_property
     def lora_shelf(self) -> Shelf:

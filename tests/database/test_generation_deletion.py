@@ -12,17 +12,18 @@ from sqlalchemy import text
 from sqlmodel import Session, select
 
 from persona_tui.database.engine import Database
-from persona_tui.errors import NotAllowedNow, UnknownName
+from persona_tui.errors import NotAllowedNow, StorageError, UnknownName
 from persona_tui.models import metadata
 from persona_tui.models.pipeline import ImageCandidate
 from persona_tui.models.safety import AuditEvent
 from persona_tui.services.generation import gates, run_acts, runs
 from persona_tui.services.generation.deletion import (
-    PICTURE_TABLES,
     delete_run,
     deletion_preview,
     remove_files,
 )
+from persona_tui.services.generation.keeping import Fetched, keep
+from persona_tui.services.generation.removals import PICTURE_TABLES
 from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing.posts import draft_for_winner
@@ -145,6 +146,44 @@ def test_a_file_that_another_run_names_or_that_was_stored_again_stays(
 
     assert remove_files(db.session_scope, media) == 4
     assert all(path is not None and path.exists() for path in keys)
+
+
+def test_a_file_that_can_not_be_removed_is_tried_again(
+    db: Database, session: Session, media: MediaStore
+) -> None:
+    run_id = ended_run(session)
+    files = give_files(session, media, run_id)
+    age(files)
+    stuck = files[0]
+    stuck.unlink()
+    stuck.mkdir()  # a folder is not unlinked
+    age([stuck])
+    delete_run(session, run_id, actor="operator")
+    session.commit()
+
+    with pytest.raises(StorageError, match="can't be removed"):
+        remove_files(db.session_scope, media)
+    stuck.rmdir()
+    assert remove_files(db.session_scope, media) == 6
+    assert not any(file.exists() for file in files)
+
+
+def test_a_picture_that_was_stored_in_vain_goes_after_a_while(
+    db: Database, session: Session, media: MediaStore
+) -> None:
+    run = add_run(session)
+    (job, *_) = take(session, 2)
+    stored = media.put(drawn(7))
+    path = media.path(stored.key)
+    assert path is not None
+    runs.cancel_run(session, run.id)
+    assert keep(session, job, [Fetched(0, stored)], {}) == ()
+    session.commit()
+
+    assert remove_files(db.session_scope, media, rest=60) == 0
+    assert path.exists()
+    assert remove_files(db.session_scope, media) == 1
+    assert not path.exists()
 
 
 def test_a_run_that_goes_on_is_not_deleted(session: Session) -> None:

@@ -66,6 +66,10 @@ def test_a_run_keeps_the_version_it_was_made_with(session: Session) -> None:
     [
         ({"workflow": {"nodes": [], "links": [], "version": 0.4}}, "step 1, base, .* editor's format"),
         ({"workflow": {"1": {"class_type": "KSampler", "inputs": {}}}}, "it has no SaveImage"),
+        (
+            {"workflow": {**WORKFLOW, "2": {"class_type": "X", "inputs": {"{{a}}": 1}}}},
+            "placeholder in a name",
+        ),
         ({"output_node": "77"}, "there is no node 77"),
         ({"children_per_parent": 65}, "less than or equal to 64"),
     ],
@@ -305,7 +309,7 @@ def test_changes_are_laid_over_the_old_run(session: Session) -> None:
 
     again = runs.run_detail(session, clone_run(session, first.id, changes).id)
 
-    assert (again.prompt, again.negative, again.seed, again.variables) == ("coffee", "blur", 7, {"mood": 3})
+    assert (again.prompt, again.negative, again.seed, again.variables) == ("coffee", "blur", 7, {"mood": "3"})
     assert [(step.children_per_parent, step.top_k) for step in again.steps] == [(5, 1), (4, 2)]
 
 

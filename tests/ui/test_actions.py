@@ -20,10 +20,14 @@ from persona_tui.app import VIEWS, PersonaApp
 from persona_tui.errors import SettingsError
 from persona_tui.screens.command_line import CommandLine
 from persona_tui.screens.file_picker import FilePicker
+from persona_tui.screens.gallery_tree import BranchList
 from persona_tui.screens.help import help_text
 from persona_tui.screens.palette import ActionProvider
 from persona_tui.screens.posts_calendar import MonthCalendar
 from persona_tui.screens.runs_errors import TroubleDialog, Whose
+from persona_tui.screens.runs_wizard import RunWizard
+from persona_tui.screens.runs_wizard_data import Offer, PipelineOffer
+from persona_tui.services.generation.pipelines import PipelineView, StepView
 from persona_tui.services.media import MediaStore
 from persona_tui.settings import Settings
 from persona_tui.widgets.choice import Choice, ChoiceDialog
@@ -45,6 +49,16 @@ async def _nothing(_run_id: int | None) -> tuple[()]:
     return ()
 
 
+async def _start(_values: dict[str, Any]) -> None:
+    return None
+
+
+def _offer() -> Offer:
+    step = StepView(1, 1, "base", 4, 1, 600, None)
+    pipeline = PipelineView(1, "one-step", "", 1, 1, None, None, None, None, 0, (step,))
+    return Offer(1, "Mira", (PipelineOffer(pipeline, (), {1: None}, ()),), (), (), ())
+
+
 DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "confirm": lambda: ConfirmDialog("Sure?"),
     "form": lambda: FormDialog("Form", [TextField(name="a", label="A")]),
@@ -54,6 +68,7 @@ DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "reader": lambda: TextDialog("Read", "text"),
     "command": lambda: CommandLine([]),
     "trouble": lambda: TroubleDialog(Whose(None, ""), _nothing, UTC),
+    "wizard": lambda: RunWizard(_offer(), _start),
     "viewer": lambda: ViewerDialog(MediaStore(Settings()), [ViewedPicture("0/0.png", "0", "a bowl")]),
 }
 WIDGETS: dict[str, type[DOMNode]] = {
@@ -61,6 +76,7 @@ WIDGETS: dict[str, type[DOMNode]] = {
     "marks": DataList,
     "cycle": Cycle,
     "grid": MonthCalendar,
+    "branches": BranchList,
 }
 """Where the actions of widget scopes live."""
 

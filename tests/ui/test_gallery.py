@@ -128,9 +128,9 @@ async def test_the_tree_hangs_each_picture_below_the_one_it_grew_from(
         await pilot.press("t")
         await settle(pilot)
         lines = [line.strip() for line in screen_text(pilot).splitlines() if "picture " in line][:6]
-        assert [line.split("  ")[0] for line in lines[:3]] == ["├─ picture 1", "│", "│"]
-        assert "├─ picture 5" in lines[1] and "└─ picture 6" in lines[2]
-        assert lines[5].startswith("└─ picture 4")
+        assert [line.split("  ")[0] for line in lines[:3]] == ["├─▾ picture 1", "│", "│"]
+        assert "├── picture 5" in lines[1] and "└── picture 6" in lines[2]
+        assert lines[5].startswith("└── picture 4")
         await pilot.press("down", "down")
         await until(pilot, lambda: screen.query_one("#preview", PicturePane).loaded)
         await until(pilot, lambda: "this is 6 of 6" in screen_text(pilot))

@@ -13,6 +13,7 @@ from persona_tui.actions import (
     jobs,
     loras,
     personas,
+    pipelines,
     posts,
     runs,
     settings,
@@ -20,7 +21,7 @@ from persona_tui.actions import (
     viewer,
     vote,
 )
-from persona_tui.actions.modes import DASHBOARD, MODES, Mode, find_mode
+from persona_tui.actions.modes import DASHBOARD, MODES, SIDE_VIEWS, Mode, find_mode
 from persona_tui.actions.registry import GLOBAL, Action, Registry, Table, bindings, by_scope
 from persona_tui.actions.shell import SHELL_TABLES
 
@@ -29,6 +30,7 @@ SCREEN_TABLES = (
     personas.TABLE,
     ideas.TABLE,
     runs.TABLE,
+    pipelines.TABLE,
     vote.TABLE,
     gallery.TABLE,
     clusters.TABLE,
@@ -40,7 +42,7 @@ SCREEN_TABLES = (
 )
 
 TABLES: Mapping[str, Table] = by_scope(
-    (*SHELL_TABLES, grids.TABLE, viewer.TABLE, runs.TROUBLE, *SCREEN_TABLES)
+    (*SHELL_TABLES, grids.TABLE, viewer.TABLE, runs.TROUBLE, runs.WIZARD, gallery.BRANCHES, *SCREEN_TABLES)
 )
 """Every table by scope."""
 
@@ -49,6 +51,7 @@ __all__ = [
     "GLOBAL",
     "MODES",
     "SCREEN_TABLES",
+    "SIDE_VIEWS",
     "TABLES",
     "Action",
     "Mode",

@@ -12,12 +12,37 @@ TABLE = Table(
             "gallery.tree", "t", "Tree or grid", "Show how the pictures descend, or all side by side.", 10
         ),
         Action("gallery.runs", "r", "Other run", "Choose the run whose pictures are shown.", 11),
-        Action("gallery.winner", "w", "Winner", "Make this picture of the last step the run's winner.", 12),
-        Action("gallery.reject", "x", "Reject", "Reject the picture with all that grew from it.", 13),
-        Action("gallery.undo", "u", "Take back", "Take the picture's rejection back, or the last one.", 14),
-        Action("gallery.vote", "v", "Vote", "Vote on the run's pictures.", 15),
-        Action("gallery.outside", "o", "Open outside", "Open the original in the desktop's own viewer.", 16),
-        Action("gallery.all", "i", "All about it", "Show prompt, seed and origin in full.", 17),
+        Action("gallery.approve", "a", "Approve", "Let the best pictures of the run's step go on.", 12),
+        Action("gallery.winner", "w", "Winner", "Make this picture of the last step the run's winner.", 13),
+        Action("gallery.reject", "x", "Reject", "Reject the picture with all that grew from it.", 14),
+        Action("gallery.undo", "u", "Take back", "Take the picture's rejection back, or the last one.", 15),
+        Action("gallery.vote", "v", "Vote", "Vote on the run's pictures.", 16),
+        Action(
+            "gallery.ratings", "s", "Ratings", "Show the ratings that are still voted on, or hide them.", 17
+        ),
+        Action("gallery.all", "i", "All about it", "Show prompt, seed, LoRAs and origin in full.", 18),
+        Action("gallery.outside", "o", "Open outside", "Open the original in the desktop's own viewer.", 19),
     ),
-    holds=("list", "grid"),
+    holds=("list", "grid", "branches"),
+)
+
+
+def _move(name: str, key: str, title: str, help: str) -> Action:
+    return Action(f"branches.{name}", key, title, help, in_footer=False, in_palette=False)
+
+
+BRANCHES = Table(
+    "branches",
+    "In the tree",
+    (
+        _move("fold", "left,h", "Fold", "Fold the branch; on a folded one, go to its parent."),
+        _move("unfold", "right,l", "Unfold", "Unfold the branch; on an open one, go to its first child."),
+        _move("parent", "p", "Parent", "To the picture from which this one grew."),
+        _move("previous", "[,k", "Sibling before", "To the sibling before."),
+        _move("next", "],j", "Sibling after", "To the sibling after."),
+        _move("unfold-all", "plus,*", "Unfold all", "Unfold the whole tree."),
+        _move("fold-all", "minus", "Fold all", "Fold the whole tree."),
+    ),
+    kind="widget",
+    holds=("list",),
 )

@@ -37,7 +37,7 @@ MODES = (
         ("pillars", "gaps"),
     ),
     Mode("ideas", "Ideas", "Ideas", "f3", "Suggestions for pictures: generate, accept, reject."),
-    Mode("runs", "Runs", "Runs", "f4", "Generation runs: create, watch, approve, pause.", ("pipelines",)),
+    Mode("runs", "Runs", "Runs", "f4", "Generation runs: create, watch, approve, pause."),
     Mode("vote", "Vote", "Vote", "f5", "Two pictures, one key, until the winner is clear."),
     Mode("gallery", "Gallery & tree", "Gallery", "f6", "A run's pictures and how they descend.", ("tree",)),
     Mode(
@@ -69,9 +69,21 @@ MODES = (
     ),
 )
 
+SIDE_VIEWS = (
+    Mode(
+        "pipelines",
+        "Pipelines",
+        "Pipelines",
+        "shift+f4,f16",
+        "The workflows behind the runs: import, check, edit.",
+        ("workflows", "pipeline"),
+    ),
+)
+"""Views beside the twelve, without a place in the bar; terminals send shift+f4 as f16."""
+
 DASHBOARD = MODES[0].name
 
 
 def find_mode(word: str) -> Mode | None:
     """The mode of that name or alias."""
-    return next((mode for mode in MODES if word in (mode.name, *mode.aliases)), None)
+    return next((mode for mode in (*MODES, *SIDE_VIEWS) if word in (mode.name, *mode.aliases)), None)

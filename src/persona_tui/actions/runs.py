@@ -18,12 +18,34 @@ TABLE = Table(
         Action("runs.clone", "c", "Clone", "Begin the run once more, with changes.", 17),
         Action("runs.cancel", "x", "Cancel", "End the run without a winner; asks first.", 18, dangerous=True),
         Action("runs.servers", "s", "Servers", "Each ComfyUI server with its queue, memory and jobs.", 19),
+        Action("runs.pipelines", "w", "Pipelines", "The workflows behind the runs: import, check, edit.", 20),
         Action(
             "runs.filter", "f", "Filter", "Show only runs that are made, wait for you, failed or ended.", 23
         ),
         Action("runs.everyone", "A", "All personas", "Show the runs of all personas, or of this one.", 24),
     ),
     holds=("list",),
+)
+
+WIZARD = Table(
+    "wizard",
+    "The run wizard",
+    (
+        Action("wizard.next", "enter", "Next", "To the next field; on the last one, start the run."),
+        Action("wizard.after", "ctrl+n,pagedown", "Next part", "To the next part.", run="section(1)"),
+        Action(
+            "wizard.before",
+            "ctrl+b,pageup",
+            "Part before",
+            "To the part before.",
+            in_footer=False,
+            run="section(-1)",
+        ),
+        Action("wizard.save", "ctrl+s", "Start", "Start the run."),
+        Action("wizard.cancel", "escape", "Cancel", "Leave without a run; asks if something was typed."),
+    ),
+    kind="dialog",
+    typing=True,
 )
 
 TROUBLE = Table(

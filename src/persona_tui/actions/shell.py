@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from persona_tui.actions.modes import MODES
+from persona_tui.actions.modes import MODES, SIDE_VIEWS
 from persona_tui.actions.registry import GLOBAL, Action, Table
 
 _GO = tuple(
@@ -14,7 +14,7 @@ _GO = tuple(
         in_footer=False,
         run=f"go('{mode.name}')",
     )
-    for mode in MODES
+    for mode in (*MODES, *SIDE_VIEWS)
 )
 
 EVERYWHERE = Table(

@@ -28,7 +28,7 @@ class Commands(LazyGroup):
         "pillar": _group("pillar", "Content pillars: add, set, list, delete."),
         "gaps": _command("pillar", "gaps", "What each pillar needs in the coming days, and what it has."),
         "idea": _group("idea", "Ideas for a gap: generate, list, accept, reject."),
-        "pipeline": _group("pipeline", "ComfyUI workflows: import, export, list, show."),
+        "pipeline": _group("pipeline", "ComfyUI workflows: import, export, list, show, check, edit."),
         "run": _group("run", "Pictures being made: create, list, show, approve, winner, cancel."),
         "lora": _group("lora", "LoRAs: import, list, show, use, unuse, remove, test."),
         "vote": _group("vote", "Votes: list, next, cast, undo, stats, rebuild."),

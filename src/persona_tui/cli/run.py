@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -90,8 +88,10 @@ def clone(
     given = {"prompt": prompt, "pipeline": pipeline, "name": name, "seed": seed}
     changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     with session() as opened:
-        changes |= run_loras.choices(opened, lora, no_loras, run_detail(opened, run).persona_id)
-        made = clone_run(opened, run, changes | _plan(negative, var, children, top_k))
+        old = run_detail(opened, run)
+        changes |= run_loras.choices(opened, lora, no_loras, old.persona_id)
+        plan = _typed(opened, _plan(negative, var, children, top_k), pipeline or old.pipeline)
+        made = clone_run(opened, run, changes | plan)
         run_loras.tell_warnings(opened, made.id)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
 
@@ -102,7 +102,7 @@ def _plan(
     """The fields of a run that these options give."""
     plan: dict[str, Any] = {} if negative is None else {"negative": negative}
     if var:
-        plan["variables"] = {name: _value(word) for name, word in map(_pair, var)}
+        plan["variables"] = dict(map(_pair, var))
     steps: dict[int, dict[str, int]] = {}
     for field, words in (("children_per_parent", children), ("top_k", top_k)):
         for position, count in map(_pair, words or []):
@@ -119,13 +119,15 @@ def _pair(word: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _value(word: str) -> str | int | float | bool:
-    """A number or a truth value where it reads as one in JSON, otherwise the words."""
-    try:
-        found = json.loads(word, parse_constant=str)
-    except (ValueError, RecursionError):
-        return word
-    return found if isinstance(found, bool | int | float) and math.isfinite(found) else word
+def _typed(opened: Session, plan: dict[str, Any], pipeline: int | str) -> dict[str, Any]:
+    """The same with the words of `--var` as the pipeline's placeholders take them."""
+    from persona_tui.services.generation.pipelines import pipeline_detail
+    from persona_tui.services.generation.placeholders import typed_words
+
+    if "variables" not in plan:
+        return plan
+    words = plan["variables"]
+    return plan | {"variables": typed_words(words, pipeline_detail(opened, pipeline).asked)}
 
 
 def _number(word: str) -> int:

@@ -52,20 +52,31 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Approve the step that waits; after the last step the best picture wins."""
+    with resources() as tools:
+        scope = tools.database.session_scope
+        with scope() as opened:
+            step, preview, result = _approve(opened, run, top_k)
+            asks = bool(preview.warnings) and not yes
+            if asks:  # only tried, so that nobody is asked about what is refused anyway
+                opened.rollback()
+        _ask(preview.warnings, f"Approve step {step.position}, {step.name}, all the same?", yes)
+        if asks:
+            with scope() as opened:
+                step, preview, result = _approve(opened, run, top_k)
+    show(result, as_json, lambda: [_approved_words(step, preview)])
+
+
+def _approve(opened: Session, run: int, top_k: int | None) -> tuple[RunStepView, GatePreview, Any]:
+    """Approve the step that waits, or choose the winner; with what the preview said of it."""
     from persona_tui.services.generation.gates import approve as approve_step
     from persona_tui.services.generation.gates import choose_winner, gate_preview
 
-    with session() as opened:
-        step = _waiting_step(opened, run)
-        k = top_k or (1 if step.is_last else min(step.top_k, max(step.active, 1)))
-        preview = gate_preview(opened, step.id, k)
-        _ask(preview.warnings, f"Approve step {step.position}, {step.name}, all the same?", yes)
-        result: Any
-        if step.is_last and preview.members:
-            result = choose_winner(opened, preview.members[0].candidate_id, actor="operator")
-        else:
-            result = approve_step(opened, step.id, k, actor="operator")
-    show(result, as_json, lambda: [_approved_words(step, preview)])
+    step = _waiting_step(opened, run)
+    k = top_k or (1 if step.is_last else min(step.top_k, max(step.active, 1)))
+    preview = gate_preview(opened, step.id, k)
+    if step.is_last and preview.members:
+        return step, preview, choose_winner(opened, preview.members[0].candidate_id, actor="operator")
+    return step, preview, approve_step(opened, step.id, k, actor="operator")
 
 
 def _waiting_step(opened: Session, run: int) -> RunStepView:

@@ -86,8 +86,6 @@ def tell_warnings(opened: Session, run_id: int) -> None:
 
 
 def lines(run: RunDetail) -> Iterator[str]:
-    """What `run show` says of LoRAs, and of what did not go as asked."""
+    """What `run show` says of LoRAs."""
     for lora in run.loras:
         yield f"LoRA {lora.position}: {lora.label} at {lora.weight:g} ({lora.model_type}, {lora.family})"
-    for warning in run.warnings:
-        yield f"⚠️  {warning.sentence}"

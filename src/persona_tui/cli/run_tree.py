@@ -118,6 +118,7 @@ def _run_lines(run: RunDetail) -> Iterator[str]:
         yield f"night mode: passes gates {when}"
     yield from run_loras.lines(run)
     yield from run_engine.budget_lines(run.budget)
+    yield from (f"⚠️  {warning.sentence}" for warning in run.warnings)
     yield from (_step_line(step) for step in run.steps)
 
 

@@ -84,14 +84,22 @@ class PipelineStep(Table, table=True):
     name: str
     workflow: dict[str, Any] = document()
     """ComfyUI graph in API format with {{placeholders}}."""
-    input_types: dict[str, Any] = document()
-    """Node → input → type as a server declared it, of the inputs that hold placeholders; may be empty."""
     output_node: str | None = None
     """Node whose pictures count; None means every SaveImage."""
     children_per_parent: int = number(3)
     """N: pictures in step 1, pictures per parent later."""
     default_top_k: int = number(1)
     timeout_seconds: int = number(600)
+
+
+class PipelineStepTypes(Table, table=True):
+    """What a server last declared of a step's inputs that hold placeholders; beside the step, which stays."""
+
+    __tablename__ = "pipeline_step_types"
+
+    pipeline_step_id: int = bigint(primary_key=True, foreign_key="pipeline_steps.id", ondelete="CASCADE")
+    types: dict[str, Any] = document()
+    """Node → input → type."""
 
 
 class PipelineRun(Table, table=True):

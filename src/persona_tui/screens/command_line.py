@@ -9,7 +9,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from persona_tui.actions import GLOBAL, MODES
+from persona_tui.actions import GLOBAL, MODES, SIDE_VIEWS
 from persona_tui.widgets.dialog import Dialog
 from persona_tui.widgets.legend import Legend
 from persona_tui.widgets.shell import Shell
@@ -124,7 +124,7 @@ def commands_of(shell: Shell) -> list[Command]:
     """What can be typed now: every view by its names, and the actions that the palette offers."""
     commands = [
         Command(word, mode.help, f"{GLOBAL}.{mode.name}")
-        for mode in MODES
+        for mode in (*MODES, *SIDE_VIEWS)
         for word in (mode.name, *mode.aliases)
     ]
     views = {command.action for command in commands}

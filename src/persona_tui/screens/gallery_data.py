@@ -5,13 +5,14 @@ Services are imported inside them, so that opening the view loads nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from persona_tui.services.generation.places import PlaceView
     from persona_tui.services.generation.rejection import Rejection
     from persona_tui.services.generation.runs import RunDetail, RunView
     from persona_tui.services.generation.traces import Trace
@@ -23,19 +24,19 @@ RUNS_LISTED = 200
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A picture of a run, at its place in the tree.
+    """A picture of a run.
 
     Attributes:
         place: by rating among the active pictures of its step, from 1; None when it is rejected.
         children: pictures made from it.
-        lines: for each level above it, whether that branch goes on below; the last is its own.
+        secret: its step is still voted on, so that its rating is told only when it is asked for.
     """
 
     picture: CandidateView
     trace: Trace
     place: int | None
     children: int
-    lines: tuple[bool, ...]
+    secret: bool
 
     @property
     def id(self) -> int:
@@ -65,12 +66,30 @@ class Album:
     Attributes:
         run: None when the persona has no run.
         leaves: step by step, the best first, rejected ones last.
-        tree: the same, each below the picture that it grew from.
+        places: those without a picture: being made, waiting or given up.
     """
 
     run: RunDetail | None
     leaves: tuple[Leaf, ...] = ()
-    tree: tuple[Leaf, ...] = ()
+    places: tuple[PlaceView, ...] = ()
+
+    def arranged(self, revealed: bool) -> tuple[Leaf, ...]:
+        """The leaves; where ratings are secret, their order does not tell them either."""
+        return tuple(sorted(self.leaves, key=lambda leaf: _order(leaf, revealed)))
+
+    def lineage(self, leaf: Leaf) -> tuple[Leaf, ...]:
+        """The pictures that led to one, the first step's first, itself last."""
+        from persona_tui.services.generation.lineage import lineage_of
+
+        known = {one.id: one for one in self.leaves}
+        way = lineage_of([one.picture for one in self.leaves], leaf.id)
+        return tuple(known[candidate.id] for candidate in way)
+
+
+def _order(leaf: Leaf, revealed: bool) -> tuple[int, bool, int, int]:
+    picture = leaf.picture
+    rating = 0 if leaf.secret and not revealed else -picture.elo_score
+    return picture.position, picture.status != "active", rating, picture.id
 
 
 def read_album(session: Session, persona_id: int | None, run_id: int | None) -> Album:
@@ -79,6 +98,7 @@ def read_album(session: Session, persona_id: int | None, run_id: int | None) -> 
     Args:
         run_id: which run; None, or one that is gone, takes the newest that has pictures.
     """
+    from persona_tui.services.generation.places import unfilled_places
     from persona_tui.services.generation.runs import run_detail
     from persona_tui.services.generation.traces import traces
     from persona_tui.services.generation.tree import list_candidates
@@ -86,19 +106,21 @@ def read_album(session: Session, persona_id: int | None, run_id: int | None) -> 
     chosen = run_id if run_id is not None and _exists(session, run_id) else _newest(session, persona_id)
     if chosen is None:
         return Album(None)
+    run = run_detail(session, chosen)
     pictures = list_candidates(session, chosen)
     known = traces(session, chosen)
-    children: dict[int | None, list[CandidateView]] = {}
-    for picture in pictures:
-        children.setdefault(picture.parent_id, []).append(picture)
+    children = Counter(picture.parent_id for picture in pictures)
     places = _places(pictures)
-    grown = tuple(
-        Leaf(one, known[one.id], places.get(one.id), len(children.get(one.id, ())), lines)
-        for one, lines in _descend(children, None, ())
+    voted_on = {step.id for step in run.steps if not step.approved} if _is_voted_on(run) else set()
+    leaves = tuple(
+        Leaf(one, known[one.id], places.get(one.id), children[one.id], one.run_step_id in voted_on)
+        for one in pictures
     )
-    order = {picture.id: index for index, picture in enumerate(pictures)}
-    flat = tuple(sorted(grown, key=lambda leaf: order[leaf.id]))
-    return Album(run_detail(session, chosen), flat, grown)
+    return Album(run, leaves, unfilled_places(session, chosen))
+
+
+def _is_voted_on(run: RunDetail) -> bool:
+    return run.winner_id is None and run.status not in ("completed", "cancelled", "failed")
 
 
 def _exists(session: Session, run_id: int) -> bool:
@@ -134,16 +156,6 @@ def _places(pictures: tuple[CandidateView, ...]) -> dict[int, int]:
         if picture.status == "active":
             seen[picture.run_step_id] = places[picture.id] = seen.get(picture.run_step_id, 0) + 1
     return places
-
-
-def _descend(
-    children: dict[int | None, list[CandidateView]], parent: int | None, above: tuple[bool, ...]
-) -> Iterator[tuple[CandidateView, tuple[bool, ...]]]:
-    family = children.get(parent, [])
-    for index, picture in enumerate(family, start=1):
-        lines = (*above, index < len(family))
-        yield picture, lines
-        yield from _descend(children, picture.id, lines)
 
 
 def reject_branch(session: Session, candidate_id: int) -> Rejection:

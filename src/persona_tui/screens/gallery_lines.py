@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,11 @@ from persona_tui.widgets.marks import counted, dim
 
 if TYPE_CHECKING:
     from persona_tui.screens.gallery_data import Album, Leaf
+    from persona_tui.screens.gallery_tree import Twig
+    from persona_tui.services.generation.places import PlaceView
+    from persona_tui.services.generation.runs import RunView
 
-PARTS = ("Picture", "Origin", "Prompt", "Run")
+PARTS = ("Picture", "Origin", "Lineage", "Prompt", "Run")
 """Titles of the panel beside the pictures, from top to bottom."""
 
 
@@ -35,65 +38,162 @@ def mark(leaf: Leaf) -> Content:
     return Content.styled(f"{icon} {word}", style)
 
 
-def tile(leaf: Leaf) -> Content:
+PLACES = {
+    "busy": ("▶ ", "being made", "$title"),
+    "open": ("◌ ", "waits", "$dim"),
+    "failed": ("✗ ", "given up", "$error"),
+}
+"""Icon of two columns, word and style of a place without a picture."""
+
+
+def place_mark(places: Sequence[PlaceView]) -> Content:
+    """`▶ being made`, for a place without a picture."""
+    icon, word, style = PLACES[places[0].state]
+    return Content.styled(f"{icon} {word}", style)
+
+
+def score(leaf: Leaf, revealed: bool) -> Content:
+    """The rating; `?` where it is still voted on and nobody asked for it."""
+    if leaf.picture.status == "rejected":
+        return Content.empty()
+    if leaf.secret and not revealed:
+        return dim("?")
+    return Content.styled(f"{leaf.picture.elo_score}", "$section")
+
+
+def tile(leaf: Leaf, revealed: bool) -> Content:
     """Two lines below a thumbnail: state and number, rating and votes."""
     icon, _, style = state(leaf)
     first = Content.styled(f"{icon} ", style) + Content(f"{leaf.id}") + dim(f"  {leaf.picture.step}")
     if leaf.picture.status == "rejected":
         return first + Content("\n") + Content.styled("rejected", style)
-    votes = dim(f"  {counted(leaf.trace.votes, 'vote')}")
-    return first + Content("\n") + Content.styled(f"{leaf.picture.elo_score}", "$section") + votes
+    votes = dim(counted(leaf.trace.votes, "vote"))
+    if leaf.secret and not revealed:
+        return first + Content("\n") + votes
+    return first + Content("\n") + score(leaf, revealed) + Content("  ") + votes
 
 
-def rating(leaf: Leaf) -> Content:
+def rating(leaf: Leaf, revealed: bool) -> Content:
     """`rating 1042  9 votes`."""
-    score = Content.styled(f"{leaf.picture.elo_score}", "$section")
-    return Content("rating ") + score + dim(f"  {counted(leaf.trace.votes, 'vote')}")
+    votes = dim(f"  {counted(leaf.trace.votes, 'vote')}")
+    if leaf.secret and not revealed:
+        return dim("rating hidden") + votes
+    return Content("rating ") + Content.styled(f"{leaf.picture.elo_score}", "$section") + votes
 
 
-def branch(leaf: Leaf) -> Content:
-    """The picture behind the lines that lead to it."""
-    above = "".join("│  " if goes_on else "   " for goes_on in leaf.lines[:-1])
-    own = "├─ " if leaf.lines[-1] else "└─ "
-    return dim(above + own) + Content(f"picture {leaf.id}") + dim(f"  {leaf.picture.step}")
+def branch(twig: Twig) -> Content:
+    """A row of the tree behind the lines that lead to it."""
+    above = "".join("│  " if goes_on else "   " for goes_on in twig.lines[:-1])
+    own = "├─" if twig.lines[-1] else "└─"
+    fold = {None: "─ ", True: "▾ ", False: "▸ "}[twig.unfolded]
+    if twig.leaf is not None:
+        hidden = twig.unfolded is False and twig.leaf.children
+        grown = f"  +{twig.leaf.children}" if hidden else ""
+        return (
+            dim(above + own)
+            + Content.styled(fold, "$title" if twig.unfolded is not None else "$dim")
+            + Content(f"picture {twig.leaf.id}")
+            + dim(f"  {twig.leaf.picture.step}{grown}")
+        )
+    first = twig.places[0]
+    words = {
+        "busy": f"job {first.job_id}",
+        "open": counted(len(twig.places), "picture"),
+        "failed": "no picture",
+    }
+    return dim(above + own + fold) + dim(f"{words[first.state]}  {first.step}")
 
 
-def head(album: Album, leaf: Leaf | None) -> Content:
-    """The line above the pictures: which run, and which of its pictures."""
+def lineage(way: Sequence[Leaf]) -> Content:
+    """`prompt › picture 1 › picture 5`: the way that led to a picture."""
+    found = dim("the prompt")
+    for leaf in way:
+        icon, _, style = state(leaf)
+        last = leaf is way[-1]
+        found += Content.styled(" › ", "$rule") + Content.styled(f"{icon.strip()} ", style)
+        found += Content.styled(f"{leaf.id}", "bold") if last else Content(f"{leaf.id}")
+        found += dim(f" {leaf.picture.step}")
+    return found
+
+
+def steps(run: RunView) -> Content:
+    """`1 base 6 of 6 › 2 refine 3 of 4`: how far each step is."""
+    found = []
+    for step in run.steps:
+        done = runs_lines.made(step)
+        icon, style = ("✅", "$success") if step.approved else ("◌ ", "$dim")
+        if step.is_open and not step.approved:
+            icon, style = ("▶ ", "$title") if step.open or step.in_flight else ("◆ ", "$section")
+        words = Content.styled(f"{icon} ", style) + Content(f"{step.position} {step.name} ")
+        words += dim(f"{done} of {step.wanted}")
+        if step.failed:
+            words += Content.styled(f" ✗{step.failed}", "$error")
+        found.append(words)
+    return Content.styled("  ›  ", "$rule").join(found)
+
+
+def place_lines(places: Sequence[PlaceView]) -> Iterator[Content]:
+    """What is worth knowing about places without a picture."""
+    first = places[0]
+    whence = f"from picture {first.parent_id}" if first.parent_id is not None else "from the prompt alone"
+    yield place_mark(places) + dim(f"  {first.step}, {whence}")
+    if first.state == "open":
+        yield dim(f"{counted(len(places), 'picture')} will be made here.")
+    elif first.words:
+        from persona_tui.services.generation.advice import advice
+
+        yield Content(first.words)
+        yield Content.styled(f"→ {advice(first.words)}", "$success")
+
+
+def head(album: Album, place: int | None) -> Content:
+    """The line above the pictures: which run, and which of its pictures.
+
+    Args:
+        place: of the picture under the cursor, from 1.
+    """
     if album.run is None:
         return Content.empty()
     words = runs_lines.status_mark(album.run.status) + Content("  ")
     words += Content.styled(album.run.name, "bold") + dim(f"  {counted(len(album.leaves), 'picture')}")
-    if leaf is not None:
-        words += dim(f", this is {album.leaves.index(leaf) + 1} of {len(album.leaves)}")
+    if place is not None:
+        words += dim(f", this is {place} of {len(album.leaves)}")
     return words
 
 
-def lines(album: Album, leaf: Leaf) -> Iterator[Content]:
+def lines(album: Album, leaf: Leaf, revealed: bool) -> Iterator[Content]:
     """Three lines on a picture, where there is no room for the panel."""
-    place = (
-        dim(f"  place {leaf.place} in {leaf.picture.step}") if leaf.place else dim(f"  {leaf.picture.step}")
-    )
-    yield (
-        Content.styled(leaf.label, "bold") + Content("  ") + mark(leaf) + Content("  ") + rating(leaf) + place
-    )
+    gap, place = Content("  "), dim(f"  {_place(leaf, revealed) or leaf.picture.step}")
+    yield Content.styled(leaf.label, "bold") + gap + mark(leaf) + gap + rating(leaf, revealed) + place
     yield dim("  ".join(_origin(leaf)))
     if album.run is not None:
         yield dim(" ".join(album.run.prompt.split()))
 
 
-def parts(album: Album, leaf: Leaf | None, zone: tzinfo) -> Iterator[tuple[str, list[Content]]]:
+def _place(leaf: Leaf, revealed: bool) -> str:
+    """`place 2 in base`; empty where it is not to be told."""
+    return (
+        f"place {leaf.place} in {leaf.picture.step}" if leaf.place and (revealed or not leaf.secret) else ""
+    )
+
+
+def parts(
+    album: Album, leaf: Leaf | None, zone: tzinfo, revealed: bool
+) -> Iterator[tuple[str, list[Content]]]:
     """Titles and lines of the panel that tells all about a picture and its run."""
     if leaf is not None:
-        place = [dim(f"place {leaf.place} in {leaf.picture.step}")] if leaf.place else []
-        about = [Content.styled(leaf.label, "bold") + Content("  ") + mark(leaf), rating(leaf), *place]
+        place = [dim(words)] if (words := _place(leaf, revealed)) else []
+        name = Content.styled(leaf.label, "bold") + Content("  ") + mark(leaf)
+        about = [name, rating(leaf, revealed), *place]
         if leaf.children:
             about.append(dim(f"{counted(leaf.children, 'picture')} made from it"))
         if leaf.trace.rejected_with not in (None, leaf.id):
             about.append(dim(f"rejected together with picture {leaf.trace.rejected_with}"))
         yield "Picture", about
         made = leaf.picture.created_at.astimezone(zone)
-        yield "Origin", [*map(Content, _origin(leaf)), dim(f"made {made:%m/%d %H:%M}")]
+        loras = [Content(f"LoRA {use.words}") for use in album.run.loras] if album.run is not None else []
+        yield "Origin", [*map(Content, _origin(leaf)), *loras, dim(f"made {made:%m/%d %H:%M}")]
+        yield "Lineage", [lineage(album.lineage(leaf))]
     if album.run is not None:
         yield "Prompt", [Content(album.run.prompt)]
         status = runs_lines.status_mark(album.run.status) + Content("  ")

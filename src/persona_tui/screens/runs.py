@@ -13,12 +13,12 @@ from textual.events import Resize, ScreenResume, ScreenSuspend
 from textual.timer import Timer
 from textual.widgets import Static
 
-from persona_tui.screens import runs_acts, runs_data, runs_lines, runs_servers
+from persona_tui.screens import runs_acts, runs_data, runs_lines, runs_servers, runs_wizard_data
 from persona_tui.screens.base import PersonaScreen
-from persona_tui.screens.runs_data import Choices, RunFacts, RunList, wake_engine
-from persona_tui.screens.runs_forms import new_run_form
+from persona_tui.screens.runs_data import RunFacts, RunList, wake_engine
 from persona_tui.screens.runs_parts import PartsPanel
 from persona_tui.screens.runs_picture import RunPicture
+from persona_tui.screens.runs_wizard import RunWizard
 from persona_tui.widgets.data_list import Cell, Column, DataList
 from persona_tui.widgets.empty import EmptyState
 from persona_tui.widgets.form import Values
@@ -180,7 +180,7 @@ class RunsScreen(PersonaScreen):
     # What changes by itself
 
     def _look_at_engine(self) -> None:
-        if not self.is_current_view:
+        if not self.is_current_view or not self._seen.tally:
             return
         self._engine = self.shell.core.status().engine
         self._show_facts()
@@ -286,8 +286,7 @@ class RunsScreen(PersonaScreen):
         if run.persona_id is None:
             self.flash(f"This run has no persona: `persona-tui run clone {run.id}` clones it.", "warn")
             return
-        choices = await self.act(runs_data.read_choices, run.persona_id)
-        await self._ask(choices, partial(runs_data.clone_run, run_id=run.id), run)
+        await self._ask(run.persona_id, run.id)
 
     async def _ask_for_run(self) -> None:
         persona_id = self.shell.persona_id
@@ -295,18 +294,16 @@ class RunsScreen(PersonaScreen):
             key = self.shell.registry.label("global.personas")
             self.flash(f"A run belongs to a persona, and there is none yet: [{key}].", "warn")
             return
-        choices = await self.act(runs_data.read_choices, persona_id)
-        await self._ask(choices, partial(runs_data.start_run, persona_id=persona_id))
+        await self._ask(persona_id)
 
-    async def _ask(
-        self, choices: Choices, start: Callable[..., RunView], like: RunView | None = None
-    ) -> None:
+    async def _ask(self, persona_id: int, like: int | None = None) -> None:
+        offer = await self.act(runs_wizard_data.read_offer, persona_id, like)
         made: list[RunView] = []
 
-        async def submit(values: Values) -> None:
-            made.append(await self.act(start, values=values))
+        async def start(values: Values) -> None:
+            made.append(await self.act(runs_wizard_data.start_run, offer, values))
 
-        if await self.ask(new_run_form(choices, submit, like)) and made:
+        if await self.ask(RunWizard(offer, start)) and made:
             wake_engine(self.shell)
             self._target, self._filter = made[-1].id, 0
             self.request_reload()
@@ -325,6 +322,9 @@ class RunsScreen(PersonaScreen):
     def action_approve(self) -> None:
         self._with_run(runs_acts.approve, asks=True)
 
+    async def action_pipelines(self) -> None:
+        await self.shell.go_to("pipelines")
+
     async def action_vote(self) -> None:
         if self._run is not None:
             await self.shell.go_to("vote", run_id=self._run.id)
@@ -332,10 +332,6 @@ class RunsScreen(PersonaScreen):
     async def action_gallery(self) -> None:
         if self._run is not None:
             await self.shell.go_to("gallery", run_id=self._run.id)
-
-
-def _may_approve(run: RunView) -> bool:
-    return run.status in (*LIVE, "paused") and run.current.active > 0 and not run.current.unseen
 
 
 def _may_resume(run: RunView) -> bool:
@@ -348,7 +344,7 @@ def _is_open(run: RunView) -> bool:
 
 
 _POSSIBLE: dict[str, Callable[[RunView], bool]] = {
-    "approve": _may_approve,
+    "approve": runs_acts.may_approve,
     "vote": _is_open,
     "gallery": lambda _run: True,
     "pause": lambda run: run.status in LIVE,

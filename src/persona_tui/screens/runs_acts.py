@@ -43,6 +43,11 @@ async def cancel(screen: PersonaScreen, run: RunView) -> None:
         screen.flash(f"“{run.name}” is cancelled; its pictures stay.")
 
 
+def may_approve(run: RunView) -> bool:
+    """Whether its step has pictures that could go on."""
+    return run.status in ("pending", "running", "waiting", "paused") and run.current.active > 0
+
+
 async def approve(screen: PersonaScreen, run: RunView) -> None:
     """Let the best of its step go on; after the last step, choose the winner."""
     following = next((step for step in run.steps if step.position == run.current.position + 1), None)

@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.services.generation.gates import GatePreview
     from persona_tui.services.generation.pace import Pace
-    from persona_tui.services.generation.pipelines import PipelineView
     from persona_tui.services.generation.runs import RunDetail, RunView
     from persona_tui.services.generation.traces import JobFailure
-    from persona_tui.services.library.clusters import ClusterView
     from persona_tui.services.media import MediaStore
     from persona_tui.services.voting.contest import Standings
     from persona_tui.widgets.shell import Shell
@@ -62,14 +60,6 @@ class RunList:
     runs: tuple[RunView, ...]
     paces: Mapping[int, Pace]
     tally: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a new run can be made of."""
-
-    pipelines: tuple[PipelineView, ...]
-    clusters: tuple[ClusterView, ...]
 
 
 def read_runs(session: Session, persona_id: int | None, statuses: tuple[str, ...] | None = None) -> RunList:
@@ -142,55 +132,6 @@ def read_failures(session: Session, run_id: int | None, persona_id: int | None) 
     if run_id is not None:
         return job_failures(session, run_id, limit=SHOWN)
     return recent_failures(session, persona_id, limit=SHOWN)
-
-
-def read_choices(session: Session, persona_id: int) -> Choices:
-    """Pipelines (the examples are imported if they are not there) and the persona's clusters."""
-    from persona_tui.services.generation.pipelines import ensure_examples, list_pipelines
-    from persona_tui.services.library.clusters import list_clusters
-
-    ensure_examples(session)
-    return Choices(list_pipelines(session), list_clusters(session, persona_id))
-
-
-def start_run(session: Session, persona_id: int, values: Mapping[str, Any]) -> RunView:
-    """Start a run of what the form holds: prompt, name, pipeline, cluster.
-
-    Raises:
-        PersonaError: something can't be used, or the guard forbids the prompt.
-    """
-    from persona_tui.services.generation.runs import create_run
-
-    return create_run(session, {"persona_id": persona_id, **_told(session, values)})
-
-
-def clone_run(session: Session, run_id: int, values: Mapping[str, Any]) -> RunView:
-    """Start a run like another one, with what the form holds.
-
-    Raises:
-        PersonaError: as `start_run`.
-    """
-    from persona_tui.services.generation import cloning
-    from persona_tui.services.generation.runs import run_detail
-
-    changes = _told(session, values)
-    if changes["cluster_id"] == run_detail(session, run_id).cluster_id:
-        del changes["pillar_id"]  # the run may serve another pillar than its cluster's first
-    return cloning.clone_run(session, run_id, changes)
-
-
-def _told(session: Session, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a run that the form holds."""
-    from persona_tui.services.library.clusters import get_cluster
-
-    cluster_id = values["cluster"]
-    return {
-        "prompt": values["prompt"],
-        "name": values["name"] or None,
-        "pipeline": values["pipeline"],
-        "cluster_id": cluster_id,
-        "pillar_id": get_cluster(session, cluster_id).pillar_id if cluster_id is not None else None,
-    }
 
 
 def preview(session: Session, run_step_id: int, k: int) -> GatePreview:

@@ -1,4 +1,4 @@
-"""The forms of the runs view: a new run, and the approval of a step."""
+"""The questions of the runs view: the approval of a step, the winner, the end of a run."""
 
 from __future__ import annotations
 
@@ -13,59 +13,16 @@ from textual.widgets import Input, Static
 from persona_tui.errors import PersonaError
 from persona_tui.screens import runs_lines
 from persona_tui.widgets.confirm import ConfirmDialog
-from persona_tui.widgets.fields import ChoiceField, IntegerField, LongTextField, TextField
+from persona_tui.widgets.fields import IntegerField
 from persona_tui.widgets.form import FormDialog, Values
 from persona_tui.widgets.marks import counted, say
 
 if TYPE_CHECKING:
-    from persona_tui.screens.runs_data import Choices
     from persona_tui.services.generation.gates import GatePreview
-    from persona_tui.services.generation.pipelines import PipelineView
     from persona_tui.services.generation.progress import RunStepView
     from persona_tui.services.generation.runs import RunView
 
-DEFAULT_PIPELINE = "two-step"
 Submit = Callable[[Values], Awaitable[object]]
-
-
-def new_run_form(choices: Choices, submit: Submit, like: RunView | None = None) -> FormDialog:
-    """Asks for a prompt, a pipeline and a cluster; `like` is the run that is to be cloned."""
-    wanted = like.pipeline if like else DEFAULT_PIPELINE
-    default = next((pipeline.id for pipeline in choices.pipelines if pipeline.name == wanted), None)
-    clusters = [(None, "none"), *((cluster.id, cluster.name) for cluster in choices.clusters)]
-    fields = [
-        LongTextField(
-            name="prompt",
-            label="Prompt",
-            value=like.prompt if like else None,
-            required=True,
-            rows=5,
-            hint="What is to be seen; the pipeline adds its own words.",
-        ),
-        TextField(
-            name="name", label="Name", hint="Left empty, it is called after the pipeline and the time."
-        ),
-        ChoiceField(
-            name="pipeline",
-            label="Pipeline",
-            value=default,
-            choices=[(pipeline.id, _pipeline(pipeline)) for pipeline in choices.pipelines],
-        ),
-        ChoiceField(
-            name="cluster",
-            label="Winner goes to",
-            value=like.cluster_id if like else None,
-            choices=clusters,
-            hint="The cluster that gets the winner.",
-        ),
-    ]
-    return FormDialog(f"Clone run {like.id}" if like else "New run", fields, submit=submit)
-
-
-def _pipeline(pipeline: PipelineView) -> str:
-    first = pipeline.steps[0]
-    steps = counted(len(pipeline.steps), "step")
-    return f"{pipeline.name}: {steps}, {counted(first.children_per_parent, 'picture')} first"
 
 
 class ApproveDialog(FormDialog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual.binding import BindingType
@@ -31,10 +32,17 @@ class Cycle(Widget, can_focus=True):
     Cycle:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
     """
 
-    index: reactive[int] = reactive(0)
+    index: reactive[int] = reactive(0, init=False)
 
+    @dataclass
     class Changed(Message):
         """Another value is shown."""
+
+        cycle: Cycle
+
+        @property
+        def control(self) -> Cycle:
+            return self.cycle
 
     def __init__(
         self, choices: Sequence[tuple[Any, str]], index: int = 0, *, title: str = "", id: str | None = None
@@ -49,11 +57,19 @@ class Cycle(Widget, can_focus=True):
         """The value shown; None when there are no choices."""
         return self._choices[self.index][0] if self._choices else None
 
+    def choose(self, value: object) -> bool:
+        """Show a value; False if it is none of the choices."""
+        for index, (one, _) in enumerate(self._choices):
+            if one == value:
+                self.index = index
+                return True
+        return False
+
     def validate_index(self, index: int) -> int:
         return index % len(self._choices) if self._choices else 0
 
     def watch_index(self) -> None:
-        self.post_message(self.Changed())
+        self.post_message(self.Changed(self))
 
     def render(self) -> Content:
         if not self._choices:

@@ -203,6 +203,10 @@ class ChoiceField(Field):
         """Index of the first value."""
         return next((i for i, (value, _) in enumerate(self.choices) if value == self.value), 0)
 
+    def taken(self) -> Any:
+        """The value that is shown at first."""
+        return self.choices[self.index()][0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckField(Field):

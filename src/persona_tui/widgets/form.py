@@ -49,6 +49,11 @@ class FieldRow(Vertical):
         yield Static("", classes="message", markup=False)
 
     @property
+    def wrong(self) -> bool:
+        """Whether its value was found wrong."""
+        return self._wrong
+
+    @property
     def control(self) -> Widget:
         """The widget that holds the value."""
         return self.query_one("#value")

@@ -1,14 +1,7 @@
-"""Deleting a run with its pictures: the rows in one transaction, the files after its commit.
-
-The transaction notes which files are to go (`media_removals`). Whoever deletes removes them next; after a
-crash in between the leading process does. A file goes only when no row names its picture any more.
-"""
+"""Deleting a run with its pictures: the rows in one transaction, the files after its commit."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -16,17 +9,10 @@ from sqlmodel import Session
 
 from persona_tui.errors import NotAllowedNow, UnknownName
 from persona_tui.services import events
-from persona_tui.services.generation import progress
+from persona_tui.services.generation import progress, removals
+from persona_tui.services.generation.removals import remove_files
 from persona_tui.services.generation.run_acts import ENDED
-from persona_tui.services.media import MediaStore
 from persona_tui.services.safety import audit
-
-SessionScope = Callable[[], AbstractContextManager[Session]]
-
-PICTURE_TABLES = ("image_candidates", "photos")
-"""Tables whose rows name pictures in the media store, by `media_key` and `sha256`."""
-_AT_ONCE = 200
-"""So many files are looked at in one transaction."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +113,7 @@ def delete_run(session: Session, run_id: int, *, actor: str, even_used: bool = F
     _require_deletable(found, even_used)
     persona_id, values = run.persona_id, {"run": run_id}
     session.expunge(run)
+    removals.note_run(session, run_id)
     for statement in _DELETION:
         session.execute(text(statement), values)
     session.expire_all()
@@ -142,29 +129,6 @@ def delete_run(session: Session, run_id: int, *, actor: str, even_used: bool = F
         details={"name": found.name, "pictures": found.pictures},
     )
     return DeletedRun(run_id, found.name, found.pictures)
-
-
-def remove_files(scope: SessionScope, media: MediaStore) -> int:
-    """Remove the files of deleted pictures that nothing names any more. Blocks; safe to call at any time.
-
-    One that was stored again since it was noted stays: whoever stored it is about to name it.
-
-    Returns:
-        How many pictures' files were removed.
-
-    Raises:
-        StorageError: a file can't be removed; it is tried again by the next call.
-    """
-    removed = 0
-    while True:
-        with scope() as session:
-            rows = session.execute(text(_NOTED), {"limit": _AT_ONCE}).all()
-            for row in rows:
-                if not row.named:
-                    removed += media.remove(row.media_key, row.sha256, unless_since=time.time() - row.age)
-                session.execute(text("DELETE FROM media_removals WHERE id = :id"), {"id": row.id})
-        if len(rows) < _AT_ONCE:
-            return removed
 
 
 def _require_deletable(found: DeletionPreview, even_used: bool) -> None:
@@ -184,9 +148,6 @@ def _require_deletable(found: DeletionPreview, even_used: bool) -> None:
 
 
 _DELETION = (
-    "INSERT INTO media_removals (media_key, sha256)"
-    " SELECT DISTINCT ON (media_key) media_key, sha256 FROM image_candidates WHERE run_id = :run"
-    " ON CONFLICT (media_key) DO UPDATE SET created_at = persona_now()",
     "DELETE FROM post_items WHERE image_candidate_id IN"
     " (SELECT id FROM image_candidates WHERE run_id = :run)",
     "UPDATE scheduling_posts SET run_id = NULL,"
@@ -199,14 +160,5 @@ _DELETION = (
 )
 """In this order: what points to a row goes before it."""
 
-_NOTED = """
-SELECT m.id, m.media_key, m.sha256,
-       CAST(extract(epoch FROM persona_now() - m.created_at) AS double precision) AS age,
-       {named} AS named
-FROM media_removals m ORDER BY m.id LIMIT :limit FOR UPDATE SKIP LOCKED
-""".format(
-    named=" OR ".join(
-        f"EXISTS (SELECT FROM {table} WHERE media_key = m.media_key OR sha256 = m.sha256)"
-        for table in PICTURE_TABLES
-    )
-)
+
+__all__ = ["DeletedRun", "DeletionPreview", "delete_run", "deletion_preview", "remove_files"]

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import CursorResult, text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.models.pipeline import LIVE_JOB_STATES, ComfyuiJob, PipelineRun
 from persona_tui.services.generation import progress, spending
 from persona_tui.services.generation.tree import LIVE
@@ -113,7 +114,7 @@ def find_jobs(session: Session, job_ids: Sequence[int]) -> tuple[LiveJob, ...]:
 
 
 def advance(session: Session, steps: Sequence[Advance]) -> None:
-    """Write down what jobs have come to, as far as nobody else has them in hand.
+    """Write down what jobs have come to last, as far as nobody else has them in hand.
 
     Only for what may be missed: a job that another transaction holds (it is being cancelled, say) is left as
     it is, rather than waited for in an order that could block both. What is missed the next survey finds.
@@ -123,14 +124,35 @@ def advance(session: Session, steps: Sequence[Advance]) -> None:
         {"ids": [step.job.id for step in steps]},
     )
     unlocked = set(free.scalars())
-    for step in steps:
-        if step.job.id in unlocked:
-            move(session, step.job, step.source, step.target)
+    newest = {step.job.id: step for step in steps if step.job.id in unlocked}
+    for step in newest.values():
+        move(session, step.job, step.source, step.target)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place with all that its next job's seed is made of.
+
+    Attributes:
+        parent_seed, output_index: of the parent picture; None in step 1.
+        attempt: jobs that it had; lost ones don't count, since nobody knows what became of them, so that the
+            next one gets the same seed.
+    """
+
+    slot_id: int
+    run_id: int
+    run_step_id: int
+    position: int
+    slot_no: int
+    run_seed: int
+    parent_seed: int | None
+    output_index: int | None
+    attempt: int
 
 
 def add_job(
     session: Session,
-    slot_id: int,
+    slot: int | Place,
     endpoint: str,
     *,
     wait: float,
@@ -139,9 +161,8 @@ def add_job(
 ) -> int:
     """Give a place its next job; the place's run is locked by the caller.
 
-    A place whose last job was lost gets the same seed again: the server never told what became of it.
-
     Args:
+        slot: the place, or its id.
         wait: seconds before anybody but the caller may take it.
         reserved: seconds of the card that were reserved for it.
         day: the day in whose budget it counts.
@@ -149,34 +170,53 @@ def add_job(
     Returns:
         The job's id.
     """
-    slot = session.execute(
+    place = slot if isinstance(slot, Place) else _place(session, slot)
+    above = None
+    if place.parent_seed is not None and place.output_index is not None:
+        above = (place.parent_seed, place.output_index)
+    (made,) = rows_of(
+        session,
+        _ADD,
+        {
+            "slot": place.slot_id,
+            "run": place.run_id,
+            "step": place.run_step_id,
+            "prompt": uuid.uuid4(),
+            "endpoint": endpoint,
+            "seed": derive_seed(place.run_seed, place.position, above, place.slot_no, place.attempt),
+            "wait": wait,
+            "reserved": reserved,
+            "day": day,
+        },
+    )
+    return int(made.id)
+
+
+ATTEMPTS = "(SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id AND j.state <> 'lost')"
+
+
+def _place(session: Session, slot_id: int) -> Place:
+    row = session.execute(
         text(
-            "SELECT s.run_id, s.run_step_id, s.slot_no, st.position, r.seed, p.seed AS parent_seed,"
-            " p.output_index, (SELECT count(*) FROM comfyui_jobs j"
-            "  WHERE j.slot_id = s.id AND j.state <> 'lost') AS attempt,"
-            " persona_now() + make_interval(secs => :wait) AS not_before"
+            "SELECT s.id AS slot_id, s.run_id, s.run_step_id, s.slot_no, st.position, r.seed AS run_seed,"
+            f" p.seed AS parent_seed, p.output_index, {ATTEMPTS} AS attempt"
             " FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id"
             " JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id"
             " WHERE s.id = :slot"
         ),
-        {"slot": slot_id, "wait": wait},
+        {"slot": slot_id},
     ).one()
-    parent = None if slot.parent_seed is None else (slot.parent_seed, slot.output_index)
-    job = ComfyuiJob(
-        prompt_id=uuid.uuid4(),
-        run_id=slot.run_id,
-        run_step_id=slot.run_step_id,
-        slot_id=slot_id,
-        endpoint=endpoint,
-        seed=derive_seed(slot.seed, slot.position, parent, slot.slot_no, slot.attempt),
-        not_before=slot.not_before,
-        gpu_seconds=reserved,
-        reserved_day=day,
-    )
-    session.add(job)
-    _set_slot(session, slot_id, "busy")
-    session.flush()
-    return job.id
+    return Place(**row._mapping)
+
+
+_ADD = (
+    "WITH place AS (UPDATE generation_slots SET state = 'busy' WHERE id = :slot)"
+    " INSERT INTO comfyui_jobs"
+    "  (prompt_id, run_id, run_step_id, slot_id, endpoint, seed, not_before, gpu_seconds, reserved_day)"
+    " VALUES (:prompt, :run, :step, :slot, :endpoint, :seed,"
+    "  persona_now() + make_interval(secs => :wait), :reserved, :day)"
+    " RETURNING id"
+)
 
 
 def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> bool:
@@ -185,15 +225,26 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
     Returns:
         Whether it was; False when it was cancelled, sent again, or moved by another engine.
     """
-    also = ", started_at = coalesce(started_at, persona_now())" if target == "running" else ""
-    if target not in LIVE_JOB_STATES:
-        also = ", finished_at = persona_now()"
-    return _changed(
+    moved = rows_of(
         session,
-        f"UPDATE comfyui_jobs SET state = :target{also}"
-        " WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source)",
+        _END if target not in LIVE_JOB_STATES else _RUN if target == "running" else _MOVE,
         {"id": job.id, "prompt": job.prompt_id, "source": list(source), "target": target},
     )
+    return bool(moved)
+
+
+_MOVE = """
+UPDATE comfyui_jobs SET state = :target
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
+_RUN = """
+UPDATE comfyui_jobs SET state = :target, started_at = coalesce(started_at, persona_now())
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
+_END = """
+UPDATE comfyui_jobs SET state = :target, finished_at = persona_now()
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
 
 
 def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = True) -> bool:

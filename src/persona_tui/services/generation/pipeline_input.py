@@ -13,7 +13,7 @@ from persona_tui.services.generation.template import find_placeholders
 from persona_tui.services.generation.variables import PARENT_IMAGE, PARENTS
 from persona_tui.services.inputs import Input, Name, Prose
 
-_SEEDS = frozenset({"seed", "auto_seed", "random"})
+_SEEDS = frozenset({"seed", "auto_seed", "random", "seed_color"})
 
 
 class StepInput(Input):
@@ -58,6 +58,7 @@ def require_usable(position: int, step: StepInput) -> None:
     """
     try:
         require_api_format(step.workflow)
+        _require_plain_keys(step)
         _require_output(step)
         _require_parent(position, step)
     except InvalidRequest as problem:
@@ -76,6 +77,15 @@ def _require_parent(position: int, step: StepInput) -> None:
 
 def _lowered(problem: PersonaError) -> str:
     return problem.message[:1].lower() + problem.message[1:]
+
+
+def _require_plain_keys(step: StepInput) -> None:
+    for node, entry in step.workflow.items():
+        name = next((name for name in (node, *entry.get("inputs", {})) if "{{" in str(name)), None)
+        if name is not None:
+            raise InvalidRequest(
+                f"Node {node} has a placeholder in a name, {name}.", hint="Placeholders go into values only."
+            )
 
 
 def _require_output(step: StepInput) -> None:

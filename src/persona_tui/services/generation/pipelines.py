@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, text
+from sqlalchemy import bindparam, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Session, col, select
 
 from persona_tui.errors import UnknownName
@@ -21,7 +22,7 @@ from persona_tui.services.generation.pipeline_input import (
     require_usable,
     warnings_on,
 )
-from persona_tui.services.generation.placeholders import Need, input_types, merged_needs, needs_of
+from persona_tui.services.generation.placeholders import InputTypes, Need, input_types, merged_needs, needs_of
 from persona_tui.services.inputs import validated
 from persona_tui.services.safety import guard
 
@@ -134,7 +135,8 @@ def pipeline_detail(session: Session, pipeline: int | str) -> PipelineDetail:
     view = get_pipeline(session, pipeline)
     rows = _rows(session, view.id)[1]
     steps = tuple(_step_input(row) for row in rows)
-    needs = tuple(needs_of(row.workflow, row.input_types) for row in rows)
+    types = _types_of(session, rows)
+    needs = tuple(needs_of(row.workflow, types.get(row.id, {})) for row in rows)
     names = {need.name for step in needs for need in step}
     warnings = tuple(
         warning for position, step in enumerate(steps, start=1) for warning in warnings_on(position, step)
@@ -191,10 +193,23 @@ def remember_types(session: Session, pipeline: int | str, declared: Declared) ->
 def _remember_types(session: Session, pipeline_id: int, declared: Declared) -> None:
     for row in _rows(session, pipeline_id)[1]:
         found = input_types(row.workflow, declared)
-        if found and found != row.input_types:
-            row.input_types = found
-            session.add(row)
-    session.flush()
+        if found:
+            session.execute(
+                text(
+                    "INSERT INTO pipeline_step_types (pipeline_step_id, types) VALUES (:step, :types)"
+                    " ON CONFLICT (pipeline_step_id) DO UPDATE SET types = excluded.types"
+                ).bindparams(bindparam("types", type_=JSONB)),
+                {"step": row.id, "types": found},
+            )
+
+
+def _types_of(session: Session, rows: Sequence[PipelineStep]) -> Mapping[int, InputTypes]:
+    """Step → what a server once said of its inputs; a step without is left out."""
+    found = session.execute(
+        text("SELECT pipeline_step_id, types FROM pipeline_step_types WHERE pipeline_step_id = ANY (:steps)"),
+        {"steps": [row.id for row in rows]},
+    )
+    return {row.pipeline_step_id: row.types for row in found}
 
 
 def _upsert(session: Session, given: PipelineInput) -> int:

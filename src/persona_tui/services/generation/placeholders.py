@@ -128,13 +128,14 @@ def typed(variables: Mapping[str, Value], needs: Sequence[Need]) -> dict[str, Va
     return {name: _typed(name, value, kinds.get(name, "any")) for name, value in variables.items()}
 
 
-def guessed(word: str) -> Value:
-    """Words as a value where nothing says what goes there: a number or a truth value if they read as one."""
-    try:
-        found = json.loads(word, parse_constant=str)
-    except (ValueError, RecursionError):
-        return word
-    return found if isinstance(found, bool | int | float) and math.isfinite(found) else word
+def typed_words(words: Mapping[str, str], needs: Sequence[Need]) -> dict[str, Value]:
+    """Words of a command line as their placeholders take them; where nothing says how, as they read.
+
+    Raises:
+        InvalidRequest: as `typed`.
+    """
+    known = {need.name for need in needs if need.kind != "any"}
+    return typed({name: word if name in known else _guessed(word) for name, word in words.items()}, needs)
 
 
 def _types(inputs: Iterable[DeclaredInput], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -218,3 +219,12 @@ def _misfit(name: str, value: Value, kind: Kind, hint: str) -> InvalidRequest:
         title="Variable does not fit",
         hint=hint,
     )
+
+
+def _guessed(word: str) -> Value:
+    """A number or a truth value where the words read as one in JSON."""
+    try:
+        found = json.loads(word, parse_constant=str)
+    except (ValueError, RecursionError):
+        return word
+    return found if isinstance(found, bool | int | float) and math.isfinite(found) else word

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    model_validator,
-)
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -27,83 +17,18 @@ from persona_tui.models.persona import ContentPillar, ContentSuggestion, Persona
 from persona_tui.models.pipeline import RUN_STATUSES, PipelineRun, PipelineRunStep
 from persona_tui.services import events
 from persona_tui.services.generation import budgets, progress, run_loras, tree, warnings
-from persona_tui.services.generation.budgets import MOST_MINUTES, MOST_PICTURES, BudgetView
+from persona_tui.services.generation.budgets import BudgetView
 from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
+from persona_tui.services.generation.placeholders import typed
 from persona_tui.services.generation.progress import RunStepView
-from persona_tui.services.generation.run_loras import LoraChoice
-from persona_tui.services.generation.template import Value, as_text, fill
-from persona_tui.services.generation.variables import BUILT_IN, SEED_BITS, RunFacts, run_variables
-from persona_tui.services.inputs import Input, Line, Prose, validated
+from persona_tui.services.generation.run_input import RunInput, StepOverride
+from persona_tui.services.generation.template import Value, as_text, fill, in_step
+from persona_tui.services.generation.variables import SEED_BITS, RunFacts, run_variables
+from persona_tui.services.inputs import validated
 from persona_tui.services.safety import audit, guard
 
 _system_random = random.SystemRandom()
-
-
-def _is_filled(value: str) -> str:
-    if not value.strip():
-        raise ValueError("it is empty")
-    return value.strip()
-
-
-def _is_variable(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
-        raise ValueError(f"{name!r} is no name for a variable: letters, digits and _ only")
-    if name in BUILT_IN:
-        raise ValueError(f"the variable {name} is set by the program")
-    return name
-
-
-VariableName = Annotated[str, AfterValidator(_is_variable)]
-Count = Annotated[int, Field(ge=1, le=64)]
-
-
-class StepOverride(Input):
-    """Another N or K for one step of one run."""
-
-    children_per_parent: Count | None = None
-    top_k: Count | None = None
-
-
-class RunInput(Input):
-    """A run as the operator asks for it.
-
-    Attributes:
-        persona_id: None takes the pipeline's own persona, if it has one.
-        pipeline: id or name.
-        name: None makes one from the pipeline's name and the time.
-        variables: values for the pipeline's own placeholders.
-        seed: base of all seeds; the same seed grows the same pictures. None draws one.
-        steps: step's position → another N or K.
-        loras: None takes those that the persona uses and that fit the pipeline's models.
-        night: who passes its gates at night: off nobody, sure the night mode once the ranking is sure enough,
-            at the night mode from `night_at` on.
-        max_pictures, max_gpu_minutes: what it may spend at most; at a limit it rests. None: without end.
-    """
-
-    persona_id: int | None = None
-    pipeline: int | str
-    prompt: Annotated[Prose, AfterValidator(_is_filled)]
-    negative: Prose = ""
-    name: Annotated[Line, AfterValidator(_is_filled)] | None = None
-    cluster_id: int | None = None
-    pillar_id: int | None = None
-    content_suggestion_id: int | None = None
-    variables: dict[VariableName, StrictBool | StrictInt | StrictFloat | Prose] = {}
-    seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] | None = None
-    steps: dict[int, StepOverride] = {}
-    loras: tuple[LoraChoice, ...] | None = None
-    night: Literal["off", "sure", "at"] = "off"
-    night_at: AwareDatetime | None = None
-
-    max_pictures: Annotated[int, Field(ge=1, le=MOST_PICTURES)] | None = None
-    max_gpu_minutes: Annotated[float, Field(gt=0, le=MOST_MINUTES)] | None = None
-
-    @model_validator(mode="after")
-    def _night_fits(self) -> RunInput:
-        if (self.night == "at") != (self.night_at is not None):
-            raise ValueError("the night mode needs a time when it is `at`, and only then")
-        return self
 
 
 @dataclass(frozen=True)
@@ -169,7 +94,7 @@ def create_run(
     """
     given = values if isinstance(values, RunInput) else validated(RunInput, values)
     detail = pipeline_detail(session, given.pipeline)
-    plan = _with_defaults(given, detail.pipeline)
+    plan = _with_types(_with_defaults(given, detail.pipeline), detail)
     persona = _require_persona(session, plan)
     _require_related(session, plan)
     _require_steps(plan, detail.pipeline)
@@ -328,6 +253,11 @@ def _with_defaults(given: RunInput, pipeline: PipelineView) -> RunInput:
     return given.model_copy(update={"persona_id": persona_id, "cluster_id": cluster_id})
 
 
+def _with_types(plan: RunInput, detail: PipelineDetail) -> RunInput:
+    """Variables as their placeholders take them, so that the words `832` are a number where one goes."""
+    return plan.model_copy(update={"variables": typed(plan.variables, detail.asked)})
+
+
 def _require_persona(session: Session, plan: RunInput) -> Persona | None:
     if plan.persona_id is None:
         return None
@@ -384,18 +314,14 @@ def _require_variables(
         loras,
     )
     for step, workflow in zip(detail.pipeline.steps, detail.workflows, strict=True):
-        parent_image = None if step.position == 1 else "parent.png"
+        parent = None if step.position == 1 else "parent.png"
+        variables = run_variables(
+            facts, seed=0, token=name, now=now, parent_image=parent, parent_image_path=parent
+        )
         try:
-            fill(workflow, run_variables(facts, seed=0, token=name, now=now, parent_image=parent_image))
+            fill(workflow, variables)
         except InvalidRequest as problem:
             raise in_step(problem, step.position, step.name) from None
-
-
-def in_step(problem: InvalidRequest, position: int, name: str) -> InvalidRequest:
-    """The same error with the step in front."""
-    return InvalidRequest(
-        f"Step {position}, {name}: {problem.message}", title=problem.title, hint=problem.hint
-    )
 
 
 def _all_words(plan: RunInput) -> str:

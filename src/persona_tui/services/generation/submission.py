@@ -35,8 +35,8 @@ from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.generation.lora_desk import LoraDesk
 from persona_tui.services.generation.lora_placing import LoraNotListed
 from persona_tui.services.generation.lora_use import LoraUse
-from persona_tui.services.generation.template import Value, fill
-from persona_tui.services.generation.variables import RunFacts, job_token, run_variables
+from persona_tui.services.generation.template import Value, asks_for, fill, in_step
+from persona_tui.services.generation.variables import PARENT_IMAGE, RunFacts, job_token, run_variables
 from persona_tui.services.safety import guard
 
 UNREADABLE, TOO_LARGE = 400, 413
@@ -48,6 +48,7 @@ class Work:
     """All that is needed to send one job.
 
     Attributes:
+        position, step: place and name of the step.
         template: the step's workflow with its placeholders.
         parent_key, parent_sha256: where the parent picture lies; None in step 1.
     """
@@ -56,6 +57,8 @@ class Work:
     seed: int
     persona_id: int | None
     facts: RunFacts
+    position: int
+    step: str
     template: Mapping[str, Any]
     parent_key: str | None
     parent_sha256: str | None
@@ -76,7 +79,7 @@ def load_works(session: Session, job_ids: Sequence[int]) -> tuple[Work, ...]:
     found = {row.id: row for row in session.execute(text(_FACTS), {"ids": list(job_ids)})}
     steps = {row.step_id for row in found.values()}
     templates = {row.id: row.workflow for row in session.execute(text(_TEMPLATES), {"ids": list(steps)})}
-    loras = run_loras.loras_by_run(session, {row.run_id for row in found.values() if row.has_loras})
+    loras = run_loras.loras_by_run(session, list({row.run_id for row in found.values()}))
     waiting = (job for job in jobs.find_jobs(session, job_ids) if job.state == "queued")
     return tuple(
         _work(job, found[job.id], templates[found[job.id].step_id], loras.get(job.run_id, ()))
@@ -86,11 +89,11 @@ def load_works(session: Session, job_ids: Sequence[int]) -> tuple[Work, ...]:
 
 _FACTS = """
 SELECT j.id, j.run_id, j.seed, r.persona_id, r.name, r.prompt, r.negative, r.variables,
-       st.pipeline_step_id AS step_id,
-       coalesce(a.name, '') AS persona, coalesce(a.trigger_word, '') AS trigger_word, p.media_key, p.sha256,
-       EXISTS (SELECT FROM run_loras u WHERE u.run_id = r.id) AS has_loras
+       st.pipeline_step_id AS step_id, st.position, ps.name AS step,
+       coalesce(a.name, '') AS persona, coalesce(a.trigger_word, '') AS trigger_word, p.media_key, p.sha256
 FROM comfyui_jobs j JOIN pipeline_runs r ON r.id = j.run_id
 JOIN pipeline_run_steps st ON st.id = j.run_step_id
+JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
 JOIN generation_slots s ON s.id = j.slot_id
 LEFT JOIN image_candidates p ON p.id = s.parent_id LEFT JOIN personas a ON a.id = r.persona_id
 WHERE j.id = ANY (:ids)
@@ -101,7 +104,17 @@ _TEMPLATES = "SELECT id, workflow FROM pipeline_steps WHERE id = ANY (:ids)"
 
 def _work(job: LiveJob, row: Any, template: Mapping[str, Any], loras: tuple[LoraUse, ...]) -> Work:
     facts = RunFacts(row.name, row.prompt, row.negative, row.persona, row.trigger_word, row.variables, loras)
-    return Work(job, row.seed, row.persona_id, facts, template, row.media_key, row.sha256)
+    return Work(
+        job,
+        row.seed,
+        row.persona_id,
+        facts,
+        row.position,
+        row.step,
+        template,
+        row.media_key,
+        row.sha256,
+    )
 
 
 async def make_ready(bench: Bench, works: Sequence[Work]) -> tuple[Ready, ...]:
@@ -185,7 +198,7 @@ async def _with_loras(bench: Bench, work: Work) -> Work:
 
 
 async def _upload_parent(bench: Bench, work: Work) -> str | None:
-    if work.parent_key is None or work.parent_sha256 is None:
+    if work.parent_key is None or work.parent_sha256 is None or not asks_for(work.template, PARENT_IMAGE):
         return None
     known = bench.uploads.get(work.parent_sha256)
     if known is not None:
@@ -230,10 +243,20 @@ class Intents:
 
 def _fill(bench: Bench, work: Work, parent_image: str | None) -> Filled:
     token = job_token(work.job.id, work.job.prompt_id)
+    path = None if work.parent_key is None else bench.media.path(work.parent_key)
     variables = run_variables(
-        work.facts, seed=work.seed, token=token, now=bench.clock(), parent_image=parent_image
+        work.facts,
+        seed=work.seed,
+        token=token,
+        now=bench.clock(),
+        parent_image=parent_image,
+        parent_image_path=None if path is None else str(path.absolute()),
     )
-    workflow = inject(work.template, fill(work.template, variables), work.facts.loras)
+    try:
+        filled = fill(work.template, variables)
+    except InvalidRequest as problem:
+        raise in_step(problem, work.position, work.step) from None
+    workflow = inject(work.template, filled, work.facts.loras)
     return Filled(with_token(workflow, token), variables)
 
 

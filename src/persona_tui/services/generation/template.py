@@ -60,6 +60,18 @@ def fill(workflow: Workflow, variables: Mapping[str, Value]) -> dict[str, Any]:
     }
 
 
+def asks_for(workflow: Workflow, name: str) -> bool:
+    """Whether a workflow has a placeholder of that name."""
+    return any(place.name == name for place in find_placeholders(workflow))
+
+
+def in_step(problem: InvalidRequest, position: int, name: str) -> InvalidRequest:
+    """The same error with the step in front."""
+    return InvalidRequest(
+        f"Step {position}, {name}: {problem.message}", title=problem.title, hint=problem.hint
+    )
+
+
 def is_link(value: object) -> bool:
     """Whether an input's value is a link to another node's output: `[node id, output index]`."""
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ BUILT_IN = frozenset(
     }
 )
 """Variables that the program sets; a run's own variables have other names."""
+
+
+def is_variable_name(name: str) -> bool:
+    """Whether a run may have a variable of that name: letters, digits and `_`, at most 64."""
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name) is not None
 
 
 def derive_seed(

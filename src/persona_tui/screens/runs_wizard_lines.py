@@ -1,0 +1,96 @@
+"""The run wizard's words: what a pipeline is, what it asks for, how the tree grows and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from persona_tui.widgets.marks import counted, dim, duration, say
+
+if TYPE_CHECKING:
+    from persona_tui.screens.runs_wizard_data import Asked, PipelineOffer
+    from persona_tui.services.generation.estimates import Cost, StepCost
+    from persona_tui.services.generation.template import Value
+
+RULE = 46
+"""Columns of a section's rule."""
+
+
+def section(title: str) -> Content:
+    """`PICTURE ─────────`."""
+    rule = "─" * max(RULE - len(title), 3)
+    return Content.assemble((title.upper(), "$section bold"), (f" {rule}", "$rule"))
+
+
+def about_pipeline(offer: PipelineOffer, persona_id: int) -> Content:
+    """What a pipeline is, and what speaks against it."""
+    pipeline = offer.pipeline
+    steps = " → ".join(step.name for step in pipeline.steps)
+    words = [dim(f"v{pipeline.version}, {steps}. {pipeline.description}".strip())]
+    if pipeline.persona_id not in (None, persona_id):
+        words.append(say("info", "It is made for another persona; this run is still the present one's."))
+    words += [say("warn", warning) for warning in offer.warnings]
+    return Content("\n").join(words)
+
+
+def asked_hint(asked: Asked) -> str:
+    """Where a variable goes and how it is read."""
+    more = f" and {len(asked.places) - 1} more" if len(asked.places) > 1 else ""
+    kind = "A number stays a number." if asked.whole else "It stands inside other words."
+    return f"For {asked.places[0]}{more}. {kind}"
+
+
+def written(value: Value | None) -> str | None:
+    """A variable's value as the operator would type it."""
+    if value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def cost(offer: PipelineOffer, plans: Sequence[tuple[int, int]]) -> Cost:
+    """What a run with these N and K makes and takes."""
+    from persona_tui.services.generation.estimates import cost_of, growth
+
+    return cost_of(dict(enumerate(growth(plans), start=1)), offer.seconds)
+
+
+def step_outcome(step: StepCost) -> Content:
+    """`→ 6 pictures  1 min 20 s`."""
+    words = Content.assemble(("→ ", "$title"), (counted(step.pictures, "picture"), "bold"))
+    if step.minutes is None:
+        return words + dim("  not timed yet")
+    return words + dim(f"  {duration(60 * step.minutes)}")
+
+
+def growth(
+    cost: Cost | None, names: Sequence[str], max_pictures: float | None, max_minutes: float | None
+) -> Content:
+    """`base 4 → refine 2 = 6 pictures, about 3 min 20 s of one card`, and what the limits do to it.
+
+    Args:
+        cost: None while N or K can't be used.
+    """
+    if cost is None:
+        return dim("How the tree grows shows when each N and K is a number.")
+    grown = Content(" → ").join(
+        Content.assemble((f"{name} ", "$dim"), (str(step.pictures), "$title bold"))
+        for name, step in zip(names, cost.steps, strict=True)
+    )
+    words = grown + dim(" = ") + Content.styled(counted(cost.pictures, "picture"), "bold")
+    known = [step for step in cost.steps if step.minutes is not None]
+    minutes = sum(step.minutes or 0.0 for step in known)
+    if cost.minutes is not None:
+        words += Content.styled(f", about {duration(60 * cost.minutes)} of one card", "$section")
+    elif known:
+        words += dim(f", over {duration(60 * minutes)} of one card: a step was never timed")
+    else:
+        words += dim(", no step was timed yet")
+    if max_pictures is not None and cost.pictures > max_pictures:
+        words += Content("\n") + say(
+            "warn", f"It rests after {max_pictures:.0f} of them: the limit of pictures."
+        )
+    elif max_minutes is not None and minutes > max_minutes:
+        words += Content("\n") + say("warn", f"It rests after {max_minutes:g} minutes: the limit of minutes.")
+    return words

@@ -1,0 +1,112 @@
+"""Rows that only the run wizard has: N and K of a step, and the rail that says where the cursor is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from persona_tui.widgets.fields import Field, IntegerField
+from persona_tui.widgets.form import FieldRow
+
+MOST = 64
+"""Pictures per parent, and pictures that go on, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepField(Field):
+    """N and K of a step; gives the pair.
+
+    Attributes:
+        is_last: no gate follows, so that K says nothing.
+    """
+
+    first: bool = False
+    is_last: bool = False
+
+
+class StepRow(FieldRow):
+    """`1 base   makes [4 ]  best [1 ] go on`, and behind it what comes of it."""
+
+    DEFAULT_CSS = """
+    StepRow .label { width: 16; }
+    StepRow .message { margin-left: 16; }
+    StepRow .word { width: auto; padding-right: 1; color: $dim; }
+    StepRow .makes { width: 11; }
+    StepRow Input { width: 5; margin-right: 1; }
+    StepRow .outcome { width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def __init__(self, field: StepField) -> None:
+        super().__init__(field)
+        self.step = field
+
+    def compose(self) -> ComposeResult:
+        count, top_k = self.step.value
+        with Horizontal():
+            yield Static(self.step.label, classes="label", markup=False)
+            yield Static("makes" if self.step.first else "each makes", classes="word makes")
+            yield Input(str(count), compact=True, id="value", classes="number")
+            if not self.step.is_last:
+                yield Static("best", classes="word")
+                yield Input(str(top_k), compact=True, classes="number")
+                yield Static("go on", classes="word")
+            yield Static(classes="outcome", markup=False)
+        yield Static("", classes="message", markup=False)
+
+    def raw(self) -> tuple[str, ...]:
+        return tuple(entry.value for entry in self.query(Input))
+
+    def plan(self) -> tuple[int, int] | None:
+        """N and K as they are typed; None while they can't be used."""
+        try:
+            return self._parsed()
+        except ValueError:
+            return None
+
+    def _parsed(self) -> tuple[int, int]:
+        number = IntegerField(name="n", label="", required=True, minimum=1, maximum=MOST)
+        count, *rest = (number.read(typed) for typed in self.raw())
+        return count, rest[0] if rest else self.step.value[1]
+
+    def read(self) -> Any:
+        try:
+            value = self._parsed()
+        except ValueError as problem:
+            self.complain(str(problem))
+            raise
+        self.settle()
+        return value
+
+    def show_outcome(self, words: Content) -> None:
+        """What comes of N and K, behind them."""
+        self.query_one(".outcome", Static).update(words)
+
+
+class Rail(Static):
+    """`● Picture ─ ○ Pipeline ─ ○ Steps`: the sections, the one with the cursor marked.
+
+    Args:
+        titles: of the sections, in order.
+    """
+
+    DEFAULT_CSS = "Rail { height: 1; margin-bottom: 1; text-wrap: nowrap; text-overflow: ellipsis; }"
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        super().__init__(markup=False)
+        self._titles = tuple(titles)
+
+    def mark(self, current: int, wrong: frozenset[int] = frozenset()) -> None:
+        """Mark the section with the cursor, and those with a bad value."""
+        parts = []
+        for index, title in enumerate(self._titles):
+            here = index == current
+            icon = "✗" if index in wrong else "●" if here else "○"
+            style = "$error" if index in wrong else "$title" if here else "$dim"
+            parts.append(Content.styled(f"{icon} {title}", f"{style} bold" if here else style))
+        self.update(Content.styled(" ── ", "$rule").join(parts))

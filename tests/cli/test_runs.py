@@ -1,0 +1,178 @@
+"""Runs by commands from their creation to their end and after it: gates, night, winner, tree, deletion."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from sqlmodel import Session
+
+from persona_tui.models.pipeline import ImageCandidate
+from persona_tui.resources import Resources
+from persona_tui.services.generation.night import Night
+from persona_tui.settings import load_settings
+from tests.cli.conftest import Shell
+from tests.cli.test_commands import told
+from tests.database.growing import grow
+
+
+@pytest.fixture(scope="module")
+def peopled(shell: Shell) -> Shell:
+    """An installation with a persona and a cluster."""
+    assert shell("persona", "add", "Mira", "--age", "31", "--zone", "Europe/Lisbon").code == 0
+    assert shell("pillar", "add", "Mira", "Studio", "--weight", "60").code == 0
+    return shell
+
+
+@pytest.fixture
+def inside(peopled: Shell) -> Iterator[Callable[[], Any]]:
+    """What the leading process would do, in the shell's installation."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in peopled.environment.items():
+            patch.setenv(name, value)
+
+        @contextmanager
+        def opened() -> Iterator[Resources]:
+            with Resources.open(load_settings()) as resources:
+                yield resources
+
+        yield opened
+
+
+def make_pictures(inside: Callable[[], Any], run: str) -> list[int]:
+    """Fill every place that can be filled, with pictures that are files; returns the new ones of this run."""
+    with inside() as resources, resources.database.session_scope() as session:
+        made = grow(session)
+        for candidate in made:
+            _give_file(session, resources, candidate)
+        mine = [one for one in made if session.get_one(ImageCandidate, one).run_id == int(run)]
+    return sorted(mine)
+
+
+def _give_file(session: Session, resources: Resources, candidate: int) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 80), (candidate % 256, 90, 120)).save(out, "PNG")
+    stored = resources.media.put(out.getvalue())
+    row = session.get_one(ImageCandidate, candidate)
+    row.media_key, row.sha256 = stored.key, stored.sha256
+    session.add(row)
+
+
+def new_run(shell: Shell, *options: str) -> str:
+    said = shell("run", "create", "a bowl", "--persona", "Mira", *options, "--json")
+    assert said.code == 0, said.err
+    return str(said.json["id"])
+
+
+def test_a_run_goes_from_its_gate_to_its_winner_and_back(peopled: Shell, inside: Callable[[], Any]) -> None:
+    run = new_run(peopled)
+    assert "no picture that could go on" in told(peopled, 1, "run", "approve", run)
+    assert peopled("run", "show", run, "--json").json["gate"] is None
+    pictures = make_pictures(inside, run)
+    shown = peopled("run", "show", run, "--json").json
+    assert (shown["gate"]["cost"], shown["gate"]["rest_pictures"]) == (2, 2)
+    assert f"gate: {pictures[0]} would go on (K = 1)" in peopled("run", "show", run).out
+    assert "then 2 pictures (time not known yet) in the next step" in peopled("run", "show", run).out
+
+    warned = peopled("run", "approve", run)
+    assert warned.code == 1 and "4 of 4 pictures have fewer than 5 votes." in warned.err
+    assert "--yes" in warned.err and warned.out == ""
+    done = peopled("run", "approve", run, "--yes", "--json")
+    assert (done.code, done.json["candidate_ids"], done.json["opened"]) == (0, pictures[:1], 2)
+    assert peopled("run", "unapprove", run, "--json").json["withdrawn"] == 2
+    assert "No step of run" in told(peopled, 1, "run", "unapprove", run)
+    assert "has no step 9" in told(peopled, 2, "run", "unapprove", run, "9")
+
+    assert peopled("run", "approve", run, "-k", "2", "--yes").out.startswith(
+        "✅ Step 1 is approved with 2; 4 pictures"
+    )
+    children = make_pictures(inside, run)
+    assert "made from it already" in told(peopled, 1, "run", "unapprove", run, "1")
+    assert peopled("run", "reject", str(children[0])).out == "✅ 1 picture is rejected.\n"
+    assert peopled("run", "unreject", str(children[0]), "--json").json["candidate_ids"] == [children[0]]
+    assert peopled("run", "winner", str(children[1]), "--json").json["candidate_id"] == children[1]
+    assert peopled("run", "winner", str(children[2]), "--json").json["replaced_id"] == children[1]
+    assert "is completed" in told(peopled, 1, "run", "pause", run)
+    assert peopled("run", "unchoose", run, "--json").json["candidate_id"] == children[2]
+    assert "has no winner" in told(peopled, 1, "run", "unchoose", run)
+    approved = peopled("run", "approve", run, "--yes")
+    assert approved.code == 0 and "wins" in approved.out
+    assert [one["id"] for one in peopled("run", "list", "--status", "completed", "--json").json] == [int(run)]
+    told(peopled, 2, "run", "list", "--status", "sleeping")
+
+
+def test_a_tree_shows_what_grew_from_what(peopled: Shell, inside: Callable[[], Any]) -> None:
+    run = new_run(peopled)
+    roots = make_pictures(inside, run)
+    peopled("run", "approve", run, "--yes")
+    children = make_pictures(inside, run)
+    peopled("run", "reject", str(children[1]))
+
+    said = peopled("run", "tree", run)
+    found = peopled("run", "tree", run, "--candidate", str(children[0]), "--json").json
+
+    lines = said.out.splitlines()
+    assert lines[0] == f"├─ {roots[0]}  base  1000  → goes on as number 1"
+    assert lines[1] == f"│  ├─ {children[0]}  refine  1000"
+    assert lines[2] == f"│  └─ {children[1]}  refine  1000  ❌ rejected"
+    assert lines[-1].startswith(f"└─ {roots[3]}  ")
+    assert [one["id"] for one in found["lineage"]] == [roots[0], children[0]]
+    assert [one["id"] for one in found["tree"]] == [children[0]]
+    way = peopled("run", "tree", run, "--candidate", str(children[0])).out.splitlines()
+    assert way[0].startswith(f"1. base: picture {roots[0]}, rating 1000, seed ")
+    assert "not one of this run's" in told(peopled, 2, "run", "tree", run, "--candidate", "99999")
+    told(peopled, 2, "run", "tree", "99999")
+
+
+def test_a_run_rests_ends_opens_again_and_is_deleted_with_its_files(
+    peopled: Shell, inside: Callable[[], Any]
+) -> None:
+    run = new_run(peopled)
+    make_pictures(inside, run)
+    paths = [Path(one["path"]) for one in peopled("run", "show", run, "--json").json["candidates"]]
+    assert peopled("run", "pause", run, "--json").json["status"] == "paused"
+    assert peopled("run", "resume", run, "--json").json["status"] == "waiting"
+    assert "it has not ended" in told(peopled, 1, "run", "reopen", run)
+    assert "Cancel it first" in peopled("run", "delete", run, "--yes").err
+    assert peopled("run", "cancel", run, "--json").json["status"] == "cancelled"
+    listed = peopled("run", "list", "--status", "cancelled", "--json").json[0]
+    assert (listed["id"], listed["reason"]) == (int(run), "The operator cancelled it.")
+    assert peopled("run", "reopen", run, "--json").json["status"] == "waiting"
+    assert peopled("run", "cancel", run).code == 0
+    assert "nobody can be asked" in told(peopled, 1, "run", "delete", run)
+    assert len(paths) == 4 and all(path.exists() for path in paths)
+
+    gone = peopled("run", "delete", run, "--yes", "--json")
+
+    assert (gone.code, gone.json["pictures"], gone.json["files"]) == (0, 4, 4), gone.err
+    assert not any(path.exists() for path in paths)
+    told(peopled, 2, "run", "show", run)
+    told(peopled, 2, "run", "delete", run, "--yes")
+
+
+def test_the_night_is_set_shown_and_taken_back(peopled: Shell, inside: Callable[[], Any]) -> None:
+    run = new_run(peopled, "--night", "sure", "-k", "1=4")
+    assert peopled("run", "night", run, "--json").json["night"] == "sure"
+    assert "night mode: passes gates once the ranking is sure" in peopled("run", "show", run).out
+    said = peopled("run", "night", run, "--at", "2026-01-01T23:00", "--json").json
+    assert said["night_at"] == "2026-01-01T23:00:00+00:00"
+    make_pictures(inside, run)
+    assert "passed no gate" in told(peopled, 1, "run", "undo-night", run)
+    with inside() as resources:
+        assert int(run) in Night(resources.database.session_scope, resources.media).tick()
+
+    assert "approved by night mode: All 4 pictures go on." in peopled("run", "show", run).out
+    children = make_pictures(inside, run)
+    undone = peopled("run", "undo-night", run, "--json").json
+
+    assert (undone["steps"], set(undone["rejected"])) == ([1], set(children))
+    assert peopled("run", "night", run).out == f"✅ Night mode of run {run}: off.\n"
+    assert peopled("run", "night", run, "--sure").out.endswith("once the ranking is sure.\n")
+    for wrong in (("--at", "25:99"), ("--at", "tonight"), ("--sure", "--off")):
+        told(peopled, 2, "run", "night", run, *wrong)
+    told(peopled, 2, "run", "create", "a bowl", "--night", "soon")

@@ -1,0 +1,217 @@
+"""The run wizard: what it offers, what it shows before a run starts, and what it writes."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from persona_tui.app import PersonaApp
+from persona_tui.database.engine import Database
+from persona_tui.models.persona import ContentSuggestion
+from persona_tui.screens.runs_wizard import RunWizard
+from persona_tui.screens.runs_wizard_rows import StepRow
+from persona_tui.services.generation import pipelines
+from tests.support.world import Planned
+from tests.ui.quiet_core import QuietCore, app_over, asked, fill
+from tests.ui.studio import Studio, run_with_pictures, until
+from tests.ui.support import said, screen_text
+from tests.ui.test_runs import opened
+
+_PLANS = "SELECT children_per_parent, top_k FROM pipeline_run_steps WHERE run_id = :run ORDER BY position"
+SMALL, LARGE = (80, 24), (200, 50)
+
+
+@pytest.fixture
+def quiet_core(db: Database, tmp_path: Path) -> QuietCore:
+    return QuietCore(db, tmp_path)
+
+
+@pytest.fixture
+def app(quiet_core: QuietCore) -> PersonaApp:
+    return app_over(quiet_core)
+
+
+def with_variables(db: Database) -> None:
+    """A pipeline of two steps that asks for a mood and a number."""
+    with db.session_scope() as session:
+        pipelines.ensure_examples(session)
+        made = copy.deepcopy(pipelines.export_pipeline(session, "two-step").model_dump())
+        made["steps"][0]["workflow"]["2"]["inputs"]["text"] = "{{prompt}}, {{mood}}"
+        made["steps"][0]["workflow"]["5"]["inputs"]["cfg"] = "{{cfg}}"
+        pipelines.import_pipeline(session, {**made, "name": "moody", "description": "Asks for a mood."})
+
+
+async def wizard(pilot: Pilot[Any], key: str = "n") -> RunWizard:
+    """The wizard, once it can be typed into."""
+    await opened(pilot)
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(pilot.app.screen, RunWizard) and pilot.app.screen.focused)
+    assert isinstance(pilot.app.screen, RunWizard)
+    return pilot.app.screen
+
+
+async def choose(pilot: Pilot[Any], screen: RunWizard, name: str, label: str) -> None:
+    """Step through a choice until it shows the label."""
+    row = next(row for row in screen.rows if row.field.name == name)
+    row.control.focus()
+    for _ in range(20):
+        if label in str(row.control.render()):
+            return
+        await pilot.press("right")
+        await pilot.pause()
+    raise AssertionError(f"{name} never showed {label}")
+
+
+def number(screen: RunWizard, step: int, which: int) -> Input:
+    """The field for N (0) or K (1) of a step."""
+    return list(list(screen.query(StepRow))[step - 1].query(Input))[which]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_growth_and_limits_are_shown_before_a_run_starts(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned, size: tuple[int, int]
+) -> None:
+    run_with_pictures(db, studio, plan)  # each took 4.25 s
+    async with app.run_test(size=size) as pilot:
+        screen = await wizard(pilot)
+        await until(
+            pilot, lambda: "base 4 → refine 2 = 6 pictures, over 17 s of one card" in screen_text(pilot)
+        )
+        number(screen, 1, 0).value = "6"
+        number(screen, 1, 1).value = "3"
+        await until(pilot, lambda: "base 6 → refine 6 = 12 pictures" in screen_text(pilot))
+        await fill(pilot, max_pictures="9")
+        await until(pilot, lambda: "It rests after 9 of them" in screen_text(pilot))
+        await fill(pilot, prompt="a bowl", seed="11", max_gpu_minutes="2.5", negative="blur")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "6 pictures of" in said(pilot))
+    with db.session_scope() as session:
+        run = session.execute(text("SELECT * FROM pipeline_runs ORDER BY id DESC LIMIT 1")).one()
+        steps = session.execute(text(_PLANS), {"run": run.id}).all()
+        budget = session.execute(
+            text("SELECT max_pictures, max_gpu_seconds FROM run_budgets WHERE run_id = :run"), {"run": run.id}
+        ).one()
+    assert (run.prompt, run.negative, run.seed) == ("a bowl", "blur", 11)
+    assert [tuple(step) for step in steps] == [(6, 3), (2, 1)]
+    assert tuple(budget) == (9, 150)
+
+
+async def test_a_pipelines_own_variables_are_asked_for_and_keep_their_type(
+    app: PersonaApp, db: Database, plan: Planned
+) -> None:
+    with_variables(db)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await wizard(pilot)
+        await choose(pilot, screen, "pipeline", "moody")
+        await until(pilot, lambda: "Asks for a mood." in screen_text(pilot))
+        await fill(pilot, prompt="a bowl", **{"variable cfg": "4.5"})
+        assert "For step 1, node 5, cfg. A number stays a number." in screen_text(pilot)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Needs a value." in screen_text(pilot))
+        assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
+        await fill(pilot, **{"variable mood": "calm"})
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "4 pictures of" in said(pilot))
+    assert asked(db, "SELECT variables FROM pipeline_runs") == {"mood": "calm", "cfg": 4.5}
+
+
+async def test_a_bad_n_is_told_at_the_field_and_marked_in_the_rail(
+    app: PersonaApp, db: Database, plan: Planned
+) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await wizard(pilot)
+        await pilot.press(*"bowl")
+        number(screen, 1, 0).value = "65"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Must be at most 64." in screen_text(pilot))
+        assert "✗ Steps" in screen_text(pilot)
+        assert "shows when each N and K is a number" in screen_text(pilot)
+        assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
+
+
+async def test_the_parts_are_one_key_apart(app: PersonaApp, plan: Planned) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await wizard(pilot)
+        for title in ("Pipeline", "Steps", "Limits", "Picture"):
+            await pilot.press("ctrl+n")
+            await until(pilot, lambda title=title: f"● {title}" in screen_text(pilot))  # type: ignore[misc]
+        await pilot.press("ctrl+b")
+        await until(pilot, lambda: "● Limits" in screen_text(pilot))
+        assert screen.is_current
+
+
+async def test_an_idea_brings_its_words_its_cluster_and_is_used(
+    app: PersonaApp, db: Database, plan: Planned
+) -> None:
+    with db.session_scope() as session:
+        idea = ContentSuggestion(
+            persona_id=plan.persona_id,
+            pillar_id=plan.pillar_id,
+            title="Rain on clay",
+            prompt="Rain on wet clay",
+        )
+        session.add(idea)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await wizard(pilot)
+        await choose(pilot, screen, "idea", "Rain on clay")
+        await until(pilot, lambda: "Rain on wet clay" in screen_text(pilot))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "4 pictures of “Rain on clay”" in said(pilot))
+    assert asked(db, "SELECT prompt FROM pipeline_runs") == "Rain on wet clay"
+    assert asked(db, "SELECT status FROM content_suggestions") == "used"
+    assert asked(
+        db, "SELECT r.cluster_id = s.cluster_id FROM pipeline_runs r JOIN content_suggestions s ON true"
+    )
+
+
+async def test_a_pipelines_own_cluster_is_inherited_and_can_be_changed(
+    app: PersonaApp, db: Database, plan: Planned
+) -> None:
+    with_variables(db)
+    with db.session_scope() as session:
+        session.execute(
+            text("UPDATE pipelines SET persona_id = :persona, cluster_id = :cluster WHERE name = 'moody'"),
+            {"persona": plan.persona_id, "cluster": plan.cluster_id},
+        )
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await wizard(pilot)
+        cluster = next(row for row in screen.rows if row.field.name == "cluster")
+        assert cluster.raw() is None
+        await choose(pilot, screen, "pipeline", "moody")
+        await until(pilot, lambda: cluster.raw() == plan.cluster_id)
+        await choose(pilot, screen, "cluster", "none")
+        assert cluster.raw() is None
+
+
+async def test_a_clone_opens_with_all_that_the_run_was_made_of(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned
+) -> None:
+    with_variables(db)
+    run_with_pictures(
+        db,
+        studio,
+        plan,
+        0,
+        pipeline="moody",
+        negative="blur",
+        variables={"mood": "calm", "cfg": 3},
+        steps={1: {"children_per_parent": 5, "top_k": 2}},
+        max_pictures=40,
+    )
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await wizard(pilot, "c")
+        held = {row.field.name: row.raw() for row in screen.rows}
+        assert held["negative"] == "blur" and held["cluster"] == plan.cluster_id
+        assert held["variable mood"] == "calm" and held["variable cfg"] == "3"
+        assert held["step 1"] == ("5", "2") and held["max_pictures"] == "40"
+        await fill(pilot, **{"variable mood": "stormy"})
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "5 pictures of" in said(pilot))
+    newest = "SELECT variables FROM pipeline_runs ORDER BY id DESC LIMIT 1"
+    assert asked(db, newest) == {"mood": "stormy", "cfg": 3}
