@@ -66,7 +66,16 @@ def create_app(context: SandboxContext) -> Starlette:
         ]
     routes += [_route(state, *one) for one in (*NOT_UNDER_API, *ONLY_UNDER_API)]
     context.faults.error_body = prompt_routes.TROUBLE
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _no_route, 405: _no_method})
+
+
+def _no_route(_request: Request, _problem: Exception) -> Response:
+    """aiohttp, as ComfyUI starts it, says nothing."""
+    return Response(status_code=404)
+
+
+def _no_method(_request: Request, _problem: Exception) -> Response:
+    return Response("405: Method Not Allowed", status_code=405, media_type="text/plain")
 
 
 def _route(state: ServerState, method: str, path: str, call: str, handler: Handler) -> Route:

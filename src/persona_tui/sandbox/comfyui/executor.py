@@ -204,13 +204,15 @@ class _Run:
     def _told(self, node: str, problem: Exception) -> dict[str, Any]:
         kind = type(problem)
         inputs = self._graph[node]["inputs"]
+        hidden = {"PROMPT": str(self._graph), "EXTRA_PNGINFO": self._item.extra_data.get("extra_pnginfo")}
+        asked = {name: hidden[kind] for name, kind in _type_of(self._graph, node).hidden.items()}
         return {
             "exception_message": f"{problem}\n",
             "exception_type": kind.__qualname__
             if kind.__module__ == "builtins"
             else f"{kind.__module__}.{kind.__qualname__}",
             "traceback": traceback.format_tb(problem.__traceback__)[-1:],
-            "current_inputs": {name: [_printable(value)] for name, value in inputs.items()},
+            "current_inputs": {name: [_printable(value)] for name, value in (inputs | asked).items()},
             "current_outputs": list(self._graph),
         }
 

@@ -120,6 +120,7 @@ def next_names(prefix: str, folder: Path, width: int, height: int, count: int) -
         raise Exception(
             "**** ERROR: Saving image outside the output folder is not allowed."
             f"\n full_output_folder: {os.path.normpath(target)}\n         output_dir: {folder}"
+            f"\n         commonpath: {os.path.commonpath([target.resolve(), folder])}"
         )
     target.mkdir(parents=True, exist_ok=True)
     counter = max((_counter(path.name, stem) for path in target.iterdir()), default=0) + 1

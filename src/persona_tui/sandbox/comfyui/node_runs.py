@@ -239,7 +239,7 @@ async def preview(call: NodeCall, images: tuple[Picture, ...]) -> dict[str, Any]
 
 async def _write(call: NodeCall, images: tuple[Picture, ...], prefix: str, kind: str) -> dict[str, Any]:
     folder = call.studio.folders.output if kind == "output" else call.studio.folders.temp
-    height, width = images[0].pixels.shape[:2]
+    height, width = images[0].shape[:2]
     subfolder, names = next_names(prefix, folder, width, height, len(images))
     results = []
     for picture, name in zip(images, names, strict=True):

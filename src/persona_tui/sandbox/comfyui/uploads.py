@@ -29,14 +29,10 @@ class BadUpload(Exception):
 
 
 def parts_of(body: bytes, content_type: str) -> dict[str, Part]:
-    """The fields of a multipart/form-data body.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """The fields of a multipart/form-data body; none of another body."""
     found = re.search(r'boundary="?([^";]+)"?', content_type)
     if not content_type.startswith("multipart/form-data") or found is None:
-        raise ValueError("not multipart/form-data")
+        return {}
     parts = {}
     for section in body.split(b"--" + found.group(1).encode())[1:-1]:
         head, _, data = section.removeprefix(b"\r\n").partition(b"\r\n\r\n")

@@ -64,6 +64,11 @@ class Picture:
     seed: int | None = None
     quality: float | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        return self.pixels.shape
+
 
 @dataclass(frozen=True, eq=False)
 class Painting:

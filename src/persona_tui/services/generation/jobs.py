@@ -128,9 +128,30 @@ def advance(session: Session, steps: Sequence[Advance]) -> None:
             move(session, step.job, step.source, step.target)
 
 
+@dataclass(frozen=True)
+class Place:
+    """A place with all that its next job's seed is made of.
+
+    Attributes:
+        parent_seed, output_index: of the parent picture; None in step 1.
+        attempt: jobs that it had; lost ones don't count, since nobody knows what became of them, so that the
+            next one gets the same seed.
+    """
+
+    slot_id: int
+    run_id: int
+    run_step_id: int
+    position: int
+    slot_no: int
+    run_seed: int
+    parent_seed: int | None
+    output_index: int | None
+    attempt: int
+
+
 def add_job(
     session: Session,
-    slot_id: int,
+    slot: int | Place,
     endpoint: str,
     *,
     wait: float,
@@ -139,9 +160,8 @@ def add_job(
 ) -> int:
     """Give a place its next job; the place's run is locked by the caller.
 
-    A place whose last job was lost gets the same seed again: the server never told what became of it.
-
     Args:
+        slot: the place, or its id.
         wait: seconds before anybody but the caller may take it.
         reserved: seconds of the card that were reserved for it.
         day: the day in whose budget it counts.
@@ -149,34 +169,52 @@ def add_job(
     Returns:
         The job's id.
     """
-    slot = session.execute(
+    place = slot if isinstance(slot, Place) else _place(session, slot)
+    above = None
+    if place.parent_seed is not None and place.output_index is not None:
+        above = (place.parent_seed, place.output_index)
+    made = session.execute(
+        _ADD,
+        {
+            "slot": place.slot_id,
+            "run": place.run_id,
+            "step": place.run_step_id,
+            "prompt": uuid.uuid4(),
+            "endpoint": endpoint,
+            "seed": derive_seed(place.run_seed, place.position, above, place.slot_no, place.attempt),
+            "wait": wait,
+            "reserved": reserved,
+            "day": day,
+        },
+    )
+    return int(made.scalar_one())
+
+
+ATTEMPTS = "(SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id AND j.state <> 'lost')"
+
+
+def _place(session: Session, slot_id: int) -> Place:
+    row = session.execute(
         text(
-            "SELECT s.run_id, s.run_step_id, s.slot_no, st.position, r.seed, p.seed AS parent_seed,"
-            " p.output_index, (SELECT count(*) FROM comfyui_jobs j"
-            "  WHERE j.slot_id = s.id AND j.state <> 'lost') AS attempt,"
-            " persona_now() + make_interval(secs => :wait) AS not_before"
+            "SELECT s.id AS slot_id, s.run_id, s.run_step_id, s.slot_no, st.position, r.seed AS run_seed,"
+            f" p.seed AS parent_seed, p.output_index, {ATTEMPTS} AS attempt"
             " FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id"
             " JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id"
             " WHERE s.id = :slot"
         ),
-        {"slot": slot_id, "wait": wait},
+        {"slot": slot_id},
     ).one()
-    parent = None if slot.parent_seed is None else (slot.parent_seed, slot.output_index)
-    job = ComfyuiJob(
-        prompt_id=uuid.uuid4(),
-        run_id=slot.run_id,
-        run_step_id=slot.run_step_id,
-        slot_id=slot_id,
-        endpoint=endpoint,
-        seed=derive_seed(slot.seed, slot.position, parent, slot.slot_no, slot.attempt),
-        not_before=slot.not_before,
-        gpu_seconds=reserved,
-        reserved_day=day,
-    )
-    session.add(job)
-    _set_slot(session, slot_id, "busy")
-    session.flush()
-    return job.id
+    return Place(**row._mapping)
+
+
+_ADD = text(
+    "WITH place AS (UPDATE generation_slots SET state = 'busy' WHERE id = :slot)"
+    " INSERT INTO comfyui_jobs"
+    "  (prompt_id, run_id, run_step_id, slot_id, endpoint, seed, not_before, gpu_seconds, reserved_day)"
+    " VALUES (:prompt, :run, :step, :slot, :endpoint, :seed,"
+    "  persona_now() + make_interval(secs => :wait), :reserved, :day)"
+    " RETURNING id"
+)
 
 
 def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> bool:

@@ -18,8 +18,9 @@ from sqlmodel import Session
 
 from persona_tui.services import events
 from persona_tui.services.generation import budgets, spending
-from persona_tui.services.generation.jobs import add_job
+from persona_tui.services.generation.jobs import ATTEMPTS, Place, add_job
 from persona_tui.services.generation.spending import UNLIMITED, DailyLimit
+from persona_tui.services.generation.tree import LIVE
 
 RESTS_AFTER = 3
 """After so many failures a parent is served only when none of its step's other parents wants anything."""
@@ -55,31 +56,29 @@ def claim(
         ),
         {"endpoint": endpoint},
     )
-    room = depth - _held(session, endpoint, mine)
+    held, waiting = session.execute(_UNDER_WAY_SQL, {"endpoint": endpoint, "mine": list(mine)}).one()
+    room = depth - held
     if room <= 0:
         return ()
-    taken = _take_waiting(session, endpoint, room, healthy, mine, lease, barred)
+    taken = _take_waiting(session, endpoint, room, healthy, mine, lease, barred) if waiting else []
     while len(taken) < room:
-        place = _next_place(session, barred, daily)
-        if place is None:
+        found = _next_place(session, barred, daily)
+        if found is None:
             break
         taken.append(
-            add_job(session, place.slot_id, endpoint, wait=lease, reserved=place.expected, day=place.day)
+            add_job(session, found.place, endpoint, wait=lease, reserved=found.expected, day=found.day)
         )
     return tuple(taken)
 
 
-def _held(session: Session, endpoint: str, mine: Collection[int]) -> int:
-    return int(
-        session.execute(
-            text(
-                "SELECT count(*) FROM comfyui_jobs WHERE endpoint = :endpoint AND (state IN"
-                " ('submitting', 'submitted', 'running') OR state = 'queued' AND id = ANY (:mine))"
-            ),
-            {"endpoint": endpoint, "mine": list(mine)},
-        ).scalar_one()
-    )
-
+_UNDER_WAY = f"""
+SELECT count(*) FILTER (WHERE endpoint = :endpoint AND (state IN ('submitting', 'submitted', 'running')
+                                                        OR state = 'queued' AND id = ANY (:mine))) AS held,
+       coalesce(bool_or(state = 'queued' AND (not_before IS NULL OR not_before <= persona_now())
+                        AND NOT id = ANY (:mine)), false) AS waiting
+FROM comfyui_jobs WHERE state IN {LIVE}
+"""
+"""How many jobs the endpoint holds, and whether any is due to be sent again, wherever it was."""
 
 _RESTS = f"""
 s.parent_id IS NOT NULL
@@ -134,7 +133,7 @@ AND coalesce((SELECT p.status FROM image_candidates p WHERE p.id = s.parent_id),
 """
 
 _TURN = f"""
-SELECT r.id, EXISTS (SELECT FROM run_budgets b WHERE b.run_id = r.id) AS limited
+SELECT r.id, r.status, EXISTS (SELECT FROM run_budgets b WHERE b.run_id = r.id) AS limited
 FROM pipeline_runs r
 WHERE r.status IN ('pending', 'running') AND {{side}} AND NOT r.id = ANY (CAST(:passed AS bigint[]))
   AND (SELECT true FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
@@ -164,10 +163,15 @@ WITH parents AS (
 ), drawn AS (
   SELECT p.*, i.elo_score, i.seed, i.output_index, coalesce(i.status, 'active') AS status,
          sum(p.children + p.failures) OVER (PARTITION BY p.run_step_id) AS draw
-  FROM parents p LEFT JOIN image_candidates i ON i.id = p.parent_id
+  FROM parents p LEFT JOIN LATERAL (
+    SELECT c.elo_score, c.seed, c.output_index, c.status FROM image_candidates c
+    WHERE c.id = p.parent_id LIMIT 1
+  ) i ON true
 )
-SELECT d.slot_id, d.run_step_id FROM drawn d JOIN pipeline_runs r ON r.id = :run
-WHERE d.slot_id IS NOT NULL AND d.status = 'active'
+SELECT s.id AS slot_id, d.run_step_id, d.position, s.slot_no, r.id AS run_id, r.seed AS run_seed,
+       d.seed AS parent_seed, d.output_index, {ATTEMPTS} AS attempt
+FROM drawn d JOIN pipeline_runs r ON r.id = :run JOIN generation_slots s ON s.id = d.slot_id
+WHERE d.status = 'active'
 ORDER BY d.position, d.parent_id IS NOT NULL AND d.failures >= {RESTS_AFTER}, d.children,
   -ln((1 + (hashtextextended(concat_ws(' ', r.seed, d.position, d.draw, d.seed, d.output_index), 0)
             & 9007199254740991)) / 9007199254740992.0::float8) / greatest(d.elo_score, 1),
@@ -179,25 +183,27 @@ it sees what the lock's last holder committed. -ln(u) / rating, u even in (0, 1]
 with a probability in proportion to its rating. The parents' seeds take part, not their ids: a run cloned with
 its seed draws alike."""
 
+_UNDER_WAY_SQL, _TURN_SQL, _PLACE_SQL = text(_UNDER_WAY), text(TURN), text(PLACE)
+
 
 @dataclass(frozen=True)
-class _Place:
+class _Reserved:
     """A place that is to be worked on, and what was reserved for it."""
 
-    slot_id: int
+    place: Place
     expected: float
     day: date | None
 
 
-def _next_place(session: Session, barred: Collection[int], daily: DailyLimit) -> _Place | None:
+def _next_place(session: Session, barred: Collection[int], daily: DailyLimit) -> _Reserved | None:
     """The next place; runs whose budget turns out to be spent come to rest on the way."""
     passed: list[int] = []
     while True:
         values = {"barred": list(barred), "passed": passed}
-        turn = session.execute(text(TURN), values).one_or_none()
+        turn = session.execute(_TURN_SQL, values).one_or_none()
         if turn is None:
             return None
-        found = session.execute(text(PLACE), {"run": turn.id, "barred": list(barred)}).one_or_none()
+        found = session.execute(_PLACE_SQL, {"run": turn.id, "barred": list(barred)}).one_or_none()
         if found is None:  # taken by another engine between the look and the lock
             passed.append(turn.id)
             continue
@@ -210,8 +216,9 @@ def _next_place(session: Session, barred: Collection[int], daily: DailyLimit) ->
         if daily.exists and day is None:
             spending.give_back(session, turn.id, expected)
             return None
-        _begin(session, turn.id)
-        return _Place(found.slot_id, expected, day)
+        if turn.status == "pending":
+            _begin(session, turn.id)
+        return _Reserved(Place(**found._mapping), expected, day)
 
 
 def _expected_seconds(session: Session, run_step_id: int) -> float:
@@ -227,11 +234,5 @@ def _expected_seconds(session: Session, run_step_id: int) -> float:
 
 
 def _begin(session: Session, run_id: int) -> None:
-    begun = session.execute(
-        text(
-            "UPDATE pipeline_runs SET status = 'running' WHERE id = :run AND status = 'pending' RETURNING id"
-        ),
-        {"run": run_id},
-    )
-    if begun.scalar_one_or_none() is not None:
-        events.emit(session, "run", run_id)
+    session.execute(text("UPDATE pipeline_runs SET status = 'running' WHERE id = :run"), {"run": run_id})
+    events.emit(session, "run", run_id)
