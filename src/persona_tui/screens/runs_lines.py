@@ -122,7 +122,7 @@ def _step(step: RunStepView, run: RunView) -> Content:
         went = f"  {counted(made(step), 'picture')}, the best {step.top_k} went on" if step.top_k > 1 else ""
         went = went or f"  {counted(made(step), 'picture')}, the best one went on"
         by = Content.styled("  by night mode", "$warning") if step.approved_by == NIGHT else Content.empty()
-        return Content("✅ ") + name + dim(went) + by
+        return Content("✅ ") + name + by + dim(went)
     busy = step.open or step.in_flight
     mark = Content.styled("▶ ", "$title") if busy else Content.styled("◆ ", "$section")
     rejected = dim(f"  {step.rejected} rejected") if step.rejected else Content.empty()
