@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.support.comfyui import Server, passed, run, server
-from tests.support.sandbox import sandbox
+from tests.support.sandbox import SandboxProcess, sandbox
 
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.services.generation.declared import class_of
@@ -63,6 +63,20 @@ async def test_prompt_and_seed_show_and_the_second_step_is_built_on_the_first(se
     assert (card[corner] != other_prompt[corner]).any() and (card[middle] == other_prompt[middle]).all()
     assert tinted.shape == (1350, 1080, 3)
     assert (tinted[20, 20] != tinted[675, 540]).any()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_every_example_runs_on_the_stand_in(sandbox: SandboxProcess, name: str) -> None:
+    parent = None
+    async with ComfyUIClient(sandbox.comfyui, sandbox.token) as client:
+        declared = await client.object_info()
+        for step in validated(PipelineInput, example(name)).steps:
+            assert [one for one in check_workflow(step.workflow, declared) if one.severity == "fail"] == []
+            facts = RunFacts("Examples", "a clay cup", "", "", "", {})
+            variables = run_variables(facts, seed=7, token="t", now=NOW, parent_image=parent)
+            data, pixels = await made(client, fill(step.workflow, variables))
+            parent = await client.upload_image(passed(data), "persona-test-example.png")
+    assert pixels.std() > 5
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
