@@ -188,10 +188,12 @@ async def test_a_kill_loses_queue_and_history_but_no_file(server: SandboxProcess
         with pytest.raises(ServiceUnreachable):
             async for _ in events:
                 pass
-        with pytest.raises(ServiceUnreachable) as caught:
-            await client.queue()
+        async with Server(server.comfyui, server.token).client() as anew:
+            with pytest.raises(ServiceUnreachable) as caught:
+                await anew.queue()
         assert not caught.value.sent
         await asyncio.to_thread(server.restart)
+    async with Server(server.comfyui, server.token).client() as client:
         assert await client.history(done) is None
         assert await client.history(waiting_one) is None
         assert (await client.queue()).running == ()

@@ -39,6 +39,8 @@ from tests.support.sandbox import sandbox
 
 from persona_tui.clients.comfyui import ComfyUIClient, Preview, Progress, Status
 from persona_tui.errors import ServiceRefused
+from persona_tui.services.generation.injection import inject
+from persona_tui.services.generation.lora_use import LoraUse
 
 __all__ = ["sandbox", "server"]
 
@@ -205,6 +207,23 @@ async def test_a_lora_is_seen_or_its_keys_are_said_to_be_lost(studio: Studio, ma
     assert (seen > SEEN) is made.loads
     assert made.loads or seen == 0
     assert len(lost) == (0 if made.loads else made.keys)
+
+
+INJECTED: dict[Family, str] = {"sd15": "sd15", "flux": "flux", "qwen": "qwen-image"}
+
+
+@pytest.mark.parametrize("family", INJECTED)
+async def test_what_the_engine_injects_acts_as_if_placed_by_hand(studio: Studio, family: Family) -> None:
+    studio.prepare(family)
+    name = studio.lora(next(one for one in FORMATS if one.family == family and one.loads))
+    graph = studio.graph(family)
+    lora = LoraUse(
+        lora_model_id=1, position=1, name="mira", version=1, model_type="character", family=INJECTED[family],
+        trigger_word="", file_name=name, sha256="0" * 64, weight=0.8,
+    )  # fmt: skip
+    injected = await studio.pixels(inject(graph, graph, [lora]))
+    assert difference(await studio.plain(family), injected) > SEEN
+    assert difference(await studio.pixels(with_lora(graph, family, name, 0.8)), injected) == 0
 
 
 async def test_the_weight_of_a_lora_counts_and_without_any_it_is_not_read(studio: Studio) -> None:
