@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
 from sqlalchemy import text
 
 from persona_tui import boundaries
@@ -81,6 +83,8 @@ def end(child: Any, patience: float) -> int:
 
 
 def _work(task: Task) -> None:
+    # That the server is away is what is wanted here.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     database = open_database(task.settings)
     crossed = itertools.count(1)
     if task.kill_at:

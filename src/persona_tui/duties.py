@@ -147,7 +147,9 @@ class Duties:
                 Endpoint(url, client, self._resources.lora_desk(url, client))
                 for url, client in clients.items()
             ],
-            options=EngineOptions(depth=comfyui.depth, timeout=comfyui.timeout, daily=daily),
+            options=EngineOptions(
+                depth=comfyui.depth, ahead=comfyui.ahead, timeout=comfyui.timeout, daily=daily
+            ),
         )
         self._engine_task = asyncio.create_task(self.engine.run(self._engine_stop), name="engine")
 

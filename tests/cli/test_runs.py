@@ -176,3 +176,6 @@ def test_the_night_is_set_shown_and_taken_back(peopled: Shell, inside: Callable[
     for wrong in (("--at", "25:99"), ("--at", "tonight"), ("--sure", "--off")):
         told(peopled, 2, "run", "night", run, *wrong)
     told(peopled, 2, "run", "create", "a bowl", "--night", "soon")
+    again = peopled("run", "clone", run, "--night", "2026-06-01T23:00", "--json").json
+    assert (again["night"], again["night_at"]) == ("at", "2026-06-01T22:00:00+00:00")
+    assert peopled("run", "clone", run, "--json").json["night"] == "off"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ async def _start(_values: dict[str, Any]) -> None:
 def _offer() -> Offer:
     step = StepView(1, 1, "base", 4, 1, 600, None)
     pipeline = PipelineView(1, "one-step", "", 1, 1, None, None, None, None, 0, (step,))
-    return Offer(1, "Mira", (PipelineOffer(pipeline, (), {1: None}, ()),), (), (), ())
+    return Offer(1, "Mira", "UTC", (PipelineOffer(pipeline, (), {1: None}, ()),), (), (), ())
 
 
 DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
@@ -68,7 +68,7 @@ DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "reader": lambda: TextDialog("Read", "text"),
     "command": lambda: CommandLine([]),
     "trouble": lambda: TroubleDialog(Whose(None, ""), _nothing, UTC),
-    "wizard": lambda: RunWizard(_offer(), _start),
+    "wizard": lambda: RunWizard(_offer(), _start, datetime.now(UTC)),
     "viewer": lambda: ViewerDialog(MediaStore(Settings()), [ViewedPicture("0/0.png", "0", "a bowl")]),
 }
 WIDGETS: dict[str, type[DOMNode]] = {

@@ -70,7 +70,7 @@ async def test_the_view_opens_by_its_name_and_by_its_key(db: Database, tmp_path:
         await settle(pilot)
         await pilot.press("colon", *"pipelines", "enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, PipelinesScreen))
-        await pilot.press("f1", "f16")
+        await pilot.press("f1", "ctrl+o")
         await until(pilot, lambda: isinstance(pilot.app.screen, PipelinesScreen))
         await shows(pilot, "flux-portrait")
 

@@ -124,7 +124,7 @@ def cancel(
     from persona_tui.services.generation.runs import cancel_run
 
     if (run is None) == (not everything):
-        raise InvalidRequest("What is to be cancelled?", hint="Name one run, or say --all.")
+        raise InvalidRequest("Either one run is cancelled or all are.", hint="Name a run, or say --all.")
     if run is not None:
         with session() as opened:
             done = cancel_run(opened, run)

@@ -103,6 +103,11 @@ class EndpointWorker:
             self._depth.target,
         )
 
+    @property
+    def stumble(self) -> str | None:
+        """What kept it from bringing a picture home: a full disk, for one."""
+        return self._stumble
+
     def job_status(self) -> tuple[JobStatus, ...]:
         """The jobs that are on it."""
         return self._follower.job_status()
