@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from persona_tui.settings import Settings
 Graph = dict[str, Any]
 
 MOST_PER_RUN = 50
-DONE = "SELECT count(*) FROM comfyui_jobs WHERE state = 'done'"
-UNDER_WAY = "SELECT EXISTS (SELECT FROM pipeline_runs WHERE status IN ('pending', 'running'))"
+LOOK_SECONDS = 0.5
+DONE = "SELECT count(*) AS done, max(finished_at) AS latest FROM comfyui_jobs WHERE state = 'done'"
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,11 @@ class Studio:
                 }
                 create_run(session, RunInput.model_validate(asked))
 
-    def done(self) -> int:
-        """Jobs whose pictures are kept."""
+    def done(self) -> tuple[int, datetime | None]:
+        """Jobs whose pictures are kept, and when the last one was."""
         with self.database.session_scope() as session:
-            return int(session.execute(text(DONE)).scalar_one())
-
-    def is_busy(self) -> bool:
-        """Whether a run can progress."""
-        with self.database.session_scope() as session:
-            return bool(session.execute(text(UNDER_WAY)).scalar_one())
+            row = session.execute(text(DONE)).one()
+        return row.done, row.latest
 
     @contextmanager
     def slow_commits(self, seconds: float) -> Iterator[None]:
@@ -198,13 +195,18 @@ def fresh_colour() -> int:
     return (time.monotonic_ns() // 1000) % 0xFFFFFF
 
 
-async def run_until(studio: Studio, engine: Engine, pictures: int) -> None:
-    """Run an engine until so many pictures are kept in all."""
+async def run_until(studio: Studio, engine: Engine, pictures: int) -> float:
+    """Run an engine until so many pictures are kept in all; returns the seconds up to the last one."""
     stop = asyncio.Event()
+    began = datetime.now(UTC)
     running = asyncio.create_task(engine.run(stop))
-    while await asyncio.to_thread(studio.done) < pictures:
+    done, latest = 0, None
+    while done < pictures:
         if running.done():
             raise SystemExit("The engine ended by itself.")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(LOOK_SECONDS)
+        done, latest = await asyncio.to_thread(studio.done)
     stop.set()
     await running
+    assert latest is not None
+    return (latest - began).total_seconds()

@@ -80,7 +80,9 @@ class ComfyUISettings(Section):
     """Folder that ComfyUI reads LoRAs from, as this machine sees it (ComfyUI has no LoRA upload); or a table
     of address = folder where each server has its own, in the environment as a JSON object."""
     depth: int = Field(default=2, ge=1, le=16)
-    """Jobs kept in each server's queue: 1 runs, the rest wait behind it."""
+    """Jobs kept in each server's queue at least: 1 runs, the rest wait behind it."""
+    ahead: float = Field(default=3.0, ge=0, le=60)
+    """Seconds of work kept in each server's queue: short jobs queue deeper than `depth`, up to 64."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds that one HTTP call may take."""
     daily_max_pictures: int | None = Field(default=None, ge=1)

@@ -219,7 +219,7 @@ async def test_a_slow_picture_is_stopped_and_an_absent_servers_jobs_go_to_anothe
         await asyncio.sleep(0.02)
 
     run_id = new_run(world, pictures=4, pipeline="patient")
-    running = asyncio.create_task(world.run(world.engine(replace(FAST, depth=1), slow)))
+    running = asyncio.create_task(world.run(world.engine(ONE_AT_A_TIME, slow)))
     while not world.server_queue(slow):
         await asyncio.sleep(0.02)
     slow.kill()

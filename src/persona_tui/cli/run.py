@@ -79,6 +79,7 @@ def clone(
     top_k: TopK = None,
     lora: run_loras.Loras = None,
     no_loras: run_loras.NoLoras = False,
+    night: run_gates.NightOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin the same run once more, with changes; the first one stays as it is."""
@@ -87,8 +88,9 @@ def clone(
 
     given = {"prompt": prompt, "pipeline": pipeline, "name": name, "seed": seed}
     changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
-    with session() as opened:
+    with resources() as tools, tools.database.session_scope() as opened:
         old = run_detail(opened, run)
+        changes |= run_gates.night_fields(tools, opened, old.persona_id, night)
         changes |= run_loras.choices(opened, lora, no_loras, old.persona_id)
         plan = _typed(opened, _plan(negative, var, children, top_k), pipeline or old.pipeline)
         made = clone_run(opened, run, changes | plan)

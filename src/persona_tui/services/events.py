@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import psycopg
-from sqlalchemy import text
 from sqlmodel import Session
+
+from persona_tui.database.driver import rows_of
 
 Topic = Literal[
     "persona",
@@ -40,10 +41,19 @@ class DomainEvent:
 
 def emit(session: Session, topic: Topic, identifier: int) -> None:
     """Tell all processes, if and when the session's transaction commits."""
-    session.execute(
-        text("SELECT pg_notify('persona_events_' || current_schema(), :payload)"),
-        {"payload": json.dumps({"topic": topic, "id": identifier})},
-    )
+    emit_all(session, ((topic, identifier),))
+
+
+def emit_all(session: Session, told: Sequence[tuple[Topic, int]]) -> None:
+    """Tell all processes several things at once, if and when the session's transaction commits."""
+    payloads = [json.dumps({"topic": topic, "id": identifier}) for topic, identifier in told]
+    rows_of(session, _NOTIFY, {"payloads": payloads})
+
+
+_NOTIFY = (
+    "SELECT pg_notify('persona_events_' || current_schema(), payload)"
+    " FROM unnest(CAST(:payloads AS text[])) AS payload"
+)
 
 
 async def listen(conninfo: str, schema: str) -> AsyncIterator[DomainEvent]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -46,18 +46,23 @@ def inspect_picture(data: bytes) -> PictureFacts:
     Raises:
         InvalidRequest: not a picture, a broken one, or one of over 120 megapixels.
     """
+    return _decoded(data)[0]
+
+
+def _decoded(data: bytes) -> tuple[PictureFacts, Image.Image]:
+    """A picture's facts, and its pixels with EXIF orientation still to be applied."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InvalidRequest(
-                    f"The picture has {image.width}×{image.height} pixels, too many to handle.",
-                    hint="Make it smaller than 120 megapixels.",
-                )
-            image.load()
-            turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
-            width, height = image.size
-            size = (height, width) if turned else (width, height)
-            return PictureFacts(image.format or "unknown", *size)
+        image = Image.open(io.BytesIO(data))
+        if image.width * image.height > MAX_PIXELS:
+            raise InvalidRequest(
+                f"The picture has {image.width}×{image.height} pixels, too many to handle.",
+                hint="Make it smaller than 120 megapixels.",
+            )
+        image.load()
+        turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
+        width, height = image.size
+        size = (height, width) if turned else (width, height)
+        return PictureFacts(image.format or "unknown", *size), image
     except InvalidRequest:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -160,25 +165,39 @@ def write_durably(path: Path, data: bytes) -> None:
     Raises:
         StorageError: disk full, read-only, no permission.
     """
+    _write(path, data, durably=True)
+
+
+def _write(path: Path, data: bytes, *, durably: bool) -> None:
     try:
+        _replace(path, data, durably=durably)
+    except OSError as problem:
+        raise StorageError(f"{path.parent} can't be written: {problem.strerror}.") from None
+
+
+def _replace(path: Path, data: bytes, *, durably: bool) -> None:
+    part = path.with_name(f".part-{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        file = os.open(part, flags, 0o600)
+    except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
-            part = Path(file.name)
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                part.replace(path)
-            except BaseException:
-                part.unlink()
-                raise
+        file = os.open(part, flags, 0o600)
+    try:
+        with os.fdopen(file, "wb", buffering=0) as opened:
+            opened.write(data)
+            if durably:
+                os.fsync(file)
+        part.replace(path)
+    except BaseException:
+        part.unlink()
+        raise
+    if durably:
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except OSError as problem:
-        raise StorageError(f"{path.parent} can't be written: {problem.strerror}.") from None
 
 
 class MediaStore:
@@ -202,13 +221,13 @@ class MediaStore:
             InvalidRequest: the bytes are no picture.
             StorageError: the store can't be written.
         """
-        facts = inspect_picture(data)
+        facts, image = _decoded(data)
         sha256 = hashlib.sha256(data).hexdigest()
         suffix = _SUFFIXES.get(facts.format, "bin")
         key = f"{sha256[:2]}/{sha256[2:4]}/{sha256}.{suffix}"
         if not self._store.touch(key):
             self._store.write(key, data)
-        self._make_thumbnail(sha256, data)
+        self._make_thumbnail(sha256, image)
         return StoredPicture(key, sha256, len(data), facts)
 
     def get(self, key: str) -> bytes:
@@ -243,21 +262,28 @@ class MediaStore:
     def thumbnail(self, key: str, sha256: str) -> Path:
         """The thumbnail's path: JPEG, at most 768 px a side; made again when it is missing."""
         path = self._thumbnail_path(sha256)
-        if not path.exists():
-            self._make_thumbnail(sha256, self.get(key))
+        if not _is_filled(path):
+            self._make_thumbnail(sha256, _decoded(self.get(key))[1])
         return path
 
     def _thumbnail_path(self, sha256: str) -> Path:
         return self._thumbnails / sha256[:2] / f"{sha256}.jpg"
 
-    def _make_thumbnail(self, sha256: str, data: bytes) -> None:
+    def _make_thumbnail(self, sha256: str, image: Image.Image) -> None:
+        """Not waited for on the disk: one that a power cut takes, or leaves empty, is made again."""
         path = self._thumbnail_path(sha256)
-        if path.exists():
+        if _is_filled(path):
             return
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-            small = ImageOps.exif_transpose(image).convert("RGB")
-        small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+        small = ImageOps.exif_transpose(image).convert("RGB")
+        if max(small.size) > THUMBNAIL_SIDE:
+            small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
         out = io.BytesIO()
         small.save(out, "JPEG", quality=88)
-        write_durably(path, out.getvalue())
+        _write(path, out.getvalue(), durably=False)
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False

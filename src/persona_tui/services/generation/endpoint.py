@@ -49,7 +49,9 @@ class EndpointWorker:
         self._fleet = fleet
         self._depth = Depth(bench.options.depth, bench.options.ahead, bench.options.deepest)
         self._follower = Follower(bench, self._stir, self._check_now)
-        self._feeder = Feeder(bench, fleet, self._follower, self._depth, self._stir)
+        self._feeder = Feeder(
+            bench, fleet, self._follower, self._depth, in_hand=self._in_hand, on_change=self._stir
+        )
         self._woken = asyncio.Event()
         self._returned = asyncio.Event()
         self._check_at = 0.0
@@ -60,6 +62,8 @@ class EndpointWorker:
         self._finishing: dict[int, asyncio.Task[None]] = {}
         self._stumbles = 0
         self._stumble: str | None = None
+        self._cut_off = False
+        """The connection was cut since the last look: the server may have been started again."""
         self._store_is_full = False
         """No new picture is asked for while those that are there can't be kept."""
 
@@ -99,6 +103,11 @@ class EndpointWorker:
             self._depth.target,
         )
 
+    @property
+    def stumble(self) -> str | None:
+        """What kept it from bringing a picture home: a full disk, for one."""
+        return self._stumble
+
     def job_status(self) -> tuple[JobStatus, ...]:
         """The jobs that are on it."""
         return self._follower.job_status()
@@ -113,6 +122,7 @@ class EndpointWorker:
 
     def _check_now(self) -> None:
         self._check_at = 0.0
+        self._cut_off = True
         self._bench.capabilities.forget()
         self._bench.uploads.clear()
         self._returned.set()
@@ -157,7 +167,7 @@ class EndpointWorker:
         if now >= min(self._look_at, self._check_at):
             await self._look(now)
         await self._drop_overdue(now)
-        self._feeder.begin(self._in_hand(), room=not self._store_is_full)
+        self._feeder.begin(room=not self._store_is_full)
 
     def _take_news(self) -> None:
         for job in self._follower.take_started():
@@ -198,11 +208,13 @@ class EndpointWorker:
                 await self._bench.transact(jobs.fail, shown.job, words, self._bench.options.retry)
 
     async def _check(self, live: Sequence[LiveJob], now: float) -> None:
-        mine = [job for job in live if job.id not in self._finishing]
+        busy = self._finishing.keys() | self._feeder.sending
+        mine = [job for job in live if job.id not in busy]
         for job in mine:
             if job.state != "queued":
                 self._follower.track(job)
-        survey = await recovery.survey(self._bench, mine)
+        survey = await recovery.survey(self._bench, mine, doubt=self._cut_off)
+        self._cut_off = False
         if not self._gauge.version:
             self._gauge.note(await self._bench.client.system_stats())
         self._queue = len(survey.queue.running) + len(survey.queue.pending)
@@ -219,7 +231,7 @@ class EndpointWorker:
         await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away, retry)
         await barring.review(self._bench)
         self._fleet.notices = await self._notices()
-        self._check_at = now + self._interval(live)
+        self._check_at = now + self._interval(mine)
 
     async def _notices(self) -> tuple[str, ...]:
         daily = self._bench.options.daily

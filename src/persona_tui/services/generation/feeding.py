@@ -25,8 +25,9 @@ from persona_tui.services.generation.submission import (
     take_back,
 )
 
-AT_ONCE = 8
-"""Jobs whose intent is one commit: as many as wait for the server's verdict after a crash."""
+FIRST, AT_ONCE = 2, 8
+"""Jobs that are claimed by one commit and readied by one: few while the server waits for them, and never so
+many that a crash leaves a long row of them for the next survey."""
 
 
 class Feeder:
@@ -34,21 +35,32 @@ class Feeder:
 
     Attributes:
         sent: prompt ids that this process sent, whose events are ours to hear.
+        sending: ids of jobs that are on their way to the server.
     """
 
     def __init__(
-        self, bench: Bench, fleet: Fleet, follower: Follower, depth: Depth, on_change: Callable[[], None]
+        self,
+        bench: Bench,
+        fleet: Fleet,
+        follower: Follower,
+        depth: Depth,
+        *,
+        in_hand: Callable[[], int],
+        on_change: Callable[[], None],
     ) -> None:
         """Args:
+        in_hand: jobs on the server that have not ended there.
         on_change: called when a filling has ended.
         """
         self._bench = bench
         self._fleet = fleet
         self._follower = follower
         self._depth = depth
+        self._in_hand = in_hand
         self._on_change = on_change
         self.sent: set[str] = set()
-        self._to_send: deque[int] = deque()
+        self.sending: set[int] = set()
+        self._to_send: list[int] = []
         self._steps: list[Advance] = []
         self._taken: list[Taken] = []
         self._filling: asyncio.Task[None] | None = None
@@ -64,11 +76,10 @@ class Feeder:
         """There may be work where there was none."""
         self._dry = False
 
-    def begin(self, in_hand: int, *, room: bool = True) -> None:
+    def begin(self, *, room: bool = True) -> None:
         """Begin to fill the queue when it runs low, and to write down what was noted.
 
         Args:
-            in_hand: jobs on the server that have not ended.
             room: there is room for more pictures in our store.
 
         Raises:
@@ -77,9 +88,9 @@ class Feeder:
         done, self._filling = _ended(self._filling)
         if done is not None:
             done.result()
-        wanted = room and (self._to_send or (in_hand <= self._depth.low and not self._dry))
-        if self._filling is None and wanted:
-            self._filling = asyncio.create_task(self._fill(in_hand), name=f"filling {self._bench.url}")
+        low = self._to_send or (self._in_hand() <= self._depth.low and not self._dry)
+        if self._filling is None and room and low:
+            self._filling = asyncio.create_task(self._fill(), name=f"filling {self._bench.url}")
         done, self._writing = _ended(self._writing)
         if done is not None:
             done.result()
@@ -104,21 +115,30 @@ class Feeder:
         steps, self._steps = self._steps, []
         return taken, steps
 
-    async def _fill(self, in_hand: int) -> None:
-        target = self._depth.target
+    async def _fill(self) -> None:
         try:
-            works = deque(await self._bench.transact(self._take_up, *self._take_notes(), target))
-            self._to_send = deque(work.job.id for work in works)
-            self._dry = in_hand + len(works) < target
-            while works and not self._stopping:
-                chunk = [works.popleft() for _ in range(min(AT_ONCE, len(works)))]
-                await self._send(await make_ready(self._bench, chunk))
-                for _ in chunk:
-                    self._to_send.popleft()
-            if works:
-                await self._bench.transact(_let_go, tuple(works))
+            while not self._stopping and self._in_hand() < self._depth.target:
+                if not await self._fill_some():
+                    break
         finally:
+            self.sending = set()
             self._on_change()
+
+    async def _fill_some(self) -> bool:
+        """Claim and send some jobs, few to a server that is about to idle; whether there may be more."""
+        in_hand = self._in_hand()
+        room = self._depth.target - in_hand
+        wanted = min(room, FIRST if in_hand < FIRST else AT_ONCE)
+        works = await self._bench.transact(self._take_up, *self._take_notes(), in_hand + wanted)
+        self._to_send = [work.job.id for work in works]
+        self.sending = set(self._to_send)
+        self._dry = len(works) < wanted
+        if works and self._stopping:
+            await self._bench.transact(_let_go, works)
+        elif works:
+            await self._send(await make_ready(self._bench, works))
+        self._to_send = []
+        return not self._dry
 
     def _take_up(
         self, session: Session, taken: Sequence[Taken], steps: Sequence[Advance], depth: int

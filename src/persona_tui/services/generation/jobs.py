@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import CursorResult, text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.models.pipeline import LIVE_JOB_STATES, ComfyuiJob, PipelineRun
 from persona_tui.services.generation import progress, spending
 from persona_tui.services.generation.tree import LIVE
@@ -113,7 +114,7 @@ def find_jobs(session: Session, job_ids: Sequence[int]) -> tuple[LiveJob, ...]:
 
 
 def advance(session: Session, steps: Sequence[Advance]) -> None:
-    """Write down what jobs have come to, as far as nobody else has them in hand.
+    """Write down what jobs have come to last, as far as nobody else has them in hand.
 
     Only for what may be missed: a job that another transaction holds (it is being cancelled, say) is left as
     it is, rather than waited for in an order that could block both. What is missed the next survey finds.
@@ -123,9 +124,9 @@ def advance(session: Session, steps: Sequence[Advance]) -> None:
         {"ids": [step.job.id for step in steps]},
     )
     unlocked = set(free.scalars())
-    for step in steps:
-        if step.job.id in unlocked:
-            move(session, step.job, step.source, step.target)
+    newest = {step.job.id: step for step in steps if step.job.id in unlocked}
+    for step in newest.values():
+        move(session, step.job, step.source, step.target)
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ def add_job(
     above = None
     if place.parent_seed is not None and place.output_index is not None:
         above = (place.parent_seed, place.output_index)
-    made = session.execute(
+    (made,) = rows_of(
+        session,
         _ADD,
         {
             "slot": place.slot_id,
@@ -187,7 +189,7 @@ def add_job(
             "day": day,
         },
     )
-    return int(made.scalar_one())
+    return int(made.id)
 
 
 ATTEMPTS = "(SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id AND j.state <> 'lost')"
@@ -207,7 +209,7 @@ def _place(session: Session, slot_id: int) -> Place:
     return Place(**row._mapping)
 
 
-_ADD = text(
+_ADD = (
     "WITH place AS (UPDATE generation_slots SET state = 'busy' WHERE id = :slot)"
     " INSERT INTO comfyui_jobs"
     "  (prompt_id, run_id, run_step_id, slot_id, endpoint, seed, not_before, gpu_seconds, reserved_day)"
@@ -223,15 +225,26 @@ def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> 
     Returns:
         Whether it was; False when it was cancelled, sent again, or moved by another engine.
     """
-    also = ", started_at = coalesce(started_at, persona_now())" if target == "running" else ""
-    if target not in LIVE_JOB_STATES:
-        also = ", finished_at = persona_now()"
-    return _changed(
+    moved = rows_of(
         session,
-        f"UPDATE comfyui_jobs SET state = :target{also}"
-        " WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source)",
+        _END if target not in LIVE_JOB_STATES else _RUN if target == "running" else _MOVE,
         {"id": job.id, "prompt": job.prompt_id, "source": list(source), "target": target},
     )
+    return bool(moved)
+
+
+_MOVE = """
+UPDATE comfyui_jobs SET state = :target
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
+_RUN = """
+UPDATE comfyui_jobs SET state = :target, started_at = coalesce(started_at, persona_now())
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
+_END = """
+UPDATE comfyui_jobs SET state = :target, finished_at = persona_now()
+WHERE id = :id AND prompt_id = :prompt AND state = ANY (:source) RETURNING id
+"""
 
 
 def requeue(session: Session, job: LiveJob, *, wait: float = 0.0, sent: bool = True) -> bool:

@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlmodel import Session, select
 
+from persona_tui.database.driver import rows_of
 from persona_tui.errors import UnknownName
 from persona_tui.models.pipeline import PipelineRun
 from persona_tui.services import events
@@ -158,6 +159,31 @@ def lock_run(session: Session, run_id: int) -> PipelineRun:
     if run is None:
         raise UnknownName(f"There is no run {run_id}.", hint="`persona-tui run list` shows what there is.")
     return run
+
+
+def hold_run(session: Session, run_id: int) -> None:
+    """Lock the run's row as `lock_run` does, for a change that needs nothing of it."""
+    rows_of(session, _HOLD, {"run": run_id})
+
+
+def still_grows(session: Session, run_id: int) -> bool:
+    """Whether a run is running and its step has places to fill: nothing in its status is to change then."""
+    return bool(rows_of(session, _GROWS, {"run": run_id})[0].grows)
+
+
+_HOLD = "SELECT id FROM pipeline_runs WHERE id = :run FOR NO KEY UPDATE"
+_GROWS = """
+SELECT EXISTS (
+  SELECT FROM pipeline_runs r
+  JOIN generation_slots s ON s.run_id = r.id AND s.state IN ('open', 'busy')
+  WHERE r.id = :run AND r.status = 'running' AND s.run_step_id = (
+    SELECT st.id FROM pipeline_run_steps st WHERE st.run_id = r.id
+    ORDER BY st.approved_at IS NOT NULL,
+             CASE WHEN st.approved_at IS NULL THEN st.position ELSE -st.position END LIMIT 1)
+  AND coalesce((SELECT p.status FROM image_candidates p WHERE p.id = s.parent_id), 'active') = 'active'
+) AS grows
+"""
+"""Says of the current step what `_judge` says of its counts, at a picture's price instead of a tree's."""
 
 
 def refresh_run(session: Session, run: PipelineRun) -> None:

@@ -16,6 +16,7 @@ from datetime import date
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.services import events
 from persona_tui.services.generation import budgets, spending
 from persona_tui.services.generation.jobs import ATTEMPTS, Place, add_job
@@ -183,7 +184,7 @@ it sees what the lock's last holder committed. -ln(u) / rating, u even in (0, 1]
 with a probability in proportion to its rating. The parents' seeds take part, not their ids: a run cloned with
 its seed draws alike."""
 
-_UNDER_WAY_SQL, _TURN_SQL, _PLACE_SQL = text(_UNDER_WAY), text(TURN), text(PLACE)
+_UNDER_WAY_SQL = text(_UNDER_WAY)
 
 
 @dataclass(frozen=True)
@@ -200,13 +201,15 @@ def _next_place(session: Session, barred: Collection[int], daily: DailyLimit) ->
     passed: list[int] = []
     while True:
         values = {"barred": list(barred), "passed": passed}
-        turn = session.execute(_TURN_SQL, values).one_or_none()
-        if turn is None:
+        turns = rows_of(session, TURN, values)
+        if not turns:
             return None
-        found = session.execute(_PLACE_SQL, {"run": turn.id, "barred": list(barred)}).one_or_none()
-        if found is None:  # taken by another engine between the look and the lock
+        (turn,) = turns
+        places = rows_of(session, PLACE, {"run": turn.id, "barred": list(barred)})
+        if not places:  # taken by another engine between the look and the lock
             passed.append(turn.id)
             continue
+        (found,) = places
         expected = _expected_seconds(session, found.run_step_id) if turn.limited or daily.exists else 0.0
         if turn.limited and not spending.reserve(session, turn.id, expected):
             budgets.pause_spent(session, turn.id)
@@ -218,7 +221,7 @@ def _next_place(session: Session, barred: Collection[int], daily: DailyLimit) ->
             return None
         if turn.status == "pending":
             _begin(session, turn.id)
-        return _Reserved(Place(**found._mapping), expected, day)
+        return _Reserved(Place(**found._asdict()), expected, day)
 
 
 def _expected_seconds(session: Session, run_step_id: int) -> float:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from psycopg.types.json import Jsonb
 from sqlmodel import Session, select
 
+from persona_tui.database.driver import rows_of
 from persona_tui.models.safety import AuditEvent, AuditHead
 
 GENESIS = "0" * 64
@@ -70,7 +70,7 @@ def append(
         content_sha256: hash of the text, picture or workflow that was judged.
         details: plain JSON; never a secret.
     """
-    head = session.execute(text(_HEAD)).one()
+    (head,) = rows_of(session, _HEAD, {})
     facts = {
         "at": head.at.astimezone(UTC).isoformat(),
         "actor": actor,
@@ -81,19 +81,25 @@ def append(
         "details": dict(details or {}),
     }
     chained = _chain_hash(head.hash, facts)
-    values = {**facts, "at": head.at, "previous_hash": head.hash, "hash": chained}
-    event_id = int(session.execute(_APPEND, values).scalar_one())
-    return AuditEntry(event_id, head.at, actor, action, subject, content_sha256, facts["details"], chained)
+    values = {
+        **facts,
+        "at": head.at,
+        "details": Jsonb(facts["details"]),
+        "previous_hash": head.hash,
+        "hash": chained,
+    }
+    (added,) = rows_of(session, _APPEND, values)
+    return AuditEntry(added.id, head.at, actor, action, subject, content_sha256, facts["details"], chained)
 
 
 _HEAD = "SELECT hash, persona_now() AS at FROM audit_heads WHERE id = 1 FOR UPDATE"
-_APPEND = text(
+_APPEND = (
     "WITH added AS (INSERT INTO audit_events"
     " (at, actor, action, persona_id, subject, content_sha256, details, previous_hash, hash)"
     " VALUES (:at, :actor, :action, :persona_id, :subject, :content_sha256, :details, :previous_hash, :hash)"
     " RETURNING id), moved AS (UPDATE audit_heads SET hash = :hash WHERE id = 1)"
     " SELECT id FROM added"
-).bindparams(bindparam("details", type_=JSONB))
+)
 """Two statements an event: every picture that is sent and every one that is taken pass here."""
 
 
