@@ -136,6 +136,8 @@ def test_a_job_and_its_server_are_told_in_words() -> None:
         "  queue 3, 2 ours, kept 2 deep",
         "  VRAM ━━━━━━━━━━━━──── 18.0 of 24 GB",
     ]
+    spent = EngineStatus((endpoint,), (), ("The day's budget is spent.",))
+    assert next(line.plain for line in runs_servers.panel_lines(spent)) == "⚠  The day's budget is spent."
     assert "comfyui.urls" in next(iter(runs_servers.endpoint_lines(EngineStatus((), ())))).plain
 
 
