@@ -224,6 +224,7 @@ async def test_the_last_steps_approval_chooses_the_winner_and_vote_and_gallery_a
         assert "leads with a rating of 1000" in screen_text(pilot)
         await pilot.press("y")
         await until(pilot, lambda: app.current_mode == "posts")
+        await settle(pilot)
         assert status(db) == "completed"
         assert asked(db, "SELECT count(*) FROM scheduling_posts") == 1
 
