@@ -216,7 +216,7 @@ class RunsScreen(PersonaScreen):
         job, preview = self._preview(facts.run.id)
         self.set_class(job is not None, "-drawing")
         if job is not None and preview is not None:
-            words = Content.styled("▶ ", "$title") + dim(f"step {job.step}, {job.progress:.0%}, so far")
+            words = Content.styled("▶ ", "$title") + dim(f"step {job.step}, {job.progress:.0%}")
             self.query_one("#live", RunPicture).show_live(preview, words)
 
     def _preview(self, run_id: int) -> tuple[JobStatus | None, bytes | None]:

@@ -44,6 +44,7 @@ class RunWizard(FormDialog):
     """
 
     SCOPE = "wizard"
+    AUTO_FOCUS = "TextArea"
     CSS_PATH = "runs_wizard.tcss"
 
     def __init__(self, offer: Offer, submit: Submit, now: datetime) -> None:
@@ -178,7 +179,6 @@ class RunWizard(FormDialog):
         return night_fields(like.night if like else "off", at, zone, self._now)
 
     def on_mount(self) -> None:
-        self._row("prompt").control.focus()
         if self._like is None:
             self._inherit_cluster(self._chosen)
         self._tell_pipeline()

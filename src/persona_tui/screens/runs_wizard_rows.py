@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from persona_tui.widgets.cycle import Cycle
 from persona_tui.widgets.fields import Field, IntegerField, NumberField
 from persona_tui.widgets.form import FieldRow
+from persona_tui.widgets.marks import dim
 
 MOST = 64
 """Pictures per parent, and pictures that go on, at most."""
@@ -130,8 +131,7 @@ class LoraRow(FieldRow):
         self.set_class(why_not is not None, "-unfit")
         for control in self.query("Cycle, Input"):
             control.disabled = why_not is not None
-        words = f"✗ {why_not}" if why_not is not None else self.lora.about
-        self.query_one(".outcome", Static).update(Content(words))
+        self._say(dim(f"✗ {why_not}") if why_not is not None else None)
 
     def raw(self) -> tuple[bool, str]:
         return bool(self.query_one(Cycle).value), self.query_one(Input).value
