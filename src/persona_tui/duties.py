@@ -20,7 +20,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from persona_tui.clients.http import HttpService
 from persona_tui.database.migrate import current_revision, head_revision
-from persona_tui.errors import PersonaError
+from persona_tui.errors import PersonaError, StorageError
 from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services import jobs
@@ -185,12 +185,16 @@ class Duties:
         if loop_time - self._last_rescue < RESCUE_SECONDS:
             return
         self._last_rescue = loop_time
-        await to_thread(remove_files, self._scope, self._resources.media, rest=RESCUE_SECONDS)
         app = jobs.make_worker_app(self._resources.database.conninfo())
         async with app.open_async():
             rescued = await jobs.rescue_stalled(app)
         if rescued:
             log.info("stalled jobs taken up again", count=rescued)
+        try:
+            await to_thread(remove_files, self._scope, self._resources.media, rest=RESCUE_SECONDS)
+            self._trouble.settle("files")
+        except StorageError as problem:
+            self._trouble.say("files", problem.message)
 
     # The tick
 

@@ -139,7 +139,7 @@ def test_a_run_rests_ends_opens_again_and_is_deleted_with_its_files(
     assert peopled("run", "resume", run, "--json").json["status"] == "waiting"
     assert "it has not ended" in told(peopled, 1, "run", "reopen", run)
     assert "Cancel it first" in peopled("run", "delete", run, "--yes").err
-    assert peopled("run", "cancel", run).code == 0
+    assert peopled("run", "cancel", run, "--json").json["status"] == "cancelled"
     listed = peopled("run", "list", "--status", "cancelled", "--json").json[0]
     assert (listed["id"], listed["reason"]) == (int(run), "The operator cancelled it.")
     assert peopled("run", "reopen", run, "--json").json["status"] == "waiting"
@@ -176,3 +176,6 @@ def test_the_night_is_set_shown_and_taken_back(peopled: Shell, inside: Callable[
     for wrong in (("--at", "25:99"), ("--at", "tonight"), ("--sure", "--off")):
         told(peopled, 2, "run", "night", run, *wrong)
     told(peopled, 2, "run", "create", "a bowl", "--night", "soon")
+    again = peopled("run", "clone", run, "--night", "2026-06-01T23:00", "--json").json
+    assert (again["night"], again["night_at"]) == ("at", "2026-06-01T22:00:00+00:00")
+    assert peopled("run", "clone", run, "--json").json["night"] == "off"

@@ -16,12 +16,25 @@ import pytest
 from sqlalchemy import text
 from tests.faults.engine_child import FAST, KILLED, make_engine
 from tests.support import comfyui_loras, comfyui_models
-from tests.support.comfyui import Graph, node, painting
+from tests.support.comfyui import (
+    Graph,
+    Server,
+    ended,
+    long_graph,
+    new_id,
+    node,
+    painting,
+    passed,
+    run,
+    small_graph,
+)
 from tests.support.comfyui_loras import FORMATS
 from tests.support.comfyui_process import START, ComfyProcess
 from tests.support.sandbox import SandboxProcess
 
+from persona_tui.clients.comfyui import Status
 from persona_tui.database.engine import Database
+from persona_tui.errors import ServiceUnreachable
 from persona_tui.services.generation import gates, pipelines, runs
 from persona_tui.services.generation.engine import Engine
 from persona_tui.services.media import MediaStore
@@ -160,3 +173,32 @@ async def test_a_run_of_three_steps_survives_a_server_killed_in_each_of_them(
     assert all(hashlib.sha256(store.get(key)).hexdigest() == sha256 for sha256, key in stored.items())
     assert {row.state for row in states} <= {"done", "lost"}, states
     assert [row.state for row in states].count("done") == 21
+
+
+@pytest.mark.timeout(900)
+async def test_a_kill_loses_queue_and_history_but_no_file(server: SandboxProcess | ComfyProcess) -> None:
+    async with Server(server.comfyui, server.token).client() as client:
+        done, waiting_one = new_id(), new_id()
+        first = await run(client, small_graph(), prompt_id=done)
+        await client.submit(passed(long_graph(60)), prompt_id=new_id(), client_id="tests")
+        await client.submit(passed(small_graph()), prompt_id=waiting_one, client_id="tests")
+        events = client.events("me")
+        assert isinstance(await anext(events), Status)
+        assert await asyncio.to_thread(server.kill) == KILLED
+        with pytest.raises(ServiceUnreachable):
+            async for _ in events:
+                pass
+        async with Server(server.comfyui, server.token).client() as anew:
+            with pytest.raises(ServiceUnreachable) as caught:
+                await anew.queue()
+        assert not caught.value.sent
+        await asyncio.to_thread(server.restart)
+    async with Server(server.comfyui, server.token).client() as client:
+        assert await client.history(done) is None
+        assert await client.history(waiting_one) is None
+        assert (await client.queue()).running == ()
+        again = await client.submit(passed(small_graph()), prompt_id=waiting_one, client_id="tests")
+        assert again.number == 0
+        assert await client.view(first.files[0])
+        second = await ended(client, waiting_one)
+    assert second.files[0].filename > first.files[0].filename

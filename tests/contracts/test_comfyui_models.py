@@ -6,6 +6,7 @@ its `models`; Qwen-Image also wants tests/support/comfyui_node.py among its cust
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import websockets
 from PIL import Image
 from tests.support import comfyui_loras, comfyui_models
 from tests.support.comfyui import (
@@ -29,12 +31,16 @@ from tests.support.comfyui import (
     png,
     run,
     server,
+    small_graph,
 )
 from tests.support.comfyui_loras import FORMATS, KeyFormat
 from tests.support.comfyui_models import Family
 from tests.support.sandbox import sandbox
 
 from persona_tui.clients.comfyui import ComfyUIClient, Preview, Progress, Status
+from persona_tui.errors import ServiceRefused
+from persona_tui.services.generation.injection import inject
+from persona_tui.services.generation.lora_use import LoraUse
 
 __all__ = ["sandbox", "server"]
 
@@ -203,6 +209,23 @@ async def test_a_lora_is_seen_or_its_keys_are_said_to_be_lost(studio: Studio, ma
     assert len(lost) == (0 if made.loads else made.keys)
 
 
+INJECTED: dict[Family, str] = {"sd15": "sd15", "flux": "flux", "qwen": "qwen-image"}
+
+
+@pytest.mark.parametrize("family", INJECTED)
+async def test_what_the_engine_injects_acts_as_if_placed_by_hand(studio: Studio, family: Family) -> None:
+    studio.prepare(family)
+    name = studio.lora(next(one for one in FORMATS if one.family == family and one.loads))
+    graph = studio.graph(family)
+    lora = LoraUse(
+        lora_model_id=1, position=1, name="mira", version=1, model_type="character", family=INJECTED[family],
+        trigger_word="", file_name=name, sha256="0" * 64, weight=0.8,
+    )  # fmt: skip
+    injected = await studio.pixels(inject(graph, graph, [lora]))
+    assert difference(await studio.plain(family), injected) > SEEN
+    assert difference(await studio.pixels(with_lora(graph, family, name, 0.8)), injected) == 0
+
+
 async def test_the_weight_of_a_lora_counts_and_without_any_it_is_not_read(studio: Studio) -> None:
     studio.prepare("sd15")
     made, graph = FORMATS[0], studio.graph("sd15")
@@ -297,3 +320,32 @@ async def test_a_sampler_is_interrupted_between_its_steps(studio: Studio) -> Non
     )
     assert not entry.files
     assert not any(isinstance(event, Progress) and event.value == 5000 for event in told)
+
+
+async def test_previews_come_without_metadata_to_a_client_that_can_not_read_it(studio: Studio) -> None:
+    studio.prepare("sd15")
+    me = new_id()
+    address = f"{studio.server.url.replace('http', 'ws', 1)}/ws?clientId={me}"
+    headers = {"Authorization": f"Bearer {studio.server.token}"} if studio.server.token else {}
+    async with websockets.connect(address, additional_headers=headers, proxy=None) as socket:
+        graph = studio.graph("sd15", seed=new_seed())
+        body = {"prompt": graph, "client_id": me, "extra_data": {"preview_method": "latent2rgb"}}
+        assert studio.server.raw("POST", "/prompt", json=body).status_code == 200
+        async with asyncio.timeout(120):
+            while not isinstance(frame := await socket.recv(), bytes):
+                pass
+    assert frame[:8] == b"\x00\x00\x00\x01\x00\x00\x00\x01"
+    assert Image.open(io.BytesIO(frame[8:])).format == "JPEG"
+
+
+async def test_a_cached_prompt_names_files_that_are_gone(studio: Studio) -> None:
+    assert studio.server.folder is not None
+    graph = small_graph()
+    first = await run(studio.client, graph)
+    (file,) = first.files
+    (studio.server.folder / "output" / file.subfolder / file.filename).unlink()
+    again = await run(studio.client, graph)
+    assert (again.status, again.files) == ("success", first.files)
+    with pytest.raises(ServiceRefused, match="no longer has") as caught:
+        await studio.client.view(file)
+    assert caught.value.status == 404

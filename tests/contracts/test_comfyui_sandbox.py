@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import websockets
 from PIL import Image
 from tests.support.comfyui import (
     Server,
@@ -292,20 +291,6 @@ async def test_progress_and_previews_are_told_when_asked_for(process: SandboxPro
     assert Image.open(io.BytesIO(previews[0].picture)).format == "JPEG"
 
 
-async def test_previews_come_without_metadata_to_a_client_that_can_not_read_it(server: Server) -> None:
-    me = new_id()
-    address = f"{server.url.replace('http', 'ws')}/ws?clientId={me}"
-    headers = {"Authorization": f"Bearer {server.token}"}
-    async with websockets.connect(address, additional_headers=headers) as socket:
-        body = {"prompt": painting(seed=6), "client_id": me, "extra_data": {"preview_method": "auto"}}
-        assert server.raw("POST", "/prompt", json=body).status_code == 200
-        async with asyncio.timeout(30):
-            while not isinstance(frame := await socket.recv(), bytes):
-                pass
-    assert frame[:8] == b"\x00\x00\x00\x01\x00\x00\x00\x01"
-    assert Image.open(io.BytesIO(frame[8:])).format == "JPEG"
-
-
 async def test_a_late_listener_is_told_what_runs(tmp_path: Path) -> None:
     slow = SandboxProcess(tmp_path, arguments=("--latency", "3600"))
     try:
@@ -330,39 +315,6 @@ async def test_a_late_listener_is_told_what_runs(tmp_path: Path) -> None:
 
 
 # Kills
-
-
-async def test_a_kill_loses_queue_and_history_but_no_file(tmp_path: Path) -> None:
-    process = SandboxProcess(tmp_path)
-    server = Server(process.comfyui, process.token)
-    try:
-        async with server.client() as client:
-            done, waiting = new_id(), new_id()
-            first = await run(client, small_graph(), prompt_id=done)
-            await client.submit(passed(long_graph(60)), prompt_id=new_id(), client_id="tests")
-            await client.submit(passed(small_graph()), prompt_id=waiting, client_id="tests")
-            events = client.events("me")
-            assert isinstance(await anext(events), Status)
-            assert process.kill() == -9
-            with pytest.raises(ServiceUnreachable):
-                async for _ in events:
-                    pass
-            with pytest.raises(ServiceUnreachable) as caught:
-                await client.queue()
-            assert not caught.value.sent
-            process.restart()
-            assert await client.history(done) is None
-            assert await client.history(waiting) is None
-            assert (await client.queue()).running == ()
-            again = await client.submit(passed(small_graph()), prompt_id=waiting, client_id="tests")
-            assert again.number == 0
-            assert await client.view(first.files[0])
-            second = await ended(client, waiting)
-        assert second.files[0].filename > first.files[0].filename
-        assert process.ledger("comfyui", "queued")[-1]["prompt_id"] == waiting
-        assert len(process.ledger("comfyui", "queued")) == 4
-    finally:
-        process.kill()
 
 
 async def test_the_temp_folder_is_emptied_at_each_start(tmp_path: Path) -> None:

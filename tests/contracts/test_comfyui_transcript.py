@@ -37,10 +37,11 @@ RECORDED = Path(__file__).parent / "recorded/comfyui-0.8.0.json"
 TIMES = {"timestamp", "create_time", "execution_start_time", "execution_end_time"}
 COUNTERS = {"number", "priority"}
 NODE_TYPES = (
-    "CLIPLoader", "CLIPTextEncode", "CheckpointLoaderSimple", "DualCLIPLoader", "EmptyImage",
-    "EmptyLatentImage", "EmptySD3LatentImage", "FluxGuidance", "ImageScale", "KSampler", "LoadImage",
-    "LoraLoader", "LoraLoaderModelOnly", "PreviewImage", "SaveImage", "UNETLoader", "VAEDecode", "VAEEncode",
-    "VAELoader",
+    "CLIPLoader", "CLIPTextEncode", "CheckpointLoaderSimple", "ConditioningZeroOut", "DualCLIPLoader",
+    "EmptyImage", "EmptyLatentImage", "EmptySD3LatentImage", "FeatherMask", "FluxGuidance", "ImageBlend",
+    "ImageCompositeMasked", "ImageCrop", "ImageScale", "ImageSharpen", "KSampler", "LoadImage", "LoraLoader",
+    "LoraLoaderModelOnly", "ModelSamplingAuraFlow", "PreviewImage", "SaveImage", "SolidMask",
+    "TextEncodeQwenImageEditPlus", "UNETLoader", "VAEDecode", "VAEEncode", "VAELoader",
 )  # fmt: skip
 FROM_FOLDERS = {
     "ckpt_name", "lora_name", "unet_name", "vae_name", "clip_name", "clip_name1", "clip_name2", "image"

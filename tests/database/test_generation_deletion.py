@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlmodel import Session, select
 
 from persona_tui.database.engine import Database
-from persona_tui.errors import NotAllowedNow, UnknownName
+from persona_tui.errors import NotAllowedNow, StorageError, UnknownName
 from persona_tui.models import metadata
 from persona_tui.models.pipeline import ImageCandidate
 from persona_tui.models.safety import AuditEvent
@@ -146,6 +146,26 @@ def test_a_file_that_another_run_names_or_that_was_stored_again_stays(
 
     assert remove_files(db.session_scope, media) == 4
     assert all(path is not None and path.exists() for path in keys)
+
+
+def test_a_file_that_can_not_be_removed_is_tried_again(
+    db: Database, session: Session, media: MediaStore
+) -> None:
+    run_id = ended_run(session)
+    files = give_files(session, media, run_id)
+    age(files)
+    stuck = files[0]
+    stuck.unlink()
+    stuck.mkdir()  # a folder is not unlinked
+    age([stuck])
+    delete_run(session, run_id, actor="operator")
+    session.commit()
+
+    with pytest.raises(StorageError, match="can't be removed"):
+        remove_files(db.session_scope, media)
+    stuck.rmdir()
+    assert remove_files(db.session_scope, media) == 6
+    assert not any(file.exists() for file in files)
 
 
 def test_a_picture_that_was_stored_in_vain_goes_after_a_while(

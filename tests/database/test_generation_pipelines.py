@@ -15,6 +15,7 @@ from persona_tui.services.generation.editing import open_draft, read_draft, stor
 from persona_tui.services.generation.examples import EXAMPLES
 from persona_tui.services.generation.pipeline_acts import change_pipeline, change_step, delete_pipeline
 from persona_tui.services.library.clusters import create_cluster
+from persona_tui.services.planning.personas import delete_persona
 from tests.database.growing import add_persona
 
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x/{{job_id}}"}}
@@ -106,6 +107,17 @@ def test_runs_inherit_persona_and_cluster_and_may_have_others(
     other = runs.create_run(session, {**plan, "persona_id": tom})
     assert (first.persona_id, first.cluster_id) == (mira, cluster.id)
     assert (other.persona_id, other.cluster_id) == (tom, None)
+
+
+def test_a_persona_that_is_only_a_default_may_be_deleted(
+    session: Session, made: pipelines.PipelineView
+) -> None:
+    persona = add_persona(session, "Mira")
+    change_pipeline(session, made.id, {"persona": "Mira"})
+
+    delete_persona(session, persona)
+
+    assert pipelines.get_pipeline(session, made.id).persona is None
 
 
 def test_defaults_by_file_go_the_round_trip_and_null_takes_them_away(

@@ -27,6 +27,12 @@ RULES = {
         WHERE s.state IN ('open', 'withdrawn') AND (s.state = 'open') <> (
           st.approved_at IS NULL AND (st.position = 1 OR p.status = 'active' AND g.id IS NOT NULL)
           AND NOT EXISTS (SELECT FROM image_candidates i WHERE i.slot_id = s.id AND i.status = 'active'))""",
+    "nothing is made for a shut gate, a passed one or a picture that does not go on": """
+        SELECT s.id FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
+        LEFT JOIN image_candidates p ON p.id = s.parent_id
+        LEFT JOIN gate_members g ON g.run_step_id = p.run_step_id AND g.image_candidate_id = p.id
+        WHERE s.state = 'busy' AND NOT (
+          st.approved_at IS NULL AND (st.position = 1 OR p.status = 'active' AND g.id IS NOT NULL))""",
     "a place is busy with exactly one live job": """
         SELECT s.id FROM generation_slots s WHERE (s.state = 'busy') <> (1 = (
           SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id

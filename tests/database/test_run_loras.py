@@ -17,9 +17,10 @@ from persona_tui.services.generation.run_loras import loras_by_run
 from persona_tui.services.generation.traces import traces
 from persona_tui.services.generation.warnings import warn, warnings_of
 from persona_tui.services.loras.mappings import use_lora
+from persona_tui.services.publishing.post_views import get_post
 from tests.database.growing import add_persona, grow
 from tests.support.comfyui import node
-from tests.support.world import digest, insert
+from tests.support.world import digest, insert, make_plan, make_post
 
 Lora = Callable[..., int]
 
@@ -201,6 +202,16 @@ def test_pictures_and_their_run_show_the_version_that_made_them(session: Session
     assert {trace.loras for trace in traces(session, run.id).values()} == {("mira@1 (0.4)",)}
     assert len(traces(session, run.id)) == len(pictures)
     assert loras_by_run(session, [run.id, 0]) == {run.id: run.loras}
+
+
+def test_a_post_shows_which_lora_made_its_picture(session: Session, lora: Lora) -> None:
+    plan = make_plan(session)
+    lora("mira", plan.persona_id, use={"weight": 0.4})
+    create(session, persona_id=plan.persona_id)
+    picture = grow(session)[0]
+    posts = [make_post(session, plan, candidate, None) for candidate in (picture, None)]
+    shown = [get_post(session, post).pictures for post in posts]
+    assert [[one.loras for one in pictures] for pictures in shown] == [[("mira@1 (0.4)",)], []]
 
 
 def test_a_warning_is_said_once_and_goes_with_its_run(session: Session) -> None:

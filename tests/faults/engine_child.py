@@ -129,10 +129,15 @@ def _addresses(*servers: SandboxProcess) -> dict[str, str]:
 
 
 def make_engine(
-    settings: Settings, db: Database, addresses: dict[str, str], options: EngineOptions
+    settings: Settings,
+    db: Database,
+    addresses: dict[str, str],
+    options: EngineOptions,
+    *,
+    timeout: float = 5.0,
 ) -> Engine:
-    """An engine over some servers: URL → token."""
-    endpoints = [Endpoint(url, ComfyUIClient(url, key, timeout=5.0)) for url, key in addresses.items()]
+    """An engine over some servers: URL → token. `timeout`: seconds of one call."""
+    endpoints = [Endpoint(url, ComfyUIClient(url, key, timeout=timeout)) for url, key in addresses.items()]
     return Engine(db.session_scope, MediaStore(settings), endpoints, options=options)
 
 

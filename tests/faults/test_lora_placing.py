@@ -170,6 +170,29 @@ async def test_our_own_file_that_is_gone_is_named(world: World, shelf: Shelf, tm
     assert list(lora_folder(world.server).rglob("*.safetensors")) == []
 
 
+async def test_a_server_that_lacks_the_lora_leaves_the_jobs_to_one_that_has_it(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    poor = SandboxProcess(tmp_path / "poor", arguments=("--latency", "0", "--image-size", "64x80"))
+    try:
+        mira = persona_of(world)
+        add_lora(world, shelf, tmp_path, mira)
+        run_id = start(world, mira, steps={1: {"children_per_parent": 3}})
+        clients = [ComfyUIClient(one.comfyui, one.token, timeout=5.0) for one in (poor, world.server)]
+        folders = (None, lora_folder(world.server))
+        endpoints = [
+            Endpoint(client.base_url, client, LoraDesk.over(client, shelf, folder))
+            for client, folder in zip(clients, folders, strict=True)
+        ]
+        engine = Engine(world.db.session_scope, MediaStore(world.settings), endpoints, options=FAST)
+        await until_idle(world.db, engine)
+        assert ledger(poor, "saved") == []
+    finally:
+        poor.stop()
+    assert view(world, run_id).status == "waiting"
+    assert sorted(world.kept(run_id)) == sorted(world.saved())
+
+
 async def test_weights_that_the_server_leaves_out_are_said_on_the_run(
     world: World, shelf: Shelf, tmp_path: Path
 ) -> None:

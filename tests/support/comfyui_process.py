@@ -81,9 +81,19 @@ class ComfyProcess:
             return False
 
     def kill(self) -> int:
-        """End it and all that it started by SIGKILL; returns the (negative) exit status."""
+        """End it and all that it started by SIGKILL; returns the (negative) exit status.
+
+        A process of some gigabytes still holds its port for a moment after its shell is gone.
+        """
         os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait(30)
+        status = self._process.wait(30)
+        while self._listens():
+            time.sleep(0.05)
+        return status
+
+    def _listens(self) -> bool:
+        with socket.socket() as asking:
+            return asking.connect_ex(("127.0.0.1", self._port)) == 0
 
     def restart(self) -> None:
         """Start it again after `kill`; waits until it answers."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from persona_tui.actions.registry import by_scope
 from persona_tui.app import VIEWS, PersonaApp
 from persona_tui.errors import SettingsError
 from persona_tui.screens.command_line import CommandLine
+from persona_tui.screens.file_picker import FilePicker
 from persona_tui.screens.gallery_tree import BranchList
 from persona_tui.screens.help import help_text
 from persona_tui.screens.palette import ActionProvider
@@ -54,7 +56,7 @@ async def _start(_values: dict[str, Any]) -> None:
 def _offer() -> Offer:
     step = StepView(1, 1, "base", 4, 1, 600, None)
     pipeline = PipelineView(1, "one-step", "", 1, 1, None, None, None, None, 0, (step,))
-    return Offer(1, "Mira", (PipelineOffer(pipeline, (), {1: None}, ()),), (), (), ())
+    return Offer(1, "Mira", "UTC", (PipelineOffer(pipeline, (), {1: None}, ()),), (), (), ())
 
 
 DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
@@ -62,10 +64,11 @@ DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "form": lambda: FormDialog("Form", [TextField(name="a", label="A")]),
     "cycle": lambda: FormDialog("Form", [ChoiceField(name="a", label="A", choices=[(1, "one"), (2, "two")])]),
     "choice": lambda: ChoiceDialog("Choose", [Choice(1, "one")]),
+    "files": lambda: FilePicker("File", Path.home(), (".safetensors",)),
     "reader": lambda: TextDialog("Read", "text"),
     "command": lambda: CommandLine([]),
     "trouble": lambda: TroubleDialog(Whose(None, ""), _nothing, UTC),
-    "wizard": lambda: RunWizard(_offer(), _start),
+    "wizard": lambda: RunWizard(_offer(), _start, datetime.now(UTC)),
     "viewer": lambda: ViewerDialog(MediaStore(Settings()), [ViewedPicture("0/0.png", "0", "a bowl")]),
 }
 WIDGETS: dict[str, type[DOMNode]] = {

@@ -121,9 +121,9 @@ async def test_branches_fold_and_the_cursor_goes_to_parents_children_and_sibling
         assert len(tree.items) == 4
         await pilot.press("h")
         assert current(tree) == ("picture", 1), "what grew from the prompt alone has no parent"
-        await pilot.press("plus")
+        await pilot.press("asterisk")
         assert len(tree.items) == 6
-        await pilot.press("right", "minus")
+        await pilot.press("right", "equals_sign")
         assert len(tree.items) == 4 and current(tree) == ("picture", 1)
         await app.go_to("gallery", candidate_id=6)
         await until(pilot, lambda: current(tree) == ("picture", 6))

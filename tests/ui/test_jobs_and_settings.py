@@ -165,7 +165,6 @@ async def test_the_doctor_looks_at_the_real_database(
     ("key", "words"),
     [
         ("f9", ["comes with the training step", "NVIDIA card", "Base model", "LoRA folder"]),
-        ("f10", ["come with the training step", "ComfyUI's LoRA folder", "LoRA files"]),
     ],
 )
 async def test_views_of_a_later_step_say_what_they_will_need(
@@ -176,14 +175,3 @@ async def test_views_of_a_later_step_say_what_they_will_need(
         await settle(pilot)
         text = screen_text(pilot)
         assert all(word in text for word in words)
-
-
-async def test_the_lora_folder_is_looked_at(make_app: MakeApp, tmp_path: Path) -> None:
-    (tmp_path / "loras").mkdir()
-    (tmp_path / "loras" / "lena.safetensors").touch()
-    app = make_app(comfyui={"lora_dir": tmp_path / "loras"})
-    async with app.run_test(size=(120, 30)) as pilot:
-        await pilot.press("f10")
-        await settle(pilot)
-        assert "● ComfyUI's LoRA folder  there" in screen_text(pilot)
-        assert "1 .safetensors file in that folder" in screen_text(pilot)

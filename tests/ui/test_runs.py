@@ -136,6 +136,8 @@ def test_a_job_and_its_server_are_told_in_words() -> None:
         "  queue 3, 2 ours, kept 2 deep",
         "  VRAM ━━━━━━━━━━━━──── 18.0 of 24 GB",
     ]
+    spent = EngineStatus((endpoint,), (), ("The day's budget is spent.",))
+    assert next(line.plain for line in runs_servers.panel_lines(spent)) == "⚠  The day's budget is spent."
     assert "comfyui.urls" in next(iter(runs_servers.endpoint_lines(EngineStatus((), ())))).plain
 
 
@@ -222,6 +224,7 @@ async def test_the_last_steps_approval_chooses_the_winner_and_vote_and_gallery_a
         assert "leads with a rating of 1000" in screen_text(pilot)
         await pilot.press("y")
         await until(pilot, lambda: app.current_mode == "posts")
+        await settle(pilot)
         assert status(db) == "completed"
         assert asked(db, "SELECT count(*) FROM scheduling_posts") == 1
 

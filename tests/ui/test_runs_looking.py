@@ -162,7 +162,7 @@ async def test_the_picture_being_drawn_stands_beside_the_run_and_the_servers_are
         live = screen.query_one("#live", RunPicture)
         await until(pilot, lambda: live.pane.loaded and screen.query_one("#best", RunPicture).pane.loaded)
         seen = screen_text(pilot)
-        assert "step 1, 40%, so far" in seen
+        assert "▶ step 1, 40%" in seen
         assert "step 1  is next  on 127.0.0.1:8188" in seen
         assert "VRAM ━━━━──────────── 6.0 of 24 GB" in seen
         assert "queue 2, all ours, kept 2 deep" in seen

@@ -15,8 +15,12 @@ from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
 from persona_tui.models.persona import ContentSuggestion
 from persona_tui.screens.runs_wizard import RunWizard
-from persona_tui.screens.runs_wizard_rows import StepRow
+from persona_tui.screens.runs_wizard_rows import LoraRow, StepRow
 from persona_tui.services.generation import pipelines
+from persona_tui.services.loras.importing import LoraInput, import_loras
+from persona_tui.services.loras.mappings import use_lora
+from persona_tui.services.loras.shelf import Shelf
+from tests.support.loras import SD15_KOHYA, write_lora
 from tests.support.world import Planned
 from tests.ui.quiet_core import QuietCore, app_over, asked, fill
 from tests.ui.studio import Studio, run_with_pictures, until
@@ -111,7 +115,7 @@ async def test_a_pipelines_own_variables_are_asked_for_and_keep_their_type(
         await choose(pilot, screen, "pipeline", "moody")
         await until(pilot, lambda: "Asks for a mood." in screen_text(pilot))
         await fill(pilot, prompt="a bowl", **{"variable cfg": "4.5"})
-        assert "For step 1, node 5, cfg. A number stays a number." in screen_text(pilot)
+        assert "A number. It goes to 5.cfg." in screen_text(pilot)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "Needs a value." in screen_text(pilot))
         assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
@@ -215,3 +219,34 @@ async def test_a_clone_opens_with_all_that_the_run_was_made_of(
         await until(pilot, lambda: "5 pictures of" in said(pilot))
     newest = "SELECT variables FROM pipeline_runs ORDER BY id DESC LIMIT 1"
     assert asked(db, newest) == {"mood": "stormy", "cfg": 3}
+
+
+async def test_loras_are_chosen_with_their_weights_and_one_that_does_not_fit_is_greyed(
+    app: PersonaApp, quiet_core: QuietCore, db: Database, plan: Planned, tmp_path: Path
+) -> None:
+    files = [
+        write_lora(tmp_path, "mira.safetensors"),
+        write_lora(tmp_path, "old.safetensors", layers=SD15_KOHYA, width=768),
+    ]
+    outcomes = list(import_loras(db.session_scope, Shelf(quiet_core.settings), files, LoraInput()))
+    fits, other = (outcome.lora for outcome in outcomes)
+    assert fits is not None and other is not None and (fits.family, other.family) == ("flux", "sd15")
+    with db.session_scope() as session:
+        use_lora(session, plan.persona_id, fits.id, {"weight": 0.7})
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await wizard(pilot)
+        await choose(pilot, screen, "pipeline", "flux-portrait")
+        rows = {row.field.name: row for row in screen.query(LoraRow)}
+        mine, unfit = rows[f"lora {fits.id}"], rows[f"lora {other.id}"]
+        await until(pilot, lambda: unfit.has_class("-unfit") and not mine.has_class("-unfit"))
+        assert mine.raw() == (True, "0.7")
+        assert "✗ the LoRA is for sd15" in screen_text(pilot)
+        mine.query_one(Input).value = "1.5"
+        await fill(pilot, prompt="a bowl")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Must be at most 1." in screen_text(pilot))
+        mine.query_one(Input).value = "0.35"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "pictures of" in said(pilot))
+    assert asked(db, "SELECT count(*) FROM run_loras") == 1
+    assert asked(db, "SELECT weight FROM run_loras") == pytest.approx(0.35)

@@ -211,6 +211,7 @@ def test_name_and_version_are_read_out_of_the_files_name(tmp_path: Path) -> None
     assert (found.name, found.version) == ("char_lora", 12)
     assert facts(tmp_path, "plain.safetensors").version is None
     assert facts(tmp_path, "x_v2.safetensors", {"name": "mira"}).version is None
+    assert facts(tmp_path, "x_v2.safetensors", {"name": "X"}).version == 2
 
 
 def test_an_editors_lora_is_told_by_its_base_model(tmp_path: Path) -> None:

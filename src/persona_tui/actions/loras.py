@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
-from persona_tui.actions.registry import Table
+from persona_tui.actions.registry import Action, Table
 
-TABLE = Table("loras", "LoRAs")
+TABLE = Table(
+    "loras",
+    "LoRAs",
+    (
+        Action("loras.import", "i", "Import", "Choose a LoRA file, or a folder of them, and import it.", 10),
+        Action("loras.use", "u", "Use", "Let the persona use it, or change its weight.", 11),
+        Action("loras.primary", "p", "Primary", "Make it the first of its kind that the persona uses.", 12),
+        Action("loras.test", "t", "Test", "Picture one prompt without and with it, side by side.", 13),
+        Action("loras.unuse", "x", "Don't use", "Keep it from the persona's further runs.", 14),
+        Action("loras.place", "s", "To servers", "Copy it to every server, and ask whether it is there.", 15),
+        Action("loras.about", "w", "All about it", "Show everything that is known of it.", 16),
+        Action(
+            "loras.remove",
+            "d",
+            "Remove",
+            "Take a version that no run used out; asks first.",
+            17,
+            dangerous=True,
+        ),
+    ),
+    holds=("list",),
+)

@@ -74,12 +74,12 @@ SIDE_VIEWS = (
         "pipelines",
         "Pipelines",
         "Pipelines",
-        "shift+f4,f16",
+        "ctrl+o",
         "The workflows behind the runs: import, check, edit.",
         ("workflows", "pipeline"),
     ),
 )
-"""Views beside the twelve, without a place in the bar; terminals send shift+f4 as f16."""
+"""Views beside the twelve, without a place in the bar."""
 
 DASHBOARD = MODES[0].name
 

@@ -17,6 +17,17 @@ TABLE = Table(
         Action("runs.resume", "r", "Resume", "Go on, and try again what was given up.", 16),
         Action("runs.clone", "c", "Clone", "Begin the run once more, with changes.", 17),
         Action("runs.cancel", "x", "Cancel", "End the run without a winner; asks first.", 18, dangerous=True),
+        Action("runs.unapprove", "u", "Un-approve", "Take the last approval back, the night's too.", 20),
+        Action("runs.night", "m", "Night mode", "Say who passes the run's gates at night.", 21),
+        Action("runs.reopen", "o", "Reopen", "Go on with a run that has ended.", 17),
+        Action(
+            "runs.delete",
+            "d",
+            "Delete",
+            "Delete a run that has ended, with its files; asks first.",
+            22,
+            dangerous=True,
+        ),
         Action("runs.servers", "s", "Servers", "Each ComfyUI server with its queue, memory and jobs.", 19),
         Action("runs.pipelines", "w", "Pipelines", "The workflows behind the runs: import, check, edit.", 20),
         Action(

@@ -141,6 +141,23 @@ CHOICE = Table(
     typing=True,
 )
 
+FILES = Table(
+    "files",
+    "Choosing a file",
+    (
+        Action("files.take", "enter", "Choose", "Open the marked folder, or take the marked file."),
+        Action("files.parent", "ctrl+up", "Up", "To the folder above."),
+        Action("files.all", "ctrl+s", "All here", "Take every file of this folder and below."),
+        Action("files.up", "up", "Up", "One row up.", in_footer=False),
+        Action("files.down", "down", "Down", "One row down.", in_footer=False),
+        Action("files.page-up", "pageup", "Page up", "One page up.", in_footer=False),
+        Action("files.page-down", "pagedown", "Page down", "One page down.", in_footer=False),
+        Action("files.cancel", "escape", "Back", "Choose nothing."),
+    ),
+    kind="dialog",
+    typing=True,
+)
+
 READER = Table(
     "reader",
     "Reading",
@@ -168,4 +185,4 @@ COMMAND = Table(
     typing=True,
 )
 
-SHELL_TABLES = (EVERYWHERE, LIST, MARKS, CONFIRM, FORM, CYCLE, CHOICE, READER, COMMAND)
+SHELL_TABLES = (EVERYWHERE, LIST, MARKS, CONFIRM, FORM, CYCLE, CHOICE, FILES, READER, COMMAND)

@@ -35,7 +35,7 @@ def edit(name: PipelineName, step: Step = None, as_json: AsJson = False) -> None
         path.unlink(missing_ok=True)
     if made is None:
         note("Nothing was changed.")
-        raise typer.Exit(0)
+        return
     show(made, as_json, lambda: [f"✅ {made.name} is at version {made.version}."])
 
 
@@ -54,9 +54,11 @@ def _edited(opened: Resources, draft: Draft, path: Path) -> PipelineView | None:
         try:
             return _stored(opened, draft, text)
         except PersonaError as problem:
+            problem.hint = f"{problem.hint} What you wrote is in {path}."
+            if not sys.stdin.isatty():
+                raise
             note(f"❌ {problem.message}\n   {problem.hint}")
-            if not (sys.stdin.isatty() and typer.confirm("Open it again?", default=True, err=True)):
-                note(f"   What you wrote is in {path}.")
+            if not typer.confirm("Open it again?", default=True, err=True):
                 raise typer.Exit(problem.exit_code) from None
 
 

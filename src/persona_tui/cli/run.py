@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli import run_engine, run_gates, run_life, run_loras, run_tree
+from persona_tui.cli import run_engine, run_errors, run_gates, run_life, run_loras, run_tree
 from persona_tui.cli.frame import AsJson, group, persona_of, resources, session, show, table
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def clone(
     top_k: TopK = None,
     lora: run_loras.Loras = None,
     no_loras: run_loras.NoLoras = False,
+    night: run_gates.NightOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin the same run once more, with changes; the first one stays as it is."""
@@ -87,8 +88,9 @@ def clone(
 
     given = {"prompt": prompt, "pipeline": pipeline, "name": name, "seed": seed}
     changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
-    with session() as opened:
+    with resources() as tools, tools.database.session_scope() as opened:
         old = run_detail(opened, run)
+        changes |= run_gates.night_fields(tools, opened, old.persona_id, night)
         changes |= run_loras.choices(opened, lora, no_loras, old.persona_id)
         plan = _typed(opened, _plan(negative, var, children, top_k), pipeline or old.pipeline)
         made = clone_run(opened, run, changes | plan)
@@ -213,5 +215,5 @@ def _steps(run: RunView) -> str:
     return " → ".join(f"{step.active}/{step.wanted}" for step in run.steps)
 
 
-for part in (run_tree, run_gates, run_life, run_engine):
+for part in (run_tree, run_errors, run_gates, run_life, run_engine):
     part.add_to(commands)

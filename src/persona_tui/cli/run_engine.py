@@ -116,6 +116,7 @@ def cancel(
     run: Annotated[int | None, typer.Argument(metavar="[RUN]", help="The run's number.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every run that has not ended.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """End a run, or with --all every run; their pictures stay."""
     from persona_tui.errors import InvalidRequest
@@ -123,11 +124,11 @@ def cancel(
     from persona_tui.services.generation.runs import cancel_run
 
     if (run is None) == (not everything):
-        raise InvalidRequest("What is to be cancelled?", hint="Name one run, or say --all.")
+        raise InvalidRequest("Either one run is cancelled or all are.", hint="Name a run, or say --all.")
     if run is not None:
         with session() as opened:
-            cancel_run(opened, run)
-        note(f"✅ Run {run} is cancelled.")
+            done = cancel_run(opened, run)
+        show(done, as_json, lambda: [f"✅ Run {run} is cancelled."])
         return
     if not yes:
         with session() as opened:
@@ -135,7 +136,8 @@ def cancel(
         typer.confirm(f"Cancel {count} {'run' if count == 1 else 'runs'}?", abort=True, err=True)
     with session() as opened:
         ended = cancel_all(opened)
-    note(f"✅ {len(ended)} {'run is' if len(ended) == 1 else 'runs are'} cancelled.")
+    words = f"✅ {len(ended)} {'run is' if len(ended) == 1 else 'runs are'} cancelled."
+    show(ended, as_json, lambda: [words])
 
 
 def limits(max_pictures: int | None, max_gpu_minutes: float | None) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete a run that has ended, with its pictures and their files."""
-    from persona_tui.errors import NotAllowedNow
+    from persona_tui.errors import NotAllowedNow, StorageError
     from persona_tui.services.generation.deletion import delete_run, deletion_preview, remove_files
 
     with resources() as opened:
@@ -79,7 +79,11 @@ def delete(
             typer.confirm(question, abort=True, err=True)
         with scope() as opened_session:
             gone = delete_run(opened_session, run, actor="operator", even_used=even_used)
-        files = remove_files(scope, opened.media)
+        files = 0
+        try:
+            files = remove_files(scope, opened.media)
+        except StorageError as problem:
+            note(f"⚠️  {problem.message} The process that leads tries again.")
     show(
         {"run": gone.run_id, "name": gone.name, "pictures": gone.pictures, "files": files},
         as_json,

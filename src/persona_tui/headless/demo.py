@@ -140,7 +140,7 @@ def demo_settings(stand_ins: StandIns) -> Settings:
     return load_settings().model_copy(
         update={
             **_places(),
-            "comfyui": ComfyUISettings(urls=(stand_ins.comfyui,), api_key=token),
+            "comfyui": ComfyUISettings(urls=(stand_ins.comfyui,), api_key=token, lora_dir=stand_ins.lora_dir),
             "instagram": InstagramSettings(base_url=stand_ins.instagram, min_gap_minutes=0),
             "gemini": GeminiSettings(base_url=stand_ins.gemini, api_key=token),
             "local_llm": type(load_settings().local_llm)(),

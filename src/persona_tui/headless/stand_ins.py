@@ -27,6 +27,11 @@ class StandIns:
     media_dir: Path
     token: str
 
+    @property
+    def lora_dir(self) -> Path:
+        """The folder from which ComfyUI's stand-in reads LoRAs; beside that of the public media."""
+        return self.media_dir.parent / "comfyui" / "models" / "loras"
+
 
 @contextmanager
 def running_stand_ins(state: Path) -> Iterator[StandIns]:

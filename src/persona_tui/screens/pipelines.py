@@ -62,7 +62,7 @@ class PipelinesScreen(PersonaScreen):
             yield DataList(
                 [
                     Column("Pipeline"),
-                    Column("", 5),
+                    Column("Now", 5),
                     Column("Steps", 5, align="right"),
                     Column("Runs", 5, align="right"),
                     Column("For", 14, from_width=60),
@@ -75,7 +75,13 @@ class PipelinesScreen(PersonaScreen):
             with Vertical(id="steps-part"):
                 yield SectionTitle("Steps")
                 yield DataList(
-                    [Column("", 2), Column("Step"), Column("", 5), Column("", 5), Column("", 8)],
+                    [
+                        Column("", 2),
+                        Column("Step"),
+                        Column("N", 3, align="right"),
+                        Column("K", 3, align="right"),
+                        Column("At most", 8, align="right"),
+                    ],
                     step_cells,
                     key=lambda step: step.position,
                     empty="no steps",

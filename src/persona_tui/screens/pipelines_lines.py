@@ -35,8 +35,8 @@ def step_cells(step: StepView) -> list[Cell]:
     return [
         str(step.position),
         step.name,
-        f"N {step.children_per_parent}",
-        f"K {step.top_k}",
+        str(step.children_per_parent),
+        str(step.top_k),
         dim(f"{step.timeout} s"),
     ]
 

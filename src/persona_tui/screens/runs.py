@@ -13,7 +13,14 @@ from textual.events import Resize, ScreenResume, ScreenSuspend
 from textual.timer import Timer
 from textual.widgets import Static
 
-from persona_tui.screens import runs_acts, runs_data, runs_lines, runs_servers, runs_wizard_data
+from persona_tui.screens import (
+    runs_acts,
+    runs_data,
+    runs_life,
+    runs_lines,
+    runs_servers,
+    runs_wizard_data,
+)
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.runs_data import RunFacts, RunList, wake_engine
 from persona_tui.screens.runs_parts import PartsPanel
@@ -36,6 +43,7 @@ POLL = 1.0
 STILL_POLLS = 5
 """Where nothing is to move, as over SSH, so many looks at the servers pass between two preview pictures."""
 LIVE = ("pending", "running", "waiting")
+ENDED = ("completed", "failed", "cancelled")
 WIDE = 120
 """Columns from which the panel stands beside the list and has titles."""
 
@@ -208,7 +216,7 @@ class RunsScreen(PersonaScreen):
         job, preview = self._preview(facts.run.id)
         self.set_class(job is not None, "-drawing")
         if job is not None and preview is not None:
-            words = Content.styled("▶ ", "$title") + dim(f"step {job.step}, {job.progress:.0%}, so far")
+            words = Content.styled("▶ ", "$title") + dim(f"step {job.step}, {job.progress:.0%}")
             self.query_one("#live", RunPicture).show_live(preview, words)
 
     def _preview(self, run_id: int) -> tuple[JobStatus | None, bytes | None]:
@@ -303,7 +311,7 @@ class RunsScreen(PersonaScreen):
         async def start(values: Values) -> None:
             made.append(await self.act(runs_wizard_data.start_run, offer, values))
 
-        if await self.ask(RunWizard(offer, start)) and made:
+        if await self.ask(RunWizard(offer, start, self.shell.now())) and made:
             wake_engine(self.shell)
             self._target, self._filter = made[-1].id, 0
             self.request_reload()
@@ -324,6 +332,18 @@ class RunsScreen(PersonaScreen):
 
     async def action_pipelines(self) -> None:
         await self.shell.go_to("pipelines")
+
+    def action_unapprove(self) -> None:
+        self._with_run(runs_life.unapprove, asks=True)
+
+    def action_night(self) -> None:
+        self._with_run(runs_life.night, asks=True)
+
+    def action_reopen(self) -> None:
+        self._with_run(runs_life.reopen)
+
+    def action_delete(self) -> None:
+        self._with_run(runs_life.delete, asks=True)
 
     async def action_vote(self) -> None:
         if self._run is not None:
@@ -349,6 +369,10 @@ _POSSIBLE: dict[str, Callable[[RunView], bool]] = {
     "gallery": lambda _run: True,
     "pause": lambda run: run.status in LIVE,
     "resume": _may_resume,
+    "unapprove": runs_life.may_unapprove,
+    "night": _is_open,
+    "reopen": lambda run: run.status in ENDED,
+    "delete": lambda run: run.status in ENDED,
     "clone": lambda _run: True,
     "cancel": _is_open,
 }

@@ -5,15 +5,19 @@ Services are imported inside them, so that opening the view loads nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from persona_tui.services.generation.gates import GatePreview
+    from persona_tui.services.generation.deletion import DeletedRun, DeletionPreview
+    from persona_tui.services.generation.gates import GatePreview, Unapproval
+    from persona_tui.services.generation.night import NightUndone
     from persona_tui.services.generation.pace import Pace
     from persona_tui.services.generation.runs import RunDetail, RunView
     from persona_tui.services.generation.traces import JobFailure
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from persona_tui.services.voting.contest import Standings
     from persona_tui.widgets.shell import Shell
 
+ACTOR = "operator"
 BEING_MADE = ("pending", "running")
 SHOWN = 200
 """The newest runs that the list holds."""
@@ -174,6 +179,55 @@ def cancel(session: Session, run_id: int) -> RunView:
     from persona_tui.services.generation.runs import cancel_run
 
     return cancel_run(session, run_id)
+
+
+def unapprove(session: Session, run_step_id: int) -> Unapproval:
+    """Shut a gate again; what a server makes of it is stopped."""
+    from persona_tui.services.generation import gates
+
+    return gates.unapprove(session, run_step_id, actor=ACTOR, stop=True)
+
+
+def undo_night(session: Session, run_id: int) -> NightUndone:
+    """Take back what the night mode approved."""
+    from persona_tui.services.generation import night
+
+    return night.undo_night(session, run_id, actor=ACTOR)
+
+
+def set_night(session: Session, run_id: int, policy: str, at: datetime | None) -> RunView:
+    """Say who passes its gates while nobody is there."""
+    from persona_tui.services.generation import run_acts
+
+    return run_acts.set_night(session, run_id, policy, at, actor=ACTOR)
+
+
+def reopen(session: Session, run_id: int) -> RunView:
+    """Go on with a run that has ended."""
+    from persona_tui.services.generation import run_acts
+
+    return run_acts.reopen_run(session, run_id, actor=ACTOR)
+
+
+def deletion_preview(session: Session, run_id: int) -> DeletionPreview:
+    """What deleting it would take."""
+    from persona_tui.services.generation import deletion
+
+    return deletion.deletion_preview(session, run_id)
+
+
+def delete(session: Session, run_id: int) -> DeletedRun:
+    """Delete it, also where drafts or clusters use it: the operator was told."""
+    from persona_tui.services.generation import deletion
+
+    return deletion.delete_run(session, run_id, actor=ACTOR, even_used=True)
+
+
+def remove_files(scope: Callable[[], AbstractContextManager[Session]], media: MediaStore) -> int:
+    """Remove the files of deleted pictures; after the commit."""
+    from persona_tui.services.generation import deletion
+
+    return deletion.remove_files(scope, media)
 
 
 def wake_engine(shell: Shell) -> None:

@@ -14,14 +14,17 @@ from persona_tui.widgets.marks import counted, dim, duration, say, short, tree
 
 if TYPE_CHECKING:
     from persona_tui.screens.runs_data import RunFacts
+    from persona_tui.services.generation.budgets import BudgetView
     from persona_tui.services.generation.gates import GatePreview
     from persona_tui.services.generation.health import EngineStatus
     from persona_tui.services.generation.pace import Pace
     from persona_tui.services.generation.progress import RunStepView
-    from persona_tui.services.generation.runs import RunView
+    from persona_tui.services.generation.runs import RunDetail, RunView
     from persona_tui.services.generation.traces import JobFailure
     from persona_tui.services.voting.contest import Standings
 
+NIGHT = "night mode"
+"""Who approved a gate that the night mode passed."""
 SENTENCES = 3
 """Different failures told in the panel."""
 PARTS = ("Run", "Steps", "Now", "Servers", "Trouble", "Prompt")
@@ -118,7 +121,8 @@ def _step(step: RunStepView, run: RunView) -> Content:
     if step.approved:
         went = f"  {counted(made(step), 'picture')}, the best {step.top_k} went on" if step.top_k > 1 else ""
         went = went or f"  {counted(made(step), 'picture')}, the best one went on"
-        return Content("✅ ") + name + dim(went)
+        by = Content.styled("  by night mode", "$warning") if step.approved_by == NIGHT else Content.empty()
+        return Content("✅ ") + name + by + dim(went)
     busy = step.open or step.in_flight
     mark = Content.styled("▶ ", "$title") if busy else Content.styled("◆ ", "$section")
     rejected = dim(f"  {step.rejected} rejected") if step.rejected else Content.empty()
@@ -195,9 +199,24 @@ def gate_lines(preview: GatePreview, following: str | None) -> Iterator[Content]
     if len(preview.members) > len(shown):
         yield dim(f"… and {len(preview.members) - len(shown)} more")
     if following is not None:
-        yield Content(f"{counted(preview.cost, 'picture')} will be made in {following}.")
+        made = Content(f"{counted(preview.cost, 'picture')} will be made in {following}.")
+        yield made + dim(f" {_cost_words(preview)}")
+    if preview.probability is not None:
+        yield dim("That these are the best: ") + confidence(preview.probability)
     for warning in preview.warnings:
         yield say("warn", warning)
+
+
+def _cost_words(preview: GatePreview) -> str:
+    """What the next step and all that follow take, as far as it is known."""
+    words = "Nobody knows yet how long they take."
+    if preview.minutes is not None:
+        words = f"About {duration(60 * preview.minutes)} of one card."
+    if preview.rest_pictures > preview.cost:
+        rest = counted(preview.rest_pictures, "picture")
+        time = f", about {duration(60 * preview.rest_minutes)}" if preview.rest_minutes is not None else ""
+        words += f" Until the end {rest}{time}."
+    return words
 
 
 def run_parts(
@@ -213,8 +232,12 @@ def run_parts(
     yield "Steps", list(step_lines(run))
     yield "Now", list(_now(facts, engine, now))
     yield "Servers", list(endpoint_lines(engine))
-    yield "Trouble", list(failure_lines(facts.failures, errors_key))
+    yield "Trouble", [*_warnings(run), *failure_lines(facts.failures, errors_key)]
     yield "Prompt", [Content(run.prompt)] + ([dim(f"without: {run.negative}")] if run.negative else [])
+
+
+def _warnings(run: RunDetail) -> Iterator[Content]:
+    yield from (say("warn", warning.sentence) for warning in run.warnings)
 
 
 def _now(facts: RunFacts, engine: EngineStatus | None, now: datetime) -> Iterator[Content]:
@@ -229,6 +252,20 @@ def _now(facts: RunFacts, engine: EngineStatus | None, now: datetime) -> Iterato
 def healthy_servers(engine: EngineStatus | None) -> int:
     """How many servers work; at least one."""
     return max(sum(one.healthy for one in engine.endpoints), 1) if engine is not None else 1
+
+
+def _budget(budget: BudgetView) -> Iterator[str]:
+    if budget.max_pictures is not None:
+        yield f"{budget.pictures} of at most {counted(budget.max_pictures, 'picture')}"
+    if budget.max_gpu_minutes is not None:
+        yield f"{budget.gpu_minutes:.1f} of at most {budget.max_gpu_minutes:g} GPU minutes"
+
+
+def _night(run: RunView) -> Iterator[str]:
+    if run.night == "sure":
+        yield "night mode when sure"
+    elif run.night_at is not None:
+        yield f"night mode from {run.night_at:%m/%d %H:%M} UTC"
 
 
 def _standing(facts: RunFacts) -> Iterator[Content]:
@@ -247,5 +284,10 @@ def _about(facts: RunFacts, now: datetime) -> Iterator[Content]:
     if facts.cluster is not None:
         parts.append(f"for {facts.cluster}")
     yield dim(", ".join(parts))
+    rules = [*_budget(run.budget), *_night(run)]
+    if rules:
+        yield dim(", ".join(rules))
+    if run.loras:
+        yield dim("LoRAs " + ", ".join(use.words for use in run.loras))
     if run.variables:
         yield dim("  ".join(f"{name}={value}" for name, value in run.variables.items()))

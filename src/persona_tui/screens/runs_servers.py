@@ -88,7 +88,14 @@ def endpoint_lines(engine: EngineStatus | None) -> Iterator[Content]:
         yield none
         return
     assert engine is not None
+    yield from notices(engine)
     yield from tree([_short(one) for one in engine.endpoints], indent=0)
+
+
+def notices(engine: EngineStatus) -> Iterator[Content]:
+    """What holds pictures up though servers are well."""
+    for sentence in engine.notices:
+        yield say("warn", sentence)
 
 
 def _short(endpoint: EndpointStatus) -> Content:
@@ -123,6 +130,7 @@ def panel_lines(engine: EngineStatus | None) -> Iterator[Content]:
         yield none
         return
     assert engine is not None
+    yield from notices(engine)
     for endpoint in engine.endpoints:
         yield from block(endpoint, engine.jobs)
 
@@ -192,7 +200,7 @@ class ServersDialog(TextDialog):
         if none is not None:
             return none
         assert engine is not None
-        lines: list[Content] = []
+        lines: list[Content] = [*notices(engine)]
         for endpoint in engine.endpoints:
             lines += [*block(endpoint, engine.jobs), *self._jobs(endpoint, engine.jobs), Content("")]
         healthy = sum(endpoint.healthy for endpoint in engine.endpoints)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -12,8 +15,9 @@ from textual.events import DescendantFocus
 from textual.widgets import Input, Static, TextArea
 
 from persona_tui.screens import runs_wizard_lines as lines
-from persona_tui.screens.runs_wizard_data import STEP, VARIABLE, Offer, PipelineOffer
-from persona_tui.screens.runs_wizard_rows import Rail, StepField, StepRow
+from persona_tui.screens.runs_life import night_fields
+from persona_tui.screens.runs_wizard_data import LORA, STEP, VARIABLE, Offer, PipelineOffer
+from persona_tui.screens.runs_wizard_rows import LoraField, LoraRow, Rail, StepField, StepRow
 from persona_tui.widgets.cycle import Cycle
 from persona_tui.widgets.fields import ChoiceField, Field, IntegerField, LongTextField, NumberField, TextField
 from persona_tui.widgets.form import FieldRow, FormDialog, Values
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from persona_tui.services.planning.ideas import IdeaView
 
 DEFAULT_PIPELINE = "two-step"
-SECTIONS = ("Picture", "Pipeline", "Steps", "Limits")
+LIMITS = frozenset({"max_pictures", "max_gpu_minutes", "night", "night_at", "seed"})
 LONGEST_SEED = 2**53 - 1
 MOST_PICTURES = 100_000
 MOST_MINUTES = 525_600
@@ -36,42 +40,50 @@ class RunWizard(FormDialog):
     Args:
         offer: what a run can be made of, and the run that is to be cloned.
         submit: starts the run.
+        now: for times of day.
     """
 
     SCOPE = "wizard"
+    AUTO_FOCUS = "TextArea"
     CSS_PATH = "runs_wizard.tcss"
 
-    def __init__(self, offer: Offer, submit: Submit) -> None:
+    def __init__(self, offer: Offer, submit: Submit, now: datetime) -> None:
         like = offer.like
         title = f"Clone run {like.id} for {offer.persona}" if like else f"New run for {offer.persona}"
         super().__init__(title, (), submit=submit)
         self._offer = offer
+        self._now = now
         self._like = like
         self._idea: IdeaView | None = None
+        self._sections = ("Picture", "Pipeline", "Steps", *(["LoRAs"] if offer.loras else []), "Limits")
 
     # What is on the screen
 
     def compose_content(self) -> ComposeResult:
         pipeline = self._pipeline_field()
         chosen = next(one for one in self._offer.pipelines if one.pipeline.id == pipeline.taken())
-        yield Rail(SECTIONS)
+        yield Rail(self._sections)
         with VerticalScroll(id="fields", can_focus=False):
             with Vertical(classes="column"):
-                yield from self._section(0, self._picture_fields())
+                yield from self._section("Picture", self._picture_fields())
             with Vertical(classes="column"):
-                yield from self._section(1, [pipeline])
+                yield from self._section("Pipeline", [pipeline])
                 yield Static(id="about-pipeline", markup=False)
                 with Vertical(id="variables"):
                     yield from (FieldRow(field) for field in self._variable_fields(chosen, {}))
-                yield from self._section(2, ())
+                yield from self._section("Steps", ())
                 with Vertical(id="steps"):
                     yield from (StepRow(field) for field in self._step_fields(chosen))
-                yield from self._section(3, self._limit_fields())
+                if self._offer.loras:
+                    yield from self._section("LoRAs", ())
+                    yield from (LoraRow(field) for field in self._lora_fields())
+                yield from self._section("Limits", self._limit_fields())
         yield Static(id="growth", markup=False)
         yield Static("", id="outcome", markup=False)
 
-    def _section(self, index: int, fields: Sequence[Field]) -> Iterator[Static | FieldRow]:
-        yield Static(lines.section(SECTIONS[index]), classes="section", id=f"section-{index}")
+    def _section(self, title: str, fields: Sequence[Field]) -> Iterator[Static | FieldRow]:
+        name = f"section-{self._sections.index(title)}"
+        yield Static(lines.section(title), classes="section", id=name)
         for field in fields:
             yield FieldRow(field)
 
@@ -150,6 +162,7 @@ class RunWizard(FormDialog):
                 check=lambda minutes: None if minutes > 0 else "Must be above 0.",
                 hint="Of the card's time. Empty: no limit.",
             ),
+            *self._night_fields(),
             IntegerField(
                 name="seed",
                 label="Seed",
@@ -159,8 +172,13 @@ class RunWizard(FormDialog):
             ),
         ]
 
+    def _night_fields(self) -> list[ChoiceField | TextField]:
+        like, zone = self._like, self._offer.zone
+        before = like.night_at if like else None
+        at = f"{before.astimezone(ZoneInfo(zone)):%H:%M}" if before is not None else None
+        return night_fields(like.night if like else "off", at, zone, self._now)
+
     def on_mount(self) -> None:
-        self._row("prompt").control.focus()
         if self._like is None:
             self._inherit_cluster(self._chosen)
         self._tell_pipeline()
@@ -187,12 +205,28 @@ class RunWizard(FormDialog):
         self._inherit_cluster(chosen)
         self._tell_pipeline()
 
+    def _lora_fields(self) -> list[LoraField]:
+        return [
+            LoraField(
+                name=f"{LORA}{offer.lora.id}",
+                label=short(offer.lora.label, 19),
+                value=(offer.used, offer.weight),
+                about=f"{offer.lora.model_type}, {offer.lora.family}",
+                hint="Weight from 0 to 1.",
+            )
+            for offer in self._offer.loras
+        ]
+
     def _tell_pipeline(self) -> None:
+        unfit = self._chosen.unfit
+        for row in self.query(LoraRow):
+            row.fit(unfit.get(int(row.field.name.removeprefix(LORA))))
         words = lines.about_pipeline(self._chosen, self._offer.persona_id)
         self.query_one("#about-pipeline", Static).update(words)
         self._show_growth()
 
     def _variable_fields(self, chosen: PipelineOffer, typed: Values) -> list[Field]:
+        """A field for each variable that the run must bring; what does not fit its kind is told there."""
         old = self._like.variables if self._like else {}
         return [
             TextField(
@@ -202,6 +236,7 @@ class RunWizard(FormDialog):
                 required=True,
                 longest=4000,
                 hint=lines.asked_hint(asked),
+                check=partial(lines.misfit, asked),
             )
             for asked in chosen.asked
         ]
@@ -286,18 +321,24 @@ class RunWizard(FormDialog):
 
     def _section_of(self, row: FieldRow) -> int:
         name = row.field.name
+        title = "Picture"
         if name.startswith(STEP):
-            return 2
-        if name.startswith(VARIABLE) or name == "pipeline":
-            return 1
-        return 3 if name in ("max_pictures", "max_gpu_minutes", "seed") else 0
+            title = "Steps"
+        elif name.startswith(LORA):
+            title = "LoRAs"
+        elif name.startswith(VARIABLE) or name == "pipeline":
+            title = "Pipeline"
+        elif name in LIMITS:
+            title = "Limits"
+        return self._sections.index(title)
 
     def action_section(self, by: int) -> None:
         """To the first field of the section before or after."""
         row = self._row_of(self.focused)
         here = self._section_of(row) if row is not None else 0
-        wanted = (here + by) % len(SECTIONS)
-        found = next((one for one in self.rows if self._section_of(one) == wanted), None)
+        wanted = (here + by) % len(self._sections)
+        rows = (one for one in self.rows if not one.control.disabled)
+        found = next((one for one in rows if self._section_of(one) == wanted), None)
         if found is not None:
             found.control.focus(scroll_visible=False)
             self.query_one(f"#section-{wanted}").scroll_visible(animate=False, top=True)

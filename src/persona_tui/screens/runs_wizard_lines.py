@@ -10,8 +10,9 @@ from textual.content import Content
 from persona_tui.widgets.marks import counted, dim, duration, say
 
 if TYPE_CHECKING:
-    from persona_tui.screens.runs_wizard_data import Asked, PipelineOffer
+    from persona_tui.screens.runs_wizard_data import PipelineOffer
     from persona_tui.services.generation.estimates import Cost, StepCost
+    from persona_tui.services.generation.placeholders import Need
     from persona_tui.services.generation.template import Value
 
 RULE = 46
@@ -35,11 +36,33 @@ def about_pipeline(offer: PipelineOffer, persona_id: int) -> Content:
     return Content("\n").join(words)
 
 
-def asked_hint(asked: Asked) -> str:
-    """Where a variable goes and how it is read."""
+KINDS = {
+    "text": "Words.",
+    "whole number": "A whole number.",
+    "number": "A number.",
+    "yes or no": "Yes or no.",
+    "choice": "One of the names that the server has.",
+    "any": "A number stays a number.",
+}
+"""What a variable of each kind takes."""
+
+
+def asked_hint(asked: Need) -> str:
+    """What a variable takes and where it goes."""
     more = f" and {len(asked.places) - 1} more" if len(asked.places) > 1 else ""
-    kind = "A number stays a number." if asked.whole else "It stands inside other words."
-    return f"For {asked.places[0]}{more}. {kind}"
+    return f"{KINDS[asked.kind]} It goes to {asked.places[0]}{more}."
+
+
+def misfit(asked: Need, typed: str) -> str | None:
+    """Why a variable can't take what was typed; None if it can."""
+    from persona_tui.errors import InvalidRequest
+    from persona_tui.services.generation.placeholders import typed_words
+
+    try:
+        typed_words({asked.name: typed}, [asked])
+    except InvalidRequest as problem:
+        return f"{problem.message} {problem.hint}".strip()
+    return None
 
 
 def written(value: Value | None) -> str | None:

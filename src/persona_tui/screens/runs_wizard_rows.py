@@ -11,8 +11,10 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from persona_tui.widgets.fields import Field, IntegerField
+from persona_tui.widgets.cycle import Cycle
+from persona_tui.widgets.fields import Field, IntegerField, NumberField
 from persona_tui.widgets.form import FieldRow
+from persona_tui.widgets.marks import dim
 
 MOST = 64
 """Pictures per parent, and pictures that go on, at most."""
@@ -86,6 +88,64 @@ class StepRow(FieldRow):
     def show_outcome(self, words: Content) -> None:
         """What comes of N and K, behind them."""
         self.query_one(".outcome", Static).update(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraField(Field):
+    """Whether a LoRA is used, and at which weight; gives the pair.
+
+    Attributes:
+        about: its kind and family.
+    """
+
+    about: str = ""
+
+
+class LoraRow(FieldRow):
+    """`mira@2   ◂ on ▸  weight [0.8 ]  character, flux`; greyed where the pipeline can't use it."""
+
+    DEFAULT_CSS = """
+    LoraRow Cycle { width: 16; margin-right: 2; }
+    LoraRow .word { width: auto; padding-right: 1; color: $dim; }
+    LoraRow Input { width: 6; margin-right: 2; }
+    LoraRow .outcome { width: 1fr; color: $dim; text-wrap: nowrap; text-overflow: ellipsis; }
+    LoraRow.-unfit Static, LoraRow.-unfit Input, LoraRow.-unfit Cycle { color: $dim; text-style: dim; }
+    """
+
+    def __init__(self, field: LoraField) -> None:
+        super().__init__(field)
+        self.lora = field
+
+    def compose(self) -> ComposeResult:
+        used, weight = self.lora.value
+        with Horizontal():
+            yield Static(self.lora.label, classes="label", markup=False)
+            yield Cycle(((False, "off"), (True, "on")), int(used), title=self.lora.label, id="value")
+            yield Static("weight", classes="word")
+            yield Input(f"{weight:g}", compact=True)
+            yield Static(self.lora.about, classes="outcome", markup=False)
+        yield Static("", classes="message", markup=False)
+
+    def fit(self, why_not: str | None) -> None:
+        """Grey it out with the reason, or let it be chosen."""
+        self.set_class(why_not is not None, "-unfit")
+        for control in self.query("Cycle, Input"):
+            control.disabled = why_not is not None
+        self._say(dim(f"✗ {why_not}") if why_not is not None else None)
+
+    def raw(self) -> tuple[bool, str]:
+        return bool(self.query_one(Cycle).value), self.query_one(Input).value
+
+    def read(self) -> Any:
+        on, typed = self.raw()
+        number = NumberField(name="w", label="", required=True, minimum=0, maximum=1)
+        try:
+            weight = float(number.read(typed))
+        except ValueError as problem:
+            self.complain(str(problem))
+            raise
+        self.settle()
+        return on, weight
 
 
 class Rail(Static):

@@ -1,4 +1,4 @@
-"""Nodes that put pictures together without a model."""
+"""The node that blends two pictures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from persona_tui.sandbox.comfyui.masking import sized
 from persona_tui.sandbox.comfyui.node_runs import NodeCall
-from persona_tui.sandbox.comfyui.node_types import MAX_RESOLUTION, Input, NodeType, number, one_of
+from persona_tui.sandbox.comfyui.node_types import Input, NodeType, number, one_of
 from persona_tui.sandbox.comfyui.values import Picture
 
 Pixels = NDArray[Any]
@@ -52,43 +52,10 @@ async def blend(
 
 def _blended(one: Picture, two: Picture, factor: float, mix: Callable[[Pixels, Pixels], Pixels]) -> Picture:
     below = one.pixels.astype(np.float32) / 255
-    above = _sized(two.pixels, below.shape[1], below.shape[0]).astype(np.float32) / 255
+    above = sized(two.pixels, below.shape[1], below.shape[0]).astype(np.float32) / 255
     mixed = below * (1 - factor) + mix(below, above) * factor
     return Picture((np.clip(mixed, 0, 1) * 255).astype(np.uint8))
 
-
-def _sized(pixels: Pixels, width: int, height: int) -> Pixels:
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-
-
-async def composite(
-    _call: NodeCall,
-    destination: tuple[Picture, ...],
-    source: tuple[Picture, ...],
-    x: int,
-    y: int,
-    resize_source: bool,
-) -> tuple[Any, ...]:
-    return (
-        tuple(
-            _composed(below, above, x, y, resize_source)
-            for below, above in zip(destination, source, strict=False)
-        ),
-    )
-
-
-def _composed(below: Picture, above: Picture, x: int, y: int, resize: bool) -> Picture:
-    pixels = below.pixels.copy()
-    height, width = pixels.shape[:2]
-    laid = _sized(above.pixels, width, height) if resize else above.pixels
-    part = laid[: max(0, height - y), : max(0, width - x)]
-    pixels[y : y + part.shape[0], x : x + part.shape[1]] = part
-    return Picture(pixels)
-
-
-_AT = Input("INT", number(0, 0, MAX_RESOLUTION, step=1))
 
 BLENDING_TYPES = (
     NodeType(
@@ -104,19 +71,4 @@ BLENDING_TYPES = (
         "image/postprocessing",
         module="comfy_extras.nodes_post_processing",
     ),
-    NodeType(
-        "ImageCompositeMasked",
-        composite,
-        {
-            "destination": Input("IMAGE", {}),
-            "source": Input("IMAGE", {}),
-            "x": _AT,
-            "y": _AT,
-            "resize_source": Input("BOOLEAN", {"default": False}),
-        },
-        ("IMAGE",),
-        "image",
-        module="comfy_extras.nodes_mask",
-    ),
 )
-"""As the real ones, but for the optional mask."""

@@ -23,6 +23,7 @@ MODELS_AT_HAND = (
     "diffusion_models/flux1-dev.safetensors",
     "diffusion_models/flux1-schnell.safetensors",
     "diffusion_models/qwen_image_fp8_e4m3fn.safetensors",
+    "diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors",
     "text_encoders/clip_l.safetensors",
     "text_encoders/t5xxl_fp16.safetensors",
     "text_encoders/t5xxl_fp8_e4m3fn.safetensors",

@@ -142,6 +142,20 @@ async def guide(_call: NodeCall, conditioning: Conditioning, guidance: float) ->
     return (replace(conditioning, guidance=guidance),)
 
 
+async def zero_out(_call: NodeCall, conditioning: Conditioning) -> tuple[Any, ...]:
+    return (replace(conditioning, text=""),)
+
+
+async def encode_edit(_call: NodeCall, clip: Model, prompt: str, **_seen: Any) -> tuple[Any, ...]:
+    """The pictures that the real one shows its language model reach our painter by the latent alone."""
+    _expect(clip, Model)
+    return (Conditioning(prompt, lora_style=clip.lora_style),)
+
+
+async def shift(_call: NodeCall, model: Model, **_settings: Any) -> tuple[Any, ...]:
+    return (model,)
+
+
 async def empty_latent(call: NodeCall, width: int, height: int, batch_size: int) -> tuple[Any, ...]:
     wide, tall = call.studio.options.image_size or (width // 8 * 8, height // 8 * 8)
     return (Latent(wide, tall, (None,) * batch_size),)

@@ -29,9 +29,11 @@ class Input:
         """The type name, or the list of choices as it is now."""
         return self.kind if isinstance(self.kind, str) else list(self.kind(folders))
 
-    def declared(self, folders: Folders) -> list[Any]:
-        """As /object_info shows it."""
+    def declared(self, folders: Folders, *, newer: bool = False) -> list[Any]:
+        """As /object_info shows it; the newer way has choices among the options."""
         kind = self.type_in(folders)
+        if newer and isinstance(kind, list):
+            return ["COMBO", {**(self.options or {}), "multiselect": False, "options": kind}]
         return [kind] if self.options is None else [kind, dict(self.options)]
 
 
@@ -59,6 +61,7 @@ class NodeType:
             the `ui` mapping that goes into the history.
         changed: what besides the inputs decides whether a cached result still holds (LoadImage: a file hash).
         check: says per input what is wrong with its value, or None; inputs it checks skip the list check.
+        plain: declared in the older way, as all of the module `nodes` are; /object_info then says less.
     """
 
     name: str
@@ -71,6 +74,7 @@ class NodeType:
     hidden: Mapping[str, str] = field(default_factory=dict)
     output_node: bool = False
     module: str = "nodes"
+    plain: bool = False
     changed: Callable[[Folders, Mapping[str, Any]], Any] | None = None
     check: Mapping[str, Callable[[Folders, Any], str | None]] = field(default_factory=dict)
 
@@ -84,9 +88,10 @@ class NodeType:
 
     def info(self, folders: Folders) -> dict[str, Any]:
         """The entry of /object_info."""
-        inputs: dict[str, Any] = {"required": {n: one.declared(folders) for n, one in self.required.items()}}
+        newer = self.module != "nodes" and not self.plain
+        inputs: dict[str, Any] = {"required": _declared(self.required, folders, newer)}
         if self.optional:
-            inputs["optional"] = {n: one.declared(folders) for n, one in self.optional.items()}
+            inputs["optional"] = _declared(self.optional, folders, newer)
         if self.hidden:
             inputs["hidden"] = dict(self.hidden)
         info: dict[str, Any] = {
@@ -102,6 +107,10 @@ class NodeType:
             "category": self.category,
             "output_node": self.output_node,
         }
-        if self.module != "nodes":
+        if newer:
             info |= {"output_matchtypes": None, "deprecated": False, "experimental": False, "api_node": False}
         return info
+
+
+def _declared(group: Mapping[str, Input], folders: Folders, newer: bool) -> dict[str, list[Any]]:
+    return {name: one.declared(folders, newer=newer) for name, one in group.items()}

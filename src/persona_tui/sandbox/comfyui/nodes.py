@@ -5,6 +5,7 @@ from __future__ import annotations
 from persona_tui.sandbox.comfyui import node_runs as run
 from persona_tui.sandbox.comfyui.blending import BLENDING_TYPES
 from persona_tui.sandbox.comfyui.choices import CLIP_KINDS, DUAL_CLIP_KINDS, SAMPLERS, SCHEDULERS
+from persona_tui.sandbox.comfyui.masking import MASKING_TYPES
 from persona_tui.sandbox.comfyui.node_types import (
     MAX_RESOLUTION,
     Input,
@@ -174,6 +175,39 @@ _TYPES = (
         module="comfy_extras.nodes_flux",
     ),
     NodeType(
+        "ConditioningZeroOut",
+        run.zero_out,
+        {"conditioning": Input("CONDITIONING")},
+        ("CONDITIONING",),
+        "advanced/conditioning",
+        "ConditioningZeroOut",
+    ),
+    NodeType(
+        "ModelSamplingAuraFlow",
+        run.shift,
+        {"model": Input("MODEL"), "shift": Input("FLOAT", number(1.73, 0.0, 100.0, step=0.01))},
+        ("MODEL",),
+        "advanced/model",
+        "ModelSamplingAuraFlow",
+        module="comfy_extras.nodes_model_advanced",
+        plain=True,
+    ),
+    NodeType(
+        "TextEncodeQwenImageEditPlus",
+        run.encode_edit,
+        {
+            "clip": Input("CLIP", {}),
+            "prompt": Input("STRING", {"multiline": True, "dynamicPrompts": True}),
+        },
+        ("CONDITIONING",),
+        "advanced/conditioning",
+        optional={
+            "vae": Input("VAE", {}),
+            **{name: Input("IMAGE", {}) for name in ("image1", "image2", "image3")},
+        },
+        module="comfy_extras.nodes_qwen",
+    ),
+    NodeType(
         "EmptyImage",
         run.empty_image,
         {
@@ -231,4 +265,4 @@ _TYPES = (
         output_node=True,
     ),
 )
-NODE_TYPES = {one.name: one for one in (*_TYPES, *BLENDING_TYPES)}
+NODE_TYPES = {one.name: one for one in (*_TYPES, *BLENDING_TYPES, *MASKING_TYPES)}

@@ -62,6 +62,8 @@ class EndpointWorker:
         self._finishing: dict[int, asyncio.Task[None]] = {}
         self._stumbles = 0
         self._stumble: str | None = None
+        self._cut_off = False
+        """The connection was cut since the last look: the server may have been started again."""
         self._store_is_full = False
         """No new picture is asked for while those that are there can't be kept."""
 
@@ -101,6 +103,11 @@ class EndpointWorker:
             self._depth.target,
         )
 
+    @property
+    def stumble(self) -> str | None:
+        """What kept it from bringing a picture home: a full disk, for one."""
+        return self._stumble
+
     def job_status(self) -> tuple[JobStatus, ...]:
         """The jobs that are on it."""
         return self._follower.job_status()
@@ -115,6 +122,7 @@ class EndpointWorker:
 
     def _check_now(self) -> None:
         self._check_at = 0.0
+        self._cut_off = True
         self._bench.capabilities.forget()
         self._bench.uploads.clear()
         self._returned.set()
@@ -205,7 +213,8 @@ class EndpointWorker:
         for job in mine:
             if job.state != "queued":
                 self._follower.track(job)
-        survey = await recovery.survey(self._bench, mine)
+        survey = await recovery.survey(self._bench, mine, doubt=self._cut_off)
+        self._cut_off = False
         if not self._gauge.version:
             self._gauge.note(await self._bench.client.system_stats())
         self._queue = len(survey.queue.running) + len(survey.queue.pending)

@@ -99,7 +99,7 @@ class Engine:
         return EngineStatus(
             tuple(worker.status() for worker in self._workers),
             tuple(job for worker in self._workers for job in worker.job_status()),
-            self._fleet.notices,
+            (*self._fleet.notices, *(told for worker in self._workers if (told := worker.stumble))),
         )
 
     def preview(self, job_id: int) -> bytes | None:

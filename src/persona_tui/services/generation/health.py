@@ -58,7 +58,7 @@ class EngineStatus:
     """All endpoints and all jobs that are on them.
 
     Attributes:
-        notices: what holds all of them: the day's budget is spent, for one.
+        notices: what holds pictures up though servers are well: the day's budget is spent, the disk is full.
     """
 
     endpoints: tuple[EndpointStatus, ...]

@@ -178,8 +178,10 @@ def due_gates(session: Session, *, patience: float, run_id: int | None = None) -
         run_id: only of this run.
     """
     found = []
-    for row in session.execute(text(_DUE), {"run": run_id}).all():
-        step = progress.current_step(progress.steps_of(session, row.id))
+    rows = session.execute(text(_DUE), {"run": run_id}).all()
+    steps = progress.load_steps(session, [row.id for row in rows])
+    for row in rows:
+        step = progress.current_step(steps[row.id])
         if step.is_last or step.approved or not step.active:
             continue
         gate = _due_gate(session, row.id, row.night, step)

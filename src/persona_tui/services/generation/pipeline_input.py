@@ -13,7 +13,7 @@ from persona_tui.services.generation.template import find_placeholders
 from persona_tui.services.generation.variables import PARENT_IMAGE, PARENTS
 from persona_tui.services.inputs import Input, Name, Prose
 
-_SEEDS = frozenset({"seed", "auto_seed", "random"})
+_SEEDS = frozenset({"seed", "auto_seed", "random", "seed_color"})
 
 
 class StepInput(Input):

@@ -1,9 +1,9 @@
 """Finding out what became of jobs, from the server's own books: at a start, after a lost connection.
 
 In the queue? In the history? Once more both, since a prompt may have moved meanwhile. Only then, and only one
-call's timeout after it was sent (a call may still be on its way), or at once where the server took it and was
-started again since, does it count as forgotten; then its file is looked for on the server's disk, and if that
-is missing too, it is written down as lost and its place gets another job (R11).
+call's timeout after it was sent (a call may still be on its way), or at once where the server had taken it
+and was started again since, does it count as forgotten; then its file is looked for on the server's disk, and
+if that is missing too, it is written down as lost and its place gets another job (R11).
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ class Survey:
     found: tuple[Found, ...]
 
 
-async def survey(bench: Bench, live: Sequence[LiveJob]) -> Survey:
+async def survey(bench: Bench, live: Sequence[LiveJob], *, doubt: bool = False) -> Survey:
     """Look at the server, bring our jobs in line with it, and return those that have ended there.
 
     Prompts of jobs that were cancelled here are taken off the server.
 
     Args:
         live: jobs of this endpoint that nobody in this process has in hand.
+        doubt: the connection was cut, so the server may have been started again: what it had taken is looked
+            for at once. What was on its way to it still is given a call's timeout.
 
     Raises:
         ClientError: the server does not answer.
@@ -60,7 +62,7 @@ async def survey(bench: Bench, live: Sequence[LiveJob]) -> Survey:
     for job in live:
         if job.state == "queued" or await _is_in(bench, queue, job):
             continue
-        ended = await _ended(bench, job)
+        ended = await _ended(bench, job, doubted=job.suspect or (doubt and job.state != "submitting"))
         if ended is not None:
             found.append(ended)
     return Survey(queue, tuple(found))
@@ -109,11 +111,11 @@ async def _is_in(bench: Bench, queue: QueueState, job: LiveJob) -> bool:
     return prompt_id in queue.running or prompt_id in queue.pending
 
 
-async def _ended(bench: Bench, job: LiveJob) -> Found | None:
+async def _ended(bench: Bench, job: LiveJob, *, doubted: bool) -> Found | None:
     entry = await _history(bench, job)
     if entry is not None:
         return Found(job, entry)
-    if not job.suspect and (job.age is None or job.age <= bench.options.timeout):
+    if not doubted and (job.age is None or job.age <= bench.options.timeout):
         return None
     if await _is_in(bench, await bench.client.queue(), job):
         return None

@@ -229,7 +229,7 @@ def _name_of(path: Path, given: LoraInput, beside: Sidecar) -> tuple[str, int | 
     match = re.fullmatch(r"(.+?)[ _.-]v(\d{1,6})", stem, re.IGNORECASE)
     plain, number = (match.group(1), int(match.group(2))) if match else (stem, None)
     name = given.name or (beside.name or "")[:80] or plain
-    if beside.version is not None or given.name is not None:
+    if beside.version is not None or name.lower() != plain.lower():
         number = beside.version
     return name, number if number else None
 

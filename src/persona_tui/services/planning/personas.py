@@ -201,6 +201,8 @@ def delete_persona(session: Session, persona_id: int) -> None:
             hint="Remove those first; what was posted is never forgotten.",
         )
     audit.append(session, actor="operator", action="persona.delete", subject=f"personas:{persona_id}")
+    # Being a pipeline's default is no content.
+    session.execute(text("UPDATE pipelines SET persona_id = NULL WHERE persona_id = :id"), {"id": persona_id})
     session.delete(persona)
     session.flush()
     events.emit(session, "persona", persona_id)

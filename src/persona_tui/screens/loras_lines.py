@@ -1,0 +1,111 @@
+"""How LoRAs look: rows of the list, and the lines about one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from persona_tui.screens.runs_servers import host
+from persona_tui.widgets.marks import counted, dim, say
+
+if TYPE_CHECKING:
+    from persona_tui.services.generation.lora_placing import Placement
+    from persona_tui.services.loras.registry import LoraUser, LoraView
+
+Places = Mapping[str, bool | None]
+"""Server → whether it lists the file; None while it does not answer."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A LoRA as the list shows it.
+
+    Attributes:
+        use: how the persona in front uses it; None when it does not.
+        file_there: our own file is there.
+        places: what each server says; empty before they were asked.
+    """
+
+    lora: LoraView
+    use: LoraUser | None
+    file_there: bool
+    places: Places
+
+
+def cells(row: Row) -> tuple[Content, ...]:
+    """A row's cells: LoRA, whose, type, family, trigger, weight, primary, file."""
+    lora = row.lora
+    name = Content.styled(lora.name, "bold" if row.use else "") + dim(f"@{lora.version}")
+    return (
+        name + (Content.styled(" ⚠️", "$warning") if lora.warnings else Content("")),
+        Content(lora.persona or "any") if lora.persona else dim("any"),
+        Content(lora.model_type),
+        Content(lora.family) if lora.family != "unknown" else Content.styled("unknown", "$warning"),
+        Content(lora.trigger_word),
+        Content(f"{row.use.weight:g}") if row.use else dim("–"),
+        Content.styled("● primary", "$success") if row.use and row.use.primary else dim(""),
+        state(row),
+    )
+
+
+def state(row: Row) -> Content:
+    """Where its file is, in a word and a sign."""
+    if not row.file_there:
+        return Content.styled("✗ missing", "$error")
+    if not row.places:
+        return dim("○ here")
+    there = sum(listed is True for listed in row.places.values())
+    words = f"{there} of {len(row.places)}"
+    if there == len(row.places):
+        return Content.styled(f"● {words}", "$success")
+    return Content.styled(f"{'◐' if there else '○'} {words}", "$warning")
+
+
+def lines(row: Row) -> Iterator[Content]:
+    """What the panel says of a LoRA."""
+    lora = row.lora
+    size = f"{lora.byte_count / 1e6:.1f} MB" if lora.byte_count else ""
+    rank = f"rank {lora.rank}" if lora.rank else ""
+    yield Content.styled(lora.label, "bold") + dim(
+        "  " + "  ".join(filter(None, (lora.base_model, f"{lora.key_format} names", rank, size)))
+    )
+    users = ", ".join(
+        f"{user.persona} at {user.weight:g}{' (primary)' if user.primary else ''}" for user in lora.users
+    )
+    used = f"{users or 'used by nobody'}; in {counted(lora.runs, 'run')}"
+    yield Content.assemble(("Used: ", "$dim"), used)
+    for url, listed in row.places.items():
+        words = {True: "has it", False: "does not have it", None: "does not answer"}[listed]
+        icon = "✅" if listed else "⚠️ "
+        yield Content(f"{icon} {host(url)} {words}")
+    for warning in lora.warnings:
+        yield say("warn", warning)
+
+
+def whole(row: Row, path: str) -> Content:
+    """Everything about a LoRA."""
+    lora = row.lora
+    facts = (
+        ("Type", lora.model_type),
+        ("Family", lora.family),
+        ("Base model", lora.base_model),
+        ("Holds the likeness of", lora.persona or "nobody: anyone may use it"),
+        ("Trigger word", lora.trigger_word or "none"),
+        ("Its own weight", "" if lora.default_weight is None else f"{lora.default_weight:g}"),
+        ("SHA-256", lora.sha256),
+        ("File", path),
+        ("Imported", f"{lora.created_at:%Y-%m-%d %H:%M} UTC"),
+    )
+    told = [Content.assemble((f"{label}: ", "$dim"), value) for label, value in facts if value]
+    return Content("\n").join([*lines(row), Content(""), *told])
+
+
+def placed_words(label: str, placements: tuple[Placement, ...]) -> tuple[str, bool]:
+    """What came of bringing a LoRA to the servers, and whether all have it."""
+    lost = [place for place in placements if place.listed is None]
+    if not lost:
+        return f"{label} is on {counted(len(placements), 'server')}.", True
+    return f"{host(lost[0].endpoint)}: {lost[0].sentence}", False
