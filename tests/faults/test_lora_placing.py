@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from persona_tui.services.generation import runs
 from persona_tui.services.generation.engine import Endpoint, Engine
 from persona_tui.services.generation.lora_desk import LoraDesk
 from persona_tui.services.generation.pipelines import ensure_examples
+from persona_tui.services.generation.run_loras import loras_of
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.media import MediaStore
@@ -30,6 +33,9 @@ HALF_READ = {
     **UNREAD,
     "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": KOHYA,
 }
+BARE = {"transformer_blocks.0.attn.to_q": PEFT}
+"""Names that FLUX does not know and Qwen-Image does."""
+FLUX, QWEN_IMAGE = {"base_model": "FLUX.1-dev"}, {"base_model": "Qwen-Image"}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +82,18 @@ def start(world: World, persona: int, **values: Any) -> int:
 
 async def run(world: World, shelf: Shelf, folder: Path | None) -> None:
     client = ComfyUIClient(world.server.comfyui, world.server.token, timeout=5.0)
-    endpoint = Endpoint(client.base_url, client, LoraDesk.over(client, shelf, folder))
+    await run_at(world, LoraDesk.over(client, shelf, folder))
+
+
+def desk_over(world: World, shelf: Shelf) -> LoraDesk:
+    client = ComfyUIClient(world.server.comfyui, world.server.token, timeout=5.0)
+    return LoraDesk.over(client, shelf, lora_folder(world.server))
+
+
+async def run_at(world: World, desk: LoraDesk) -> None:
+    """An engine's life over one server's desk, which goes on to the next engine."""
+    client = desk.placer.client
+    endpoint = Endpoint(client.base_url, client, desk)
     engine = Engine(world.db.session_scope, MediaStore(world.settings), [endpoint], options=FAST)
     await until_idle(world.db, engine)
 
@@ -94,6 +111,18 @@ def sent(world: World, run_id: int) -> dict[str, Any]:
                 {"run": run_id},
             ).scalar_one()
         )
+
+
+def families(world: World) -> dict[str, str]:
+    with world.db.session_scope() as session:
+        rows = session.execute(text("SELECT file_path, base_family FROM lora_models"))
+        return {row.file_path: row.base_family for row in rows}
+
+
+def accused(world: World, run_id: int) -> list[str]:
+    """What the server's log said of a run's LoRAs."""
+    told = [warning.sentence for warning in view(world, run_id).warnings]
+    return [sentence for sentence in told if world.server.comfyui in sentence]
 
 
 def persona_of(world: World) -> int:
@@ -208,6 +237,80 @@ async def test_weights_that_the_server_leaves_out_are_said_on_the_run(
         lost = next(sentence for sentence in told if sentence.startswith("lost@1 changes nothing"))
         assert f"{server} knows none of its weights (unet.down_blocks" in lost
         assert any(sentence.startswith(f"{server} left out 2 of 4 weights of half@1") for sentence in told)
+
+
+async def test_what_one_model_leaves_out_is_not_held_against_another_models_lora(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira, desk = persona_of(world), desk_over(world, shelf)
+    flux = add_lora(
+        world, shelf, tmp_path, mira, name="one.safetensors", layers=BARE, width=3072, metadata=FLUX
+    )
+    qwen = add_lora(
+        world, shelf, tmp_path, mira, name="two.safetensors", layers=BARE, width=3072, metadata=QWEN_IMAGE
+    )
+    assert families(world) == {flux: "flux", qwen: "qwen-image"}
+    lost = start(world, mira, pipeline="flux-portrait")
+    await run_at(world, desk)
+    fine = start(world, mira, pipeline="qwen-image")
+    await run_at(world, desk)
+    again = start(world, mira, pipeline="flux-portrait")
+    await run_at(world, desk)
+
+    assert [one.file_name for one in view(world, fine).loras] == [qwen]
+    assert accused(world, fine) == []
+    for run_id in (lost, again):
+        (sentence,) = accused(world, run_id)
+        assert sentence.startswith("one@1 changes nothing: ")
+
+
+async def test_what_the_log_said_before_the_first_job_is_about_nobody(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    add_lora(world, shelf, tmp_path, mira, name="one.safetensors", layers=BARE, width=3072, metadata=FLUX)
+    add_lora(
+        world, shelf, tmp_path, mira, name="two.safetensors", layers=BARE, width=3072, metadata=QWEN_IMAGE
+    )
+    start(world, mira, pipeline="flux-portrait")
+    await run_at(world, desk_over(world, shelf))
+    fine = start(world, mira, pipeline="qwen-image")
+    await run_at(world, desk_over(world, shelf))
+    assert accused(world, fine) == []
+
+
+async def test_more_lines_than_the_log_holds_are_at_least_so_many(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    many = {f"unet.down_blocks.{n}.attn2.to_k": PEFT for n in range(170)}
+    add_lora(world, shelf, tmp_path, mira, layers={**many, **SD15_KOHYA})
+    run_id = start(world, mira)
+    await run(world, shelf, lora_folder(world.server))
+    (sentence,) = accused(world, run_id)
+    found = re.search(r" left out at least (\d+) of 344 weights of mira@1 \(", sentence)
+    assert found
+    assert 250 < int(found.group(1)) <= 300
+
+
+async def test_a_server_that_was_started_again_is_believed_anew(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    own = SandboxProcess(tmp_path / "own", arguments=("--latency", "0", "--image-size", "64x80"))
+    try:
+        mira, here = persona_of(world), replace(world, server=own)
+        add_lora(world, shelf, tmp_path, mira, layers=UNREAD)
+        desk = desk_over(here, shelf)
+        run_id = start(world, mira)
+        await run_at(here, desk)
+        with world.db.session_scope() as session:
+            loras = loras_of(session, run_id)
+        assert await desk.log.sentences(loras) == tuple(accused(here, run_id))
+        assert len(accused(here, run_id)) == 1
+        own.restart()
+        assert await desk.log.sentences(loras) == ()
+    finally:
+        own.stop()
 
 
 async def test_a_server_that_shows_no_log_is_no_trouble(world: World, shelf: Shelf, tmp_path: Path) -> None:
