@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,11 +18,12 @@ from tests.support.sandbox import SandboxProcess
 
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
-from persona_tui.services.generation import runs
+from persona_tui.services.generation import gates, runs
 from persona_tui.services.generation.engine import Endpoint, Engine
 from persona_tui.services.generation.lora_desk import LoraDesk
 from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.generation.run_loras import loras_of
+from persona_tui.services.generation.tree import list_candidates
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.media import MediaStore
@@ -113,6 +115,23 @@ def sent(world: World, run_id: int) -> dict[str, Any]:
         )
 
 
+async def until(world: World, run_id: int, status: str) -> None:
+    while view(world, run_id).status != status:
+        await asyncio.sleep(0.02)
+
+
+def resume(world: World, run_id: int) -> None:
+    with world.db.session_scope() as session:
+        assert runs.resume_run(session, run_id).status == "running"
+
+
+def states(world: World, run_id: int) -> set[str]:
+    """Of a run's jobs."""
+    with world.db.session_scope() as session:
+        rows = session.execute(text("SELECT state FROM comfyui_jobs WHERE run_id = :run"), {"run": run_id})
+        return set(rows.scalars())
+
+
 def families(world: World) -> dict[str, str]:
     with world.db.session_scope() as session:
         rows = session.execute(text("SELECT file_path, base_family FROM lora_models"))
@@ -178,6 +197,80 @@ async def test_a_run_never_goes_without_its_lora(
     assert f"{world.server.comfyui} does not list the LoRA mira@1. {where}" in ended.reason
     assert "models/loras" in ended.reason
     assert world.saved() == []
+
+
+async def test_a_lora_that_is_put_there_later_is_used_when_the_run_is_resumed(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    """Resumed too early, the run fails again at once; its jobs wait all the while."""
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    client = ComfyUIClient(world.server.comfyui, world.server.token, timeout=5.0)
+    endpoint = Endpoint(client.base_url, client, LoraDesk.over(client, shelf))
+    engine = Engine(world.db.session_scope, MediaStore(world.settings), [endpoint], options=FAST)
+    run_id, stop = start(world, mira, steps={1: {"children_per_parent": 3}}), asyncio.Event()
+    running = asyncio.create_task(engine.run(stop))
+    for _ in range(2):
+        await until(world, run_id, "failed")
+        assert states(world, run_id) <= {"queued"}
+        resume(world, run_id)
+        engine.wake()
+    await until(world, run_id, "failed")
+    (lora_folder(world.server) / "people").mkdir(exist_ok=True)
+    (lora_folder(world.server) / "people" / name).write_bytes(shelf.path(name).read_bytes())
+    resume(world, run_id)
+    engine.wake()
+    await until(world, run_id, "waiting")
+    stop.set()
+    await running
+
+    assert view(world, run_id).reason == ""
+    assert states(world, run_id) == {"done"}
+    assert sorted(world.kept(run_id)) == sorted(world.saved())
+    assert len(world.saved()) == 3
+    with world.db.session_scope() as session:
+        gates.choose_winner(session, list_candidates(session, run_id)[0].id, actor="operator")
+    assert view(world, run_id).status == "completed"
+
+
+async def test_a_run_that_no_server_can_run_can_be_cancelled(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    run_id = start(world, mira)
+    await run(world, shelf, None)
+    assert states(world, run_id) == {"queued"}
+    with world.db.session_scope() as session:
+        assert runs.cancel_run(session, run_id).status == "cancelled"
+    assert states(world, run_id) == {"cancelled"}
+    (lora_folder(world.server) / name).write_bytes(shelf.path(name).read_bytes())
+    other = start(world, mira)
+    await run(world, shelf, None)
+    assert states(world, run_id) == {"cancelled"}
+    assert world.saved() == world.kept(other)
+
+
+async def test_a_lora_that_comes_to_a_subfolder_opens_a_server_for_a_run_that_waits(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    away = SandboxProcess(tmp_path / "away", arguments=("--latency", "0", "--image-size", "64x80"))
+    away.stop()
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    clients = [ComfyUIClient(one.comfyui, one.token, timeout=5.0) for one in (world.server, away)]
+    endpoints = [Endpoint(one.base_url, one, LoraDesk.over(one, shelf)) for one in clients]
+    engine = Engine(world.db.session_scope, MediaStore(world.settings), endpoints, options=FAST)
+    run_id, stop = start(world, mira), asyncio.Event()
+    running = asyncio.create_task(engine.run(stop))
+    while f"It waits for {away.comfyui}" not in view(world, run_id).reason:
+        await asyncio.sleep(0.02)
+    (lora_folder(world.server) / "people").mkdir(exist_ok=True)
+    (lora_folder(world.server) / "people" / name).write_bytes(shelf.path(name).read_bytes())
+    await until(world, run_id, "waiting")
+    stop.set()
+    await running
+    assert world.kept(run_id) == world.saved()
 
 
 async def test_a_folder_that_is_not_there_is_named(world: World, shelf: Shelf, tmp_path: Path) -> None:
