@@ -114,6 +114,24 @@ def test_seconds_of_the_card_are_reserved_by_the_last_picture_and_booked_as_meas
     assert len(take(session, 1)) == 1
 
 
+def test_a_picture_of_which_nobody_knows_how_long_it_took_costs_what_was_reserved(session: Session) -> None:
+    run = add_run(session, max_gpu_minutes=5, steps={1: {"children_per_parent": 9}})
+    (unmeasured,) = take(session, 1)
+    assert keep(session, unmeasured, _fetched(unmeasured, 1), {})
+    (first,) = take(session, 1)
+    assert counted(session, run.id) == (2, 0)
+    timed(session, first, 25.0)
+    (second,) = take(session, 1)
+    session.execute(
+        text("UPDATE comfyui_jobs SET started_at = persona_now() - interval '85 s' WHERE id = :id"),
+        {"id": second.id},
+    )
+    assert keep(session, second, _fetched(second, 1), {})
+    assert counted(session, run.id) == (3, 50)
+    take(session, 1)
+    assert counted(session, run.id) == (4, 75)
+
+
 def test_what_ends_without_a_picture_gives_its_reservation_back(session: Session) -> None:
     run = add_run(session, max_pictures=3, steps={1: {"children_per_parent": 3}})
     first, second, third = take(session, 3)

@@ -127,6 +127,45 @@ def test_a_persona_none_of_whose_loras_fits_is_told_so(session: Session, lora: L
     assert said(run) == ["None of the persona's LoRAs is used: the LoRA is for sdxl, the workflow for flux."]
 
 
+PIPE = {
+    "1": node("MagicPipe", file="flux1-dev.gguf"),
+    "5": node("MagicDraw", pipe=["1", 0], seed="{{seed}}", text="{{prompt}}"),
+    "9": node("SaveImage", images=["5", 0], filename_prefix="x"),
+}
+SERVICE = {
+    "5": node("FluxProTextToImage", seed="{{seed}}", text="{{prompt}}"),
+    "9": node("SaveImage", images=["5", 0], filename_prefix="x"),
+}
+ENLARGING = {
+    "1": node("LoadImage", image="{{parent_image}}"),
+    "2": node("UpscaleModelLoader", model_name="4x.pth"),
+    "3": node("ImageUpscaleWithModel", upscale_model=["2", 0], image=["1", 0]),
+    "9": node("SaveImage", images=["3", 0], filename_prefix="x"),
+}
+
+
+@pytest.mark.parametrize("flow", [PIPE, SERVICE])
+def test_a_lora_is_missed_where_no_model_is_recognised(
+    session: Session, lora: Lora, flow: dict[str, Any]
+) -> None:
+    mira = add_persona(session)
+    lora("mira", mira)
+    run = create(session, flow, persona_id=mira)
+    assert used(run) == []
+    assert said(run) == ["None of the persona's LoRAs is used: the workflow loads no model that takes LoRAs."]
+    later = create(session, workflow(), flow, ENLARGING, persona_id=mira, pipeline="later")
+    assert used(later) == [("mira", 1.0, 1)]
+    assert said(later) == ["Step 2, step2: mira@1 is not used: the workflow loads no model that takes LoRAs."]
+
+
+def test_no_lora_is_missed_where_nothing_draws(session: Session, lora: Lora) -> None:
+    mira = add_persona(session)
+    lora("mira", mira)
+    pipelines.ensure_examples(session)
+    made = runs.create_run(session, {"pipeline": "no-model", "prompt": "tea", "persona_id": mira})
+    assert said(runs.run_detail(session, made.id)) == []
+
+
 def test_a_model_that_nobody_knows_is_allowed_with_a_note(session: Session, lora: Lora) -> None:
     mira = add_persona(session)
     lora("mira", mira)

@@ -21,6 +21,7 @@ from persona_tui.database.engine import Database
 from persona_tui.models.library import ClusterCandidate
 from persona_tui.models.safety import AuditEvent
 from persona_tui.services.generation import gates, pipelines, runs
+from persona_tui.services.generation.estimates import picture_seconds
 from persona_tui.services.generation.tree import list_candidates
 from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.voting.contest import contest_of_step, standings
@@ -306,6 +307,45 @@ def test_r22_engine_and_server_both_killed_find_the_picture_on_the_disk(world: W
 
     assert world.kept(run_id) == world.saved()
     assert len(world.saved()) == 1
+
+
+def test_how_long_a_picture_took_that_is_found_on_the_disk_is_not_known(world: World) -> None:
+    """The time that nobody was there is no time of the card: what was reserved is what it costs."""
+    run_id = new_run(world, pictures=3, max_gpu_minutes=10)
+    third = f"{SENDING} AND (SELECT count(*) = 2 FROM comfyui_jobs WHERE state = 'done')"
+    assert world.run_child(Kill("http:after_reply", third), ONE_AT_A_TIME) == KILLED
+    while len(world.saved()) < 3:
+        time.sleep(0.01)
+    assert world.server.kill() == KILLED
+    world.server.restart()
+    with world.db.session_scope() as session:
+        session.execute(
+            text(
+                "UPDATE comfyui_jobs SET state = 'running', started_at = persona_now() - interval '85 s'"
+                " WHERE state = 'submitting'"
+            )
+        )
+
+    assert world.run_child() == 0
+
+    assert world.kept(run_id) == world.saved()
+    with world.db.session_scope() as session:
+        *measured, found = session.execute(
+            text(
+                "SELECT j.gpu_seconds, CAST(i.provenance ->> 'seconds' AS float8) AS seconds"
+                " FROM comfyui_jobs j JOIN image_candidates i ON i.job_id = j.id ORDER BY j.id"
+            )
+        ).all()
+        version = session.execute(text("SELECT pipeline_version_id FROM pipeline_runs")).scalar_one()
+        usual = picture_seconds(session, version)[1]
+        spent = session.execute(text("SELECT gpu_seconds FROM run_budgets")).scalar_one()
+    taken = [one.seconds for one in measured]
+    assert 0 < min(taken) <= max(taken) < 30
+    assert [one.gpu_seconds for one in measured] == taken
+    assert found.seconds is None
+    assert found.gpu_seconds in taken
+    assert usual == pytest.approx(sum(taken) / 2)
+    assert spent == pytest.approx(sum(taken) + found.gpu_seconds)
 
 
 @pytest.mark.parametrize(("boundary", "winners"), [("commit:before", 0), ("commit:after", 1)])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,12 @@ from tests.support.sandbox import SandboxProcess
 
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
-from persona_tui.services.generation import runs
+from persona_tui.services.generation import gates, runs
 from persona_tui.services.generation.engine import Endpoint, Engine
 from persona_tui.services.generation.lora_desk import LoraDesk
 from persona_tui.services.generation.pipelines import ensure_examples
+from persona_tui.services.generation.run_loras import loras_of
+from persona_tui.services.generation.tree import list_candidates
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.media import MediaStore
@@ -30,6 +35,9 @@ HALF_READ = {
     **UNREAD,
     "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": KOHYA,
 }
+BARE = {"transformer_blocks.0.attn.to_q": PEFT}
+"""Names that FLUX does not know and Qwen-Image does."""
+FLUX, QWEN_IMAGE = {"base_model": "FLUX.1-dev"}, {"base_model": "Qwen-Image"}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +84,18 @@ def start(world: World, persona: int, **values: Any) -> int:
 
 async def run(world: World, shelf: Shelf, folder: Path | None) -> None:
     client = ComfyUIClient(world.server.comfyui, world.server.token, timeout=5.0)
-    endpoint = Endpoint(client.base_url, client, LoraDesk.over(client, shelf, folder))
+    await run_at(world, LoraDesk.over(client, shelf, folder))
+
+
+def desk_over(world: World, shelf: Shelf) -> LoraDesk:
+    client = ComfyUIClient(world.server.comfyui, world.server.token, timeout=5.0)
+    return LoraDesk.over(client, shelf, lora_folder(world.server))
+
+
+async def run_at(world: World, desk: LoraDesk) -> None:
+    """An engine's life over one server's desk, which goes on to the next engine."""
+    client = desk.placer.client
+    endpoint = Endpoint(client.base_url, client, desk)
     engine = Engine(world.db.session_scope, MediaStore(world.settings), [endpoint], options=FAST)
     await until_idle(world.db, engine)
 
@@ -94,6 +113,35 @@ def sent(world: World, run_id: int) -> dict[str, Any]:
                 {"run": run_id},
             ).scalar_one()
         )
+
+
+async def until(world: World, run_id: int, status: str) -> None:
+    while view(world, run_id).status != status:
+        await asyncio.sleep(0.02)
+
+
+def resume(world: World, run_id: int) -> None:
+    with world.db.session_scope() as session:
+        assert runs.resume_run(session, run_id).status == "running"
+
+
+def states(world: World, run_id: int) -> set[str]:
+    """Of a run's jobs."""
+    with world.db.session_scope() as session:
+        rows = session.execute(text("SELECT state FROM comfyui_jobs WHERE run_id = :run"), {"run": run_id})
+        return set(rows.scalars())
+
+
+def families(world: World) -> dict[str, str]:
+    with world.db.session_scope() as session:
+        rows = session.execute(text("SELECT file_path, base_family FROM lora_models"))
+        return {row.file_path: row.base_family for row in rows}
+
+
+def accused(world: World, run_id: int) -> list[str]:
+    """What the server's log said of a run's LoRAs."""
+    told = [warning.sentence for warning in view(world, run_id).warnings]
+    return [sentence for sentence in told if world.server.comfyui in sentence]
 
 
 def persona_of(world: World) -> int:
@@ -149,6 +197,80 @@ async def test_a_run_never_goes_without_its_lora(
     assert f"{world.server.comfyui} does not list the LoRA mira@1. {where}" in ended.reason
     assert "models/loras" in ended.reason
     assert world.saved() == []
+
+
+async def test_a_lora_that_is_put_there_later_is_used_when_the_run_is_resumed(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    """Resumed too early, the run fails again at once; its jobs wait all the while."""
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    client = ComfyUIClient(world.server.comfyui, world.server.token, timeout=5.0)
+    endpoint = Endpoint(client.base_url, client, LoraDesk.over(client, shelf))
+    engine = Engine(world.db.session_scope, MediaStore(world.settings), [endpoint], options=FAST)
+    run_id, stop = start(world, mira, steps={1: {"children_per_parent": 3}}), asyncio.Event()
+    running = asyncio.create_task(engine.run(stop))
+    for _ in range(2):
+        await until(world, run_id, "failed")
+        assert states(world, run_id) <= {"queued"}
+        resume(world, run_id)
+        engine.wake()
+    await until(world, run_id, "failed")
+    (lora_folder(world.server) / "people").mkdir(exist_ok=True)
+    (lora_folder(world.server) / "people" / name).write_bytes(shelf.path(name).read_bytes())
+    resume(world, run_id)
+    engine.wake()
+    await until(world, run_id, "waiting")
+    stop.set()
+    await running
+
+    assert view(world, run_id).reason == ""
+    assert states(world, run_id) == {"done"}
+    assert sorted(world.kept(run_id)) == sorted(world.saved())
+    assert len(world.saved()) == 3
+    with world.db.session_scope() as session:
+        gates.choose_winner(session, list_candidates(session, run_id)[0].id, actor="operator")
+    assert view(world, run_id).status == "completed"
+
+
+async def test_a_run_that_no_server_can_run_can_be_cancelled(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    run_id = start(world, mira)
+    await run(world, shelf, None)
+    assert states(world, run_id) == {"queued"}
+    with world.db.session_scope() as session:
+        assert runs.cancel_run(session, run_id).status == "cancelled"
+    assert states(world, run_id) == {"cancelled"}
+    (lora_folder(world.server) / name).write_bytes(shelf.path(name).read_bytes())
+    other = start(world, mira)
+    await run(world, shelf, None)
+    assert states(world, run_id) == {"cancelled"}
+    assert world.saved() == world.kept(other)
+
+
+async def test_a_lora_that_comes_to_a_subfolder_opens_a_server_for_a_run_that_waits(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    away = SandboxProcess(tmp_path / "away", arguments=("--latency", "0", "--image-size", "64x80"))
+    away.stop()
+    mira = persona_of(world)
+    name = add_lora(world, shelf, tmp_path, mira)
+    clients = [ComfyUIClient(one.comfyui, one.token, timeout=5.0) for one in (world.server, away)]
+    endpoints = [Endpoint(one.base_url, one, LoraDesk.over(one, shelf)) for one in clients]
+    engine = Engine(world.db.session_scope, MediaStore(world.settings), endpoints, options=FAST)
+    run_id, stop = start(world, mira), asyncio.Event()
+    running = asyncio.create_task(engine.run(stop))
+    while f"It waits for {away.comfyui}" not in view(world, run_id).reason:
+        await asyncio.sleep(0.02)
+    (lora_folder(world.server) / "people").mkdir(exist_ok=True)
+    (lora_folder(world.server) / "people" / name).write_bytes(shelf.path(name).read_bytes())
+    await until(world, run_id, "waiting")
+    stop.set()
+    await running
+    assert world.kept(run_id) == world.saved()
 
 
 async def test_a_folder_that_is_not_there_is_named(world: World, shelf: Shelf, tmp_path: Path) -> None:
@@ -208,6 +330,80 @@ async def test_weights_that_the_server_leaves_out_are_said_on_the_run(
         lost = next(sentence for sentence in told if sentence.startswith("lost@1 changes nothing"))
         assert f"{server} knows none of its weights (unet.down_blocks" in lost
         assert any(sentence.startswith(f"{server} left out 2 of 4 weights of half@1") for sentence in told)
+
+
+async def test_what_one_model_leaves_out_is_not_held_against_another_models_lora(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira, desk = persona_of(world), desk_over(world, shelf)
+    flux = add_lora(
+        world, shelf, tmp_path, mira, name="one.safetensors", layers=BARE, width=3072, metadata=FLUX
+    )
+    qwen = add_lora(
+        world, shelf, tmp_path, mira, name="two.safetensors", layers=BARE, width=3072, metadata=QWEN_IMAGE
+    )
+    assert families(world) == {flux: "flux", qwen: "qwen-image"}
+    lost = start(world, mira, pipeline="flux-portrait")
+    await run_at(world, desk)
+    fine = start(world, mira, pipeline="qwen-image")
+    await run_at(world, desk)
+    again = start(world, mira, pipeline="flux-portrait")
+    await run_at(world, desk)
+
+    assert [one.file_name for one in view(world, fine).loras] == [qwen]
+    assert accused(world, fine) == []
+    for run_id in (lost, again):
+        (sentence,) = accused(world, run_id)
+        assert sentence.startswith("one@1 changes nothing: ")
+
+
+async def test_what_the_log_said_before_the_first_job_is_about_nobody(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    add_lora(world, shelf, tmp_path, mira, name="one.safetensors", layers=BARE, width=3072, metadata=FLUX)
+    add_lora(
+        world, shelf, tmp_path, mira, name="two.safetensors", layers=BARE, width=3072, metadata=QWEN_IMAGE
+    )
+    start(world, mira, pipeline="flux-portrait")
+    await run_at(world, desk_over(world, shelf))
+    fine = start(world, mira, pipeline="qwen-image")
+    await run_at(world, desk_over(world, shelf))
+    assert accused(world, fine) == []
+
+
+async def test_more_lines_than_the_log_holds_are_at_least_so_many(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    mira = persona_of(world)
+    many = {f"unet.down_blocks.{n}.attn2.to_k": PEFT for n in range(170)}
+    add_lora(world, shelf, tmp_path, mira, layers={**many, **SD15_KOHYA})
+    run_id = start(world, mira)
+    await run(world, shelf, lora_folder(world.server))
+    (sentence,) = accused(world, run_id)
+    found = re.search(r" left out at least (\d+) of 344 weights of mira@1 \(", sentence)
+    assert found
+    assert 250 < int(found.group(1)) <= 300
+
+
+async def test_a_server_that_was_started_again_is_believed_anew(
+    world: World, shelf: Shelf, tmp_path: Path
+) -> None:
+    own = SandboxProcess(tmp_path / "own", arguments=("--latency", "0", "--image-size", "64x80"))
+    try:
+        mira, here = persona_of(world), replace(world, server=own)
+        add_lora(world, shelf, tmp_path, mira, layers=UNREAD)
+        desk = desk_over(here, shelf)
+        run_id = start(world, mira)
+        await run_at(here, desk)
+        with world.db.session_scope() as session:
+            loras = loras_of(session, run_id)
+        assert await desk.log.sentences(loras) == tuple(accused(here, run_id))
+        assert len(accused(here, run_id)) == 1
+        own.restart()
+        assert await desk.log.sentences(loras) == ()
+    finally:
+        own.stop()
 
 
 async def test_a_server_that_shows_no_log_is_no_trouble(world: World, shelf: Shelf, tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def test_other_models_are_no_branches() -> None:
     assert branches(template) == ()
     assert put_in(template, use()) == template
     (found,) = fits(template, [use()])
-    assert (found.is_used, found.reason) == (False, "it loads no model that takes LoRAs")
+    assert (found.is_used, found.reason) == (False, "the workflow loads no model that takes LoRAs")
 
 
 def test_new_nodes_have_ids_of_their_own_whatever_the_others_are_called() -> None:

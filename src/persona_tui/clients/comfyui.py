@@ -35,12 +35,13 @@ from persona_tui.clients.comfyui_events import (
 from persona_tui.clients.comfyui_facts import (
     Device,
     HistoryEntry,
+    LogTail,
     OutputFile,
     QueueState,
     Submitted,
     SystemStats,
     entry_in,
-    lines_in,
+    log_in,
     mapping_in,
     queue_in,
     shortened,
@@ -294,8 +295,8 @@ class ComfyUIClient:
                 return tuple(choices_in(config))
         raise ServiceGarbled("ComfyUI does not say which LoRAs it has.")
 
-    async def log_lines(self) -> tuple[str, ...] | None:
-        """The last lines of the server's log; None where it, or a proxy before it, does not show it."""
+    async def log_tail(self) -> LogTail | None:
+        """The end of the server's log; None where it, or a proxy before it, does not show it."""
         for path in ("/internal/logs/raw", "/internal/logs"):
             try:
                 answer = await self._http.request_json("GET", path)
@@ -303,7 +304,7 @@ class ComfyUIClient:
                 continue
             except ServiceGarbled:
                 return None
-            return lines_in(answer)
+            return log_in(answer)
         return None
 
     async def system_stats(self) -> SystemStats:

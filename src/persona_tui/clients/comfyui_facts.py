@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,9 @@ from persona_tui.text import clean
 
 PromptStatus = Literal["running", "success", "error", "interrupted"]
 LONGEST_WORDS = 400
+LOG_ENTRIES = 300
+"""What a server keeps of its log."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,31 @@ class OutputFile:
     filename: str
     subfolder: str = ""
     type: str = "output"
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a server's log.
+
+    Attributes:
+        at: by the server's clock, as it writes it; tells the line from another one with the same words. Empty
+            where the server gives none.
+    """
+
+    at: str
+    words: str
+
+
+@dataclass(frozen=True)
+class LogTail:
+    """The end of a server's log, the newest line last.
+
+    Attributes:
+        is_full: it holds as many entries as a server keeps, so that older ones may have fallen out.
+    """
+
+    lines: tuple[LogLine, ...]
+    is_full: bool
 
 
 @dataclass(frozen=True)
@@ -215,17 +244,29 @@ def failure_words(data: Mapping[str, Any]) -> str:
     return f"The prompt failed{_at_node(data)}: {reason}."
 
 
-def lines_in(answer: object) -> tuple[str, ...]:
-    """The lines of a server's log: `{"entries": [{"t", "m"}]}`, or one text."""
+def log_in(answer: object) -> LogTail:
+    """The end of a server's log: `{"entries": [{"t", "m"}]}`, or one text of `time - line`."""
     match answer:
         case str():
-            pieces = [answer]
+            pieces = [_dated(line) for line in answer.splitlines()]
         case {"entries": list() as entries}:
-            pieces = [one["m"] for one in entries if isinstance(one, dict) and isinstance(one.get("m"), str)]
+            pieces = [
+                (str(one.get("t", "")), one["m"])
+                for one in entries
+                if isinstance(one, dict) and isinstance(one.get("m"), str)
+            ]
         case _:
-            return ()
-    lines = (clean(line, keep_lines=False) for piece in pieces for line in piece.splitlines())
-    return tuple(line for line in lines if line)
+            pieces = []
+    lines = (
+        LogLine(at, clean(line, keep_lines=False)) for at, piece in pieces for line in piece.splitlines()
+    )
+    return LogTail(tuple(line for line in lines if line.words), len(pieces) >= LOG_ENTRIES)
+
+
+def _dated(line: str) -> tuple[str, str]:
+    """A line of the log as one text, with its time apart; a line may have none."""
+    at, parting, words = line.partition(" - ")
+    return (at, words) if parting and _TIME.fullmatch(at) else ("", line)
 
 
 def stats_in(answer: object) -> SystemStats:

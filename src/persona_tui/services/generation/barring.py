@@ -23,6 +23,7 @@ async def pass_on(bench: Bench, job: LiveJob) -> None:
     waits = bench.yard.away_from(job.run_step_id, bench.healthy())
     if job.run_step_id in nowhere:
         await bench.transact(stop_runs, {job.run_step_id: nowhere[job.run_step_id]})
+        bench.yard.lift(job.run_step_id)
     elif waits is not None:
         bench.yard.waiting.add(job.run_step_id)
         await bench.transact(set_reason, job, f"Step {job.position}: {waits}")

@@ -15,6 +15,8 @@ from persona_tui.clients.comfyui import ComfyUIClient, WorkflowRejected
 from persona_tui.errors import ClientError
 from persona_tui.passed import Workflow
 from persona_tui.services.generation.declared import Declared, class_of, inputs_of, nearest, short
+from persona_tui.services.generation.injection import with_listed_names
+from persona_tui.services.generation.model_flow import is_lora_loader
 from persona_tui.services.generation.template import is_link
 
 _UPLOADED = ("image_upload", "audio_upload", "video_upload")
@@ -140,7 +142,8 @@ class Capabilities:
         """Lift the bars of steps that can run by now: a model was copied, a node installed."""
         for run_step_id, bar in list(self.bars.items()):
             self._drop(bar.workflow)
-            if not lacks(bar.workflow, await self._declared_for(bar.workflow)):
+            declared = await self._declared_for(bar.workflow)
+            if not lacks(_as_listed(bar.workflow, declared), declared):
                 self.bars.pop(run_step_id, None)
 
     async def _declared_for(self, workflow: Workflow) -> Declared:
@@ -158,6 +161,16 @@ class Capabilities:
     def _drop(self, workflow: Workflow) -> None:
         for entry in workflow.values():
             self._declared.pop(str(entry.get("class_type", "")), None)
+
+
+def _as_listed(workflow: Workflow, declared: Declared) -> Workflow:
+    """The workflow with its LoRAs under the server's names: they may lie in any subfolder."""
+    for entry in workflow.values():
+        info = class_of(declared, str(entry.get("class_type", ""))) if is_lora_loader(entry) else None
+        for one in inputs_of(info) if info else ():
+            if one.name == "lora_name":
+                return with_listed_names(workflow, [str(choice) for choice in one.choices])
+    return workflow
 
 
 def sentence_of(missing: Sequence[Lack]) -> str:
@@ -185,6 +198,11 @@ class Yard:
     def barred_at(self, url: str) -> tuple[int, ...]:
         """Run steps that a server can't run."""
         return tuple(self.servers[url].bars) if url in self.servers else ()
+
+    def lift(self, run_step_id: int) -> None:
+        """Ask every server again about a step: its run ended, and when it is resumed all may be different."""
+        for server in self.servers.values():
+            server.bars.pop(run_step_id, None)
 
     def barred_everywhere(self) -> dict[int, str]:
         """Run steps that no configured server can run, with the reasons."""

@@ -308,18 +308,20 @@ class EndpointWorker:
     def _provenance(self, job: LiveJob, seconds: float | None = None) -> dict[str, Any]:
         """Where a picture comes from; how long it took also says how deep the queue is to be.
 
+        Nobody knows how long where its end was not heard and the server does not tell: it may have been away,
+        or we, and what we saw last is no measure.
+
         Args:
             seconds: by the server's own clock; None counts by ours.
         """
         shown = self._follower.shown.get(str(job.prompt_id))
+        heard = None if shown is None else shown.seconds
+        deep = seconds if heard is None else heard
+        if deep is not None:
+            self._depth.note(deep)
+        taken = heard if seconds is None else seconds
         provenance: dict[str, Any] = {"endpoint": self.url, "server_version": self._gauge.version}
-        if shown is not None and shown.running_since is not None:
-            ended = shown.ended_at or asyncio.get_running_loop().time()
-            self._depth.note(ended - shown.running_since)
-            seconds = round(ended - shown.running_since, 3) if seconds is None else seconds
-        if seconds is not None:
-            provenance["seconds"] = seconds
-        return provenance
+        return provenance if taken is None else {**provenance, "seconds": round(taken, 3)}
 
     def _forget(self, prompt_id: str) -> None:
         self._follower.forget(prompt_id)

@@ -56,6 +56,13 @@ class Shown:
     succeeded: bool = False
 
     @property
+    def seconds(self) -> float | None:
+        """From its beginning to its end by our clock; None where either was not heard."""
+        if self.running_since is None or self.ended_at is None:
+            return None
+        return self.ended_at - self.running_since
+
+    @property
     def entry(self) -> HistoryEntry | None:
         """What its history will say, where the events told all of it: a good end, and pictures."""
         if self.whole and self.succeeded and any(self.outputs.values()):

@@ -129,7 +129,7 @@ def _parts(name: str) -> tuple[str, ...]:
 def fit(lora: LoraUse, ways: Sequence[Branch]) -> Fit:
     """Whether a LoRA goes into a workflow with these model branches, and into which."""
     if not ways:
-        return Fit(lora, False, (), "it loads no model that takes LoRAs")
+        return Fit(lora, False, (), "the workflow loads no model that takes LoRAs")
     families = [way for way in ways if _same_family(lora.family, way.family)]
     if not families:
         others = ", ".join(sorted({str(way.family) for way in ways}))

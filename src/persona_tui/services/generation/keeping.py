@@ -38,7 +38,10 @@ def keep(
         removals.note_pictures(session, (one.picture for one in fetched))
         return ()
     seconds = provenance.get("seconds")
-    spending.settle(session, [job.id], pictures=len(fetched), seconds=seconds)
+    if seconds is None:
+        spending.settle_as_reserved(session, [job.id], pictures=len(fetched))
+    else:
+        spending.settle(session, [job.id], pictures=len(fetched), seconds=seconds)
     rows = rows_of(
         session,
         _FILL,

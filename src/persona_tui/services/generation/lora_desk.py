@@ -17,7 +17,7 @@ from persona_tui.services.loras.shelf import Shelf
 
 @dataclass
 class LoraDesk:
-    """Placer and log reader of one server, and which jobs to look after."""
+    """Placer and log reader of one server, and which steps of runs to look after."""
 
     placer: LoraPlacer
     log: LoraLog
@@ -47,13 +47,15 @@ class LoraDesk:
         """
         placed = await self.placer.placed(loras)
         if placed and job.run_step_id not in self._looked:
-            self._watched[job.id] = placed
+            await self.log.begin()
+            self._watched[job.run_step_id] = placed
         return placed, await self.placer.resolved(template)
 
     async def look_after(self, job: LiveJob) -> tuple[str, ...]:
         """Sentences on what the server left out of a job's LoRAs; each step of a run is looked at once."""
-        loras = self._watched.pop(job.id, ())
-        if not loras or job.run_step_id in self._looked:
+        loras = self._watched.pop(job.run_step_id, ())
+        if not loras:
             return ()
         self._looked.add(job.run_step_id)
-        return await self.log.sentences(loras)
+        waiting = [lora for others in self._watched.values() for lora in others]
+        return await self.log.sentences(loras, waiting)

@@ -37,7 +37,8 @@ class LoraNotListed(InvalidRequest):
 
     def __init__(self, message: str, file_name: str) -> None:
         super().__init__(message)
-        self.probe = {"1": {"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": file_name}}}
+        given = {"lora_name": file_name, "model": ["0", 0]}
+        self.probe = {"1": {"class_type": "LoraLoaderModelOnly", "inputs": given}}
 
 
 @dataclass(frozen=True)

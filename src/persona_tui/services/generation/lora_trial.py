@@ -146,6 +146,7 @@ async def run_trial(
     """
     say("Bringing the LoRA to the server…")
     (placed,) = await desk.placer.placed([plan.lora])
+    await desk.log.begin()
     pictures = []
     for lora, words in ((replace(placed, weight=0.0), "without"), (placed, f"with {placed.words}")):
         say(f"Making the picture {words}…")

@@ -23,6 +23,9 @@ _LOADER = re.compile(
 )
 _OTHER_MODEL = re.compile(r"upscale|vision|control|style|patch|face|sam\b|gligen", re.IGNORECASE)
 _WITH_CLIP = re.compile(r"checkpoint|ckpt|diffusersloader", re.IGNORECASE)
+_PIPE_INPUT = re.compile(r"((sd)?xl_?)?pipe(line)?$|unet$|transformer$|diffusion", re.IGNORECASE)
+_DRAWING_CLASS = re.compile(r"sampler|diffus|pipe|generat|t2i|txt2img|text.?to.?image", re.IGNORECASE)
+_MODEL_FILE = re.compile(r"\.(safetensors|sft|ckpt|gguf|pth?|bin|onnx|engine)$", re.IGNORECASE)
 _FILE_INPUTS = ("unet_name", "ckpt_name", "model_name", "model_path", "model")
 _EDIT_CLASS = re.compile(r"QwenImageEdit|Kontext|ReferenceLatent|InstructPixToPix", re.IGNORECASE)
 _CLASS_FAMILIES: tuple[tuple[str, Family], ...] = (
@@ -85,6 +88,27 @@ def branches(workflow: Workflow) -> tuple[Branch, ...]:
     """Every model branch of a workflow, in the order of its loaders."""
     flow = _Flow(workflow)
     return tuple(branch for loader in flow.loaders() if (branch := flow.branch(loader)).tails)
+
+
+def loads_model(workflow: Workflow) -> bool:
+    """Whether anything tells of a model that draws, be it loaded in a way that `branches` does not know.
+
+    What only enlarges, blends or restores pictures draws nothing.
+    """
+    return any(_tells_of_model(entry) for entry in workflow.values())
+
+
+def _tells_of_model(entry: Mapping[str, Any]) -> bool:
+    kind = str(entry.get("class_type", ""))
+    if any(
+        is_link(value) and (_MODEL_INPUT.match(name) or _PIPE_INPUT.match(name))
+        for name, value in _inputs(entry).items()
+    ):
+        return True
+    if _OTHER_MODEL.search(kind):
+        return False
+    named = (value for value in _inputs(entry).values() if isinstance(value, str))
+    return _DRAWING_CLASS.search(kind) is not None or any(map(_MODEL_FILE.search, named))
 
 
 def _inputs(entry: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from persona_tui.models.pipeline import RunLora
 from persona_tui.passed import Workflow
 from persona_tui.services.generation.injection import fit, fits, placed_positions
 from persona_tui.services.generation.lora_use import MAX_LORAS, LoraUse
-from persona_tui.services.generation.model_flow import branches
+from persona_tui.services.generation.model_flow import branches, loads_model
 from persona_tui.services.generation.warnings import warn
 from persona_tui.services.inputs import Input
 
@@ -174,7 +174,7 @@ def _unusable(lora: LoraUse, steps: Sequence[StepWorkflow]) -> str | None:
 
 
 def _none_fits(mapped: Sequence[LoraUse], steps: Sequence[StepWorkflow]) -> list[str]:
-    if not any(branches(workflow) for _, workflow in steps):
+    if not any(loads_model(workflow) for _, workflow in steps):
         return []
     return [f"None of the persona's LoRAs is used: {_unusable(mapped[0], steps)}."]
 
@@ -183,7 +183,7 @@ def _step_notes(loras: Sequence[LoraUse], steps: Sequence[StepWorkflow]) -> list
     """What the single steps leave out or are not sure of; a step without a model has nothing to say."""
     notes = []
     for number, (name, workflow) in enumerate(steps, start=1):
-        if not branches(workflow):
+        if not loads_model(workflow):
             continue
         for found in fits(workflow, loras):
             if found.reason:

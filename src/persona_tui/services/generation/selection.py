@@ -225,11 +225,12 @@ def _next_place(session: Session, barred: Collection[int], daily: DailyLimit) ->
 
 
 def _expected_seconds(session: Session, run_step_id: int) -> float:
-    """What the step's last picture took; 0 before its first."""
+    """What the step's last picture that was measured took; 0 before its first."""
     found = session.execute(
         text(
             "SELECT j.gpu_seconds FROM generation_slots s JOIN comfyui_jobs j ON j.slot_id = s.id"
-            " WHERE s.run_step_id = :step AND j.state = 'done' ORDER BY j.id DESC LIMIT 1"
+            " WHERE s.run_step_id = :step AND j.state = 'done' AND j.gpu_seconds > 0"
+            " ORDER BY j.id DESC LIMIT 1"
         ),
         {"step": run_step_id},
     ).scalar_one_or_none()

@@ -68,7 +68,7 @@ def _ignored(shapes: Mapping[str, object], form: str, family: Family) -> str | N
         return f"ComfyUI ignores XLabs' names (….processor.qkv_lora1). {_HOW_TO_MEND}"
     if form == "diffusers" and family in ("sd15", "sdxl") and any(key.startswith("unet.") for key in shapes):
         return (
-            "ComfyUI ignores the model's part of it: weights named unet.… without .processor.."
+            "ComfyUI ignores the model's part of it: weights named unet.… that lack .processor in them."
             " Save it again under kohya's names and import that."
         )
     if family == "flux2" and re.search(
