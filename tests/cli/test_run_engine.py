@@ -18,8 +18,9 @@ def made(shell: Shell) -> Shell:
 
 def test_a_budget_is_shown_raised_and_taken_away(made: Shell) -> None:
     shown = made("run", "show", "1", "--json").json["run"]["budget"]
-    assert shown == {"max_pictures": 3, "pictures": 0, "max_gpu_minutes": None, "gpu_minutes": 0.0}
-    assert "pictures: 0 of 3" in made("run", "show", "1").out
+    spent = {"pictures": 0, "reserved": 0, "gpu_minutes": 0.0}
+    assert shown == {"max_pictures": 3, "max_gpu_minutes": None, **spent}
+    assert "pictures: 0 made of 3" in made("run", "show", "1").out
     raised = made("run", "budget", "1", "--max-gpu-minutes", "2.5", "--json").json
     assert (raised["max_pictures"], raised["max_gpu_minutes"]) == (3, 2.5)
     assert "GPU minutes: 0.00 of 2.5" in made("run", "budget", "1").out
