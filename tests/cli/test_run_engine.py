@@ -51,6 +51,6 @@ def test_jobs_are_listed_and_everything_is_cancelled_after_a_question(made: Shel
     assert asked.code != 0
     assert "Cancel 2 runs?" in asked.err
     assert {run["status"] for run in made("run", "list", "--json").json} == {"pending"}
-    assert made("run", "cancel", "--all", "--yes").err == "✅ 2 runs are cancelled.\n"
+    assert made("run", "cancel", "--all", "--yes").out == "✅ 2 runs are cancelled.\n"
     assert {run["status"] for run in made("run", "list", "--json").json} == {"cancelled"}
     assert made("run", "budget", "1", "--max-pictures", "5").code == 1
