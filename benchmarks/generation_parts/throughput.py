@@ -24,6 +24,7 @@ from report import Figure
 
 PICTURES, QUICK_PICTURES = 300, 100
 TURNS, QUICK_TURNS = 3, 1
+WARM_UP = 10
 SECONDS = 0.05
 SLOW_COMMIT = 0.003
 LEAST_BARE_RATE = 80.0
@@ -52,7 +53,7 @@ def figures(quick: bool, server: str) -> Iterator[Figure]:
 def _line(
     name: str, server: Server, graph: Graph, pictures: int, turns: int, target: float, commit: float = 0.0
 ) -> Iterator[Figure]:
-    asyncio.run(BareLoop(server, graph, 10).run())
+    asyncio.run(BareLoop(server, graph, WARM_UP).run())
     bare, ours = [], []
     for _ in range(turns):
         bare.append(asyncio.run(BareLoop(server, graph, pictures).run()))
@@ -69,8 +70,10 @@ def _line(
 
 
 def _measure(place: Studio, server: Server, graph: Graph, pictures: int) -> Speed:
-    """Pictures per second from the engine's start to the last one kept."""
+    """Pictures per second from the engine's start to the last one kept; warmed up like the bare loop."""
+    place.order(graph, WARM_UP)
+    asyncio.run(run_until(place, place.engine([server]), WARM_UP))
     place.order(graph, pictures)
     spent = time.process_time()
-    seconds = asyncio.run(run_until(place, place.engine([server]), pictures))
+    seconds = asyncio.run(run_until(place, place.engine([server]), WARM_UP + pictures))
     return Speed(pictures / seconds, (time.process_time() - spent) * 1000 / pictures)

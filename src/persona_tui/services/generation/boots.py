@@ -5,11 +5,13 @@ What was sent to an earlier boot may be lost, and is looked for at once instead 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.services.generation.jobs import LiveJob
 
 
@@ -73,3 +75,37 @@ WHERE id = (SELECT id FROM comfyui_jobs WHERE id = :id AND prompt_id = :prompt
   AND state IN ('submitting', 'submitted', 'running', 'storing') FOR NO KEY UPDATE SKIP LOCKED)
 """
 """Its events may have been heard, and written down, before its answer. For the lock see `jobs.advance`."""
+
+
+def note_all_taken(session: Session, endpoint: str, taken: Sequence[Taken]) -> None:
+    """Write down by one statement that the server took prompts, all of the boot that is known."""
+    rows_of(
+        session,
+        _NOTE_ALL,
+        {
+            "url": endpoint,
+            "ids": [one.job.id for one in taken],
+            "prompts": [one.job.prompt_id for one in taken],
+            "numbers": [one.number for one in taken],
+        },
+    )
+
+
+_NOTE_ALL = """
+WITH told AS (
+  SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:prompts AS uuid[]), CAST(:numbers AS float8[]))
+    AS one (id, prompt_id, number)
+), seen AS (
+  INSERT INTO comfyui_endpoints AS e (url, queue_number)
+  SELECT :url, max(number) FROM told HAVING max(number) >= 0
+  ON CONFLICT (url) DO UPDATE SET queue_number = greatest(e.queue_number, excluded.queue_number)
+  RETURNING boot
+), free AS MATERIALIZED (
+  SELECT j.id, told.number FROM comfyui_jobs j
+  JOIN told ON told.id = j.id AND told.prompt_id = j.prompt_id
+  WHERE j.state IN ('submitting', 'submitted', 'running', 'storing')
+  ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED)
+UPDATE comfyui_jobs j SET state = CASE j.state WHEN 'submitting' THEN 'submitted' ELSE j.state END,
+  queue_number = free.number, boot = (SELECT boot FROM seen)
+FROM free WHERE j.id = free.id
+"""

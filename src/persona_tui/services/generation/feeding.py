@@ -14,7 +14,7 @@ from persona_tui.services.generation.boots import Taken
 from persona_tui.services.generation.depth import Depth
 from persona_tui.services.generation.following import Follower
 from persona_tui.services.generation.health import Fleet
-from persona_tui.services.generation.jobs import SENT, Advance, LiveJob
+from persona_tui.services.generation.jobs import Advance, LiveJob
 from persona_tui.services.generation.submission import (
     Ready,
     Work,
@@ -26,8 +26,8 @@ from persona_tui.services.generation.submission import (
 )
 
 FIRST, AT_ONCE = 2, 8
-"""Jobs that are claimed by one commit and readied by one: few while the server waits for them, and never so
-many that a crash leaves a long row of them for the next survey."""
+"""Jobs that are claimed by one commit and readied by one: few while the server waits for the first, and never
+so many that a crash leaves a long row of them for the next survey."""
 
 
 class Feeder:
@@ -66,11 +66,12 @@ class Feeder:
         self._filling: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._dry = False
+        self._at_once = FIRST
         self._stopping = False
 
     def note(self, job: LiveJob, target: str) -> None:
         """Note what a job has come to; it is written down with one of the next transactions."""
-        self._steps.append(Advance(job, SENT[: SENT.index(target)], target))
+        self._steps.append(Advance(job, target))
 
     def look_again(self) -> None:
         """There may be work where there was none."""
@@ -117,7 +118,7 @@ class Feeder:
 
     async def _fill(self) -> None:
         try:
-            while not self._stopping and self._in_hand() < self._depth.target:
+            while not self._stopping and (self._to_send or self._in_hand() < self._depth.target):
                 if not await self._fill_some():
                     break
         finally:
@@ -125,14 +126,14 @@ class Feeder:
             self._on_change()
 
     async def _fill_some(self) -> bool:
-        """Claim and send some jobs, few to a server that is about to idle; whether there may be more."""
+        """Claim and send some jobs, few at first, since the server waits; whether there may be more."""
         in_hand = self._in_hand()
-        room = self._depth.target - in_hand
-        wanted = min(room, FIRST if in_hand < FIRST else AT_ONCE)
+        wanted = min(max(0, self._depth.target - in_hand), self._at_once)
         works = await self._bench.transact(self._take_up, *self._take_notes(), in_hand + wanted)
         self._to_send = [work.job.id for work in works]
         self.sending = set(self._to_send)
         self._dry = len(works) < wanted
+        self._at_once = FIRST if self._dry else min(2 * self._at_once, AT_ONCE)
         if works and self._stopping:
             await self._bench.transact(_let_go, works)
         elif works:
@@ -193,8 +194,8 @@ class Feeder:
 
 def _write_down(session: Session, url: str, taken: Sequence[Taken], steps: Sequence[Advance]) -> None:
     """What jobs have come to; the taken ones first, since further steps may be theirs."""
-    for one in taken:
-        boots.note_taken(session, url, one)
+    if taken:
+        boots.note_all_taken(session, url, taken)
     if steps:
         jobs.advance(session, steps)
 

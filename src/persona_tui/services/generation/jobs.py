@@ -56,10 +56,9 @@ class LiveJob:
 
 @dataclass(frozen=True)
 class Advance:
-    """A step that a job took: from any of the states `source` to `target`."""
+    """A step that a job took, from any earlier state in which it was sent to `target`."""
 
     job: LiveJob
-    source: tuple[str, ...]
     target: str
 
 
@@ -119,14 +118,33 @@ def advance(session: Session, steps: Sequence[Advance]) -> None:
     Only for what may be missed: a job that another transaction holds (it is being cancelled, say) is left as
     it is, rather than waited for in an order that could block both. What is missed the next survey finds.
     """
-    free = session.execute(
-        text("SELECT id FROM comfyui_jobs WHERE id = ANY (:ids) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"),
-        {"ids": [step.job.id for step in steps]},
+    newest = {step.job.id: step for step in steps}
+    rows_of(
+        session,
+        _ADVANCE,
+        {
+            "ids": list(newest),
+            "prompts": [step.job.prompt_id for step in newest.values()],
+            "targets": [step.target for step in newest.values()],
+            "sent": list(SENT),
+        },
     )
-    unlocked = set(free.scalars())
-    newest = {step.job.id: step for step in steps if step.job.id in unlocked}
-    for step in newest.values():
-        move(session, step.job, step.source, step.target)
+
+
+_ADVANCE = """
+WITH free AS MATERIALIZED (
+  SELECT j.id, step.target FROM comfyui_jobs j
+  JOIN unnest(CAST(:ids AS bigint[]), CAST(:prompts AS uuid[]), CAST(:targets AS text[]))
+    AS step (id, prompt_id, target) ON step.id = j.id AND step.prompt_id = j.prompt_id
+  WHERE array_position(CAST(:sent AS text[]), CAST(j.state AS text))
+      < array_position(CAST(:sent AS text[]), step.target)
+  ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED)
+UPDATE comfyui_jobs j SET state = free.target,
+  started_at = CASE free.target WHEN 'submitted' THEN j.started_at
+                                ELSE coalesce(j.started_at, persona_now()) END
+FROM free WHERE j.id = free.id
+"""
+"""All steps by one statement; only forward, since notes may come late."""
 
 
 @dataclass(frozen=True)
