@@ -198,7 +198,7 @@ async def test_pause_resume_and_cancel(app: PersonaApp, db: Database, studio: St
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: status(db) == "cancelled" and "○  cancelled" in screen_text(pilot))
-        assert "[p] pause" not in screen_text(pilot)
+        await until(pilot, lambda: "[p] pause" not in screen_text(pilot))
 
 
 async def test_an_approval_shows_who_goes_on_and_what_it_costs_before_it_is_given(
