@@ -18,8 +18,9 @@ def made(shell: Shell) -> Shell:
 
 def test_a_budget_is_shown_raised_and_taken_away(made: Shell) -> None:
     shown = made("run", "show", "1", "--json").json["run"]["budget"]
-    assert shown == {"max_pictures": 3, "pictures": 0, "max_gpu_minutes": None, "gpu_minutes": 0.0}
-    assert "pictures: 0 of 3" in made("run", "show", "1").out
+    spent = {"pictures": 0, "reserved": 0, "gpu_minutes": 0.0}
+    assert shown == {"max_pictures": 3, "max_gpu_minutes": None, **spent}
+    assert "pictures: 0 made of 3" in made("run", "show", "1").out
     raised = made("run", "budget", "1", "--max-gpu-minutes", "2.5", "--json").json
     assert (raised["max_pictures"], raised["max_gpu_minutes"]) == (3, 2.5)
     assert "GPU minutes: 0.00 of 2.5" in made("run", "budget", "1").out
@@ -50,6 +51,6 @@ def test_jobs_are_listed_and_everything_is_cancelled_after_a_question(made: Shel
     assert asked.code != 0
     assert "Cancel 2 runs?" in asked.err
     assert {run["status"] for run in made("run", "list", "--json").json} == {"pending"}
-    assert made("run", "cancel", "--all", "--yes").err == "✅ 2 runs are cancelled.\n"
+    assert made("run", "cancel", "--all", "--yes").out == "✅ 2 runs are cancelled.\n"
     assert {run["status"] for run in made("run", "list", "--json").json} == {"cancelled"}
     assert made("run", "budget", "1", "--max-pictures", "5").code == 1

@@ -49,8 +49,12 @@ async def _nothing(_run_id: int | None) -> tuple[()]:
     return ()
 
 
-async def _start(_values: dict[str, Any]) -> None:
+async def _start(_offer: Offer, _values: dict[str, Any]) -> None:
     return None
+
+
+async def _read(_persona_id: int) -> Offer:
+    return _offer()
 
 
 def _offer() -> Offer:
@@ -68,7 +72,7 @@ DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "reader": lambda: TextDialog("Read", "text"),
     "command": lambda: CommandLine([]),
     "trouble": lambda: TroubleDialog(Whose(None, ""), _nothing, UTC),
-    "wizard": lambda: RunWizard(_offer(), _start, datetime.now(UTC)),
+    "wizard": lambda: RunWizard(_offer(), _read, _start, datetime.now(UTC)),
     "viewer": lambda: ViewerDialog(MediaStore(Settings()), [ViewedPicture("0/0.png", "0", "a bowl")]),
 }
 WIDGETS: dict[str, type[DOMNode]] = {

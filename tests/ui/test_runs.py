@@ -18,6 +18,7 @@ from persona_tui.screens.runs import RunsScreen
 from persona_tui.screens.runs_forms import ApproveDialog
 from persona_tui.screens.runs_picture import RunPicture
 from persona_tui.services.generation import jobs
+from persona_tui.services.generation.barring import stop_runs
 from persona_tui.services.generation.engine import Endpoint, Engine
 from persona_tui.services.generation.health import EndpointStatus, EngineStatus, JobStatus
 from persona_tui.services.generation.runs import RunView
@@ -94,6 +95,22 @@ async def test_each_run_tells_its_status_its_pictures_and_why_it_failed(
         await pilot.press("pagedown", "pagedown")
         await pilot.pause()
         assert "TROUBLE" in screen_text(pilot)
+
+
+async def test_what_waits_in_a_run_that_no_server_can_do_is_not_in_flight(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned
+) -> None:
+    run = run_with_pictures(db, studio, plan, 1)
+    with db.session_scope() as session:
+        jobs.add_job(session, first_open_place(db, run), ENDPOINT, wait=0)
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "▶ 1 base" in screen_text(pilot) and "◌ 1 queued" in screen_text(pilot))
+        with db.session_scope() as session:
+            stop_runs(session, {run.current.id: "No server has the model."})
+        await until(pilot, lambda: "❌ failed" in screen_text(pilot) and "◐ 1 base" in screen_text(pilot))
+        assert "◌ 1 queued" in screen_text(pilot)
+        assert "in flight" not in screen_text(pilot)
 
 
 async def test_the_panel_follows_the_cursor_and_shows_the_best_picture(
@@ -181,7 +198,7 @@ async def test_pause_resume_and_cancel(app: PersonaApp, db: Database, studio: St
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: status(db) == "cancelled" and "○  cancelled" in screen_text(pilot))
-        assert "[p] pause" not in screen_text(pilot)
+        await until(pilot, lambda: "[p] pause" not in screen_text(pilot))
 
 
 async def test_an_approval_shows_who_goes_on_and_what_it_costs_before_it_is_given(

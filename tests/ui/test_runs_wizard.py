@@ -13,10 +13,11 @@ from textual.widgets import Input
 
 from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
-from persona_tui.models.persona import ContentSuggestion
+from persona_tui.models.persona import ContentSuggestion, Persona
 from persona_tui.screens.runs_wizard import RunWizard
 from persona_tui.screens.runs_wizard_rows import LoraRow, StepRow
 from persona_tui.services.generation import pipelines
+from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.mappings import use_lora
 from persona_tui.services.loras.shelf import Shelf
@@ -250,3 +251,137 @@ async def test_loras_are_chosen_with_their_weights_and_one_that_does_not_fit_is_
         await until(pilot, lambda: "pictures of" in said(pilot))
     assert asked(db, "SELECT count(*) FROM run_loras") == 1
     assert asked(db, "SELECT weight FROM run_loras") == pytest.approx(0.35)
+
+
+def at(screen: RunWizard) -> str:
+    """The field with the cursor, and which of its entries."""
+    row = next(row for row in screen.rows if row.has_focus_within)
+    assert screen.focused is not None
+    return f"{row.field.name} {row.controls.index(screen.focused)}"
+
+
+async def test_enter_goes_through_every_entry_and_starts_on_the_last(
+    app: PersonaApp, db: Database, plan: Planned
+) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await wizard(pilot)
+        await fill(pilot, prompt="a bowl", negative="blur")
+        passed = []
+        for _ in range(12):
+            await pilot.press("enter")
+            await pilot.pause()
+            passed.append(at(screen))
+        assert passed == [
+            *("cluster 0", "pillar 0", "name 0", "pipeline 0", "step 1 0", "step 1 1", "step 2 0"),
+            *("max_pictures 0", "max_gpu_minutes 0", "night 0", "night_at 0", "seed 0"),
+        ]
+        await pilot.press("enter")
+        await until(pilot, lambda: "4 pictures of" in said(pilot))
+    assert asked(db, "SELECT prompt FROM pipeline_runs") == "a bowl"
+
+
+@pytest.mark.parametrize("size", [SMALL, (120, 30), LARGE])
+async def test_what_a_step_brings_is_told_whole(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned, size: tuple[int, int]
+) -> None:
+    run_with_pictures(db, studio, plan)
+    async with app.run_test(size=size) as pilot:
+        screen = await wizard(pilot)
+        await pilot.press("ctrl+n", "ctrl+n")
+        number(screen, 1, 0).value = "16"
+        number(screen, 1, 1).value = "12"
+        await until(pilot, lambda: "→ 16 pictures, 1 min" in screen_text(pilot))
+        assert "→ 24 pictures, untimed" in screen_text(pilot)
+
+
+def another_persona(db: Database) -> tuple[int, int]:
+    """A second persona with a cluster of her own; returns both ids."""
+    with db.session_scope() as session:
+        persona = Persona(name="Zoe", age=31, trigger_word="zoeface", zone="Asia/Tokyo")
+        session.add(persona)
+        session.flush()
+        cluster = create_cluster(session, persona.id, {"name": "Harbour"})
+        return persona.id, cluster.id
+
+
+async def test_another_persona_brings_her_clusters_and_the_prompt_stays(
+    app: PersonaApp, db: Database, plan: Planned
+) -> None:
+    zoe, harbour = another_persona(db)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await wizard(pilot)
+        await fill(pilot, prompt="a bowl")
+        number(screen, 1, 0).value = "7"
+        await choose(pilot, screen, "persona", "Zoe")
+        await until(pilot, lambda: "New run for Zoe" in screen_text(pilot))
+        await choose(pilot, screen, "cluster", "Harbour")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "7 pictures of" in said(pilot))
+    made = "SELECT (persona_id, cluster_id, prompt)::text FROM pipeline_runs"
+    assert asked(db, made) == f'({zoe},{harbour},"a bowl")'
+
+
+async def test_starting_at_once_after_the_persona_changed_starts_her_run(
+    app: PersonaApp, db: Database, plan: Planned
+) -> None:
+    zoe, _ = another_persona(db)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await wizard(pilot)
+        await fill(pilot, prompt="a bowl")
+        await choose(pilot, screen, "cluster", "Wheel")
+        next(row for row in screen.rows if row.field.name == "persona").control.focus()
+        await pilot.press("right", "ctrl+s")
+        await until(pilot, lambda: "4 pictures of" in said(pilot))
+    assert asked(db, "SELECT persona_id FROM pipeline_runs WHERE cluster_id IS NULL") == zoe
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_a_pipeline_brings_its_persona_unless_one_was_chosen_by_hand(
+    app: PersonaApp, db: Database, plan: Planned, by_hand: bool
+) -> None:
+    zoe, harbour = another_persona(db)
+    with_variables(db)
+    with db.session_scope() as session:
+        session.execute(
+            text("UPDATE pipelines SET persona_id = :persona, cluster_id = :cluster WHERE name = 'moody'"),
+            {"persona": zoe, "cluster": harbour},
+        )
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await wizard(pilot)
+        if by_hand:
+            await choose(pilot, screen, "persona", "Zoe")
+            await until(pilot, lambda: "New run for Zoe" in screen_text(pilot))
+            await choose(pilot, screen, "persona", "Mira")
+            await until(pilot, lambda: "New run for Mira" in screen_text(pilot))
+        await choose(pilot, screen, "pipeline", "moody")
+        await until(pilot, lambda: "Asks for a mood." in screen_text(pilot))
+        if by_hand:
+            assert "It is made for another persona" in screen_text(pilot)
+            assert "New run for Mira" in screen_text(pilot)
+        else:
+            cluster = next(row for row in screen.rows if row.field.name == "cluster")
+            await until(pilot, lambda: "New run for Zoe" in screen_text(pilot) and cluster.raw() == harbour)
+
+
+async def test_a_variable_with_a_list_on_the_server_is_chosen_from_it(
+    app: PersonaApp, db: Database, plan: Planned
+) -> None:
+    with db.session_scope() as session:
+        pipelines.ensure_examples(session)
+        made = copy.deepcopy(pipelines.export_pipeline(session, "one-step").model_dump())
+        node = next(node for node in made["steps"][0]["workflow"].values() if "ckpt_name" in node["inputs"])
+        node["inputs"]["ckpt_name"] = "{{model}}"
+        names = ["a.safetensors", "b.safetensors"]
+        declared = {node["class_type"]: {"input": {"required": {"ckpt_name": [names, {}]}}}}
+        pipelines.import_pipeline(session, {**made, "name": "picky"}, declared)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await wizard(pilot)
+        await choose(pilot, screen, "pipeline", "picky")
+        await fill(pilot, prompt="a bowl")
+        await until(pilot, lambda: "not chosen yet" in screen_text(pilot))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Needs a value." in screen_text(pilot))
+        await choose(pilot, screen, "variable model", "b.safetensors")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "pictures of" in said(pilot))
+    assert asked(db, "SELECT variables FROM pipeline_runs") == {"model": "b.safetensors"}

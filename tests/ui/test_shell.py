@@ -128,7 +128,7 @@ async def test_escape_on_the_dashboard_says_how_to_quit(app: PersonaApp) -> None
         await pilot.press("escape")
         await pilot.pause()
         assert said(pilot) == "This is the Dashboard; q quits."
-        await pilot.press("f10")
+        await pilot.press("f9")
         await settle(pilot)
         legend = screen_text(pilot).splitlines()[-1]
         assert "[q] quit" not in legend and "[Esc] back" in legend

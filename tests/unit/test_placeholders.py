@@ -32,7 +32,7 @@ def kinds(types: dict[str, Any]) -> dict[str, str]:
 def test_a_kind_comes_from_the_declaration_where_there_is_one() -> None:
     types = input_types(WORKFLOW, DECLARED)
     assert types == {
-        "1": {"seed": "INT", "steps": "INT", "kind": "COMBO"},
+        "1": {"seed": "INT", "steps": "INT", "kind": ["euler", "heun"]},
         "2": {"text": "STRING"},
         "3": {"how.factor": "FLOAT"},
     }
@@ -45,6 +45,24 @@ def test_a_kind_comes_from_the_declaration_where_there_is_one() -> None:
         "what": "any",
         "factor": "number",
     }
+
+
+def test_what_a_server_offers_for_a_choice_is_kept() -> None:
+    workflow = {
+        "1": {"class_type": "Loader", "inputs": {"name": "{{file}}"}},
+        "2": {"class_type": "Old", "inputs": {"name": "{{file}}", "image": "{{picture}}"}},
+    }
+    listed = [["b.safetensors", "c.safetensors"], {}]
+    uploaded = [["x.png"], {"image_upload": True}]
+    old = {"input": {"required": {"name": listed, "image": uploaded}}}
+    types = input_types(workflow, {"Loader": DECLARED["Loader"], "Old": old})
+    assert types["1"] == {"name": ["a.safetensors", "b.safetensors"]}
+    assert types["2"] == {"name": ["b.safetensors", "c.safetensors"], "image": "COMBO"}
+    needs = {need.name: need for need in needs_of(workflow, types)}
+    assert (needs["file"].kind, needs["file"].choices) == ("choice", ("b.safetensors",))
+    assert (needs["picture"].kind, needs["picture"].choices) == ("choice", ())
+    only = needs_of({"1": workflow["1"]}, types)
+    assert merged_needs([*only, needs["file"]])[0].choices == ("b.safetensors",)
 
 
 def test_without_a_declaration_the_place_tells() -> None:

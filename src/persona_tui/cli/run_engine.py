@@ -93,7 +93,8 @@ def budget(
 
 def budget_lines(view: BudgetView) -> Iterator[str]:
     """A run's budget for people."""
-    yield f"pictures: {view.pictures}{_of(view.max_pictures)}"
+    reserved = f" and {view.reserved} reserved" if view.reserved else ""
+    yield f"pictures: {view.made} made{reserved}{_of(view.max_pictures)}"
     yield f"GPU minutes: {view.gpu_minutes:.2f}{_of(view.max_gpu_minutes)}"
 
 

@@ -99,7 +99,7 @@ class PipelineStepTypes(Table, table=True):
 
     pipeline_step_id: int = bigint(primary_key=True, foreign_key="pipeline_steps.id", ondelete="CASCADE")
     types: dict[str, Any] = document()
-    """Node → input → type."""
+    """Node → input → type; a list is a choice and what the server offers for it."""
 
 
 class PipelineRun(Table, table=True):

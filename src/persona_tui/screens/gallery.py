@@ -12,29 +12,23 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from persona_tui.errors import NotAllowedNow
-from persona_tui.screens import gallery_data, gallery_lines, runs_acts, runs_data, runs_lines
+from persona_tui.screens import gallery_acts, gallery_data, gallery_lines, runs_acts, runs_data
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.gallery_data import Album, Leaf
 from persona_tui.screens.gallery_strip import LineageStrip
 from persona_tui.screens.gallery_tree import BranchList, Twig
 from persona_tui.screens.runs_parts import PartsPanel
-from persona_tui.widgets.choice import Choice, ChoiceDialog
-from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.data_list import DataList
 from persona_tui.widgets.empty import EmptyState
-from persona_tui.widgets.marks import counted
 from persona_tui.widgets.messages import PersonaChanged
 from persona_tui.widgets.picture import PicturePane
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.thumbnails import Thumbnails
-from persona_tui.widgets.viewer import open_outside
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.services.generation.places import PlaceView
-    from persona_tui.services.generation.progress import RunStepView
     from persona_tui.services.media import MediaStore
 
 TILE = (20, 14)
@@ -282,22 +276,9 @@ class GalleryScreen(PersonaScreen):
         self.spawn(self._choose_run, group="ask", exclusive=True)
 
     async def _choose_run(self) -> None:
-        runs = await self.read(gallery_data.read_runs, self.shell.persona_id)
-        choices = [
-            Choice(
-                run.id,
-                run.name,
-                f"{runs_lines.status_mark(run.status).plain.strip()}, {_pictures(run.steps)}",
-            )
-            for run in runs
-        ]
-        key = self.shell.registry.label("global.runs")
-        dialog = ChoiceDialog(
-            "Which run?", choices, current=self._run_id, empty=f"no runs yet: {key} makes one"
-        )
-        chosen = await self.ask(dialog)
+        chosen = await gallery_acts.choose_run(self, self._run_id)
         if chosen is not None:
-            self._look_at_another_run(chosen.value)
+            self._look_at_another_run(chosen)
             self._show_view()
             self.request_reload()
 
@@ -306,18 +287,8 @@ class GalleryScreen(PersonaScreen):
 
     async def _reject(self) -> None:
         leaf = self._leaf
-        if leaf is None:
-            return
-        done = await self.act(gallery_data.reject_branch, leaf.id)
-        undo = self.shell.registry.label("gallery.undo")
-        if not done.candidate_ids:
-            self.flash(f"Picture {leaf.id} is rejected already. [{undo}] takes it back.", "info")
-            return
-        self._rejected.append(leaf.id)
-        runs_data.wake_engine(self.shell)
-        more = len(done.candidate_ids) - 1
-        grown = f" with {counted(more, 'picture')} that grew from it" if more else ""
-        self.flash(f"Picture {leaf.id} is rejected{grown}. [{undo}] takes it back.")
+        if leaf is not None and await gallery_acts.reject(self, leaf):
+            self._rejected.append(leaf.id)
 
     def _last_rejection(self) -> int | None:
         if self._leaf is not None and self._leaf.picture.status == "rejected":
@@ -331,28 +302,15 @@ class GalleryScreen(PersonaScreen):
         candidate_id = self._last_rejection()
         if candidate_id is None:
             return
-        done = await self.act(gallery_data.take_back, candidate_id)
-        self._rejected = [one for one in self._rejected if one not in done.candidate_ids]
+        there = await gallery_acts.take_back(self, candidate_id)
+        self._rejected = [one for one in self._rejected if one not in there]
         self._wanted = candidate_id
         self.request_reload()
-        self.flash(f"{counted(len(done.candidate_ids), 'picture')} taken back.")
 
     def action_winner(self) -> None:
-        self.spawn(self._make_winner, group="ask", exclusive=True)
-
-    async def _make_winner(self) -> None:
         leaf, run = self._leaf, self._album.run
-        if leaf is None or run is None:
-            return
-        if run.winner_id == leaf.id:
-            self.flash(f"Picture {leaf.id} is the winner already.", "info")
-            return
-        if run.winner_id is not None and not await self.ask(_another_winner(run.winner_id, leaf.id)):
-            return
-        post_id = await self.act(gallery_data.make_winner, leaf.id)
-        where = self.shell.registry.label("global.posts")
-        draft = f" Its draft is among the posts [{where}]." if post_id is not None else ""
-        self.flash(f"Picture {leaf.id} won.{draft}")
+        if leaf is not None and run is not None:
+            self.spawn(partial(gallery_acts.make_winner, self, run, leaf), group="ask", exclusive=True)
 
     def action_approve(self) -> None:
         run = self._album.run
@@ -373,14 +331,8 @@ class GalleryScreen(PersonaScreen):
             await self.shell.go_to("vote", run_id=self._album.run.id)
 
     def action_outside(self) -> None:
-        leaf = self._leaf
-        if leaf is None:
-            return
-        path = self._media.path(leaf.media_key)
-        if path is None:
-            raise NotAllowedNow("The original lies in a bucket.", hint=f"Its key there is {leaf.media_key}.")
-        open_outside(path)
-        self.flash(f"Opened outside: {path}")
+        if self._leaf is not None:
+            gallery_acts.show_outside(self, self._leaf)
 
     def action_all(self) -> None:
         found = gallery_lines.parts(self._album, self._leaf, self.shell.zone, self._revealed)
@@ -393,17 +345,3 @@ class GalleryScreen(PersonaScreen):
 
 def _thumbnails(_session: Session, media: MediaStore, leaves: Sequence[Leaf]) -> list[Path | None]:
     return [runs_data.thumbnail(media, leaf.media_key, leaf.sha256) for leaf in leaves]
-
-
-def _pictures(steps: Sequence[RunStepView]) -> str:
-    return counted(sum(step.active for step in steps), "picture")
-
-
-def _another_winner(before: int, now: int) -> ConfirmDialog:
-    return ConfirmDialog(
-        f"Picture {before} has won. Let picture {now} win instead?",
-        "The run's cluster gets the new winner; a draft of the old one stays until you cancel it.",
-        title="Another winner",
-        yes="It wins",
-        no="Leave it",
-    )

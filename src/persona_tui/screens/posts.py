@@ -87,7 +87,8 @@ class PostsScreen(PersonaScreen):
             with Vertical(id="side"):
                 with Vertical(id="month-part"):
                     yield SectionTitle("Month", id="month-title")
-                    yield MonthCalendar(id="month")
+                    today = self.shell.now().astimezone(self.shell.zone).date()
+                    yield MonthCalendar(today, id="month")
                 with Vertical(id="detail-part"):
                     yield SectionTitle("Post", id="detail-title")
                     yield PostPanel(id="detail")
@@ -105,8 +106,7 @@ class PostsScreen(PersonaScreen):
         return self.query_one(MonthCalendar)
 
     def on_mount(self) -> None:
-        self.month.day = self.shell.now().astimezone(self.shell.zone).date()
-        self.post_list.focus()
+        self.query("#posts").focus()  # where the view was left meanwhile, nothing is there any more
 
     # Reading
 

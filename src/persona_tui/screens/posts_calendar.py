@@ -39,7 +39,11 @@ def month_later(day: date, months: int) -> date:
 
 
 class MonthCalendar(Widget, can_focus=True):
-    """The month around the cursor's day, with each day's posts."""
+    """The month around the cursor's day, with each day's posts.
+
+    Args:
+        day: under the cursor at first.
+    """
 
     SCOPES: ClassVar[tuple[str, ...]] = ("grid",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(TABLES["grid"])]
@@ -60,8 +64,9 @@ class MonthCalendar(Widget, can_focus=True):
 
         day: date
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, day: date = date(2000, 1, 1), *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.set_reactive(MonthCalendar.day, day)
         self._days: Mapping[date, Sequence[PostView]] = {}
         self._today = date(2000, 1, 1)
 

@@ -26,6 +26,7 @@ from persona_tui.screens.runs_data import RunFacts, RunList, wake_engine
 from persona_tui.screens.runs_parts import PartsPanel
 from persona_tui.screens.runs_picture import RunPicture
 from persona_tui.screens.runs_wizard import RunWizard
+from persona_tui.screens.runs_wizard_data import Offer
 from persona_tui.widgets.data_list import Cell, Column, DataList
 from persona_tui.widgets.empty import EmptyState
 from persona_tui.widgets.form import Values
@@ -305,15 +306,18 @@ class RunsScreen(PersonaScreen):
         await self._ask(persona_id)
 
     async def _ask(self, persona_id: int, like: int | None = None) -> None:
-        offer = await self.act(runs_wizard_data.read_offer, persona_id, like)
         made: list[RunView] = []
 
-        async def start(values: Values) -> None:
+        async def read(whose: int) -> Offer:
+            return await self.act(runs_wizard_data.read_offer, whose, like)
+
+        async def start(offer: Offer, values: Values) -> None:
             made.append(await self.act(runs_wizard_data.start_run, offer, values))
 
-        if await self.ask(RunWizard(offer, start, self.shell.now())) and made:
+        if await self.ask(RunWizard(await read(persona_id), read, start, self.shell.now())) and made:
             wake_engine(self.shell)
             self._target, self._filter = made[-1].id, 0
+            self._everyone = self._everyone or made[-1].persona_id != self.shell.persona_id
             self.request_reload()
             pictures = counted(made[-1].current.wanted, "picture")
             self.flash(f"{pictures} of “{made[-1].name}” are being made.", "busy")

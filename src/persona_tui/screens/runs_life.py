@@ -48,7 +48,7 @@ async def unapprove(screen: PersonaScreen, run: RunView) -> None:
         await _undo_night(screen, run)
         return
     following = next((one for one in run.steps if one.position == step.position + 1), None)
-    busy = following.in_flight if following is not None else 0
+    busy = following.sent if following is not None else 0
     if busy and not await screen.ask(_stop_question(step, busy)):
         return
     done = await screen.act(runs_data.unapprove, step.id)

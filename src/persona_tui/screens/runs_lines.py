@@ -79,10 +79,12 @@ def made(step: RunStepView) -> int:
 
 
 def counts(step: RunStepView, *, width: int = BAR) -> Content:
-    """`━━━───  3 of 4  ▶ 1 in flight  ✗ 1 failed`."""
+    """`━━━───  3 of 9  ▶ 2 in flight  ◌ 3 queued  ✗ 1 failed`."""
     found = bar(made(step) / max(step.wanted, 1), width) + Content(f" {made(step)} of {step.wanted}")
-    if step.in_flight:
-        found += Content.styled(f"  ▶ {step.in_flight} in flight", "$title")
+    if step.sent:
+        found += Content.styled(f"  ▶ {step.sent} in flight", "$title")
+    if step.queued:
+        found += dim(f"  ◌ {step.queued} queued")
     if step.failed:
         found += Content.styled(f"  ✗ {step.failed} failed", "$error")
     return found
@@ -91,8 +93,8 @@ def counts(step: RunStepView, *, width: int = BAR) -> Content:
 def counts_short(step: RunStepView) -> Content:
     """`━━━─── 3/4 ▶1 ✗1`: the counts on one line of a list."""
     found = bar(made(step) / max(step.wanted, 1), 6) + Content(f" {made(step)}/{step.wanted}")
-    if step.in_flight:
-        found += Content.styled(f" ▶{step.in_flight}", "$title")
+    if step.sent:
+        found += Content.styled(f" ▶{step.sent}", "$title")
     if step.failed:
         found += Content.styled(f" ✗{step.failed}", "$error")
     return found
@@ -123,10 +125,16 @@ def _step(step: RunStepView, run: RunView) -> Content:
         went = went or f"  {counted(made(step), 'picture')}, the best one went on"
         by = Content.styled("  by night mode", "$warning") if step.approved_by == NIGHT else Content.empty()
         return Content("✅ ") + name + by + dim(went)
-    busy = step.open or step.in_flight
-    mark = Content.styled("▶ ", "$title") if busy else Content.styled("◆ ", "$section")
     rejected = dim(f"  {step.rejected} rejected") if step.rejected else Content.empty()
-    return mark + name + Content("  ") + counts(step) + rejected
+    return _step_mark(step, run) + name + Content("  ") + counts(step) + rejected
+
+
+def _step_mark(step: RunStepView, run: RunView) -> Content:
+    """Whether pictures of the step are made just now, wait for a run that does not go on, or wait for you."""
+    if not (step.open or step.in_flight):
+        return Content.styled("◆ ", "$section")
+    goes_on = step.sent or run.status in ("pending", "running")
+    return Content.styled("▶ ", "$title") if goes_on else Content.styled("◐ ", "$warning")
 
 
 def contest_line(standing: Standings) -> Content:
@@ -256,7 +264,8 @@ def healthy_servers(engine: EngineStatus | None) -> int:
 
 def _budget(budget: BudgetView) -> Iterator[str]:
     if budget.max_pictures is not None:
-        yield f"{budget.pictures} of at most {counted(budget.max_pictures, 'picture')}"
+        under_way = f" and {budget.reserved} reserved" if budget.reserved else ""
+        yield f"{budget.made}{under_way} of at most {counted(budget.max_pictures, 'picture')}"
     if budget.max_gpu_minutes is not None:
         yield f"{budget.gpu_minutes:.1f} of at most {budget.max_gpu_minutes:g} GPU minutes"
 

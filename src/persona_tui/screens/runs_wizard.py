@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -14,24 +13,22 @@ from textual.content import Content
 from textual.events import DescendantFocus
 from textual.widgets import Input, Static, TextArea
 
+from persona_tui.screens import runs_wizard_fields as fields
 from persona_tui.screens import runs_wizard_lines as lines
-from persona_tui.screens.runs_life import night_fields
 from persona_tui.screens.runs_wizard_data import LORA, STEP, VARIABLE, Offer, PipelineOffer
-from persona_tui.screens.runs_wizard_rows import LoraField, LoraRow, Rail, StepField, StepRow
+from persona_tui.screens.runs_wizard_rows import LoraRow, Rail, StepRow
 from persona_tui.widgets.cycle import Cycle
-from persona_tui.widgets.fields import ChoiceField, Field, IntegerField, LongTextField, NumberField, TextField
+from persona_tui.widgets.fields import Field
 from persona_tui.widgets.form import FieldRow, FormDialog, Values
-from persona_tui.widgets.marks import short
 
 if TYPE_CHECKING:
     from persona_tui.services.planning.ideas import IdeaView
 
-DEFAULT_PIPELINE = "two-step"
-LIMITS = frozenset({"max_pictures", "max_gpu_minutes", "night", "night_at", "seed"})
-LONGEST_SEED = 2**53 - 1
-MOST_PICTURES = 100_000
-MOST_MINUTES = 525_600
-Submit = Callable[[Values], Awaitable[object]]
+SECTIONS = ("Picture", "Pipeline", "Steps", "LoRAs", "Limits")
+TWO_COLUMNS = 170
+"""Columns of the terminal from which the pictures' part and the pipeline's stand side by side."""
+Read = Callable[[int], Awaitable[Offer]]
+Submit = Callable[[Offer, Values], Awaitable[object]]
 
 
 class RunWizard(FormDialog):
@@ -39,149 +36,134 @@ class RunWizard(FormDialog):
 
     Args:
         offer: what a run can be made of, and the run that is to be cloned.
-        submit: starts the run.
+        read: reads what another persona's run can be made of, by the persona's id.
+        submit: starts the run, of what was offered last.
         now: for times of day.
     """
 
     SCOPE = "wizard"
     AUTO_FOCUS = "TextArea"
     CSS_PATH = "runs_wizard.tcss"
+    HORIZONTAL_BREAKPOINTS = [
+        (0, "-tiny"),
+        (80, "-narrow"),
+        (TWO_COLUMNS, "-wide"),
+    ]
 
-    def __init__(self, offer: Offer, submit: Submit, now: datetime) -> None:
-        like = offer.like
-        title = f"Clone run {like.id} for {offer.persona}" if like else f"New run for {offer.persona}"
-        super().__init__(title, (), submit=submit)
+    def __init__(self, offer: Offer, read: Read, submit: Submit, now: datetime) -> None:
+        super().__init__(lines.title(offer), (), submit=self._start)
         self._offer = offer
+        self._read = read
+        self._begin = submit
         self._now = now
-        self._like = like
         self._idea: IdeaView | None = None
-        self._sections = ("Picture", "Pipeline", "Steps", *(["LoRAs"] if offer.loras else []), "Limits")
+        self._by_hand = offer.like is not None
+        self._turning = asyncio.Lock()
+
+    async def _start(self, values: Values) -> None:
+        await self._begin(self._offer, values)
 
     # What is on the screen
 
     def compose_content(self) -> ComposeResult:
-        pipeline = self._pipeline_field()
-        chosen = next(one for one in self._offer.pipelines if one.pipeline.id == pipeline.taken())
-        yield Rail(self._sections)
+        offer, pipeline = self._offer, fields.pipeline_field(self._offer)
+        chosen = next(one for one in offer.pipelines if one.pipeline.id == pipeline.taken())
+        yield Rail()
         with VerticalScroll(id="fields", can_focus=False):
             with Vertical(classes="column"):
-                yield from self._section("Picture", self._picture_fields())
+                yield from self._section("Picture", fields.picture_fields(offer))
             with Vertical(classes="column"):
                 yield from self._section("Pipeline", [pipeline])
                 yield Static(id="about-pipeline", markup=False)
                 with Vertical(id="variables"):
-                    yield from (FieldRow(field) for field in self._variable_fields(chosen, {}))
+                    yield from (FieldRow(field) for field in fields.variable_fields(offer, chosen, {}))
                 yield from self._section("Steps", ())
                 with Vertical(id="steps"):
-                    yield from (StepRow(field) for field in self._step_fields(chosen))
-                if self._offer.loras:
-                    yield from self._section("LoRAs", ())
-                    yield from (LoraRow(field) for field in self._lora_fields())
-                yield from self._section("Limits", self._limit_fields())
+                    yield from (StepRow(field) for field in fields.step_fields(offer, chosen))
+                yield from self._section("LoRAs", ())
+                with Vertical(id="loras"):
+                    yield from (LoraRow(field) for field in fields.lora_fields(offer))
+                yield from self._section("Limits", fields.limit_fields(offer, self._now))
         yield Static(id="growth", markup=False)
         yield Static("", id="outcome", markup=False)
 
-    def _section(self, title: str, fields: Sequence[Field]) -> Iterator[Static | FieldRow]:
-        name = f"section-{self._sections.index(title)}"
-        yield Static(lines.section(title), classes="section", id=name)
-        for field in fields:
+    def _section(self, title: str, held: Sequence[Field]) -> Iterator[Static | FieldRow]:
+        yield Static(lines.section(title), classes="section", id=f"section-{title.lower()}")
+        for field in held:
             yield FieldRow(field)
 
-    def _picture_fields(self) -> list[Field]:
-        like, offer = self._like, self._offer
-        ideas = [(None, "my own words"), *((idea.id, short(idea.title, 60)) for idea in offer.ideas)]
-        clusters = [(None, "none"), *((cluster.id, cluster.name) for cluster in offer.clusters)]
-        pillars = [(None, "the cluster's own"), *((pillar.id, pillar.name) for pillar in offer.pillars)]
-        idea = ChoiceField(
-            name="idea", label="Idea", choices=ideas, hint="Brings its prompt, its cluster and its pillar."
-        )
-        return [
-            *([] if like else [idea]),
-            LongTextField(
-                name="prompt",
-                label="Prompt",
-                value=like.prompt if like else None,
-                required=True,
-                rows=4,
-                hint="What is to be seen; the pipeline adds its own words.",
-            ),
-            TextField(
-                name="negative",
-                label="Not to be seen",
-                value=like.negative if like else None,
-                longest=1000,
-                hint="Taken by pipelines that have {{negative}}.",
-            ),
-            ChoiceField(
-                name="cluster",
-                label="Winner goes to",
-                value=like.cluster_id if like else None,
-                choices=clusters,
-                hint="The cluster that gets the winner.",
-            ),
-            ChoiceField(
-                name="pillar",
-                label="Pillar",
-                value=like.pillar_id if like else None,
-                choices=pillars,
-                hint="What the run is made for.",
-            ),
-            TextField(
-                name="name", label="Name", hint="Left empty, it is called after the idea or the pipeline."
-            ),
-        ]
-
-    def _pipeline_field(self) -> ChoiceField:
-        wanted = self._like.pipeline if self._like else DEFAULT_PIPELINE
-        pipelines = [offer.pipeline for offer in self._offer.pipelines]
-        default = next((pipeline.id for pipeline in pipelines if pipeline.name == wanted), None)
-        return ChoiceField(
-            name="pipeline",
-            label="Pipeline",
-            value=default,
-            choices=[(pipeline.id, pipeline.name) for pipeline in pipelines],
-        )
-
-    def _limit_fields(self) -> list[Field]:
-        budget = self._like.budget if self._like else None
-        return [
-            IntegerField(
-                name="max_pictures",
-                label="Pictures at most",
-                value=budget.max_pictures if budget else None,
-                minimum=1,
-                maximum=MOST_PICTURES,
-                hint="At the limit the run rests. Empty: no limit.",
-            ),
-            NumberField(
-                name="max_gpu_minutes",
-                label="Minutes at most",
-                value=budget.max_gpu_minutes if budget else None,
-                minimum=0,
-                maximum=MOST_MINUTES,
-                check=lambda minutes: None if minutes > 0 else "Must be above 0.",
-                hint="Of the card's time. Empty: no limit.",
-            ),
-            *self._night_fields(),
-            IntegerField(
-                name="seed",
-                label="Seed",
-                minimum=0,
-                maximum=LONGEST_SEED,
-                hint="The same seed makes the same pictures. Empty draws one.",
-            ),
-        ]
-
-    def _night_fields(self) -> list[ChoiceField | TextField]:
-        like, zone = self._like, self._offer.zone
-        before = like.night_at if like else None
-        at = f"{before.astimezone(ZoneInfo(zone)):%H:%M}" if before is not None else None
-        return night_fields(like.night if like else "off", at, zone, self._now)
-
     def on_mount(self) -> None:
-        if self._like is None:
+        if self._offer.like is None:
             self._inherit_cluster(self._chosen)
+        self._show_loras()
         self._tell_pipeline()
+
+    @property
+    def _sections(self) -> tuple[str, ...]:
+        return tuple(title for title in SECTIONS if title != "LoRAs" or self._offer.loras)
+
+    def _show_loras(self) -> None:
+        self.query_one("#section-loras").display = bool(self._offer.loras)
+
+    # The persona
+
+    async def _change_persona(self) -> None:
+        """Offer what the chosen persona has; what was typed stays where it still fits."""
+        async with self._turning:
+            persona_id = self._row("persona").raw()
+            if persona_id == self._offer.persona_id:
+                return
+            before, self._offer = self._offer, await self._read(persona_id)
+            self.query_one("#frame").border_title = lines.title(self._offer)
+            self._offer_choices()
+            await self._offer_loras(before)
+            self._inherit_cluster(self._chosen)
+            self._tell_pipeline()
+
+    def _offer_choices(self) -> None:
+        offer = self._offer
+        offered = {
+            "persona": fields.persona_choices(offer),
+            "cluster": fields.cluster_choices(offer),
+            "pillar": fields.pillar_choices(offer),
+            "pipeline": fields.pipeline_choices(offer),
+        }
+        if offer.like is None:
+            offered["idea"] = fields.idea_choices(offer)
+            self._idea = None  # its words stay: they are the operator's now
+        for name, choices in offered.items():
+            cycle = self._cycle(name)
+            with cycle.prevent(Cycle.Changed):
+                cycle.offer(choices)
+        for field in fields.night_of(offer, self._now):
+            self._row(field.name).field = field  # its hint and its check know the zone
+
+    async def _offer_loras(self, before: Offer) -> None:
+        """The persona's LoRAs; one whose use or weight was changed by hand keeps them."""
+        default = {f"{LORA}{one.lora.id}": (one.used, f"{one.weight:g}") for one in before.loras}
+        typed = {row.field.name: row.raw() for row in self.query(LoraRow)}
+        loras = self.query_one("#loras", Vertical)
+        await loras.remove_children()
+        rows = [LoraRow(field) for field in fields.lora_fields(self._offer)]
+        await loras.mount_all(rows)
+        for row in rows:
+            held = typed.get(row.field.name)
+            if held is not None and held != default[row.field.name]:
+                row.put(*held)
+        self._show_loras()
+
+    def _follow_pipeline(self, chosen: PipelineOffer) -> None:
+        """A pipeline may bring its persona; one that the operator chose by hand stays."""
+        cycle, persona_id = self._cycle("persona"), chosen.pipeline.persona_id
+        if persona_id is None or self._by_hand:
+            return
+        with cycle.prevent(Cycle.Changed):
+            cycle.choose(persona_id)
+        self.spawn(self._change_persona, group="persona")
+
+    async def _save(self) -> None:
+        await self._change_persona()  # what is started is what the persona shown has
+        await super()._save()
 
     # The pipeline
 
@@ -200,22 +182,12 @@ class RunWizard(FormDialog):
         variables, steps = self.query_one("#variables", Vertical), self.query_one("#steps", Vertical)
         await variables.remove_children()
         await steps.remove_children()
-        await variables.mount_all(FieldRow(field) for field in self._variable_fields(chosen, typed))
-        await steps.mount_all(StepRow(field) for field in self._step_fields(chosen))
+        await variables.mount_all(
+            FieldRow(field) for field in fields.variable_fields(self._offer, chosen, typed)
+        )
+        await steps.mount_all(StepRow(field) for field in fields.step_fields(self._offer, chosen))
         self._inherit_cluster(chosen)
         self._tell_pipeline()
-
-    def _lora_fields(self) -> list[LoraField]:
-        return [
-            LoraField(
-                name=f"{LORA}{offer.lora.id}",
-                label=short(offer.lora.label, 19),
-                value=(offer.used, offer.weight),
-                about=f"{offer.lora.model_type}, {offer.lora.family}",
-                hint="Weight from 0 to 1.",
-            )
-            for offer in self._offer.loras
-        ]
 
     def _tell_pipeline(self) -> None:
         unfit = self._chosen.unfit
@@ -225,57 +197,28 @@ class RunWizard(FormDialog):
         self.query_one("#about-pipeline", Static).update(words)
         self._show_growth()
 
-    def _variable_fields(self, chosen: PipelineOffer, typed: Values) -> list[Field]:
-        """A field for each variable that the run must bring; what does not fit its kind is told there."""
-        old = self._like.variables if self._like else {}
-        return [
-            TextField(
-                name=f"{VARIABLE}{asked.name}",
-                label=asked.name,
-                value=typed.get(f"{VARIABLE}{asked.name}") or lines.written(old.get(asked.name)),
-                required=True,
-                longest=4000,
-                hint=lines.asked_hint(asked),
-                check=partial(lines.misfit, asked),
-            )
-            for asked in chosen.asked
-        ]
-
-    def _step_fields(self, chosen: PipelineOffer) -> list[StepField]:
-        like = self._like if self._like and self._like.pipeline == chosen.pipeline.name else None
-        before = {step.position: step for step in like.steps} if like else {}
-        fields = []
-        for step in chosen.pipeline.steps:
-            plan = before.get(step.position, step)
-            fields.append(
-                StepField(
-                    name=f"{STEP}{step.position}",
-                    label=f"{step.position} {step.name}",
-                    value=(plan.children_per_parent, plan.top_k),
-                    first=step.position == 1,
-                    is_last=step.position == len(chosen.pipeline.steps),
-                )
-            )
-        return fields
-
     def _inherit_cluster(self, chosen: PipelineOffer) -> None:
         """A pipeline may bring its cluster; one that the operator chose stays."""
         pipeline = chosen.pipeline
         own = pipeline.persona_id == self._offer.persona_id
         if own and pipeline.cluster_id is not None and self._row("cluster").raw() is None:
-            self._choose("cluster", pipeline.cluster_id)
+            self._cycle("cluster").choose(pipeline.cluster_id)
 
-    def _choose(self, name: str, value: object) -> None:
+    def _cycle(self, name: str) -> Cycle:
         cycle = self._row(name).control
         assert isinstance(cycle, Cycle)
-        cycle.choose(value)
+        return cycle
 
     # What changes while it is typed
 
     def on_cycle_changed(self, event: Cycle.Changed) -> None:
         if event.control is self._row("pipeline").control:
+            self._follow_pipeline(self._chosen)
             self.spawn(self._change_pipeline, group="pipeline", exclusive=True)
-        elif self._like is None and event.control is self._row("idea").control:
+        elif event.control is self._row("persona").control:
+            self._by_hand = True
+            self.spawn(self._change_persona, group="persona")
+        elif self._offer.like is None and event.control is self._row("idea").control:
             self._take_idea(event.control.value)
 
     def _take_idea(self, idea_id: int | None) -> None:
@@ -285,8 +228,8 @@ class RunWizard(FormDialog):
         assert isinstance(area, TextArea)
         if area.text.strip() in ("", before.strip()):
             area.text = idea.prompt if idea else ""
-        self._choose("cluster", idea.cluster_id if idea else None)
-        self._choose("pillar", idea.pillar_id if idea else None)
+        self._cycle("cluster").choose(idea.cluster_id if idea else None)
+        self._cycle("pillar").choose(idea.pillar_id if idea else None)
         self._idea = idea
 
     def on_input_changed(self, _event: Input.Changed) -> None:
@@ -316,29 +259,26 @@ class RunWizard(FormDialog):
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         row = self._row_of(event.widget)
         if row is not None:
-            wrong = frozenset(self._section_of(one) for one in self.rows if one.wrong)
-            self.query_one(Rail).mark(self._section_of(row), wrong)
+            wrong = {self._section_of(one) for one in self.rows if one.wrong}
+            self.query_one(Rail).mark(self._sections, self._section_of(row), wrong)
 
-    def _section_of(self, row: FieldRow) -> int:
+    def _section_of(self, row: FieldRow) -> str:
         name = row.field.name
-        title = "Picture"
         if name.startswith(STEP):
-            title = "Steps"
-        elif name.startswith(LORA):
-            title = "LoRAs"
-        elif name.startswith(VARIABLE) or name == "pipeline":
-            title = "Pipeline"
-        elif name in LIMITS:
-            title = "Limits"
-        return self._sections.index(title)
+            return "Steps"
+        if name.startswith(LORA):
+            return "LoRAs"
+        if name.startswith(VARIABLE) or name == "pipeline":
+            return "Pipeline"
+        return "Limits" if name in fields.LIMITS else "Picture"
 
     def action_section(self, by: int) -> None:
         """To the first field of the section before or after."""
-        row = self._row_of(self.focused)
-        here = self._section_of(row) if row is not None else 0
-        wanted = (here + by) % len(self._sections)
-        rows = (one for one in self.rows if not one.control.disabled)
-        found = next((one for one in rows if self._section_of(one) == wanted), None)
+        row, sections = self._row_of(self.focused), self._sections
+        here = sections.index(self._section_of(row)) if row is not None else 0
+        wanted = sections[(here + by) % len(sections)]
+        controls = (one.controls for one in self.rows if self._section_of(one) == wanted)
+        found = next((held[0] for held in controls if held), None)
         if found is not None:
-            found.control.focus(scroll_visible=False)
-            self.query_one(f"#section-{wanted}").scroll_visible(animate=False, top=True)
+            found.focus(scroll_visible=False)
+            self.query_one(f"#section-{wanted.lower()}").scroll_visible(animate=False, top=True)

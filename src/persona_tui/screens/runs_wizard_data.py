@@ -64,6 +64,7 @@ class Offer:
         zone: its IANA name.
         ideas: accepted ones and those that wait, the newest first.
         like: the run that is to be cloned.
+        personas: id and name of everyone whose run it may be.
     """
 
     persona_id: int
@@ -75,6 +76,7 @@ class Offer:
     ideas: tuple[IdeaView, ...]
     loras: tuple[LoraOffer, ...] = ()
     like: RunDetail | None = None
+    personas: tuple[tuple[int, str], ...] = ()
 
 
 def read_offer(session: Session, persona_id: int, like: int | None = None) -> Offer:
@@ -90,7 +92,7 @@ def read_offer(session: Session, persona_id: int, like: int | None = None) -> Of
     from persona_tui.services.generation.runs import run_detail
     from persona_tui.services.library.clusters import list_clusters
     from persona_tui.services.planning.ideas import list_ideas
-    from persona_tui.services.planning.personas import get_persona
+    from persona_tui.services.planning.personas import get_persona, list_personas
     from persona_tui.services.planning.pillars import list_pillars
 
     ensure_examples(session)
@@ -107,6 +109,7 @@ def read_offer(session: Session, persona_id: int, like: int | None = None) -> Of
         list_ideas(session, persona_id),
         loras,
         run,
+        tuple((one.id, one.name) for one in list_personas(session)),
     )
 
 
@@ -167,7 +170,7 @@ def start_run(session: Session, offer: Offer, values: Mapping[str, Any]) -> RunV
 
     told = run_values(session, offer, values)
     if offer.like is not None:
-        return cloning.clone_run(session, offer.like.id, told)
+        return cloning.clone_run(session, offer.like.id, {"persona_id": offer.persona_id, **told})
     if values.get("idea") is not None:
         told |= _of_idea(session, values["idea"], told)
     made = create_run(session, {"persona_id": offer.persona_id, **told})

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from persona_tui.screens.runs_lines import roughly
 from persona_tui.widgets.marks import counted, dim, duration, say
 
 if TYPE_CHECKING:
-    from persona_tui.screens.runs_wizard_data import PipelineOffer
+    from persona_tui.screens.runs_wizard_data import Offer, PipelineOffer
     from persona_tui.services.generation.estimates import Cost, StepCost
     from persona_tui.services.generation.placeholders import Need
     from persona_tui.services.generation.template import Value
 
 RULE = 46
 """Columns of a section's rule."""
+
+
+def title(offer: Offer) -> str:
+    """Whose run it is, and which one is cloned."""
+    return f"Clone run {offer.like.id} for {offer.persona}" if offer.like else f"New run for {offer.persona}"
 
 
 def section(title: str) -> Content:
@@ -50,7 +56,8 @@ KINDS = {
 def asked_hint(asked: Need) -> str:
     """What a variable takes and where it goes."""
     more = f" and {len(asked.places) - 1} more" if len(asked.places) > 1 else ""
-    return f"{KINDS[asked.kind]} It goes to {asked.places[0]}{more}."
+    kind = "One of what the servers had at the last check." if asked.choices else KINDS[asked.kind]
+    return f"{kind} It goes to {asked.places[0]}{more}."
 
 
 def misfit(asked: Need, typed: str) -> str | None:
@@ -80,11 +87,11 @@ def cost(offer: PipelineOffer, plans: Sequence[tuple[int, int]]) -> Cost:
 
 
 def step_outcome(step: StepCost) -> Content:
-    """`→ 6 pictures  1 min 20 s`."""
+    """`→ 6 pictures, 4 min`: short, for little room is left in the row."""
     words = Content.assemble(("→ ", "$title"), (counted(step.pictures, "picture"), "bold"))
     if step.minutes is None:
-        return words + dim("  not timed yet")
-    return words + dim(f"  {duration(60 * step.minutes)}")
+        return words + dim(", untimed")
+    return words + dim(f", {roughly(60 * step.minutes)}")
 
 
 def growth(

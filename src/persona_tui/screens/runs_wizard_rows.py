@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +36,11 @@ class StepRow(FieldRow):
     """`1 base   makes [4 ]  best [1 ] go on`, and behind it what comes of it."""
 
     DEFAULT_CSS = """
-    StepRow .label { width: 16; }
-    StepRow .message { margin-left: 16; }
+    StepRow .label { width: 14; }
+    StepRow .message { margin-left: 14; }
     StepRow .word { width: auto; padding-right: 1; color: $dim; }
     StepRow .makes { width: 11; }
-    StepRow Input { width: 5; margin-right: 1; }
+    StepRow Input { width: 4; margin-right: 1; }
     StepRow .outcome { width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
@@ -133,6 +133,11 @@ class LoraRow(FieldRow):
             control.disabled = why_not is not None
         self._say(dim(f"✗ {why_not}") if why_not is not None else None)
 
+    def put(self, used: bool, weight: str) -> None:
+        """Show another use and weight."""
+        self.query_one(Cycle).choose(used)
+        self.query_one(Input).value = weight
+
     def raw(self) -> tuple[bool, str]:
         return bool(self.query_one(Cycle).value), self.query_one(Input).value
 
@@ -149,24 +154,19 @@ class LoraRow(FieldRow):
 
 
 class Rail(Static):
-    """`● Picture ─ ○ Pipeline ─ ○ Steps`: the sections, the one with the cursor marked.
-
-    Args:
-        titles: of the sections, in order.
-    """
+    """`● Picture ─ ○ Pipeline ─ ○ Steps`: the sections, the one with the cursor marked."""
 
     DEFAULT_CSS = "Rail { height: 1; margin-bottom: 1; text-wrap: nowrap; text-overflow: ellipsis; }"
 
-    def __init__(self, titles: Sequence[str]) -> None:
+    def __init__(self) -> None:
         super().__init__(markup=False)
-        self._titles = tuple(titles)
 
-    def mark(self, current: int, wrong: frozenset[int] = frozenset()) -> None:
+    def mark(self, titles: Sequence[str], current: str, wrong: Collection[str] = ()) -> None:
         """Mark the section with the cursor, and those with a bad value."""
         parts = []
-        for index, title in enumerate(self._titles):
-            here = index == current
-            icon = "✗" if index in wrong else "●" if here else "○"
-            style = "$error" if index in wrong else "$title" if here else "$dim"
+        for title in titles:
+            here = title == current
+            icon = "✗" if title in wrong else "●" if here else "○"
+            style = "$error" if title in wrong else "$title" if here else "$dim"
             parts.append(Content.styled(f"{icon} {title}", f"{style} bold" if here else style))
         self.update(Content.styled(" ── ", "$rule").join(parts))

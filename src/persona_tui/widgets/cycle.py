@@ -65,6 +65,13 @@ class Cycle(Widget, can_focus=True):
                 return True
         return False
 
+    def offer(self, choices: Sequence[tuple[Any, str]]) -> None:
+        """Put other choices in the place of these; a value that is still among them stays."""
+        held = self.value
+        self._choices = tuple(choices)
+        self.index = next((i for i, (value, _) in enumerate(self._choices) if value == held), 0)
+        self.refresh()
+
     def validate_index(self, index: int) -> int:
         return index % len(self._choices) if self._choices else 0
 

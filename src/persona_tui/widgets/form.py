@@ -58,6 +58,11 @@ class FieldRow(Vertical):
         """The widget that holds the value."""
         return self.query_one("#value")
 
+    @property
+    def controls(self) -> list[Widget]:
+        """All that can be typed into or stepped through now, from left to right."""
+        return [control for control in self.query("Input, Cycle, TextArea") if not control.disabled]
+
     def raw(self) -> Any:
         """What the control holds, unread."""
         control = self.control
@@ -192,12 +197,11 @@ class FormDialog(Dialog[Values]):
         self.action_next()
 
     def action_next(self) -> None:
-        row = self._row_of(self.focused)
-        rows = self.rows
-        if row is None or row is rows[-1]:
+        controls = [control for row in self.rows for control in row.controls]
+        if self.focused not in controls or self.focused is controls[-1]:
             self.action_save()
         else:
-            rows[rows.index(row) + 1].control.focus()
+            controls[controls.index(self.focused) + 1].focus()
 
     def action_save(self) -> None:
         self.spawn(self._save, group="save", exclusive=True)

@@ -26,12 +26,20 @@ class BudgetView:
 
     Attributes:
         max_pictures, max_gpu_minutes: None: without end.
+        pictures: what counts against the limit: those made and those reserved.
+        reserved: of them, those that jobs under way are to bring.
     """
 
     max_pictures: int | None
     pictures: int
     max_gpu_minutes: float | None
     gpu_minutes: float
+    reserved: int = 0
+
+    @property
+    def made(self) -> int:
+        """Pictures that are there."""
+        return self.pictures - self.reserved
 
 
 def budget_of(session: Session, run_id: int) -> BudgetView:
@@ -44,6 +52,7 @@ def budget_of(session: Session, run_id: int) -> BudgetView:
         pictures=spent.pictures,
         max_gpu_minutes=None if seconds is None else seconds / 60,
         gpu_minutes=spent.gpu_seconds / 60,
+        reserved=spent.reserved,
     )
 
 

@@ -24,8 +24,8 @@ from persona_tui.services.generation.variables import BUILT_IN
 
 Kind: TypeAlias = Literal["text", "whole number", "number", "yes or no", "choice", "any"]
 """What a variable holds; `any` where nothing says it."""
-InputTypes: TypeAlias = Mapping[str, Mapping[str, str]]
-"""Node → input → its type, as a server declares it."""
+InputTypes: TypeAlias = Mapping[str, Mapping[str, str | Sequence[str]]]
+"""Node → input → its type, as a server declares it; a list is a choice and what the server offers for it."""
 
 _KINDS: Mapping[str, Kind] = {
     "STRING": "text",
@@ -67,12 +67,14 @@ class Need:
         kind: what it holds.
         built_in: the program sets it; otherwise each run must.
         places: `node.input` of each placeholder.
+        choices: what a server offered for it at all of its places; empty where none was asked.
     """
 
     name: str
     kind: Kind
     built_in: bool
     places: tuple[str, ...]
+    choices: tuple[str, ...] = ()
 
 
 def needs_of(workflow: Workflow, types: InputTypes) -> tuple[Need, ...]:
@@ -90,6 +92,7 @@ def needs_of(workflow: Workflow, types: InputTypes) -> tuple[Need, ...]:
             _kind_of(name, places, types),
             name in BUILT_IN,
             tuple(dict.fromkeys(f"{place.node}.{place.input}" for place in places)),
+            _shared(_choices_at(place, types) for place in places if place.whole),
         )
         for name, places in sorted(found.items())
     )
@@ -102,13 +105,15 @@ def merged_needs(needs: Iterable[Need]) -> tuple[Need, ...]:
         known = merged.get(need.name)
         kind = need.kind if known is None else _common(known.kind, need.kind)
         places = need.places if known is None else (*known.places, *need.places)
-        merged[need.name] = Need(need.name, kind, need.built_in, places)
+        offered = _shared([*([known.choices] if known is not None else []), need.choices])
+        choices = offered if kind == "choice" else ()
+        merged[need.name] = Need(need.name, kind, need.built_in, places, choices)
     return tuple(merged[name] for name in sorted(merged))
 
 
-def input_types(workflow: Workflow, declared: Declared) -> dict[str, dict[str, str]]:
+def input_types(workflow: Workflow, declared: Declared) -> dict[str, dict[str, str | Sequence[str]]]:
     """The declared types of the inputs that hold a placeholder, to be kept with the step."""
-    kept: dict[str, dict[str, str]] = {}
+    kept: dict[str, dict[str, str | Sequence[str]]] = {}
     for place in find_placeholders(workflow):
         entry = workflow[place.node]
         info = class_of(declared, str(entry.get("class_type")))
@@ -138,11 +143,32 @@ def typed_words(words: Mapping[str, str], needs: Sequence[Need]) -> dict[str, Va
     return typed({name: word if name in known else _guessed(word) for name, word in words.items()}, needs)
 
 
-def _types(inputs: Iterable[DeclaredInput], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _types(
+    inputs: Iterable[DeclaredInput], given: Mapping[str, Any]
+) -> Iterator[tuple[str, str | Sequence[str]]]:
     for one in inputs:
-        yield one.name, "COMBO" if one.type == DYNAMIC_COMBO else one.type
+        yield one.name, _offered(one) or ("COMBO" if one.type == DYNAMIC_COMBO else one.type)
         if one.type == DYNAMIC_COMBO:
             yield from _types(chosen_inputs(one, given.get(one.name)), given)
+
+
+def _offered(one: DeclaredInput) -> list[str]:
+    """What a server offers for a choice; files that may be uploaded are not all there yet."""
+    if one.type not in ("COMBO", DYNAMIC_COMBO) or one.options.get("image_upload"):
+        return []
+    keys = (choice.get("key") if isinstance(choice, Mapping) else choice for choice in one.choices)
+    return [key for key in keys if isinstance(key, str)]
+
+
+def _choices_at(place: Placeholder, types: InputTypes) -> tuple[str, ...]:
+    declared = types.get(place.node, {}).get(place.input, "")
+    return () if isinstance(declared, str) else tuple(declared)
+
+
+def _shared(offers: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """What all places offer; one that offers nothing has not been asked."""
+    first, *further = [offer for offer in offers if offer] or [()]
+    return tuple(one for one in first if all(one in offer for offer in further))
 
 
 def _kind_of(name: str, places: Sequence[Placeholder], types: InputTypes) -> Kind:
@@ -160,7 +186,7 @@ def _kind_of(name: str, places: Sequence[Placeholder], types: InputTypes) -> Kin
 def _kind_at(place: Placeholder, types: InputTypes) -> Kind:
     declared = types.get(place.node, {}).get(place.input)
     if declared is not None:
-        return _KINDS.get(declared, "any")
+        return _KINDS.get(declared, "any") if isinstance(declared, str) else "choice"
     name = place.input.rpartition(".")[2]
     return "whole number" if name in _WHOLE else "number" if name in _NUMBERS else "any"
 

@@ -35,6 +35,8 @@ class RunStepView:
         active, rejected: pictures.
         open: places that wait for the engine.
         in_flight: places with a job.
+        queued: of those in flight, whose job no server has been sent yet; in a run that does not go on they
+            wait until it does.
         failed: places given up after their failures.
         unseen: open or in-flight places that never had a picture.
         approved_by, approval_reason: who passed its gate, and why where no person did.
@@ -61,6 +63,12 @@ class RunStepView:
     is_last: bool
     approved_by: str = ""
     approval_reason: str = ""
+    queued: int = 0
+
+    @property
+    def sent(self) -> int:
+        """Places whose job is on its way to a server, or there."""
+        return self.in_flight - self.queued
 
     @property
     def approved(self) -> bool:
@@ -76,7 +84,8 @@ class RunStepView:
 _STEPS = """
 SELECT st.run_id, st.id, st.position, ps.name, st.children_per_parent, st.top_k, st.approved_at,
        st.approved_by, st.approval_reason,
-       c.id AS contest_id, slots.wanted, slots.open, slots.busy, slots.failed, slots.unseen,
+       c.id AS contest_id, slots.wanted, slots.open, slots.busy, slots.queued, slots.failed,
+       slots.unseen,
        pictures.active, pictures.rejected
 FROM pipeline_run_steps st
 JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
@@ -85,6 +94,8 @@ CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE s.state <> 'withdrawn') AS wanted,
          count(*) FILTER (WHERE s.state = 'open') AS open,
          count(*) FILTER (WHERE s.state = 'busy') AS busy,
+         count(*) FILTER (WHERE s.state = 'busy' AND EXISTS (
+           SELECT FROM comfyui_jobs j WHERE j.slot_id = s.id AND j.state = 'queued')) AS queued,
          count(*) FILTER (WHERE s.state = 'failed') AS failed,
          count(*) FILTER (WHERE s.state IN ('open', 'busy')
            AND NOT EXISTS (SELECT FROM image_candidates h WHERE h.slot_id = s.id)) AS unseen
@@ -127,6 +138,7 @@ def load_steps(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[RunS
                 rejected=row.rejected,
                 open=row.open,
                 in_flight=row.busy,
+                queued=row.queued,
                 failed=row.failed,
                 unseen=row.unseen,
                 is_open=is_open,

@@ -45,11 +45,12 @@ _SINCE = f"(SELECT timezone(:zone, CAST({_TODAY} AS timestamp)))"
 
 
 SPENT_BY_RUN = f"""
-SELECT (SELECT count(*) FROM image_candidates i WHERE i.run_id = :run)
-     + (SELECT count(*) FROM comfyui_jobs j WHERE j.run_id = :run AND j.state IN {_LIVE}) AS pictures,
+SELECT made.pictures + under_way.jobs AS pictures, under_way.jobs AS reserved,
        (SELECT coalesce(sum(j.gpu_seconds), 0) FROM comfyui_jobs j WHERE j.run_id = :run) AS gpu_seconds
+FROM (SELECT count(*) AS pictures FROM image_candidates i WHERE i.run_id = :run) made,
+     (SELECT count(*) AS jobs FROM comfyui_jobs j WHERE j.run_id = :run AND j.state IN {_LIVE}) under_way
 """
-"""What a run has spent, jobs under way included; parameter :run."""
+"""What a run has spent, jobs under way included, which have reserved theirs; parameter :run."""
 
 
 def reserve(session: Session, run_id: int, expected: float) -> bool:
