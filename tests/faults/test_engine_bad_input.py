@@ -190,7 +190,7 @@ async def test_a_full_disk_is_said_nothing_more_is_asked_for_and_all_is_kept_whe
 ) -> None:
     with tiny_disk(originals(world.settings)) as ballast:
         run_id = new_run(world, pictures=5)
-        engine, stop = world.engine(), asyncio.Event()
+        engine, stop = world.engine(replace(FAST, ahead=0)), asyncio.Event()
         running = asyncio.create_task(engine.run(stop))
         while "No space left" not in engine.status().endpoints[0].sentence:
             await asyncio.sleep(0.01)

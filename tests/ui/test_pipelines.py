@@ -14,7 +14,12 @@ from textual.pilot import Pilot
 from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
 from persona_tui.screens.pipelines import PipelinesScreen
-from persona_tui.services.generation.pipelines import ensure_examples, get_pipeline, import_pipeline
+from persona_tui.services.generation.pipelines import (
+    ensure_examples,
+    export_pipeline,
+    get_pipeline,
+    import_pipeline,
+)
 from persona_tui.widgets.confirm import ConfirmDialog
 from tests.support.sandbox import SandboxProcess, sandbox
 from tests.support.world import Planned
@@ -149,8 +154,12 @@ async def test_a_check_shows_what_the_server_lacks(
         screen = pilot.app.screen
         assert isinstance(screen, PipelinesScreen)
         with db.session_scope() as session:
-            screen._list.go_to(get_pipeline(session, "qwen-image").id)
-        await until(pilot, lambda: "Qwen-Image: text to picture" in screen_text(pilot))
+            lacking = export_pipeline(session, "one-step").model_dump()
+            lacking["steps"][0]["workflow"]["1"]["inputs"]["ckpt_name"] = "nobody_has_this.safetensors"
+            changes = {"name": "lacking", "description": "A model that no server has."}
+            lacking_id = import_pipeline(session, {**lacking, **changes}).id
+        await until(pilot, lambda: screen._list.go_to(lacking_id))
+        await until(pilot, lambda: "A model that no server has." in screen_text(pilot))
         await pilot.press("c")
         await says(pilot, "Not every server can run it")
         assert "❌ step 1, picture" in screen_text(pilot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sqlmodel import Session
 
@@ -164,12 +165,15 @@ class Feeder:
         unsent = deque(ready)
         try:
             while unsent and not self._stopping:
-                await self._send_one(unsent.popleft())
+                taken = await self._send_one(unsent.popleft())
+                if taken is not None and taken.restarted:
+                    # The counter began anew: what follows is to be higher than this, no longer than before.
+                    unsent = deque(replace(one, highest_number=taken.number) for one in unsent)
         finally:
             if unsent:
                 await self._bench.transact(take_back, tuple(unsent))
 
-    async def _send_one(self, ready: Ready) -> None:
+    async def _send_one(self, ready: Ready) -> Taken | None:
         prompt_id = str(ready.job.prompt_id)
         # Tracked before it goes: its first events may be here before the answer is.
         self._follower.track(ready.job)
@@ -182,14 +186,17 @@ class Feeder:
                 self._follower.forget(prompt_id)
                 self.sent.discard(prompt_id)
         if taken is None:
-            return
+            return None
         if taken.restarted:
+            # After the notes of the boot before, whose numbers are higher.
+            await self._bench.transact(_write_down, self._bench.url, *self._take_notes())
             await self._bench.transact(boots.note_taken, self._bench.url, taken)
             self._bench.doubts.set()
         elif prompt_id in self._follower.shown:
             self._taken.append(taken)
         if prompt_id not in self._follower.shown:  # cancelled while it went
             await forget_prompt(self._bench, prompt_id)
+        return taken
 
 
 def _write_down(session: Session, url: str, taken: Sequence[Taken], steps: Sequence[Advance]) -> None:

@@ -25,7 +25,7 @@ from persona_tui.errors import (
 )
 from persona_tui.passed import Passed, Workflow
 from persona_tui.services.generation import boots, jobs, run_loras
-from persona_tui.services.generation.barring import note_fit, pass_on
+from persona_tui.services.generation.barring import hand_over, note_fit, pass_on
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.boots import Taken
 from persona_tui.services.generation.capabilities import is_lack
@@ -128,8 +128,13 @@ async def make_ready(bench: Bench, works: Sequence[Work]) -> tuple[Ready, ...]:
     Raises:
         ClientError: the server did not take a parent picture; the jobs stay queued.
     """
-    filled = [(work, await _filled(bench, work)) for work in works]
-    whole = [(work, one) for work, one in filled if one is not None]
+    whole: list[tuple[Work, Filled]] = []
+    elsewhere: set[int] = set()
+    for work in works:
+        if work.job.run_step_id in elsewhere:  # unasked: what its step's first job found is told once
+            await bench.transact(hand_over, work.job)
+        elif (filled := await _filled(bench, work, elsewhere)) is not None:
+            whole.append((work, filled))
     intents = await bench.transact(_commit_intents, whole, bench.url)
     ready = []
     for (work, _), verdict in zip(whole, intents.verdicts, strict=True):
@@ -143,18 +148,24 @@ async def make_ready(bench: Bench, works: Sequence[Work]) -> tuple[Ready, ...]:
     return tuple(ready)
 
 
-async def _filled(bench: Bench, work: Work) -> Filled | None:
-    """What is to be sent, with all that it names on the server; None when it failed or goes elsewhere."""
+async def _filled(bench: Bench, work: Work, elsewhere: set[int]) -> Filled | None:
+    """What is to be sent, with all that it names on the server; None when it failed or goes elsewhere.
+
+    Args:
+        elsewhere: gets the run step, if it can't run here.
+    """
     try:
         work = await _with_loras(bench, work)
         filled = _fill(bench, work, await _upload_parent(bench, work))
         if not await bench.capabilities.fits(work.job.run_step_id, filled.workflow):
+            elsewhere.add(work.job.run_step_id)
             await pass_on(bench, work.job)
             return None
         await note_fit(bench, work.job)
         return filled
     except LoraNotListed as problem:
         bench.capabilities.bar(work.job.run_step_id, problem.probe, problem.message.rstrip("."))
+        elsewhere.add(work.job.run_step_id)
         await pass_on(bench, work.job)
     except (InvalidRequest, GuardRefused) as problem:
         await _refuse(bench, work.job, problem)
