@@ -304,13 +304,21 @@ async def test_a_model_that_is_copied_later_is_found_when_the_run_is_resumed(wor
     assert len(world.kept(run_id)) == 2
 
 
+def taken_by_the_server(world: World) -> bool:
+    """Whether there are jobs on the server, and none of which it is open whether it took them."""
+    with world.db.session_scope() as session:
+        states = session.execute(text("SELECT DISTINCT state FROM comfyui_jobs")).scalars().all()
+    return "submitting" not in states and not {"submitted", "running"}.isdisjoint(states)
+
+
 async def test_r11_what_a_server_forgot_is_lost_at_once_when_it_comes_back(world: World) -> None:
     patient = replace(FAST, timeout=600.0)
     run_id = new_run(world, pictures=3)
+    world.server.plan("comfyui", "execute", "slow", seconds=60.0, times=3)
     engine, stop = world.engine(patient), asyncio.Event()
     running = asyncio.create_task(engine.run(stop))
-    while not world.server_queue():
-        await asyncio.sleep(0.005)
+    while not await asyncio.to_thread(taken_by_the_server, world):
+        await asyncio.sleep(0.05)
     world.server.kill()
     world.server.restart()
     while view(world, run_id).status != "waiting":

@@ -184,6 +184,8 @@ class EndpointWorker:
     async def _look(self, now: float) -> None:
         """What is wanted, by the database; now and then, what the server says to that."""
         before = set(self._follower.shown)
+        if self._cut_off:  # whether the server had taken a job decides whether it is doubted
+            await self._feeder.write_notes()
         live = await self._bench.transact(jobs.live_jobs, self.url)
         wanted = {str(job.prompt_id) for job in live}
         for prompt_id in before - wanted:
@@ -213,8 +215,7 @@ class EndpointWorker:
         for job in mine:
             if job.state != "queued":
                 self._follower.track(job)
-        survey = await recovery.survey(self._bench, mine, doubt=self._cut_off)
-        self._cut_off = False
+        survey = await self._survey(mine, bool(busy))
         if not self._gauge.version:
             self._gauge.note(await self._bench.client.system_stats())
         self._queue = len(survey.queue.running) + len(survey.queue.pending)
@@ -231,7 +232,18 @@ class EndpointWorker:
         await self._bench.transact(recovery.rescue_stranded, self._fleet.urls, away, retry)
         await barring.review(self._bench)
         self._fleet.notices = await self._notices()
-        self._check_at = now + self._interval(mine)
+        self._check_at = now + (self._bench.options.poll if self._cut_off else self._interval(mine))
+
+    async def _survey(self, mine: Sequence[LiveJob], incomplete: bool) -> recovery.Survey:
+        """Look at the server; a connection that is cut meanwhile, or jobs left out, want another look."""
+        doubt, self._cut_off = self._cut_off, False
+        seen = False
+        try:
+            survey = await recovery.survey(self._bench, mine, doubt=doubt)
+            seen = not incomplete
+        finally:
+            self._cut_off = self._cut_off or (doubt and not seen)
+        return survey
 
     async def _notices(self) -> tuple[str, ...]:
         daily = self._bench.options.daily

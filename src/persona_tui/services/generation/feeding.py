@@ -97,7 +97,7 @@ class Feeder:
         if done is not None:
             done.result()
         if self._writing is None and (self._steps or self._taken):
-            self._writing = asyncio.create_task(self._write(), name=f"notes of {self._bench.url}")
+            self._writing = asyncio.create_task(self.write_notes(), name=f"notes of {self._bench.url}")
 
     async def settle(self, seconds: float) -> None:
         """Send what is on its way and no more; the rest is free for the next engine."""
@@ -109,7 +109,8 @@ class Feeder:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _write(self) -> None:
+    async def write_notes(self) -> None:
+        """Write down now what jobs have come to."""
         await self._bench.share((1, 0), _write_down, self._bench.url, *self._take_notes())
 
     def _take_notes(self) -> tuple[list[Taken], list[Advance]]:
