@@ -71,7 +71,8 @@ def test_a_lora_comes_in_is_used_shown_and_goes(studio: Shell, tmp_path: Path) -
     refused(studio("lora", "unuse", "Mira", "ink"), 1, "does not use ink@1")
     file = Path(studio("lora", "show", "ink", "--json").json["path"])
     assert file.is_file()
-    assert studio("lora", "remove", "ink").code == 0
+    refused(studio("lora", "remove", "ink"), 1, "nobody is there to ask")
+    assert studio("lora", "remove", "ink", "--yes").code == 0
     assert not file.exists()
     refused(studio("lora", "show", "ink"), 2, "There is no LoRA ink")
 
@@ -119,7 +120,7 @@ def test_runs_take_the_personas_loras_or_others(studio: Shell, tmp_path: Path) -
     refused(studio("run", "create", "tea", "--lora", "face"), 2, "another persona's likeness")
     refused(studio("run", "create", "tea", "--lora", "none"), 2, "There is no LoRA none")
     refused(studio("run", "create", "tea", "--lora", "face", "--no-loras"), 2, "contradict")
-    refused(studio("lora", "remove", "face"), 1, "was used by")
+    refused(studio("lora", "remove", "face", "--yes"), 1, "was used by")
 
 
 def test_a_lora_is_tried_on_a_server(studio: Shell, server: SandboxProcess, tmp_path: Path) -> None:

@@ -111,3 +111,21 @@ def _cell(value: object) -> str:
         return f"{value:g}"
     words = clean(str(value), keep_lines=False)
     return words if len(words) <= 60 else words[:59] + "…"
+
+
+def require_consent(yes: bool, question: str, *, refusal: str) -> None:
+    """Ask before what can't be undone; `--yes` answers beforehand.
+
+    Raises:
+        NotAllowedNow: nobody is there to ask.
+        typer.Abort: the answer is no.
+    """
+    from persona_tui.errors import NotAllowedNow
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise NotAllowedNow(
+            f"{refusal}: nobody is there to ask.", hint="Say --yes to do it without a question."
+        )
+    typer.confirm(question, abort=True, err=True)

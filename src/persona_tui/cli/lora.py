@@ -17,6 +17,7 @@ from persona_tui.cli.frame import (
     note,
     persona_of,
     plain,
+    require_consent,
     resources,
     session,
     show,
@@ -222,13 +223,20 @@ def unuse(persona: PersonaName, name: LoraName, as_json: AsJson = False) -> None
 
 
 @commands.command("remove")
-def remove(name: LoraName, as_json: AsJson = False) -> None:
+def remove(
+    name: LoraName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Take a version that no run used out, with our copy of its file; servers keep theirs."""
     from persona_tui.services.loras.registry import find_lora, remove_lora
 
     with resources() as opened:
         with opened.database.session_scope() as acting:
-            gone = remove_lora(acting, find_lora(acting, name).id)
+            found = find_lora(acting, name)
+            question = f"Remove {found.label} with our copy of its file?"
+            require_consent(yes, question, refusal=f"{found.label} was not removed")
+            gone = remove_lora(acting, found.id)
         opened.lora_shelf.drop(gone.file_name)
     show(gone, as_json, lambda: [f"✅ {gone.label} is gone."])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli.frame import AsJson, note, resources, session, show
+from persona_tui.cli.frame import AsJson, note, require_consent, resources, session, show
 
 if TYPE_CHECKING:
     from persona_tui.resources import Resources
@@ -135,17 +135,13 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete a pipeline that no run was made with."""
-    from persona_tui.errors import NotAllowedNow
     from persona_tui.services.generation.pipeline_acts import delete_pipeline
     from persona_tui.services.generation.pipelines import get_pipeline
 
     with session() as opened:
         found = get_pipeline(opened, name)
-        if not yes and not found.runs:
-            if not sys.stdin.isatty():
-                raise NotAllowedNow(
-                    f"{found.name} was not deleted: nobody is there to ask.", hint="Add --yes."
-                )
-            typer.confirm(f"Delete {found.name} with its versions?", abort=True, err=True)
+        if not found.runs:
+            question = f"Delete {found.name} with its versions?"
+            require_consent(yes, question, refusal=f"{found.name} was not deleted")
         delete_pipeline(opened, found.id)
     show(found, as_json, lambda: [f"✅ {found.name} is deleted."])

@@ -122,14 +122,21 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 def _typed(opened: Session, plan: dict[str, Any], pipeline: int | str) -> dict[str, Any]:
-    """The same with the words of `--var` as the pipeline's placeholders take them."""
+    """The same with the words of `--var` as the pipeline's placeholders take them; others are refused."""
+    from persona_tui.errors import InvalidRequest
     from persona_tui.services.generation.pipelines import pipeline_detail
     from persona_tui.services.generation.placeholders import typed_words
 
     if "variables" not in plan:
         return plan
-    words = plan["variables"]
-    return plan | {"variables": typed_words(words, pipeline_detail(opened, pipeline).asked)}
+    words, detail = plan["variables"], pipeline_detail(opened, pipeline)
+    unknown = sorted(set(words) - set(detail.variables))
+    if unknown:
+        raise InvalidRequest(
+            f"The pipeline {detail.pipeline.name} has no variable {unknown[0]}.",
+            hint=f"`persona-tui pipeline show {detail.pipeline.name}` lists what it asks for.",
+        )
+    return plan | {"variables": typed_words(words, detail.asked)}
 
 
 def _number(word: str) -> int:

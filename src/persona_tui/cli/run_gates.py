@@ -72,7 +72,7 @@ def _approve(opened: Session, run: int, top_k: int | None) -> tuple[RunStepView,
     from persona_tui.services.generation.gates import choose_winner, gate_preview
 
     step = _waiting_step(opened, run)
-    k = top_k or (1 if step.is_last else min(step.top_k, max(step.active, 1)))
+    k = top_k if top_k is not None else 1 if step.is_last else min(step.top_k, max(step.active, 1))
     preview = gate_preview(opened, step.id, k)
     if step.is_last and preview.members:
         return step, preview, choose_winner(opened, preview.members[0].candidate_id, actor="operator")

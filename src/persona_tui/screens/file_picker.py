@@ -124,8 +124,9 @@ class FilePicker(Dialog[Path]):
             classes="-active",
         )
         entries.can_focus = False
-        yield entries
+        # Above the list: below it a low terminal would cut it off.
         yield Static("", id="problem", markup=False)
+        yield entries
 
     @property
     def folder(self) -> Path:
@@ -201,7 +202,10 @@ class FilePicker(Dialog[Path]):
         self._go(self.folder.parent)
 
     def action_all(self) -> None:
-        self.dismiss(self.folder)
+        if _is_path(self._typed):
+            self._take_path(self._typed)
+        else:
+            self.dismiss(self.folder)
 
     def action_up(self) -> None:
         self._list.action_up()
