@@ -207,7 +207,8 @@ def test_unuse_keeps_the_lora_and_removing_takes_the_mapping_along(
         registry.remove_lora(session, lora.id)
         with pytest.raises(UnknownName):
             registry.get_lora(session, lora.id)
-        actions = list(session.exec(select(AuditEvent.action).where(AuditEvent.action.like("lora.%"))))  # type: ignore[attr-defined]
+        told = select(AuditEvent.action).where(AuditEvent.action.like("lora.%"))  # type: ignore[attr-defined]
+        actions = list(session.exec(told.order_by(AuditEvent.id)))  # type: ignore[arg-type]
     assert actions == ["lora.import", "lora.use", "lora.unuse", "lora.use", "lora.remove"]
 
 
