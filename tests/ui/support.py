@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from persona_tui.errors import DatabaseError, DatabaseUnavailable, NotAllowedNow
 from persona_tui.models.persona import Persona
+from persona_tui.runtime import CoreStatus
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.widgets.flash import Flash
 from persona_tui.widgets.messages import EntityId
@@ -77,6 +78,9 @@ class TinyCore:
 
     async def stop(self) -> None:
         self.stopped += 1
+
+    def status(self) -> CoreStatus:
+        return CoreStatus("tiny", self.leader, 1, None, None, ())
 
     @property
     def resources(self) -> Any:
