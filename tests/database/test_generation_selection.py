@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.database.engine import Database
-from persona_tui.services.generation import gates, runs, selection
+from persona_tui.services.generation import gates, raffle, runs, selection
 from persona_tui.services.generation.jobs import (
     RetryPolicy,
     fail,
@@ -194,8 +194,8 @@ def test_r12_selection_with_500_gated_runs_scans_neither_candidates_nor_places(d
         plans = [
             "\n".join(session.execute(text(f"EXPLAIN {statement}"), values).scalars())
             for statement, values in (
-                (selection.TURN, {"passed": [], "barred": []}),
-                (selection.PLACE, {"run": gated, "barred": []}),
+                (selection.TURNS, {"passed": [], "barred": [], "count": 8}),
+                (raffle.FAMILIES, {"runs": [gated], "barred": [], "most": 8}),
             )
         ]
         waiting = runs.list_runs(session, states=["waiting"], limit=1000)

@@ -62,6 +62,7 @@ from persona_tui.clients.comfyui_wire import (
     open_events,
     without_credentials,
 )
+from persona_tui.clients.fast_transport import FastTransport
 from persona_tui.errors import (
     ClientError,
     ServiceGarbled,
@@ -102,15 +103,13 @@ class ComfyUIClient:
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         self._headers = {"Authorization": f"Bearer {key}"} if key else basic
         self._timeout = timeout
-        # Loading the certificates takes longer than most calls; plain HTTP has no use for them.
-        inner = transport or httpx.AsyncHTTPTransport(verify=address.startswith("https:"), trust_env=False)
         self._http = ComfyService(
             "ComfyUI",
             address,
             # Unpacked answers could be far larger than the cap.
             headers={**self._headers, "Accept-Encoding": "identity"},
             timeout=timeout,
-            transport=CappedTransport(inner, largest_answer),
+            transport=CappedTransport(transport or FastTransport(), largest_answer),
         )
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from sqlalchemy import CursorResult, text
@@ -18,8 +17,8 @@ from sqlmodel import Session
 from persona_tui.database.driver import rows_of
 from persona_tui.models.pipeline import LIVE_JOB_STATES, ComfyuiJob, PipelineRun
 from persona_tui.services.generation import progress, spending
+from persona_tui.services.generation.making import add_job
 from persona_tui.services.generation.tree import LIVE
-from persona_tui.services.generation.variables import derive_seed
 
 SENT = ("submitting", "submitted", "running", "storing")
 """States in which a server may know the job."""
@@ -145,96 +144,6 @@ UPDATE comfyui_jobs j SET state = free.target,
 FROM free WHERE j.id = free.id
 """
 """All steps by one statement; only forward, since notes may come late."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place with all that its next job's seed is made of.
-
-    Attributes:
-        parent_seed, output_index: of the parent picture; None in step 1.
-        attempt: jobs that it had; lost ones don't count, since nobody knows what became of them, so that the
-            next one gets the same seed.
-    """
-
-    slot_id: int
-    run_id: int
-    run_step_id: int
-    position: int
-    slot_no: int
-    run_seed: int
-    parent_seed: int | None
-    output_index: int | None
-    attempt: int
-
-
-def add_job(
-    session: Session,
-    slot: int | Place,
-    endpoint: str,
-    *,
-    wait: float,
-    reserved: float = 0.0,
-    day: date | None = None,
-) -> int:
-    """Give a place its next job; the place's run is locked by the caller.
-
-    Args:
-        slot: the place, or its id.
-        wait: seconds before anybody but the caller may take it.
-        reserved: seconds of the card that were reserved for it.
-        day: the day in whose budget it counts.
-
-    Returns:
-        The job's id.
-    """
-    place = slot if isinstance(slot, Place) else _place(session, slot)
-    above = None
-    if place.parent_seed is not None and place.output_index is not None:
-        above = (place.parent_seed, place.output_index)
-    (made,) = rows_of(
-        session,
-        _ADD,
-        {
-            "slot": place.slot_id,
-            "run": place.run_id,
-            "step": place.run_step_id,
-            "prompt": uuid.uuid4(),
-            "endpoint": endpoint,
-            "seed": derive_seed(place.run_seed, place.position, above, place.slot_no, place.attempt),
-            "wait": wait,
-            "reserved": reserved,
-            "day": day,
-        },
-    )
-    return int(made.id)
-
-
-ATTEMPTS = "(SELECT count(*) FROM comfyui_jobs j WHERE j.slot_id = s.id AND j.state <> 'lost')"
-
-
-def _place(session: Session, slot_id: int) -> Place:
-    row = session.execute(
-        text(
-            "SELECT s.id AS slot_id, s.run_id, s.run_step_id, s.slot_no, st.position, r.seed AS run_seed,"
-            f" p.seed AS parent_seed, p.output_index, {ATTEMPTS} AS attempt"
-            " FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id"
-            " JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id"
-            " WHERE s.id = :slot"
-        ),
-        {"slot": slot_id},
-    ).one()
-    return Place(**row._mapping)
-
-
-_ADD = (
-    "WITH place AS (UPDATE generation_slots SET state = 'busy' WHERE id = :slot)"
-    " INSERT INTO comfyui_jobs"
-    "  (prompt_id, run_id, run_step_id, slot_id, endpoint, seed, not_before, gpu_seconds, reserved_day)"
-    " VALUES (:prompt, :run, :step, :slot, :endpoint, :seed,"
-    "  persona_now() + make_interval(secs => :wait), :reserved, :day)"
-    " RETURNING id"
-)
 
 
 def move(session: Session, job: LiveJob, source: Sequence[str], target: str) -> bool:

@@ -9,22 +9,20 @@ an index of the runs that are under way (R12).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import date
+from typing import Any
 
 from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
 from persona_tui.services import events
-from persona_tui.services.generation import budgets, spending
-from persona_tui.services.generation.jobs import ATTEMPTS, Place, add_job
+from persona_tui.services.generation import budgets, raffle, spending
+from persona_tui.services.generation.making import Place, Reserved, add_jobs
+from persona_tui.services.generation.raffle import RESTS_AFTER
 from persona_tui.services.generation.spending import UNLIMITED, DailyLimit
 from persona_tui.services.generation.tree import LIVE
-
-RESTS_AFTER = 3
-"""After so many failures a parent is served only when none of its step's other parents wants anything."""
 
 
 def claim(
@@ -62,14 +60,7 @@ def claim(
     if room <= 0:
         return ()
     taken = _take_waiting(session, endpoint, room, healthy, mine, lease, barred) if waiting else []
-    while len(taken) < room:
-        found = _next_place(session, barred, daily)
-        if found is None:
-            break
-        taken.append(
-            add_job(session, found.place, endpoint, wait=lease, reserved=found.expected, day=found.day)
-        )
-    return tuple(taken)
+    return (*taken, *_Round(session, endpoint, lease, barred, daily).take(room - len(taken)))
 
 
 _UNDER_WAY = f"""
@@ -134,94 +125,105 @@ AND coalesce((SELECT p.status FROM image_candidates p WHERE p.id = s.parent_id),
 """
 
 _TURN = f"""
-SELECT r.id, r.status, EXISTS (SELECT FROM run_budgets b WHERE b.run_id = r.id) AS limited
+SELECT r.id, r.status, r.seed, EXISTS (SELECT FROM run_budgets b WHERE b.run_id = r.id) AS limited
 FROM pipeline_runs r
 WHERE r.status IN ('pending', 'running') AND {{side}} AND NOT r.id = ANY (CAST(:passed AS bigint[]))
   AND (SELECT true FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
        WHERE s.run_id = r.id AND {_CLAIMABLE} LIMIT 1)
-ORDER BY r.id LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED
+ORDER BY r.id LIMIT :count FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 _SERVED_LAST = "coalesce((SELECT run_id FROM comfyui_jobs ORDER BY id DESC LIMIT 1), 0)"
 
-TURN = f"""
+TURNS = f"""
 SELECT * FROM ({_TURN.format(side=f"r.id > {_SERVED_LAST}")}) later
 UNION ALL
 SELECT * FROM ({_TURN.format(side=f"r.id <= {_SERVED_LAST}")}) earlier
-LIMIT 1
+LIMIT :count
 """
-"""Whose turn it is: the run after the one that was served last, locked. Scalar subqueries look by key at each
-run and each open place; as joins they may be planned as scans (R12). The second half runs only if the first
-finds nothing."""
-
-PLACE = f"""
-WITH parents AS (
-  SELECT st.id AS run_step_id, st.position, s.parent_id,
-         count(*) FILTER (WHERE s.state <> 'open') AS children, sum(s.failures) AS failures,
-         (array_agg(s.id ORDER BY s.slot_no) FILTER (WHERE s.state = 'open'))[1] AS slot_id
-  FROM pipeline_run_steps st JOIN generation_slots s ON s.run_step_id = st.id
-  WHERE st.run_id = :run AND st.approved_at IS NULL AND NOT st.id = ANY (CAST(:barred AS bigint[]))
-  GROUP BY st.id, st.position, s.parent_id
-), drawn AS (
-  SELECT p.*, i.elo_score, i.seed, i.output_index, coalesce(i.status, 'active') AS status,
-         sum(p.children + p.failures) OVER (PARTITION BY p.run_step_id) AS draw
-  FROM parents p LEFT JOIN LATERAL (
-    SELECT c.elo_score, c.seed, c.output_index, c.status FROM image_candidates c
-    WHERE c.id = p.parent_id LIMIT 1
-  ) i ON true
-)
-SELECT s.id AS slot_id, d.run_step_id, d.position, s.slot_no, r.id AS run_id, r.seed AS run_seed,
-       d.seed AS parent_seed, d.output_index, {ATTEMPTS} AS attempt
-FROM drawn d JOIN pipeline_runs r ON r.id = :run JOIN generation_slots s ON s.id = d.slot_id
-WHERE d.status = 'active'
-ORDER BY d.position, d.parent_id IS NOT NULL AND d.failures >= {RESTS_AFTER}, d.children,
-  -ln((1 + (hashtextextended(concat_ws(' ', r.seed, d.position, d.draw, d.seed, d.output_index), 0)
-            & 9007199254740991)) / 9007199254740992.0::float8) / greatest(d.elo_score, 1),
-  d.slot_id
-LIMIT 1
-"""
-"""The place to work on next in the run whose lock the caller holds; asked after the lock was taken, so that
-it sees what the lock's last holder committed. -ln(u) / rating, u even in (0, 1], is least for each parent
-with a probability in proportion to its rating. The parents' seeds take part, not their ids: a run cloned with
-its seed draws alike."""
+"""Whose turn it is: the runs after the one that was served last, locked. Scalar subqueries look by key at
+each run and each open place; as joins they may be planned as scans (R12). The second half runs only if the
+first does not find enough."""
 
 _UNDER_WAY_SQL = text(_UNDER_WAY)
 
 
-@dataclass(frozen=True)
-class _Reserved:
-    """A place that is to be worked on, and what was reserved for it."""
+class _Round:
+    """Serves runs in turn, a place each, until enough is found or nothing is left."""
 
-    place: Place
-    expected: float
-    day: date | None
+    def __init__(
+        self, session: Session, endpoint: str, lease: float, barred: Collection[int], daily: DailyLimit
+    ) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._lease = lease
+        self._barred = list(barred)
+        self._daily = daily
+        self._found: list[Reserved] = []
+        self._made: list[int] = []
+        self._begun: set[int] = set()
+        self._expected: dict[int, float] = {}
+        self._day_is_spent = False
 
+    def take(self, count: int) -> tuple[int, ...]:
+        """Jobs for so many places, fewer if there are no more; their runs are locked, budgets reserved."""
+        passed: list[int] = []
+        while (left := count - self._taken) > 0 and not self._day_is_spent:
+            turns = rows_of(self._session, TURNS, {"barred": self._barred, "passed": passed, "count": left})
+            if not turns:
+                break
+            self._serve(turns, count)
+            passed += [turn.id for turn in turns]
+        self._make()
+        return tuple(self._made)
 
-def _next_place(session: Session, barred: Collection[int], daily: DailyLimit) -> _Reserved | None:
-    """The next place; runs whose budget turns out to be spent come to rest on the way."""
-    passed: list[int] = []
-    while True:
-        values = {"barred": list(barred), "passed": passed}
-        turns = rows_of(session, TURN, values)
-        if not turns:
+    @property
+    def _taken(self) -> int:
+        return len(self._found) + len(self._made)
+
+    def _serve(self, turns: Sequence[Any], count: int) -> None:
+        """Take places of these runs, round robin; a run whose budget turns out to be spent comes to rest."""
+        seeds = {turn.id: turn.seed for turn in turns}
+        places = raffle.free_places(self._session, seeds, self._barred, count - self._taken)
+        going = deque(turns)
+        while going and self._taken < count and not self._day_is_spent:
+            turn = going.popleft()
+            place = next(places[turn.id], None)
+            reserved = None if place is None else self._reserve(turn, place)
+            if reserved is None:
+                continue
+            if turn.status == "pending" and turn.id not in self._begun:
+                self._begun.add(turn.id)
+                _begin(self._session, turn.id)
+            self._found.append(reserved)
+            if turn.limited or self._daily.exists:  # what is spent is counted by the jobs that there are
+                self._make()
+            going.append(turn)
+
+    def _make(self) -> None:
+        if self._found:
+            self._made += add_jobs(self._session, self._found, self._endpoint, wait=self._lease)
+            self._found = []
+
+    def _reserve(self, turn: Any, place: Place) -> Reserved | None:
+        if not turn.limited and not self._daily.exists:
+            return Reserved(place)
+        expected = self._seconds(place.run_step_id)
+        if turn.limited and not spending.reserve(self._session, turn.id, expected):
+            budgets.pause_spent(self._session, turn.id)
             return None
-        (turn,) = turns
-        places = rows_of(session, PLACE, {"run": turn.id, "barred": list(barred)})
-        if not places:  # taken by another engine between the look and the lock
-            passed.append(turn.id)
-            continue
-        (found,) = places
-        expected = _expected_seconds(session, found.run_step_id) if turn.limited or daily.exists else 0.0
-        if turn.limited and not spending.reserve(session, turn.id, expected):
-            budgets.pause_spent(session, turn.id)
-            passed.append(turn.id)
-            continue
-        day = spending.reserve_today(session, daily, expected) if daily.exists else None
-        if daily.exists and day is None:
-            spending.give_back(session, turn.id, expected)
+        if not self._daily.exists:
+            return Reserved(place, expected)
+        day = spending.reserve_today(self._session, self._daily, expected)
+        if day is None:
+            self._day_is_spent = True
+            spending.give_back(self._session, turn.id, expected)
             return None
-        if turn.status == "pending":
-            _begin(session, turn.id)
-        return _Reserved(Place(**found._asdict()), expected, day)
+        return Reserved(place, expected, day)
+
+    def _seconds(self, run_step_id: int) -> float:
+        if run_step_id not in self._expected:
+            self._expected[run_step_id] = _expected_seconds(self._session, run_step_id)
+        return self._expected[run_step_id]
 
 
 def _expected_seconds(session: Session, run_step_id: int) -> float:
