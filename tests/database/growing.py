@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from persona_tui.models.persona import Persona
 from persona_tui.services.generation.jobs import LiveJob, find_job, live_jobs, move
-from persona_tui.services.generation.keeping import Fetched, keep
+from persona_tui.services.generation.keeping import Fetched, Finished, keep
 from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.generation.runs import RunInput, RunView, create_run, run_detail
 from persona_tui.services.generation.selection import claim
@@ -50,7 +50,8 @@ def finish(session: Session, job: LiveJob, pictures: int = 1) -> tuple[int, ...]
     for index in range(pictures):
         sha256 = hashlib.sha256(f"{job.id}.{index}".encode()).hexdigest()
         fetched.append(Fetched(index, StoredPicture(f"{sha256}.png", sha256, 9, PictureFacts("PNG", 64, 80))))
-    return keep(session, job, fetched, {"endpoint": SERVER})
+    (kept,) = keep(session, [Finished(job, tuple(fetched), {"endpoint": SERVER})])
+    return kept
 
 
 def grow(session: Session) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -15,7 +16,7 @@ from persona_tui.services.generation import budgets, runs, selection, spending
 from persona_tui.services.generation.budgets import Change
 from persona_tui.services.generation.cancelling import cancel_all, cancel_job, list_generation_jobs
 from persona_tui.services.generation.jobs import LiveJob, RetryPolicy, fail, find_job, live_jobs, lose, move
-from persona_tui.services.generation.keeping import Fetched, keep
+from persona_tui.services.generation.keeping import Fetched, Finished, keep
 from persona_tui.services.generation.spending import DailyLimit
 from persona_tui.services.media import PictureFacts, StoredPicture
 from tests.database.growing import SERVER, add_run, finish, grow, status, take
@@ -46,13 +47,17 @@ def today(session: Session) -> tuple[int, float]:
 
 def timed(session: Session, job: LiveJob, seconds: float, pictures: int = 1) -> None:
     """The job gave its pictures after so many seconds of the card."""
-    assert keep(session, job, _fetched(job, pictures), {"seconds": seconds})
+    assert kept(session, job, pictures, {"seconds": seconds})
 
 
-def _fetched(job: LiveJob, pictures: int) -> list[Fetched]:
+def kept(session: Session, job: LiveJob, pictures: int, provenance: dict[str, Any]) -> tuple[int, ...]:
+    """The job's pictures are candidates now; their ids."""
     hashes = [digest(f"{job.id}.{index}") for index in range(pictures)]
     facts = PictureFacts("PNG", 64, 80)
-    return [Fetched(index, StoredPicture(f"{sha}.png", sha, 9, facts)) for index, sha in enumerate(hashes)]
+    stored = (StoredPicture(f"{sha}.png", sha, 9, facts) for sha in hashes)
+    fetched = tuple(Fetched(index, picture) for index, picture in enumerate(stored))
+    (made,) = keep(session, [Finished(job, fetched, provenance)])
+    return made
 
 
 def claim_daily(session: Session, limit: DailyLimit, depth: int = 9) -> list[LiveJob]:
@@ -117,7 +122,7 @@ def test_seconds_of_the_card_are_reserved_by_the_last_picture_and_booked_as_meas
 def test_a_picture_of_which_nobody_knows_how_long_it_took_costs_what_was_reserved(session: Session) -> None:
     run = add_run(session, max_gpu_minutes=5, steps={1: {"children_per_parent": 9}})
     (unmeasured,) = take(session, 1)
-    assert keep(session, unmeasured, _fetched(unmeasured, 1), {})
+    assert kept(session, unmeasured, 1, {})
     (first,) = take(session, 1)
     assert counted(session, run.id) == (2, 0)
     timed(session, first, 25.0)
@@ -126,7 +131,7 @@ def test_a_picture_of_which_nobody_knows_how_long_it_took_costs_what_was_reserve
         text("UPDATE comfyui_jobs SET started_at = persona_now() - interval '85 s' WHERE id = :id"),
         {"id": second.id},
     )
-    assert keep(session, second, _fetched(second, 1), {})
+    assert kept(session, second, 1, {})
     assert counted(session, run.id) == (3, 50)
     take(session, 1)
     assert counted(session, run.id) == (4, 75)

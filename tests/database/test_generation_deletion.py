@@ -22,7 +22,7 @@ from persona_tui.services.generation.deletion import (
     deletion_preview,
     remove_files,
 )
-from persona_tui.services.generation.keeping import Fetched, keep
+from persona_tui.services.generation.keeping import Fetched, Finished, keep
 from persona_tui.services.generation.removals import PICTURE_TABLES
 from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.media import MediaStore
@@ -177,7 +177,7 @@ def test_a_picture_that_was_stored_in_vain_goes_after_a_while(
     path = media.path(stored.key)
     assert path is not None
     runs.cancel_run(session, run.id)
-    assert keep(session, job, [Fetched(0, stored)], {}) == ()
+    assert keep(session, [Finished(job, (Fetched(0, stored),), {})]) == [()]
     session.commit()
 
     assert remove_files(db.session_scope, media, rest=60) == 0

@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from persona_tui.database.engine import Database
 from persona_tui.screens.vote import VoteScreen
 from persona_tui.services.generation import jobs
-from persona_tui.services.generation.keeping import Fetched, keep
+from persona_tui.services.generation.keeping import Fetched, Finished, keep
 from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.generation.runs import RunView, create_run, run_detail
 from persona_tui.services.media import MediaStore
@@ -75,7 +75,8 @@ class Studio:
         self.made += 1
         picture = self.media.put(self.paint(self.made))
         provenance = {"endpoint": ENDPOINT, "server_version": "0.8.0", "seconds": 4.25}
-        return keep(session, job, [Fetched(0, picture)], provenance)
+        (kept,) = keep(session, [Finished(job, (Fetched(0, picture),), provenance)])
+        return kept
 
     def paint(self, number: int) -> bytes:
         """The next picture's bytes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
@@ -21,6 +21,7 @@ from persona_tui.services.media import MediaStore
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,3 +116,9 @@ class Bench:
     ) -> R:
         """Run an act that may share its transaction; see `Clerk.run`."""
         return await self.clerk.run(lambda session: act(session, *args, **kwargs), rank=rank)
+
+    async def together(
+        self, rank: Rank, act: Callable[[Session, Sequence[T]], Sequence[R]], thing: T, *, linger: float = 0.0
+    ) -> R:
+        """Run an act on a thing together with all that wait for the same act; see `Clerk.together`."""
+        return await self.clerk.together(act, thing, rank=rank, linger=linger)

@@ -1,22 +1,26 @@
 """The engine's own thread for its short transactions; acts that wait together may share one commit.
 
 A commit waits for the disk, which is most of what a small act takes. While one is under way the next acts
-gather, so the slower the disk, the more of them share a commit, and the engine keeps its pace.
+gather, so the slower the disk, the more of them share a commit, and the engine keeps its pace. Acts that may
+linger wait a moment for others even where the disk is fast; acts of one kind are then one act on many things.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeAlias, TypeVar
 
 from sqlmodel import Session
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 SessionScope: TypeAlias = Callable[[], AbstractContextManager[Session]]
 Rank: TypeAlias = tuple[int, int]
@@ -26,10 +30,18 @@ MOST_SHARED = 32
 
 @dataclass(frozen=True)
 class _Errand:
-    """An act that somebody waits for; `rank` None: it wants a transaction of its own."""
+    """An act that somebody waits for.
 
-    act: Callable[[Session], Any]
+    Attributes:
+        act: takes a session and the things of all errands that share this act; returns a value for each.
+        rank: None: it wants a transaction of its own.
+        due: on the monotonic clock; until then it may wait for company.
+    """
+
+    act: Callable[[Session, Sequence[Any]], Sequence[Any]]
+    thing: Any
     rank: Rank | None
+    due: float
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
 
@@ -67,14 +79,39 @@ class Clerk:
         Raises:
             What the act or its commit raises.
         """
+        result: R = await self._wait_for(lambda session, _: (act(session),), None, rank, 0.0)
+        return result
+
+    async def together(
+        self, act: Callable[[Session, Sequence[T]], Sequence[R]], thing: T, *, rank: Rank, linger: float = 0.0
+    ) -> R:
+        """Run an act on a thing, together with all things that wait for the same act.
+
+        Args:
+            act: returns a value for each thing, in their order; it must be fit to run again, as in `run`.
+            rank: as in `run`.
+            linger: seconds that it may wait for others.
+
+        Raises:
+            What the act or its commit raises for this thing alone.
+        """
+        result: R = await self._wait_for(act, thing, rank, linger)
+        return result
+
+    async def _wait_for(
+        self,
+        act: Callable[[Session, Sequence[Any]], Sequence[Any]],
+        thing: Any,
+        rank: Rank | None,
+        linger: float,
+    ) -> Any:
         loop = asyncio.get_running_loop()
-        errand = _Errand(act, rank, loop, loop.create_future())
+        errand = _Errand(act, thing, rank, time.monotonic() + linger, loop, loop.create_future())
         with self._arrived:
             self._waiting.append(errand)
             self._begin()
             self._arrived.notify()
-        result: R = await errand.future
-        return result
+        return await errand.future
 
     def close(self) -> None:
         """Let the thread end when all that waits is done."""
@@ -95,11 +132,11 @@ class Clerk:
     def _next(self) -> list[_Errand]:
         """The next errands that share a transaction; none when the thread is to end."""
         with self._arrived:
-            while not self._waiting:
-                if self._closing:
+            while (pause := self._pause()) is None or pause > 0:
+                if pause is None and self._closing:
                     self._thread = None
                     return []
-                self._arrived.wait()
+                self._arrived.wait(pause)
             taken = [self._waiting.popleft()]
             while taken[0].rank is not None and self._waiting and len(taken) < MOST_SHARED:
                 if self._waiting[0].rank is None:
@@ -107,14 +144,31 @@ class Clerk:
                 taken.append(self._waiting.popleft())
         return sorted(taken, key=lambda errand: errand.rank or (0, 0))
 
+    def _pause(self) -> float | None:
+        """Seconds until there is something to do; None when nothing waits."""
+        if not self._waiting:
+            return None
+        if self._closing or len(self._waiting) >= MOST_SHARED:
+            return 0.0
+        return max(0.0, min(errand.due for errand in self._waiting) - time.monotonic())
+
     def _together(self, errands: Sequence[_Errand]) -> list[_Answer]:
         try:
             with self._scope() as session:
-                return [_Answer(errand, errand.act(session)) for errand in errands]
+                return [answer for group in _by_act(errands) for answer in _answers(session, group)]
         except BaseException as problem:
             if len(errands) == 1:
                 return [_Answer(errands[0], problem=problem)]
         return [answer for errand in errands for answer in self._together([errand])]
+
+
+def _by_act(errands: Sequence[_Errand]) -> Iterator[list[_Errand]]:
+    return (list(group) for _, group in groupby(errands, key=lambda errand: errand.act))
+
+
+def _answers(session: Session, errands: Sequence[_Errand]) -> list[_Answer]:
+    values = errands[0].act(session, [errand.thing for errand in errands])
+    return [_Answer(errand, value) for errand, value in zip(errands, values, strict=True)]
 
 
 def _tell(answers: Sequence[_Answer]) -> None:

@@ -12,7 +12,7 @@ from persona_tui.services.generation import jobs
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.graph import node_order
 from persona_tui.services.generation.jobs import LiveJob
-from persona_tui.services.generation.keeping import Fetched, keep
+from persona_tui.services.generation.keeping import Fetched, Finished, keep
 from persona_tui.services.media import StoredPicture
 
 LOOKS = 2
@@ -32,12 +32,20 @@ def wanted_files(entry: HistoryEntry, output_node: str | None) -> tuple[OutputFi
 
 
 async def collect(
-    bench: Bench, job: LiveJob, files: Sequence[OutputFile], provenance: dict[str, Any]
+    bench: Bench,
+    job: LiveJob,
+    files: Sequence[OutputFile],
+    provenance: dict[str, Any],
+    *,
+    linger: float = 0.0,
 ) -> tuple[int, ...]:
     """Fetch and keep a job's pictures; the first fills its place, further ones stand beside it.
 
     A job that gave no picture (a cached result whose file is gone, for one) is sent once more under another
     file prefix, and then counts as failed.
+
+    Args:
+        linger: seconds in which stored pictures may wait for others, to become candidates with them.
 
     Returns:
         Ids of the candidates; none when the job gave nothing or is no longer wanted.
@@ -46,9 +54,10 @@ async def collect(
         ClientError, StorageError, DatabaseError: the job stays as it is and is collected later.
     """
     pictures = await asyncio.gather(*(_fetch(bench, file) for file in files))
-    fetched = [Fetched(index, picture) for index, picture in enumerate(pictures) if picture is not None]
+    fetched = tuple(Fetched(index, picture) for index, picture in enumerate(pictures) if picture is not None)
     if fetched:
-        return await bench.share((0, job.run_id), keep, job, fetched, provenance)
+        finished = Finished(job, fetched, provenance)
+        return await bench.together((0, job.run_id), keep, finished, linger=linger)
     if job.attempts <= 1:
         await bench.transact(jobs.requeue, job)
     else:

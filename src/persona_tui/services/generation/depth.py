@@ -6,6 +6,8 @@ import math
 import statistics
 from collections import deque
 
+LINGER_JOBS, LONGEST_LINGER = 8, 0.25
+"""So many short jobs may be written down together; seconds, above which a job is not short."""
 REMEMBERED = 9
 """Durations that count: the median of so few follows a change of step soon, and one odd job moves nothing."""
 
@@ -35,6 +37,14 @@ class Depth:
             return self._least
         behind = math.ceil(self._ahead / statistics.median(self._durations))
         return min(max(self._least, 1 + behind), self._most) if self._ahead else self._least
+
+    @property
+    def linger(self) -> float:
+        """Seconds that what is not urgent may wait for more of its kind: none where jobs take their time."""
+        if not self._durations:
+            return 0.0
+        typical = statistics.median(self._durations)
+        return min(LONGEST_LINGER, LINGER_JOBS * typical) if typical <= LONGEST_LINGER else 0.0
 
     @property
     def low(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from persona_tui.clients.comfyui import OutputFile
 from persona_tui.errors import PersonaError, StorageError
 from persona_tui.services.generation import barring, jobs, recovery, spending
 from persona_tui.services.generation.bench import Bench
@@ -31,7 +32,7 @@ LOOK_SECONDS = 0.5
 """Between two looks at what is still wanted, while nobody says that something changed."""
 HISTORY_TRIES = 20
 SETTLE_SECONDS = 8.0
-HANDS = 8
+HANDS = 16
 """Jobs whose pictures are fetched and stored at the same time."""
 
 
@@ -84,6 +85,7 @@ class EndpointWorker:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             await self._settle()
+            await self._bench.client.aclose()
 
     def wake(self) -> None:
         """Look at what is wanted now, unless the endpoint is away."""
@@ -298,10 +300,9 @@ class EndpointWorker:
         job, entry = found.job, found.entry
         kept: tuple[int, ...] = ()
         if entry is None:
-            kept = await collect(self._bench, job, found.files, self._provenance(job))
+            kept = await self._collect(job, found.files, None)
         elif entry.status == "success":
-            files = wanted_files(entry, job.output_node)
-            kept = await collect(self._bench, job, files, self._provenance(job, entry.seconds))
+            kept = await self._collect(job, wanted_files(entry, job.output_node), entry.seconds)
         else:
             words = entry.message or "The server gave no reason."
             await self._bench.transact(
@@ -311,6 +312,14 @@ class EndpointWorker:
             self._feeder.look_again()
         await self._look_after_loras(job)
         self._forget(str(job.prompt_id))
+
+    async def _collect(
+        self, job: LiveJob, files: Sequence[OutputFile], seconds: float | None
+    ) -> tuple[int, ...]:
+        provenance = self._provenance(job, seconds)
+        kept = await collect(self._bench, job, files, provenance, linger=self._depth.linger)
+        self._feeder.unnote(job)
+        return kept
 
     async def _look_after_loras(self, job: LiveJob) -> None:
         desk = self._bench.endpoint.desk

@@ -74,6 +74,10 @@ class Feeder:
         """Note what a job has come to; it is written down with one of the next transactions."""
         self._steps.append(Advance(job, target))
 
+    def unnote(self, job: LiveJob) -> None:
+        """What was noted of a job is no longer worth writing down: it is done."""
+        self._steps = [step for step in self._steps if step.job.id != job.id]
+
     def look_again(self) -> None:
         """There may be work where there was none."""
         self._dry = False
@@ -97,7 +101,7 @@ class Feeder:
         if done is not None:
             done.result()
         if self._writing is None and (self._steps or self._taken):
-            self._writing = asyncio.create_task(self.write_notes(), name=f"notes of {self._bench.url}")
+            self._writing = asyncio.create_task(self._write_soon(), name=f"notes of {self._bench.url}")
 
     async def settle(self, seconds: float) -> None:
         """Send what is on its way and no more; the rest is free for the next engine."""
@@ -109,8 +113,15 @@ class Feeder:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
+    async def _write_soon(self) -> None:
+        """Write notes down; of short jobs not before many have gathered, some of which are done by then."""
+        await asyncio.sleep(2 * self._depth.linger)
+        await self.write_notes()
+
     async def write_notes(self) -> None:
         """Write down now what jobs have come to."""
+        if not (self._steps or self._taken):
+            return
         await self._bench.share((1, 0), _write_down, self._bench.url, *self._take_notes())
 
     def _take_notes(self) -> tuple[list[Taken], list[Advance]]:

@@ -173,27 +173,30 @@ def lock_run(session: Session, run_id: int) -> PipelineRun:
     return run
 
 
-def hold_run(session: Session, run_id: int) -> None:
-    """Lock the run's row as `lock_run` does, for a change that needs nothing of it."""
-    rows_of(session, _HOLD, {"run": run_id})
+def hold_runs(session: Session, run_ids: Sequence[int]) -> None:
+    """Lock runs' rows as `lock_run` does, by rising id, for a change that needs nothing of them."""
+    rows_of(session, _HOLD, {"runs": list(run_ids)})
 
 
-def still_grows(session: Session, run_id: int) -> bool:
-    """Whether a run is running and its step has places to fill: nothing in its status is to change then."""
-    return bool(rows_of(session, _GROWS, {"run": run_id})[0].grows)
+def still_growing(session: Session, run_ids: Sequence[int]) -> set[int]:
+    """Those that are running with places of their step to fill: nothing in their status is to change then."""
+    return {row.id for row in rows_of(session, _GROWING, {"runs": list(run_ids)})}
 
 
-_HOLD = "SELECT id FROM pipeline_runs WHERE id = :run FOR NO KEY UPDATE"
-_GROWS = """
-SELECT EXISTS (
-  SELECT FROM pipeline_runs r
-  JOIN generation_slots s ON s.run_id = r.id AND s.state IN ('open', 'busy')
-  WHERE r.id = :run AND r.status = 'running' AND s.run_step_id = (
+_HOLD = """
+SELECT id FROM pipeline_runs WHERE id = ANY (CAST(:runs AS bigint[])) ORDER BY id FOR NO KEY UPDATE
+"""
+_GROWING = """
+SELECT r.id FROM unnest(CAST(:runs AS bigint[])) AS asked (id)
+JOIN LATERAL (SELECT p.id FROM pipeline_runs p WHERE p.id = asked.id AND p.status = 'running') r ON true
+WHERE EXISTS (
+  SELECT FROM generation_slots s
+  WHERE s.run_id = r.id AND s.state IN ('open', 'busy') AND s.run_step_id = (
     SELECT st.id FROM pipeline_run_steps st WHERE st.run_id = r.id
     ORDER BY st.approved_at IS NOT NULL,
              CASE WHEN st.approved_at IS NULL THEN st.position ELSE -st.position END LIMIT 1)
   AND coalesce((SELECT p.status FROM image_candidates p WHERE p.id = s.parent_id), 'active') = 'active'
-) AS grows
+)
 """
 """Says of the current step what `_judge` says of its counts, at a picture's price instead of a tree's."""
 

@@ -174,31 +174,15 @@ def settle(session: Session, job_ids: Sequence[int], *, pictures: int, seconds: 
         pictures: that each of them gave, or hands on to the job after it.
         seconds: as the server measured; None takes the time since it was first seen to run.
     """
-    _settle(session, job_ids, pictures, seconds, is_known=True)
-
-
-def settle_as_reserved(session: Session, job_ids: Sequence[int], *, pictures: int) -> None:
-    """The same where nobody knows how long the jobs took: the seconds that they reserved stand."""
-    _settle(session, job_ids, pictures, None, is_known=False)
-
-
-def _settle(
-    session: Session, job_ids: Sequence[int], pictures: int, seconds: float | None, *, is_known: bool
-) -> None:
-    session.execute(
-        text(_SETTLE),
-        {"jobs": list(job_ids), "pictures": pictures - 1, "seconds": seconds, "is_known": is_known},
-    )
+    session.execute(text(_SETTLE), {"jobs": list(job_ids), "pictures": pictures - 1, "seconds": seconds})
 
 
 _SETTLE = """
 WITH ended AS (
   UPDATE comfyui_jobs j SET gpu_seconds = before.seconds
   FROM (SELECT id, gpu_seconds AS reserved,
-               CASE WHEN :is_known
-                    THEN greatest(coalesce(CAST(:seconds AS float8),
-                                           extract(epoch FROM persona_now() - started_at)), 0)
-                    ELSE gpu_seconds END AS seconds
+               greatest(coalesce(CAST(:seconds AS float8),
+                                 extract(epoch FROM persona_now() - started_at)), 0) AS seconds
         FROM comfyui_jobs WHERE id = ANY (:jobs)) before
   WHERE j.id = before.id
   RETURNING j.run_id, j.gpu_seconds - before.reserved AS seconds

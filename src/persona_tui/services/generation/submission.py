@@ -38,6 +38,7 @@ from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.template import Value, asks_for, fill, in_step
 from persona_tui.services.generation.variables import PARENT_IMAGE, RunFacts, job_token, run_variables
 from persona_tui.services.safety import guard
+from persona_tui.services.safety.guard import Asked
 
 UNREADABLE, TOO_LARGE = 400, 413
 """Statuses with which a server says that it will never take this."""
@@ -274,9 +275,13 @@ def _fill(bench: Bench, work: Work, parent_image: str | None) -> Filled:
 def _commit_intents(session: Session, filled: Sequence[tuple[Work, Filled]], endpoint: str) -> Intents:
     """Write down what is about to be sent, and under which ids."""
     wanted = _lock_wanted(session, [work.job for work, _ in filled])
-    verdicts = tuple(
-        _judged(session, work, one.workflow) if work.job.id in wanted else None for work, one in filled
-    )
+    asked = {
+        work.job.id: Asked(one.workflow, work.persona_id, f"comfyui_jobs:{work.job.id}")
+        for work, one in filled
+        if work.job.id in wanted
+    }
+    judged = dict(zip(asked, guard.pass_workflows(session, list(asked.values())), strict=True))
+    verdicts = tuple(judged.get(work.job.id) for work, _ in filled)
     passed = [
         (work.job.id, json.dumps(verdict.value), json.dumps(one.variables))
         for (work, one), verdict in zip(filled, verdicts, strict=True)
@@ -314,15 +319,6 @@ def _lock_wanted(session: Session, asked: Sequence[LiveJob]) -> set[int]:
         {"ids": [job.id for job in asked], "prompts": [job.prompt_id for job in asked]},
     )
     return set(rows.scalars())
-
-
-def _judged(session: Session, work: Work, workflow: dict[str, Any]) -> Passed[Workflow] | GuardRefused:
-    """The guard's verdict; a refusal is returned, so that the others' transaction goes on."""
-    subject = f"comfyui_jobs:{work.job.id}"
-    try:
-        return guard.pass_workflow(session, workflow, persona_id=work.persona_id, subject=subject)
-    except GuardRefused as problem:
-        return problem
 
 
 async def _post(bench: Bench, job: LiveJob, workflow: Passed[Workflow]) -> Submitted | None:

@@ -6,8 +6,9 @@ event with the content's hash; a refusal is kept even though the transaction aro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
 
 from sqlalchemy import event
 from sqlmodel import Session
@@ -17,6 +18,7 @@ from persona_tui.models.persona import Persona
 from persona_tui.passed import Passed, Workflow, content_hash
 from persona_tui.seal import take_seal
 from persona_tui.services.safety import audit
+from persona_tui.services.safety.audit import Happened
 from persona_tui.services.safety.rules import Finding, examine
 
 Purpose = Literal["generator", "trainer", "language_model", "post"]
@@ -35,6 +37,15 @@ def pass_text(session: Session, text: str, *, purpose: Purpose, persona_id: int 
     return Passed(text, seal=_SEAL)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A ComfyUI graph that wants to go out; `subject`: `table:id` of what it is for."""
+
+    workflow: Workflow
+    persona_id: int | None
+    subject: str = ""
+
+
 def pass_workflow(
     session: Session, workflow: Workflow, *, persona_id: int | None, subject: str = ""
 ) -> Passed[Workflow]:
@@ -43,10 +54,32 @@ def pass_workflow(
     Raises:
         GuardRefused: a rule forbids what its texts say together.
     """
-    _require_adult(session, persona_id)
-    finding = examine("\n".join(_texts(workflow)))
-    _judge(session, workflow, finding, purpose="generator", persona_id=persona_id, subject=subject)
-    return Passed(workflow, seal=_SEAL)
+    (verdict,) = pass_workflows(session, [Asked(workflow, persona_id, subject)])
+    if isinstance(verdict, GuardRefused):
+        raise verdict
+    return verdict
+
+
+def pass_workflows(session: Session, asked: Sequence[Asked]) -> tuple[Passed[Workflow] | GuardRefused, ...]:
+    """Judge ComfyUI graphs, each as a whole; a refusal is returned, so that the others go on."""
+    verdicts: list[Passed[Workflow] | GuardRefused] = []
+    passes: list[Happened] = []
+    for one in asked:
+        try:
+            _require_adult(session, one.persona_id)
+            finding = examine("\n".join(_texts(one.workflow)))
+            happened = _verdict(
+                one.workflow, finding, purpose="generator", persona_id=one.persona_id, subject=one.subject
+            )
+            if finding is not None:
+                _refuse(session, happened, finding)
+        except GuardRefused as refused:
+            verdicts.append(refused)
+        else:
+            passes.append(happened)
+            verdicts.append(Passed(one.workflow, seal=_SEAL))
+    audit.append_all(session, passes)
+    return tuple(verdicts)
 
 
 def pass_picture(
@@ -74,29 +107,43 @@ def _require_adult(session: Session, persona_id: int | None) -> None:
 
 def _judge(
     session: Session,
-    content: str | bytes | Mapping[str, Any],
+    content: str | bytes,
     finding: Finding | None,
     *,
     purpose: Purpose,
     persona_id: int | None,
     subject: str = "",
 ) -> None:
-    facts: dict[str, Any] = {
-        "actor": "guard",
-        "action": "guard.pass" if finding is None else "guard.refuse",
-        "persona_id": persona_id,
-        "subject": subject,
-        "content_sha256": content_hash(content),
-        "details": {"purpose": purpose} | ({"rule": finding.rule} if finding else {}),
-    }
-    if finding is None:
-        audit.append(session, **facts)
-        return
-    _record_refusal(session, facts)
+    happened = _verdict(content, finding, purpose=purpose, persona_id=persona_id, subject=subject)
+    if finding is not None:
+        _refuse(session, happened, finding)
+    audit.append_all(session, [happened])
+
+
+def _verdict(
+    content: str | bytes | Mapping[str, Any],
+    finding: Finding | None,
+    *,
+    purpose: Purpose,
+    persona_id: int | None,
+    subject: str,
+) -> Happened:
+    return Happened(
+        "guard",
+        "guard.pass" if finding is None else "guard.refuse",
+        persona_id,
+        subject,
+        content_hash(content),
+        {"purpose": purpose} | ({"rule": finding.rule} if finding else {}),
+    )
+
+
+def _refuse(session: Session, happened: Happened, finding: Finding) -> NoReturn:
+    _record_refusal(session, happened)
     raise GuardRefused(finding.sentence)
 
 
-def _record_refusal(session: Session, facts: dict[str, Any]) -> None:
+def _record_refusal(session: Session, happened: Happened) -> None:
     """Write the refusal with the commit, if one comes, or in a transaction of its own after the rollback."""
     written = False
 
@@ -104,14 +151,14 @@ def _record_refusal(session: Session, facts: dict[str, Any]) -> None:
         nonlocal written
         if not written:
             written = True
-            audit.append(committing, **facts)
+            audit.append_all(committing, [happened])
 
     def after_rollback(_rolled_back: Session) -> None:
         nonlocal written
         if not written:
             written = True
             with Session(session.get_bind()) as own, own.begin():
-                audit.append(own, **facts)
+                audit.append_all(own, [happened])
 
     event.listen(session, "before_commit", with_commit, once=True)
     event.listen(session, "after_rollback", after_rollback, once=True)
