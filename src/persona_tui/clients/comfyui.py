@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 from pydantic import SecretStr
 from websockets.exceptions import ConnectionClosedError
 
@@ -57,12 +56,11 @@ from persona_tui.clients.comfyui_refusals import (
     unlisted_choice,
 )
 from persona_tui.clients.comfyui_wire import (
-    CappedTransport,
     ComfyService,
     open_events,
     without_credentials,
 )
-from persona_tui.clients.fast_transport import FastTransport
+from persona_tui.clients.fast_wire import FastWire
 from persona_tui.errors import (
     ClientError,
     ServiceGarbled,
@@ -89,28 +87,20 @@ class ComfyUIClient:
         api_key: SecretStr | str | None = None,
         *,
         timeout: float = 30.0,
-        transport: httpx.AsyncBaseTransport | None = None,
         largest_answer: int = LARGEST_ANSWER,
     ) -> None:
         """Args:
         base_url: scheme, host, port, path prefix; `user:password@` becomes Basic authentication.
         api_key: sent as a bearer token, also when the websocket opens.
         timeout: seconds for one HTTP call.
-        transport: another way to the network, for tests.
         largest_answer: bytes of an answer's body that are read at most.
         """
         address, basic = without_credentials(base_url)
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         self._headers = {"Authorization": f"Bearer {key}"} if key else basic
         self._timeout = timeout
-        self._http = ComfyService(
-            "ComfyUI",
-            address,
-            # Unpacked answers could be far larger than the cap.
-            headers={**self._headers, "Accept-Encoding": "identity"},
-            timeout=timeout,
-            transport=CappedTransport(transport or FastTransport(), largest_answer),
-        )
+        wire = FastWire("ComfyUI", address.rstrip("/"), self._headers, timeout, largest_answer=largest_answer)
+        self._http = ComfyService("ComfyUI", address, timeout=timeout, wire=wire)
 
     @property
     def base_url(self) -> str:

@@ -1,10 +1,10 @@
-"""The wire to a ComfyUI server: capped answers, its refusals, credentials, the opening of its websocket."""
+"""The wire to a ComfyUI server: its refusals, credentials, the opening of its websocket."""
 
 from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -29,42 +29,6 @@ OPEN_SECONDS = 10.0
 # The library's own logger writes headers, and with them the key, at debug level.
 _silent = logging.getLogger("persona_tui.comfyui.websocket")
 _silent.setLevel(logging.CRITICAL)
-
-
-class _CappedStream(httpx.AsyncByteStream):
-    """An answer's body that ends in an error when it grows past the cap."""
-
-    def __init__(self, inner: httpx.AsyncByteStream, cap: int) -> None:
-        self._inner = inner
-        self._cap = cap
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self._inner:
-            size += len(chunk)
-            if size > self._cap:
-                raise ServiceGarbled(f"ComfyUI's answer is larger than {self._cap >> 20} MiB.")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class CappedTransport(httpx.AsyncBaseTransport):
-    """A way to the network on which no answer fills the memory."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, cap: int) -> None:
-        self._inner = inner
-        self._cap = cap
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await self._inner.handle_async_request(request)
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _CappedStream(response.stream, self._cap)
-        return response
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
 
 class ComfyService(HttpService):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -23,30 +23,112 @@ LastLook = Callable[[], None]
 
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _TRACED = {
-    "send_request_headers.started": "http:before_send",
-    "send_request_body.complete": "http:after_send",
-    "receive_response_body.complete": "http:after_reply",
+    "send_request_headers.started": "before_send",
+    "send_request_body.complete": "after_send",
+    "receive_response_body.complete": "after_reply",
 }
+LONGEST_CONNECT = 10.0
+"""Seconds."""
 
 
-class _Progress:
-    """Remembers how far a request got, so that a failure can say whether anything was sent."""
+class Progress:
+    """Remembers how far a request got, so that a failure can say whether anything was sent.
+
+    Attributes:
+        sending: the first byte may have been written.
+    """
 
     def __init__(self, last_look: LastLook | None) -> None:
-        self.last_look = last_look
         self.sending = False
+        self._last_look = last_look
 
-    async def __call__(self, event: str, _info: dict[str, Any]) -> None:
-        boundary = _TRACED.get(event.split(".", 1)[-1])
-        if boundary is None:
-            return
-        if boundary == "http:before_send":
-            if self.last_look is not None:
-                self.last_look()
-            reached(boundary)
-            self.sending = True
-            return
-        reached(boundary)
+    def before_send(self) -> None:
+        """There is a connection, and the first byte is about to be written."""
+        if self._last_look is not None:
+            self._last_look()
+        reached("http:before_send")
+        self.sending = True
+
+    def after_send(self) -> None:
+        """The last byte was written."""
+        reached("http:after_send")
+
+    def after_reply(self) -> None:
+        """The answer was read."""
+        reached("http:after_reply")
+
+    async def trace(self, event: str, _info: dict[str, Any]) -> None:
+        """What httpx's transport tells of a request."""
+        moment = _TRACED.get(event.split(".", 1)[-1])
+        if moment is not None:
+            getattr(self, moment)()
+
+
+class Wire(Protocol):
+    """A way to one service: sends requests, and fails with httpx's errors."""
+
+    async def exchange(
+        self, method: str, path: str, progress: Progress, options: Mapping[str, Any]
+    ) -> httpx.Response:
+        """Send one request and read the whole answer.
+
+        Args:
+            progress: told how far it got.
+            options: `params`, `json`, `data`, `files`, as httpx takes them.
+
+        Raises:
+            httpx.ConnectError, httpx.ConnectTimeout: nothing was sent.
+            httpx.HTTPError: any other failure.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class HttpxWire:
+    """The wire of httpx."""
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        timeout: float,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
+        """Args as in `HttpService`."""
+        self._transport = transport or httpx.AsyncHTTPTransport(trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers=dict(headers),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, LONGEST_CONNECT)),
+            follow_redirects=False,
+            trust_env=False,
+            transport=self._transport,
+        )
+
+    async def exchange(
+        self, method: str, path: str, progress: Progress, options: Mapping[str, Any]
+    ) -> httpx.Response:
+        """What the client's own `request` does for one without redirects and authentication flows."""
+        timeout = self._client.timeout.as_dict()
+        request = self._client.build_request(
+            method, path, extensions={"trace": progress.trace, "timeout": timeout}, **options
+        )
+        response = await self._transport.handle_async_request(request)
+        response.request = request
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        if "set-cookie" in response.headers:
+            self._client.cookies.extract_cookies(response)
+        return response
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
 
 
 class HttpService:
@@ -65,29 +147,23 @@ class HttpService:
         headers: Mapping[str, str] | None = None,
         timeout: float,
         transport: httpx.AsyncBaseTransport | None = None,
+        wire: Wire | None = None,
     ) -> None:
         """Args:
         name: what a person calls the service, for messages.
         base_url: scheme, host, port and path prefix.
         headers: sent with each request; may hold secrets.
         timeout: seconds for one call.
-        transport: another way to the network, for tests.
+        transport: another way to the network for httpx, for tests.
+        wire: another wire than that of httpx; it knows headers and timeout itself.
         """
         self.name = name
         self.base_url = base_url.rstrip("/")
-        self._transport = transport or httpx.AsyncHTTPTransport(trust_env=False)
-        self._client = httpx.AsyncClient(
-            base_url=self.base_url,
-            headers=dict(headers or {}),
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-            follow_redirects=False,
-            trust_env=False,
-            transport=self._transport,
-        )
+        self._wire = wire or HttpxWire(self.base_url, headers or {}, timeout, transport)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._wire.aclose()
 
     async def send(
         self, method: str, path: str, *, last_look: LastLook | None = None, **options: Any
@@ -98,9 +174,9 @@ class HttpService:
             last_look: called after connect and TLS, immediately before the first byte is written;
                 what it raises ends the call with nothing sent.
         """
-        progress = _Progress(last_look)
+        progress = Progress(last_look)
         try:
-            return await self._exchange(method, path, progress, options)
+            return await self._wire.exchange(method, path, progress, options)
         except _NOTHING_SENT as problem:
             raise ServiceUnreachable(
                 f"{self.name} can't be reached at {self.base_url}: {_words(problem)}.", sent=False
@@ -113,27 +189,6 @@ class HttpService:
             raise ClientError(
                 f"The connection to {self.name} broke: {_words(problem)}.", sent=progress.sending
             ) from None
-
-    async def _exchange(
-        self, method: str, path: str, progress: _Progress, options: Mapping[str, Any]
-    ) -> httpx.Response:
-        """What the client's own `request` does for one without redirects and authentication flows.
-
-        Those cost a third of a small request, and the engine sends two for each picture.
-        """
-        timeout = self._client.timeout.as_dict()
-        request = self._client.build_request(
-            method, path, extensions={"trace": progress, "timeout": timeout}, **options
-        )
-        response = await self._transport.handle_async_request(request)
-        response.request = request
-        try:
-            await response.aread()
-        finally:
-            await response.aclose()
-        if "set-cookie" in response.headers:
-            self._client.cookies.extract_cookies(response)
-        return response
 
     async def request_json(
         self, method: str, path: str, *, last_look: LastLook | None = None, **options: Any

@@ -6,8 +6,10 @@ import math
 import statistics
 from collections import deque
 
-LINGER_JOBS, LONGEST_LINGER = 8, 0.25
-"""So many short jobs may be written down together; seconds, above which a job is not short."""
+SHORT = 0.25
+"""Seconds that a short job takes at most."""
+LINGER_JOBS, LONGEST_LINGER = 12, 0.5
+"""So many short jobs may be written down together; seconds that they may wait for it."""
 REMEMBERED = 9
 """Durations that count: the median of so few follows a change of step soon, and one odd job moves nothing."""
 
@@ -44,7 +46,7 @@ class Depth:
         if not self._durations:
             return 0.0
         typical = statistics.median(self._durations)
-        return min(LONGEST_LINGER, LINGER_JOBS * typical) if typical <= LONGEST_LINGER else 0.0
+        return min(LONGEST_LINGER, LINGER_JOBS * typical) if typical <= SHORT else 0.0
 
     @property
     def low(self) -> int:

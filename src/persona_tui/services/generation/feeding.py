@@ -26,7 +26,7 @@ from persona_tui.services.generation.submission import (
     take_back,
 )
 
-FIRST, AT_ONCE = 2, 8
+FIRST, AT_ONCE = 2, 16
 """Jobs that are claimed by one commit and readied by one: few while the server waits for the first, and never
 so many that a crash leaves a long row of them for the next survey."""
 
