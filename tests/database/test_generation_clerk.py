@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -98,6 +98,67 @@ async def test_one_that_fails_is_told_so_and_the_others_are_kept(db: Database) -
 
     assert isinstance(results[1], IntegrityError)
     assert names(db) == ["first", "before", "after"]
+
+
+def make_named(session: Session, things: Sequence[str]) -> list[tuple[str, int]]:
+    """Make personas; each is told how many came together. A "broken" one breaks the transaction."""
+    for thing in things:
+        if thing == "broken":
+            insert(session, "image_candidates", run_id=0)
+        make_persona(session, thing)
+    return [(thing, len(things)) for thing in things]
+
+
+async def test_things_of_one_act_that_may_linger_are_done_by_one_call(db: Database) -> None:
+    scope = Gatehouse(db)
+    scope.open.set()
+    clerk = Clerk(scope)
+    told = await asyncio.gather(
+        *(clerk.together(make_named, name, rank=(0, 1), linger=0.2) for name in ("a", "b", "c"))
+    )
+    clerk.close()
+
+    assert told == [("a", 3), ("b", 3), ("c", 3)]
+    assert scope.transactions == 1
+
+
+async def test_an_act_that_may_not_wait_ends_the_lingering_of_those_before_it(db: Database) -> None:
+    scope = Gatehouse(db)
+    scope.open.set()
+    clerk = Clerk(scope)
+    lingering = asyncio.create_task(clerk.together(make_named, "patient", rank=(0, 1), linger=3600))
+    await asyncio.sleep(0)
+    await clerk.run(named("now"))
+
+    assert await lingering == ("patient", 1)
+    assert names(db) == ["patient", "now"]
+    clerk.close()
+
+
+async def test_a_closing_clerk_lets_nothing_linger(db: Database) -> None:
+    scope = Gatehouse(db)
+    scope.open.set()
+    clerk = Clerk(scope)
+    lingering = asyncio.create_task(clerk.together(make_named, "patient", rank=(0, 1), linger=3600))
+    await asyncio.sleep(0)
+    clerk.close()
+
+    assert await lingering == ("patient", 1)
+
+
+async def test_of_things_done_together_one_that_fails_harms_no_other(db: Database) -> None:
+    scope = Gatehouse(db)
+    scope.open.set()
+    clerk = Clerk(scope)
+    told = await asyncio.gather(
+        *(clerk.together(make_named, name, rank=(0, 1), linger=0.2) for name in ("a", "broken", "b")),
+        return_exceptions=True,
+    )
+    clerk.close()
+
+    assert [told[0], told[2]] == [("a", 1), ("b", 1)]
+    assert isinstance(told[1], IntegrityError)
+    assert names(db) == ["a", "b"]
 
 
 async def test_a_clerk_that_was_closed_does_what_waits_and_works_again_when_asked(db: Database) -> None:
