@@ -11,14 +11,20 @@ STEP = 7
 
 
 def family(
-    seed: int | None, rating: float | None, *, places: int, children: int = 0, failures: int = 0, run: int = 1,
+    seed: int,
+    rating: float,
+    *,
+    places: int,
+    children: int = 0,
+    failures: int = 0,
+    run: int = 1,
     position: int = 2,
-) -> Family:  # fmt: skip
+) -> Family:
+    step = STEP + position - 2
     slots = (
-        Place(number + (seed or 0) * 100, 1, STEP + position - 2, position, number, run, seed, 0)
-        for number in range(1, places + 1)
+        Place(number + seed * 100, 1, step, position, number, run, seed, 0) for number in range(1, places + 1)
     )
-    return Family(position, STEP + position - 2, run, rating, seed, 0, children, failures, deque(slots))
+    return Family(position, step, run, rating, seed, 0, children, failures, deque(slots))
 
 
 def served(families: list[Family], draws: int = 0) -> list[int | None]:
