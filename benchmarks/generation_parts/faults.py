@@ -9,11 +9,15 @@ one for nothing. The server is killed at random moments of a run; it may have to
 
 from __future__ import annotations
 
+import os
+import queue
 import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +30,8 @@ from persona_tui.services.generation.runs import RunInput, create_run
 from report import Figure
 
 SEEDS, SERVER_KILLS = 20, 100
+SHARES, MOST_WORLDS = 4, 16
+"""Parts of a seed's boundaries that may be gone through at the same time; databases with servers at once."""
 QUICK_BOUNDARIES, QUICK_SERVER_KILLS = 8, 4
 PICTURE_SECONDS = 0.05
 HITS_WANTED = 95.0
@@ -49,6 +55,15 @@ class Tally:
     for_nothing: int = 0
     boundaries: list[int] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, tallies: Sequence[Tally]) -> Tally:
+        """All of them together."""
+        whole = cls()
+        for tally in tallies:
+            for name, value in vars(tally).items():
+                setattr(whole, name, getattr(whole, name) + value)
+        return whole
+
     @property
     def hit_percent(self) -> float:
         """Kills that ended a process, of those that were tried."""
@@ -56,18 +71,45 @@ class Tally:
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """Kill, count, and print what was hit."""
-    with tempfile.TemporaryDirectory(prefix="persona-bench-") as name, studio() as made:
-        folder = Path(name)
-        with mortal_server(folder / "server", PICTURE_SECONDS) as server:
-            with made.database.session_scope() as session:
-                step = {"name": "picture", "workflow": timed_graph("sandbox", PICTURE_SECONDS)}
-                import_pipeline(session, {"name": "faults", "steps": [step]})
-            trace = folder / "trace"
-            app = kill_app(made, server, trace, quick)
-            yield from app_figures(app)
-            histogram(trace)
-            yield from server_figures(kill_server(made, server, trace, quick))
+    """Kill, count, and print what was hit; several worlds at once, as there are cores."""
+    with tempfile.TemporaryDirectory(prefix="persona-bench-") as name, ExitStack() as stack:
+        count = 1 if quick else max(1, min(MOST_WORLDS, os.cpu_count() or 1))
+        worlds: queue.Queue[World] = queue.Queue()
+        for number in range(count):
+            worlds.put(stack.enter_context(world(Path(name) / str(number))))
+        with ThreadPoolExecutor(count) as pool:
+            yield from app_figures(kill_app(pool, worlds, quick))
+            histogram(Path(name).glob("*/trace"))
+            yield from server_figures(kill_server(pool, worlds, quick))
+
+
+@dataclass(frozen=True)
+class World:
+    """A database, a store and a server of their own; `trace` gets the boundaries at which processes end."""
+
+    made: Studio
+    server: MortalServer
+    trace: Path
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[World]:
+    """A world in a folder of its own."""
+    with studio() as made, mortal_server(folder / "server", PICTURE_SECONDS) as server:
+        with made.database.session_scope() as session:
+            step = {"name": "picture", "workflow": timed_graph("sandbox", PICTURE_SECONDS)}
+            import_pipeline(session, {"name": "faults", "steps": [step]})
+        yield World(made, server, folder / "trace")
+
+
+@contextmanager
+def borrowed(worlds: queue.Queue[World]) -> Iterator[World]:
+    """A world that nobody else uses meanwhile."""
+    one = worlds.get()
+    try:
+        yield one
+    finally:
+        worlds.put(one)
 
 
 def app_figures(app: Tally) -> Iterator[Figure]:
@@ -90,81 +132,100 @@ def server_figures(server: Tally) -> Iterator[Figure]:
     yield Figure("faults, server kills: pictures made again", server.for_nothing, "")
 
 
-def kill_app(made: Studio, server: MortalServer, trace: Path, quick: bool) -> Tally:
+def kill_app(pool: Executor, worlds: queue.Queue[World], quick: bool) -> Tally:
     """Kill the app at each boundary in turn, seed by seed; quick: at some boundaries of one seed."""
-    tally, number = Tally(), 0
-    for seed in range(1 if quick else SEEDS):
-        rng = random.Random(f"faults {seed}")
-        pictures, depth = rng.randint(1, 3), rng.randint(1, 3)
-        base = Task(made.settings, server.url, server.token, depth, trace)
-        if quick:
-            found = _count_boundaries(made, base, pictures, seed)
-            points = sorted(rng.sample(range(1, found + 1), QUICK_BOUNDARIES))
-            tally.boundaries.append(found)
-        else:
-            points = list(range(1, 10_000))
-        for point in points:
-            number += 1
-            killed = _one_kill(made, server, base, pictures, seed, point, number, tally)
-            if not killed and not quick:
+    if quick:
+        return _kill_at_some(worlds, 0)
+    shares = [(seed, share) for seed in range(SEEDS) for share in range(SHARES)]
+    found: dict[int, list[Tally]] = {}
+    for (seed, _), tally in zip(
+        shares, pool.map(lambda each: _kill_at_share(worlds, *each), shares), strict=True
+    ):
+        found.setdefault(seed, []).append(tally)
+        if len(found[seed]) == SHARES:
+            print(f"faults: seed {seed}: {Tally.of(found[seed])}", flush=True)
+    whole = Tally.of([tally for tallies in found.values() for tally in tallies])
+    return replace(whole, boundaries=[max(Tally.of(tallies).boundaries) for tallies in found.values()])
+
+
+def _kill_at_share(worlds: queue.Queue[World], seed: int, share: int) -> Tally:
+    """Kill at each n-th boundary of a seed's run, until one passes untouched."""
+    tally = Tally()
+    with borrowed(worlds) as here:
+        pictures, base = _plan(here, seed)
+        for point in range(1 + share, 10_000, SHARES):
+            if not _one_kill(here, base, pictures, seed, point, tally):
                 tally.boundaries.append(point - 1)
-                break
-        print(f"faults: seed {seed}: {pictures} pictures, depth {depth}: {tally}", flush=True)
+                return tally
     return tally
 
 
-def _one_kill(
-    made: Studio,
-    server: MortalServer,
-    base: Task,
-    pictures: int,
-    seed: int,
-    point: int,
-    number: int,
-    tally: Tally,
-) -> bool:
+def _kill_at_some(worlds: queue.Queue[World], seed: int) -> Tally:
+    tally = Tally()
+    with borrowed(worlds) as here:
+        pictures, base = _plan(here, seed)
+        found = _count_boundaries(here, base, pictures, seed)
+        tally.boundaries.append(found)
+        for point in sorted(random.Random(seed).sample(range(1, found + 1), QUICK_BOUNDARIES)):
+            _one_kill(here, base, pictures, seed, point, tally)
+    return tally
+
+
+def _plan(here: World, seed: int) -> tuple[int, Task]:
+    rng = random.Random(f"faults {seed}")
+    pictures, depth = rng.randint(1, 3), rng.randint(1, 3)
+    return pictures, Task(here.made.settings, here.server.url, here.server.token, depth, here.trace)
+
+
+def _one_kill(here: World, base: Task, pictures: int, seed: int, point: int, tally: Tally) -> bool:
     """One run that is killed at a boundary and brought to its end; whether the kill came to pass."""
-    run_id, before = order(made, pictures, seed), len(server.saved())
-    code = end(start(replace(base, kill_at=point), number), base.patience)
+    run_id, before = order(here.made, pictures, seed), len(here.server.saved())
+    code = end(start(replace(base, kill_at=point), point), base.patience)
     if code == 0:
-        judge(made, server, run_id, before, tally)
+        judge(here, run_id, before, tally)
         return False
     tally.tries += 1
     tally.hits += code == KILLED
-    if end(start(base, number), base.patience) == STUCK:
+    if end(start(base, point), base.patience) == STUCK:
         tally.stuck += 1
-    judge(made, server, run_id, before, tally)
+    judge(here, run_id, before, tally)
     return True
 
 
-def _count_boundaries(made: Studio, base: Task, pictures: int, seed: int) -> int:
+def _count_boundaries(here: World, base: Task, pictures: int, seed: int) -> int:
     """How many boundaries a run crosses."""
     file = base.trace.with_name("count")
-    order(made, pictures, seed)
+    order(here.made, pictures, seed)
     end(start(replace(base, count=file), 1), base.patience)
     return int(file.read_text())
 
 
-def kill_server(made: Studio, server: MortalServer, trace: Path, quick: bool) -> Tally:
+def kill_server(pool: Executor, worlds: queue.Queue[World], quick: bool) -> Tally:
     """Kill the server at random moments of runs."""
-    tally, rng = Tally(), random.Random("faults of the server")
     wanted = QUICK_SERVER_KILLS if quick else SERVER_KILLS
-    number = 0
-    while tally.hits < wanted and tally.tries < 2 * wanted:
-        number += 1
-        run_id, before = order(made, 4, number), len(server.saved())
-        task = Task(made.settings, server.url, server.token, rng.randint(1, 3), trace)
-        child = start(task, number)
-        while not is_under_way(made, run_id):
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.6))
-        tally.tries += 1
-        was_busy = is_under_way(made, run_id)
-        tally.hits += server.kill_and_restart() and was_busy
-        if end(child, task.patience) == STUCK:
-            tally.stuck += 1
-        judge(made, server, run_id, before, tally)
+    tallies = pool.map(lambda number: _kill_server_until_hit(worlds, number), range(wanted))
+    tally = Tally.of(list(tallies))
     print(f"faults: server: {tally}", flush=True)
+    return tally
+
+
+def _kill_server_until_hit(worlds: queue.Queue[World], number: int) -> Tally:
+    """Kill the server in runs until it is hit while it is busy with one, three times at most."""
+    tally, rng = Tally(), random.Random(f"faults of the server {number}")
+    with borrowed(worlds) as here:
+        while not tally.hits and tally.tries < 3:
+            run_id, before = order(here.made, 4, number), len(here.server.saved())
+            task = Task(here.made.settings, here.server.url, here.server.token, rng.randint(1, 3), here.trace)
+            child = start(task, number)
+            while not is_under_way(here.made, run_id):
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.6))
+            tally.tries += 1
+            was_busy = is_under_way(here.made, run_id)
+            tally.hits += here.server.kill_and_restart() and was_busy
+            if end(child, task.patience) == STUCK:
+                tally.stuck += 1
+            judge(here, run_id, before, tally)
     return tally
 
 
@@ -193,19 +254,19 @@ def is_under_way(made: Studio, run_id: int) -> bool:
         return bool(found.scalar_one())
 
 
-def judge(made: Studio, server: MortalServer, run_id: int, before: int, tally: Tally) -> None:
+def judge(here: World, run_id: int, before: int, tally: Tally) -> None:
     """Hold what the database has against what the server made."""
-    with made.database.session_scope() as session:
+    with here.made.database.session_scope() as session:
         places = session.execute(text(PLACES), {"run": run_id}).all()
     pictures = [place.pictures or [] for place in places]
     kept = {picture for held in pictures for picture in held}
     tally.lost += sum(not held for held in pictures)
     tally.doubled += sum(len(held) > 1 for held in pictures)
-    tally.for_nothing += len(set(server.saved()[before:]) - kept)
+    tally.for_nothing += len(set(here.server.saved()[before:]) - kept)
 
 
-def histogram(trace: Path) -> None:
+def histogram(traces: Iterable[Path]) -> None:
     """Print at which kinds of boundaries processes ended."""
-    names = Counter(trace.read_text().split()) if trace.exists() else Counter()
+    names = Counter(name for trace in traces for name in trace.read_text().split())
     for name, count in names.most_common():
         print(f"faults: {name:20} {count:5} {'█' * max(1, 40 * count // max(names.values()))}", flush=True)
