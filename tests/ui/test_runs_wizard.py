@@ -137,6 +137,9 @@ async def test_a_bad_n_is_told_at_the_field_and_marked_in_the_rail(
         await until(pilot, lambda: "Must be at most 64." in screen_text(pilot))
         assert "✗ Steps" in screen_text(pilot)
         assert "shows when each N and K is a number" in screen_text(pilot)
+        await pilot.press("ctrl+u", "6")
+        await until(pilot, lambda: "● Steps" in screen_text(pilot))
+        assert "Must be at most 64." not in screen_text(pilot)
         assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
 
 
@@ -149,6 +152,25 @@ async def test_the_parts_are_one_key_apart(app: PersonaApp, plan: Planned) -> No
         await pilot.press("ctrl+b")
         await until(pilot, lambda: "● Limits" in screen_text(pilot))
         assert screen.is_current
+
+
+async def test_the_field_with_the_cursor_is_in_view_after_each_key(app: PersonaApp, plan: Planned) -> None:
+    def seen(screen: RunWizard, title: str | None = None) -> bool:
+        shown = screen.query_one("#fields").region
+        focused, heading = screen.focused, screen.query_one(f"#section-{title}") if title else None
+        rows = [one for one in (focused, heading) if one is not None]
+        return focused is not None and all(shown.contains_region(one.region) for one in rows)
+
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await wizard(pilot)
+        await pilot.press("shift+tab", "shift+tab")  # the hint of this field takes two lines, and goes
+        assert "clusters, pillars, ideas and" in screen_text(pilot)
+        for title in ("pipeline", "steps", "limits", "picture"):
+            await pilot.press("ctrl+n")
+            await until(pilot, lambda title=title: seen(screen, title))  # type: ignore[misc]
+        for _ in range(14):
+            await pilot.press("tab")
+            await until(pilot, lambda: seen(screen))
 
 
 async def test_an_idea_brings_its_words_its_cluster_and_is_used(

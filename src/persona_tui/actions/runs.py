@@ -43,6 +43,8 @@ WIZARD = Table(
     "The run wizard",
     (
         Action("wizard.next", "enter", "Next", "To the next field; on the last one, start the run."),
+        Action("wizard.down", "down", "Down", "To the field below.", in_footer=False, in_palette=False),
+        Action("wizard.up", "up", "Up", "To the field above.", in_footer=False, in_palette=False),
         Action("wizard.after", "ctrl+n,pagedown", "Next part", "To the next part.", run="section(1)"),
         Action(
             "wizard.before",
