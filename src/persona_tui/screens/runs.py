@@ -330,6 +330,9 @@ class RunsScreen(PersonaScreen):
 
     def action_cancel(self) -> None:
         self._with_run(runs_acts.cancel, asks=True)
+    def action_cancel_job(self) -> None:
+        self._with_run(runs_acts.cancel_job, asks=True)
+
 
     def action_approve(self) -> None:
         self._with_run(runs_acts.approve, asks=True)
@@ -378,6 +381,7 @@ _POSSIBLE: dict[str, Callable[[RunView], bool]] = {
     "reopen": lambda run: run.status in ENDED,
     "delete": lambda run: run.status in ENDED,
     "clone": lambda _run: True,
+    "cancel_job": runs_acts.has_jobs,
     "cancel": _is_open,
 }
 """For each act on a run: whether it makes sense now."""
