@@ -172,7 +172,9 @@ def test_a_run_rests_ends_opens_again_and_is_deleted_with_its_files(
     assert peopled("run", "pause", run, "--json").json["status"] == "paused"
     assert peopled("run", "resume", run, "--json").json["status"] == "waiting"
     assert "it has not ended" in told(peopled, 1, "run", "reopen", run)
-    assert "Cancel it first" in peopled("run", "delete", run, "--yes").err
+    for consent in ((), ("--yes",)):
+        refused = peopled("run", "delete", run, *consent)
+        assert refused.code == 1 and f"Cancel it first: `persona-tui run cancel {run}`." in refused.err
     assert peopled("run", "cancel", run, "--json").json["status"] == "cancelled"
     listed = peopled("run", "list", "--status", "cancelled", "--json").json[0]
     assert (listed["id"], listed["reason"]) == (int(run), "The operator cancelled it.")
