@@ -174,7 +174,7 @@ async def test_the_first_run_is_made_by_a_form_that_keeps_what_the_guard_refuses
         await pilot.press("ctrl+u", *"a bowl", "tab", "tab", "right", "tab", "tab", *"Bowl", "ctrl+s")
         await until(pilot, lambda: not isinstance(app.screen, FormDialog))
         await settle(pilot)
-        assert "4 pictures of “Bowl” are being made." in said(pilot)
+        assert "“Bowl” is started as run 1: base makes 4 pictures." in said(pilot)
         assert asked(db, "SELECT prompt FROM pipeline_runs") == "a bowl"
         assert asked(db, "SELECT cluster_id FROM pipeline_runs") == plan.cluster_id
         assert asked(db, "SELECT pillar_id FROM pipeline_runs") == plan.pillar_id
@@ -271,7 +271,7 @@ async def test_a_run_is_cloned_with_another_prompt(
         await pilot.press("H", "i", "space", "ctrl+s")
         await until(pilot, lambda: asked(db, "SELECT count(*) FROM pipeline_runs") == 2)
         await settle(pilot)
-        assert "3 pictures of" in said(pilot)
+        assert "makes 3 pictures." in said(pilot)
     assert asked(db, "SELECT prompt FROM pipeline_runs ORDER BY id DESC LIMIT 1") == f"Hi {PROMPT}"
     assert asked(db, "SELECT cluster_id FROM pipeline_runs ORDER BY id DESC LIMIT 1") == plan.cluster_id
     assert asked(db, "SELECT pillar_id FROM pipeline_runs ORDER BY id DESC LIMIT 1") == plan.pillar_id
