@@ -27,6 +27,7 @@ from tests.ui.support import ProbeScreen, settle
 from tests.ui.test_runs import opened
 
 BACKSPACE, TAB, ENTER, LEFT, ESC = "\x7f", "\t", "\r", "\x1b[D", "\x1b"
+F1, F9 = "\x1bOP", "\x1b[20~"
 
 
 def strike(pilot: Pilot[Any], typed: str) -> None:
@@ -110,6 +111,17 @@ async def test_escape_behind_a_dialog_s_key_closes_that_dialog(app: PersonaApp) 
         strike(pilot, "q")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         assert len(pilot.app.screen_stack) == 2
+
+
+async def test_q_asks_to_quit_also_right_behind_the_key_that_leads_to_the_dashboard(app: PersonaApp) -> None:
+    async with app.run_test() as pilot:
+        strike(pilot, "q")  # nothing has been waited for: the core is still starting
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        strike(pilot, f"n{F9}{F1}q")
+        await until(pilot, lambda: app.current_mode == "dashboard" and len(app.screen_stack) == 2)
+        assert isinstance(app.screen, ConfirmDialog)
+        strike(pilot, "y")
+        await until(pilot, lambda: not app.is_running)
 
 
 class Waiting(ProbeScreen):

@@ -195,7 +195,7 @@ class RunWizard(FormDialog):
         unfit = self._chosen.unfit
         for row in self.query(LoraRow):
             row.fit(unfit.get(int(row.field.name.removeprefix(LORA))))
-        words = lines.about_pipeline(self._chosen, self._offer.persona_id)
+        words = lines.about_pipeline(self._chosen, self._offer.persona_id, self._offer.like)
         self.query_one("#about-pipeline", Static).update(words)
         self._show_growth()
 
@@ -244,9 +244,9 @@ class RunWizard(FormDialog):
         cost = lines.cost(self._chosen, plans) if whole else None
         for index, row in enumerate(rows):
             row.show_outcome(lines.step_outcome(cost.steps[index]) if cost else Content.empty())
-        limits = [self._typed_number(name) for name in ("max_pictures", "max_gpu_minutes")]
+        pictures, minutes = (self._typed_number(name) for name in ("max_pictures", "max_gpu_minutes"))
         names = [step.name for step in self._chosen.pipeline.steps]
-        self.query_one("#growth", Static).update(lines.growth(cost, names, *limits))
+        self.query_one("#growth", Static).update(lines.growth(cost, names, pictures, minutes, plans))
 
     def _typed_number(self, name: str) -> float | None:
         row = self._row(name)
