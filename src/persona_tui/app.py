@@ -20,6 +20,7 @@ from persona_tui.actions import DASHBOARD, GLOBAL, SCREEN_TABLES, TABLES, Action
 from persona_tui.screens.core_link import CoreFactory, CoreLink, Looker
 from persona_tui.screens.first_look import Opening
 from persona_tui.theme import THEMES
+from persona_tui.widgets.key_order import KeysInOrder
 from persona_tui.widgets.shell import CoreState
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def open_view(mode: str) -> Screen[None]:
     return screen
 
 
-class PersonaApp(CoreLink, inherit_bindings=False):
+class PersonaApp(KeysInOrder, CoreLink, inherit_bindings=False):
     """The terminal application.
 
     Args:

@@ -60,6 +60,60 @@ def test_pipelines_are_changed_edited_and_deleted_on_the_command_line(peopled: S
     told(peopled, 2, "pipeline", "delete", "nothing", "--yes")
 
 
+def test_an_export_is_imported_under_its_own_name_and_a_folder_is_refused(
+    peopled: Shell, tmp_path: Path
+) -> None:
+    exported = tmp_path / "mine.json"
+    exported.write_text(peopled("pipeline", "export", "one-step").out)
+    document = json.loads(exported.read_text())
+    exported.write_text(json.dumps({**document, "name": "From its file"}))
+    assert peopled("pipeline", "import", str(exported), "--json").json["name"] == "From its file"
+    named = peopled("pipeline", "import", str(exported), "--name", "Told", "--json").json
+    assert named["name"] == "Told"
+
+    bare = tmp_path / "bare.json"
+    bare.write_text(json.dumps(document["steps"][0]["workflow"]))
+    said = peopled("pipeline", "import", str(bare))
+    assert "has no name" in told_by(said, 2) and "--name" in said.err
+
+    said = peopled("pipeline", "import", str(tmp_path), "--name", "folder")
+    assert "is a folder, and no workflow" in told_by(said, 2)
+    assert "Name the files in it" in said.err
+
+
+def test_k_is_refused_where_a_step_makes_fewer_and_warned_of_where_it_came_by_itself(peopled: Shell) -> None:
+    def asked(*options: str) -> str:
+        return told(peopled, 2, "run", "create", "a bowl", *options)
+
+    one = ("--pipeline", "one-step")
+    assert "K of step 1 can't be 9: the step makes 1 picture." in asked(*one, "-n", "1=1", "-k", "1=9")
+    assert "K of step 2 can't be 5: the step makes 4 pictures." in asked("-k", "1=2", "-k", "2=5")
+    assert "has not the form STEP=K." in asked("-k", "a")
+    assert "has not the form STEP=K: 'x' is no number." in asked("-k", "1=x")
+    assert "has not the form STEP=N." in asked("-n", "4")
+    assert "has not the form NAME=VALUE." in asked("--var", "mood")
+    assert peopled("run", "create", "a bowl", "-k", "1=2", "-k", "2=4").code == 0
+
+    first = peopled("run", "create", "a bowl", "--json").json["id"]
+    copy = peopled("pipeline", "export", "two-step").out
+    change = ("pipeline", "set", "two-step", "--step", "1")
+    assert "can't be 3" in told(peopled, 2, *change, "--top-k", "3", "--children", "2")
+    assert "can't be 5" in told(peopled, 2, *change, "--top-k", "5")
+    assert peopled("pipeline", "export", "two-step").out == copy
+    assert peopled(*change, "--top-k", "2").code == 0
+    assert "can't be 2: the step makes 1 picture" in told(peopled, 2, *change, "--children", "1")
+
+    lowered = peopled("run", "create", "a bowl", "-n", "1=1", "--json")
+    assert lowered.code == 0
+    assert "Step 1 makes 1 picture, so at most 1 can go on, not 2." in lowered.err
+    again = peopled("run", "clone", str(lowered.json["id"]), "--json")
+    assert again.code == 0 and "at most 1 can go on" in again.err
+    assert "Run" not in again.err
+    newer = peopled("run", "clone", str(first))
+    assert f"Run {first} was made by version 1 of two-step; its clone takes version 2." in newer.err
+    assert peopled(*change, "--top-k", "1").code == 0
+
+
 def test_a_pipeline_is_edited_in_the_editor_and_nothing_is_lost(peopled: Shell, tmp_path: Path) -> None:
     def editor(script: str) -> dict[str, str]:
         program = tmp_path / "editor"

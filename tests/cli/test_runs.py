@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from PIL import Image
 from sqlmodel import Session
 
-from persona_tui.models.pipeline import ImageCandidate
+from persona_tui.models.pipeline import ComfyuiJob, ImageCandidate
 from persona_tui.resources import Resources
 from persona_tui.services.generation.night import Night
 from persona_tui.settings import load_settings
@@ -129,6 +131,38 @@ def test_a_tree_shows_what_grew_from_what(peopled: Shell, inside: Callable[[], A
     told(peopled, 2, "run", "tree", "99999")
 
 
+def test_a_picture_s_provenance_is_told(peopled: Shell, inside: Callable[[], Any]) -> None:
+    run = new_run(peopled, "--seed", "7")
+    first = make_pictures(inside, run)
+    assert peopled("run", "approve", run, "--yes").code == 0
+    child = make_pictures(inside, run)[0]
+    sent = {"1": {"class_type": "KSampler", "inputs": {"seed": 7, "text": "a bowl, ä"}}}
+    with inside() as resources, resources.database.session_scope() as session:
+        job = session.get_one(ComfyuiJob, session.get_one(ImageCandidate, child).job_id)
+        job.workflow, job.variables = sent, {"mood": "calm"}
+        session.add(job)
+
+    told_ = peopled("candidate", "show", str(child), "--json").json
+    written = json.dumps(sent, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert told_["workflow_sha256"] == hashlib.sha256(written.encode()).hexdigest()
+    assert "workflow" not in told_ and told_["variables"] == {"mood": "calm"}
+    assert (told_["endpoint"], told_["pipeline"], told_["pipeline_version"]) == ("http://one", "two-step", 1)
+    assert told_["seed"] == told_["candidate"]["seed"]
+    assert [one["id"] for one in told_["lineage"]] == [told_["candidate"]["parent_id"], child]
+    assert told_["lineage"][0]["id"] in first and Path(told_["path"]).exists()
+    assert peopled("candidate", "show", str(child), "--json", "--workflow").json["workflow"] == sent
+    assert json.loads(peopled("candidate", "show", str(child), "--workflow").out) == sent
+    lines = peopled("candidate", "show", str(child)).out
+    for words in (
+        told_["workflow_sha256"],
+        "variable: mood = calm",
+        "server: http://one",
+        "duration: not known",
+    ):
+        assert words in lines
+    assert "99999" in told(peopled, 2, "candidate", "show", "99999")
+
+
 def test_a_run_rests_ends_opens_again_and_is_deleted_with_its_files(
     peopled: Shell, inside: Callable[[], Any]
 ) -> None:
@@ -138,7 +172,9 @@ def test_a_run_rests_ends_opens_again_and_is_deleted_with_its_files(
     assert peopled("run", "pause", run, "--json").json["status"] == "paused"
     assert peopled("run", "resume", run, "--json").json["status"] == "waiting"
     assert "it has not ended" in told(peopled, 1, "run", "reopen", run)
-    assert "Cancel it first" in peopled("run", "delete", run, "--yes").err
+    for consent in ((), ("--yes",)):
+        refused = peopled("run", "delete", run, *consent)
+        assert refused.code == 1 and f"Cancel it first: `persona-tui run cancel {run}`." in refused.err
     assert peopled("run", "cancel", run, "--json").json["status"] == "cancelled"
     listed = peopled("run", "list", "--status", "cancelled", "--json").json[0]
     assert (listed["id"], listed["reason"]) == (int(run), "The operator cancelled it.")

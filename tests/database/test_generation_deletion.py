@@ -191,7 +191,7 @@ def test_a_run_that_goes_on_is_not_deleted(session: Session) -> None:
     take(session, 1)
     with pytest.raises(NotAllowedNow, match="is running") as told:
         delete_run(session, run.id, actor="operator")
-    assert told.value.hint == "Cancel it first."
+    assert told.value.hint.startswith("Cancel it first: `persona-tui run cancel")
     runs.cancel_run(session, run.id)
     delete_run(session, run.id, actor="operator")
     assert rows_left(session) == {}

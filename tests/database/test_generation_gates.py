@@ -157,7 +157,7 @@ def test_a_preview_says_how_sure_the_votes_are(session: Session) -> None:
 
 
 def test_a_preview_counts_pictures_and_minutes_until_the_runs_end(session: Session) -> None:
-    run = add_run(session, pipeline=three_steps(session), steps={2: {"top_k": 3}})
+    run = add_run(session, pipeline=three_steps(session), steps={1: {"top_k": 2}, 2: {"top_k": 3}})
     grow(session)
     step_id = run.steps[0].id
     unknown = gates.gate_preview(session, step_id, 2)

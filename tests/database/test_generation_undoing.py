@@ -200,7 +200,11 @@ def test_both_pictures_of_a_place_stay_when_a_rejection_is_taken_back_after_the_
     (fresh,) = grow(session)
 
     gates.unreject(session, victim)
+    step = steps(session, run.id)[0]
+    assert (step.active, step.wanted, step.rejected) == (5, 5, 0)  # five pictures for four places
     gates.reject(session, victim)
+    step = steps(session, run.id)[0]
+    assert (step.active, step.wanted, step.rejected) == (4, 4, 1)
 
     assert session.get_one(ImageCandidate, fresh).status == "active"
     assert places(session, run.id) == [(1, "filled", 4)]

@@ -192,7 +192,7 @@ async def test_one_key_accepts_starts_a_run_and_goes_to_vote(
         await opened(pilot, app)
         await pilot.press("g", "g")
         await until(pilot, lambda: app.current_mode == "vote")
-        await says(pilot, "4 pictures of “Kiln at dawn” are being made.")
+        await says(pilot, "“Kiln at dawn” is started as run 1: base makes 4 pictures.")
     assert status_of(db, idea) == "used"
     assert asked(db, "SELECT count(*) FROM pipeline_runs") == 1
     run = (

@@ -24,7 +24,7 @@ from persona_tui.widgets.confirm import ConfirmDialog
 from tests.support.sandbox import SandboxProcess, sandbox
 from tests.support.world import Planned
 from tests.ui.quiet_core import QuietCore, app_over, asked, fill, form_opens, saved, says, shows, until
-from tests.ui.support import screen_text, settle
+from tests.ui.support import said, screen_text, settle
 
 __all__ = ["sandbox"]
 
@@ -218,6 +218,7 @@ async def test_a_pipeline_and_a_step_are_exported_and_nothing_is_overwritten(
         await form_opens(pilot)
         await fill(pilot, path=str(tmp_path / "all.json"))
         await saved(pilot)
+        assert f"all.json is written into {tmp_path}." in said(pilot)
         await pilot.press("right", "x")
         await form_opens(pilot)
         await fill(pilot, path=str(tmp_path / "all.json"))

@@ -174,7 +174,7 @@ async def test_the_first_run_is_made_by_a_form_that_keeps_what_the_guard_refuses
         await pilot.press("ctrl+u", *"a bowl", "tab", "tab", "right", "tab", "tab", *"Bowl", "ctrl+s")
         await until(pilot, lambda: not isinstance(app.screen, FormDialog))
         await settle(pilot)
-        assert "4 pictures of “Bowl” are being made." in said(pilot)
+        assert "“Bowl” is started as run 1: base makes 4 pictures." in said(pilot)
         assert asked(db, "SELECT prompt FROM pipeline_runs") == "a bowl"
         assert asked(db, "SELECT cluster_id FROM pipeline_runs") == plan.cluster_id
         assert asked(db, "SELECT pillar_id FROM pipeline_runs") == plan.pillar_id
@@ -271,7 +271,39 @@ async def test_a_run_is_cloned_with_another_prompt(
         await pilot.press("H", "i", "space", "ctrl+s")
         await until(pilot, lambda: asked(db, "SELECT count(*) FROM pipeline_runs") == 2)
         await settle(pilot)
-        assert "3 pictures of" in said(pilot)
+        assert "makes 3 pictures." in said(pilot)
     assert asked(db, "SELECT prompt FROM pipeline_runs ORDER BY id DESC LIMIT 1") == f"Hi {PROMPT}"
     assert asked(db, "SELECT cluster_id FROM pipeline_runs ORDER BY id DESC LIMIT 1") == plan.cluster_id
     assert asked(db, "SELECT pillar_id FROM pipeline_runs ORDER BY id DESC LIMIT 1") == plan.pillar_id
+
+
+async def test_one_job_of_a_run_is_chosen_and_cancelled_and_the_others_go_on(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned
+) -> None:
+    run = run_with_pictures(db, studio, plan, 1)
+    with db.session_scope() as session:
+        kept = begin_job(session, first_open_place(db, run))
+    with db.session_scope() as session:
+        stopped = begin_job(session, first_open_place(db, run))
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("X")
+        await until(pilot, lambda: f"job {stopped.id}" in screen_text(pilot))
+        assert f"job {kept.id}" in screen_text(pilot)
+        await pilot.press(*f"job {stopped.id}", "enter")
+        await until(pilot, lambda: f"Job {stopped.id} is cancelled" in said(pilot))
+        assert "[r] tries it again" in said(pilot)
+    with db.session_scope() as session:
+        states = {row.id: row.state for row in session.execute(text("SELECT id, state FROM comfyui_jobs"))}
+    assert (states[kept.id], states[stopped.id]) == ("submitted", "cancelled")
+    assert asked(db, "SELECT count(*) FROM generation_slots WHERE state = 'failed'") == 1
+
+
+async def test_a_run_without_jobs_offers_none_to_cancel(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned
+) -> None:
+    run_with_pictures(db, studio, plan)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(pilot)
+        assert screen.check_action("cancel_job", ()) is False
+        assert screen.check_action("cancel", ()) is True

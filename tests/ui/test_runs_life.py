@@ -88,6 +88,22 @@ async def test_night_mode_is_set_with_a_time_and_a_bad_one_is_told_at_the_field(
         await until(pilot, lambda: asked(db, "SELECT night FROM pipeline_runs") == "off")
 
 
+async def test_a_time_typed_into_the_night_s_form_chooses_the_policy_that_takes_it(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned
+) -> None:
+    run_with_pictures(db, studio, plan)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("m")
+        await form_opens(pilot)
+        await pilot.press("down", *"23:30")
+        await until(pilot, lambda: "at: passes gates from a time on" in screen_text(pilot))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Night mode is on." in said(pilot))
+        assert asked(db, "SELECT night FROM pipeline_runs") == "at"
+        assert asked(db, "SELECT to_char(night_at, 'MI') FROM pipeline_runs") == "30"
+
+
 async def test_a_run_that_has_ended_is_opened_again(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

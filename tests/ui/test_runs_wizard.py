@@ -17,6 +17,7 @@ from persona_tui.models.persona import ContentSuggestion, Persona
 from persona_tui.screens.runs_wizard import RunWizard
 from persona_tui.screens.runs_wizard_rows import LoraRow, StepRow
 from persona_tui.services.generation import pipelines
+from persona_tui.services.generation.pipeline_acts import change_step
 from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.mappings import use_lora
@@ -95,7 +96,7 @@ async def test_growth_and_limits_are_shown_before_a_run_starts(
         await until(pilot, lambda: "It rests after 9 of them" in screen_text(pilot))
         await fill(pilot, prompt="a bowl", seed="11", max_gpu_minutes="2.5", negative="blur")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "6 pictures of" in said(pilot))
+        await until(pilot, lambda: "makes 6 pictures." in said(pilot))
     with db.session_scope() as session:
         run = session.execute(text("SELECT * FROM pipeline_runs ORDER BY id DESC LIMIT 1")).one()
         steps = session.execute(text(_PLANS), {"run": run.id}).all()
@@ -122,7 +123,7 @@ async def test_a_pipelines_own_variables_are_asked_for_and_keep_their_type(
         assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
         await fill(pilot, **{"variable mood": "calm"})
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "4 pictures of" in said(pilot))
+        await until(pilot, lambda: "makes 4 pictures." in said(pilot))
     assert asked(db, "SELECT variables FROM pipeline_runs") == {"mood": "calm", "cfg": 4.5}
 
 
@@ -137,6 +138,9 @@ async def test_a_bad_n_is_told_at_the_field_and_marked_in_the_rail(
         await until(pilot, lambda: "Must be at most 64." in screen_text(pilot))
         assert "✗ Steps" in screen_text(pilot)
         assert "shows when each N and K is a number" in screen_text(pilot)
+        await pilot.press("ctrl+u", "6")
+        await until(pilot, lambda: "● Steps" in screen_text(pilot))
+        assert "Must be at most 64." not in screen_text(pilot)
         assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
 
 
@@ -149,6 +153,25 @@ async def test_the_parts_are_one_key_apart(app: PersonaApp, plan: Planned) -> No
         await pilot.press("ctrl+b")
         await until(pilot, lambda: "● Limits" in screen_text(pilot))
         assert screen.is_current
+
+
+async def test_the_field_with_the_cursor_is_in_view_after_each_key(app: PersonaApp, plan: Planned) -> None:
+    def seen(screen: RunWizard, title: str | None = None) -> bool:
+        shown = screen.query_one("#fields").region
+        focused, heading = screen.focused, screen.query_one(f"#section-{title}") if title else None
+        rows = [one for one in (focused, heading) if one is not None]
+        return focused is not None and all(shown.contains_region(one.region) for one in rows)
+
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await wizard(pilot)
+        await pilot.press("shift+tab", "shift+tab")  # the hint of this field takes two lines, and goes
+        assert "clusters, pillars, ideas and" in screen_text(pilot)
+        for title in ("pipeline", "steps", "limits", "picture"):
+            await pilot.press("ctrl+n")
+            await until(pilot, lambda title=title: seen(screen, title))  # type: ignore[misc]
+        for _ in range(14):
+            await pilot.press("tab")
+            await until(pilot, lambda: seen(screen))
 
 
 async def test_an_idea_brings_its_words_its_cluster_and_is_used(
@@ -167,7 +190,7 @@ async def test_an_idea_brings_its_words_its_cluster_and_is_used(
         await choose(pilot, screen, "idea", "Rain on clay")
         await until(pilot, lambda: "Rain on wet clay" in screen_text(pilot))
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "4 pictures of “Rain on clay”" in said(pilot))
+        await until(pilot, lambda: "“Rain on clay” is started" in said(pilot))
     assert asked(db, "SELECT prompt FROM pipeline_runs") == "Rain on wet clay"
     assert asked(db, "SELECT status FROM content_suggestions") == "used"
     assert asked(
@@ -217,9 +240,44 @@ async def test_a_clone_opens_with_all_that_the_run_was_made_of(
         assert held["step 1"] == ("5", "2") and held["max_pictures"] == "40"
         await fill(pilot, **{"variable mood": "stormy"})
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "5 pictures of" in said(pilot))
+        await until(pilot, lambda: "makes 5 pictures." in said(pilot))
     newest = "SELECT variables FROM pipeline_runs ORDER BY id DESC LIMIT 1"
     assert asked(db, newest) == {"mood": "stormy", "cfg": 3}
+
+
+async def test_a_clone_tells_that_its_pipeline_is_newer_and_is_told_apart_by_its_number(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned
+) -> None:
+    run = run_with_pictures(db, studio, plan, 0, name="A name that is far longer than a column of the list")
+    with db.session_scope() as session:
+        change_step(session, "two-step", 1, {"timeout": 77})
+    async with app.run_test(size=SMALL) as pilot:
+        await wizard(pilot, "c")
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: f"Run {run.id} was made by v1; its clone takes v2." in screen_text(pilot))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: f"started as run {run.id + 1}" in said(pilot))
+        await until(pilot, lambda: f"pending    {run.id + 1} two-step" in screen_text(pilot))
+        assert f"pending    {run.id} A name" in screen_text(pilot)
+
+
+async def test_a_k_above_what_a_step_makes_is_warned_of_and_refused(
+    app: PersonaApp, db: Database, plan: Planned
+) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await wizard(pilot)
+        await pilot.press(*"bowl", "ctrl+n", "ctrl+n", "2", "tab", "5")
+        sentence = "Step 1 makes 2 pictures, so at most 2 can go on, not 5."
+        await until(pilot, lambda: sentence in screen_text(pilot))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "K of step 1 can't be 5" in screen_text(pilot))
+        assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
+        await pilot.press("ctrl+u", "2")
+        await until(pilot, lambda: "can't be 5" not in screen_text(pilot))
+        assert sentence not in screen_text(pilot)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: not screen.is_current)
+        assert asked(db, "SELECT top_k FROM pipeline_run_steps WHERE position = 1") == 2
 
 
 async def test_loras_are_chosen_with_their_weights_and_one_that_does_not_fit_is_greyed(
@@ -248,7 +306,7 @@ async def test_loras_are_chosen_with_their_weights_and_one_that_does_not_fit_is_
         await until(pilot, lambda: "Must be at most 1." in screen_text(pilot))
         mine.query_one(Input).value = "0.35"
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "pictures of" in said(pilot))
+        await until(pilot, lambda: " pictures." in said(pilot))
     assert asked(db, "SELECT count(*) FROM run_loras") == 1
     assert asked(db, "SELECT weight FROM run_loras") == pytest.approx(0.35)
 
@@ -276,7 +334,7 @@ async def test_enter_goes_through_every_entry_and_starts_on_the_last(
             *("max_pictures 0", "max_gpu_minutes 0", "night 0", "night_at 0", "seed 0"),
         ]
         await pilot.press("enter")
-        await until(pilot, lambda: "4 pictures of" in said(pilot))
+        await until(pilot, lambda: "makes 4 pictures." in said(pilot))
     assert asked(db, "SELECT prompt FROM pipeline_runs") == "a bowl"
 
 
@@ -316,7 +374,7 @@ async def test_another_persona_brings_her_clusters_and_the_prompt_stays(
         await until(pilot, lambda: "New run for Zoe" in screen_text(pilot))
         await choose(pilot, screen, "cluster", "Harbour")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "7 pictures of" in said(pilot))
+        await until(pilot, lambda: "makes 7 pictures." in said(pilot))
     made = "SELECT (persona_id, cluster_id, prompt)::text FROM pipeline_runs"
     assert asked(db, made) == f'({zoe},{harbour},"a bowl")'
 
@@ -331,7 +389,7 @@ async def test_starting_at_once_after_the_persona_changed_starts_her_run(
         await choose(pilot, screen, "cluster", "Wheel")
         next(row for row in screen.rows if row.field.name == "persona").control.focus()
         await pilot.press("right", "ctrl+s")
-        await until(pilot, lambda: "4 pictures of" in said(pilot))
+        await until(pilot, lambda: "makes 4 pictures." in said(pilot))
     assert asked(db, "SELECT persona_id FROM pipeline_runs WHERE cluster_id IS NULL") == zoe
 
 
@@ -383,5 +441,5 @@ async def test_a_variable_with_a_list_on_the_server_is_chosen_from_it(
         await until(pilot, lambda: "Needs a value." in screen_text(pilot))
         await choose(pilot, screen, "variable model", "b.safetensors")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "pictures of" in said(pilot))
+        await until(pilot, lambda: " pictures." in said(pilot))
     assert asked(db, "SELECT variables FROM pipeline_runs") == {"model": "b.safetensors"}

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from persona_tui.app import PersonaApp
-from persona_tui.errors import DuplicateName
+from persona_tui.errors import DuplicateName, InvalidRequest
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.widgets import marks
 from persona_tui.widgets.choice import Choice, ChoiceDialog
@@ -288,6 +288,43 @@ async def test_a_form_says_beside_the_field_what_is_wrong_and_goes_there(app: Pe
         typed(form, "priority").value = "2"
         await pilot.press("ctrl+s")
         assert (await done)["weight"] == 40
+
+
+async def test_what_is_wrong_with_a_field_is_said_until_it_is_changed(app: PersonaApp) -> None:
+    async def refuse(_values: object) -> None:
+        raise InvalidRequest("The name is taken.")
+
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        form = FormDialog("New pillar", PILLAR, submit=refuse)
+        ask(pilot, form)
+        await pilot.pause()
+        await pilot.press(*"Daily", "tab", *"999", "tab")
+        assert "Must be at most 100." in screen_text(pilot)
+        await pilot.press("shift+tab", *"40")
+        assert "Must be at most 100." not in screen_text(pilot)
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert "The name is taken." in screen_text(pilot)
+        await pilot.press("up", *"x")
+        await pilot.pause()
+        assert "The name is taken." not in screen_text(pilot)
+
+
+async def test_down_and_up_go_through_the_fields_and_stop_at_the_ends(app: PersonaApp) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        form = FormDialog("New pillar", PILLAR)
+        ask(pilot, form)
+        await pilot.pause()
+        await pilot.press("up")
+        assert form.focused is typed(form, "name")
+        await pilot.press("down", "down")
+        assert form.focused is typed(form, "priority")
+        await pilot.press("down", "down", "down")
+        assert form.focused is form.rows[5].control
+        await pilot.press("up", "up")
+        assert form.focused is typed(form, "start")
 
 
 async def test_letters_that_are_keys_elsewhere_are_just_letters_in_a_field(app: PersonaApp) -> None:

@@ -17,6 +17,13 @@ TABLE = Table(
         Action("runs.resume", "r", "Resume", "Go on, and try again what was given up.", 16),
         Action("runs.clone", "c", "Clone", "Begin the run once more, with changes.", 17),
         Action("runs.cancel", "x", "Cancel", "End the run without a winner; asks first.", 18, dangerous=True),
+        Action(
+            "runs.cancel-job",
+            "X",
+            "Cancel a job",
+            "Choose one job and stop it; Resume tries its picture again.",
+            18,
+        ),
         Action("runs.unapprove", "u", "Un-approve", "Take the last approval back, the night's too.", 20),
         Action("runs.night", "m", "Night mode", "Say who passes the run's gates at night.", 21),
         Action("runs.reopen", "o", "Reopen", "Go on with a run that has ended.", 17),
@@ -43,6 +50,8 @@ WIZARD = Table(
     "The run wizard",
     (
         Action("wizard.next", "enter", "Next", "To the next field; on the last one, start the run."),
+        Action("wizard.down", "down", "Down", "To the field below.", in_footer=False, in_palette=False),
+        Action("wizard.up", "up", "Up", "To the field above.", in_footer=False, in_palette=False),
         Action("wizard.after", "ctrl+n,pagedown", "Next part", "To the next part.", run="section(1)"),
         Action(
             "wizard.before",

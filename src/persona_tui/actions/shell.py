@@ -108,6 +108,8 @@ FORM = Table(
     "Forms",
     (
         Action("form.next", "enter", "Next", "To the next field; on the last one, save."),
+        Action("form.down", "down", "Down", "To the field below.", in_footer=False, in_palette=False),
+        Action("form.up", "up", "Up", "To the field above.", in_footer=False, in_palette=False),
         Action("form.save", "ctrl+s", "Save", "Save what the form holds."),
         Action("form.cancel", "escape", "Cancel", "Leave without saving; asks if something was typed."),
     ),

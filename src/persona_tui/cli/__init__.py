@@ -11,7 +11,10 @@ from persona_tui.errors import PersonaError
 
 
 def main() -> None:
-    """The console script: exit 0 done, 1 failed, 2 wrong request, 130 interrupted."""
+    """The console script: exit 0 done, 1 failed, 2 wrong request, 128 and more: ended by a signal."""
+    from persona_tui.terminal.hang_up import unwind_on_signals
+
+    unwind_on_signals()
     try:
         _run()
     except PersonaError as problem:

@@ -45,13 +45,17 @@ def open_demo() -> None:
 def _run(settings: Settings) -> int:
     # Collecting garbage is a seventh of the time to the first frame, when nearly all is kept anyway.
     gc.disable()
+    from persona_tui.terminal.hang_up import unwind_on_signals
     from persona_tui.terminal.probe import probe
 
     capabilities = probe(sys.stdin.fileno(), sys.stdout.fileno())
     from persona_tui.app import PersonaApp
 
     app = PersonaApp(settings, capabilities=capabilities)
-    app.run()
+    try:
+        app.run()
+    finally:
+        unwind_on_signals()  # the app's loop heard them meanwhile
     return app.return_code or 0
 
 

@@ -30,6 +30,7 @@ class Commands(LazyGroup):
         "idea": _group("idea", "Ideas for a gap: generate, list, accept, reject."),
         "pipeline": _group("pipeline", "ComfyUI workflows: import, export, list, show, check, edit."),
         "run": _group("run", "Pictures being made: create, list, show, approve, winner, cancel."),
+        "candidate": _group("candidate", "One picture of a run: show where it comes from."),
         "lora": _group("lora", "LoRAs: import, list, show, use, unuse, remove, test."),
         "vote": _group("vote", "Votes: list, next, cast, undo, stats, rebuild."),
         "photos": _group("photos", "Real photographs: import, list."),

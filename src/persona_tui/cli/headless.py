@@ -38,9 +38,17 @@ def worker() -> None:
 def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Play the day without a screen.")] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Wipe the demo's own data first.")] = False,
+    env: Annotated[
+        bool, typer.Option("--env", help="Print how commands reach the running demo, for a shell's eval.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """A whole day with a sample persona: no card, account or key needed; nothing leaves this machine."""
+    if env:
+        from persona_tui.headless.demo import demo_environment
+
+        print(demo_environment(), end="")
+        return
     if reset:
         from persona_tui.headless.demo import reset as wipe
 

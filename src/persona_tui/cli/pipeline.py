@@ -38,7 +38,13 @@ def import_(
         list[Path],
         typer.Argument(help="Workflows that ComfyUI saved or exported, or PNGs, in the order of the steps."),
     ],
-    name: Annotated[str, typer.Option(help="The pipeline's name; a new version when it exists.")],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="The pipeline's name, or the one in its file; a new version when it exists.",
+            show_default=False,
+        ),
+    ] = None,
     children: Annotated[int, typer.Option("--children", "-n", help="Pictures per parent in each step.")] = 3,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Pictures that a gate lets through.")] = 1,
     timeout: Annotated[int, typer.Option(help="Seconds that one picture may take.")] = 600,

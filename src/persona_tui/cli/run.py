@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persona_tui.cli import run_engine, run_errors, run_gates, run_life, run_loras, run_tree
-from persona_tui.cli.frame import AsJson, group, persona_of, resources, session, show, table
+from persona_tui.cli.frame import AsJson, group, note, persona_of, resources, session, show, table
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -95,6 +95,11 @@ def clone(
         plan = _typed(opened, _plan(negative, var, children, top_k), pipeline or old.pipeline)
         made = clone_run(opened, run, changes | plan)
         run_loras.tell_warnings(opened, made.id)
+    if made.pipeline == old.pipeline and made.pipeline_version > old.pipeline_version:
+        note(
+            f"ℹ️  Run {run} was made by version {old.pipeline_version} of {old.pipeline};"
+            f" its clone takes version {made.pipeline_version}."
+        )
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])
 
 
@@ -104,20 +109,24 @@ def _plan(
     """The fields of a run that these options give."""
     plan: dict[str, Any] = {} if negative is None else {"negative": negative}
     if var:
-        plan["variables"] = dict(map(_pair, var))
+        plan["variables"] = dict(_pair(word, "NAME=VALUE", "For example --var mood=calm.") for word in var)
     steps: dict[int, dict[str, int]] = {}
-    for field, words in (("children_per_parent", children), ("top_k", top_k)):
-        for position, count in map(_pair, words or []):
-            steps.setdefault(_number(position), {})[field] = _number(count)
+    for field, words, form, hint in (
+        ("children_per_parent", children, "STEP=N", "For example --children 1=4: step 1, 4 pictures."),
+        ("top_k", top_k, "STEP=K", "For example --top-k 1=2: the best 2 of step 1 go on."),
+    ):
+        for word in words or []:
+            position, count = (_number(part, word, form, hint) for part in _pair(word, form, hint))
+            steps.setdefault(position, {})[field] = count
     return plan | ({"steps": steps} if steps else {})
 
 
-def _pair(word: str) -> tuple[str, str]:
+def _pair(word: str, form: str, hint: str) -> tuple[str, str]:
     from persona_tui.errors import InvalidRequest
 
     name, equals, value = word.partition("=")
     if not equals or not name.strip():
-        raise InvalidRequest(f"{word!r} has no form NAME=VALUE.", hint="For example --var mood=calm.")
+        raise InvalidRequest(f"{word!r} has not the form {form}.", hint=hint)
     return name.strip(), value
 
 
@@ -139,14 +148,12 @@ def _typed(opened: Session, plan: dict[str, Any], pipeline: int | str) -> dict[s
     return plan | {"variables": typed_words(words, detail.asked)}
 
 
-def _number(word: str) -> int:
+def _number(part: str, word: str, form: str, hint: str) -> int:
     from persona_tui.errors import InvalidRequest
 
-    if not (word.isascii() and word.isdecimal() and len(word) < 10):
-        raise InvalidRequest(
-            f"{word!r} is no number.", hint="For example --children 1=4: step 1, 4 pictures."
-        )
-    return int(word)
+    if not (part.isascii() and part.isdecimal() and len(part) < 10):
+        raise InvalidRequest(f"{word!r} has not the form {form}: {part!r} is no number.", hint=hint)
+    return int(part)
 
 
 def _of_idea(opened: Session, idea_id: int) -> dict[str, Any]:

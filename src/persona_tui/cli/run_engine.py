@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli.frame import AsJson, note, session, show, table
+from persona_tui.cli.frame import AsJson, note, require_consent, session, show, table
 
 if TYPE_CHECKING:
     from persona_tui.services.generation.budgets import BudgetView, Change
@@ -122,7 +122,7 @@ def cancel(
     """End a run, or with --all every run; their pictures stay."""
     from persona_tui.errors import InvalidRequest
     from persona_tui.services.generation.cancelling import cancel_all, unfinished_runs
-    from persona_tui.services.generation.runs import cancel_run
+    from persona_tui.services.generation.runs import cancel_run, list_runs
 
     if (run is None) == (not everything):
         raise InvalidRequest("Either one run is cancelled or all are.", hint="Name a run, or say --all.")
@@ -131,14 +131,20 @@ def cancel(
             done = cancel_run(opened, run)
         show(done, as_json, lambda: [f"✅ Run {run} is cancelled."])
         return
-    if not yes:
-        with session() as opened:
-            count = len(unfinished_runs(opened))
-        typer.confirm(f"Cancel {count} {'run' if count == 1 else 'runs'}?", abort=True, err=True)
+    with session() as opened:
+        runs = _runs(len(unfinished_runs(opened)))
+        left = len(list_runs(opened, states=["failed"]))
+    require_consent(yes, f"Cancel {runs}?", refusal=f"{runs} would be cancelled")
     with session() as opened:
         ended = cancel_all(opened)
-    words = f"✅ {len(ended)} {'run is' if len(ended) == 1 else 'runs are'} cancelled."
+    if left:
+        note(f"ℹ️  {_runs(left)} failed before and stay so; `persona-tui run cancel RUN` ends one.")
+    words = f"✅ {_runs(len(ended))} {'is' if len(ended) == 1 else 'are'} cancelled."
     show(ended, as_json, lambda: [words])
+
+
+def _runs(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"
 
 
 def limits(max_pictures: int | None, max_gpu_minutes: float | None) -> dict[str, Any]:

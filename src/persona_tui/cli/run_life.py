@@ -61,12 +61,18 @@ def delete(
 ) -> None:
     """Delete a run that has ended, with its pictures and their files."""
     from persona_tui.errors import NotAllowedNow, StorageError
-    from persona_tui.services.generation.deletion import delete_run, deletion_preview, remove_files
+    from persona_tui.services.generation.deletion import (
+        delete_run,
+        deletion_preview,
+        remove_files,
+        require_deletable,
+    )
 
     with resources() as opened:
         scope = opened.database.session_scope
         with scope() as opened_session:
             found = deletion_preview(opened_session, run)
+        require_deletable(found, even_used)
         for use in found.uses:
             note(f"⚠️  {use}")
         if not yes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,6 +153,51 @@ def demo_settings(stand_ins: StandIns) -> Settings:
     )
 
 
+def environment_file() -> Path:
+    """Where a running demo says how other commands reach it; it is there as long as the demo runs."""
+    return demo_data_dir() / "environment"
+
+
+def demo_environment() -> str:
+    """Lines for a shell with which commands work on the running demo, and on nothing else.
+
+    Raises:
+        NotAllowedNow: no demo is running.
+    """
+    try:
+        return environment_file().read_text("utf-8")
+    except FileNotFoundError:
+        raise NotAllowedNow(
+            "No demo is running, so there is none to reach.", hint="Start `script/demo` in another terminal."
+        ) from None
+
+
+@contextmanager
+def _told_to_shells(stand_ins: StandIns) -> Iterator[None]:
+    places = {"PERSONA_" + name.upper(): str(value) for name, value in _places().items()}
+    variables = {
+        **places,
+        "PERSONA_COMFYUI__URLS": stand_ins.comfyui,
+        "PERSONA_COMFYUI__API_KEY": stand_ins.token,
+        "PERSONA_COMFYUI__LORA_DIR": str(stand_ins.lora_dir),
+        "PERSONA_INSTAGRAM__BASE_URL": stand_ins.instagram,
+        "PERSONA_INSTAGRAM__MIN_GAP_MINUTES": "0",
+        "PERSONA_GEMINI__BASE_URL": stand_ins.gemini,
+        "PERSONA_GEMINI__API_KEY": stand_ins.token,
+        "PERSONA_MEDIA__PUBLISH_URL": f"file://{stand_ins.media_dir}",
+        "PERSONA_MEDIA__PUBLIC_BASE_URL": stand_ins.media,
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    path = environment_file()
+    path.unlink(missing_ok=True)
+    with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.writelines(lines)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def demo_world(say: Say) -> Iterator[Settings]:
     """The sandbox and the sample persona, ready to be played with."""
@@ -159,7 +206,8 @@ def demo_world(say: Say) -> Iterator[Settings]:
         settings = demo_settings(stand_ins)
         with Resources.open(settings, say=say) as opened:
             seed(opened, stand_ins)
-        yield settings
+        with _told_to_shells(stand_ins):
+            yield settings
 
 
 def seed(opened: Resources, stand_ins: StandIns) -> None:

@@ -17,6 +17,7 @@ from textual.message import Message
 
 from persona_tui.errors import DatabaseUnavailable, NotAllowedNow, PersonaError
 from persona_tui.screens.first_look import LookTaken
+from persona_tui.terminal.hang_up import call_on_signals, ignore_signals, leave_lost_terminal
 from persona_tui.widgets.failsafe import Failsafe
 from persona_tui.widgets.messages import (
     CoreFailed,
@@ -42,6 +43,8 @@ Looker = Callable[[Callable[[str], None], int | None], "FirstLook | None"]
 """Reads the first data, given what takes a sentence on each slow step and the persona. Called in a thread."""
 PAINT_SECONDS = 0.5
 """How long the start waits at most until the first data has been painted."""
+SHOWN_SECONDS = 5.0
+"""How long a signal waits at most until the first frame has been painted."""
 DATABASE_PAUSES = (0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to reach a lost database; the last one repeats."""
 FLOOD, FLOOD_SECONDS = 25, 5.0
@@ -64,6 +67,9 @@ class CoreLink(Failsafe, Shell):
         self._core_factory = core_factory
         self._looker = looker
         self._core: Core | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._shown = asyncio.Event()
         self._failures: deque[float] = deque(maxlen=FLOOD)
         self._events: dict[tuple[str | None, EntityId], None] = {}
 
@@ -77,7 +83,27 @@ class CoreLink(Failsafe, Shell):
             )
         return self._core
 
+    def on_load(self) -> None:
+        call_on_signals(asyncio.get_running_loop(), self._end)
+
+    def _end(self, number: int) -> None:
+        """A signal ends the app as leaving it does, without a question: nobody may be there to answer."""
+        if self._ending is not None:
+            return
+        ignore_signals()
+        leave_lost_terminal()
+        self._ending = asyncio.create_task(self._end_by(number), name="end")
+
+    async def _end_by(self, number: int) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SHOWN_SECONDS):
+                await self._shown.wait()  # Textual can't end what it has not begun to show
+        with self.batch_update():  # nothing is painted, for the terminal may be gone
+            await self.stop_core()
+        self.exit(return_code=128 + number)
+
     def on_ready(self) -> None:
+        self._shown.set()
         self.spawn(self._start_core, group="core", exclusive=True, quiet=True)
 
     async def _start_core(self) -> None:
@@ -145,10 +171,14 @@ class CoreLink(Failsafe, Shell):
             node.post_message(message())
 
     async def stop_core(self) -> None:
-        """Stop the core, once; what fails while stopping is logged."""
+        """Stop the core, once, and wait until it has stopped; what fails while stopping is logged."""
         core, self._core = self._core, None
-        if core is None:
-            return
+        if core is not None:
+            self._stopping = asyncio.create_task(self._stop(core), name="stop the core")
+        if self._stopping is not None:
+            await asyncio.shield(self._stopping)
+
+    async def _stop(self, core: Core) -> None:
         try:
             await core.stop()
         except Exception as error:

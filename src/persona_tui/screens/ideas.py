@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 from textual.worker import Worker
 
+from persona_tui.screens import runs_lines
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.ideas_lines import STATUS_MARKS, IdeaRow, about, grouped, list_note, pillar_words
 from persona_tui.widgets.choice import Choice, ChoiceDialog
@@ -265,7 +266,7 @@ class IdeasScreen(PersonaScreen):
         if engine is not None:
             engine.wake()
         await self.shell.go_to("vote", run_id=run.id)
-        self.flash(f"{counted(run.current.wanted, 'picture')} of “{run.name}” are being made.", "busy")
+        self.flash(runs_lines.started(run))
 
     def action_accept(self) -> None:
         self.spawn(self._accept)

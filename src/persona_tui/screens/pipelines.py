@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -239,18 +240,21 @@ class PipelinesScreen(PersonaScreen):
         self._with(partial(self._export, None if self._step is None else self._step.position))
 
     async def _export(self, position: int | None, detail: PipelineDetail) -> None:
+        written: list[Path] = []
+
         async def submit(values: Mapping[str, Any]) -> None:
             paths = paths_in(values["path"])
             if len(paths) != 1:
                 raise InvalidRequest("That is not one file.", hint="Name one file that is not there yet.")
-            await self.read(acts.write_export, detail.pipeline.id, position, paths[0])
+            written.append(await self.read(acts.write_export, detail.pipeline.id, position, paths[0]))
 
         what = "the pipeline" if position is None else f"the workflow of step {position}"
         field = TextField(
             name="path", label="File", required=True, longest=4096, value=f"{_stem(detail)}.json"
         )
-        if (values := await self.ask(FormDialog(f"Export {what}", [field], submit=submit))) is not None:
-            self.flash(f"{values['path']} is written.")
+        if await self.ask(FormDialog(f"Export {what}", [field], submit=submit)) is not None:
+            path = written[-1].absolute()
+            self.flash(f"{path.name} is written into {path.parent}.")
 
     async def action_run(self) -> None:
         await self.shell.perform("runs.new")

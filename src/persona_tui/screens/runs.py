@@ -30,7 +30,7 @@ from persona_tui.screens.runs_wizard_data import Offer
 from persona_tui.widgets.data_list import Cell, Column, DataList
 from persona_tui.widgets.empty import EmptyState
 from persona_tui.widgets.form import Values
-from persona_tui.widgets.marks import counted, dim, duration
+from persona_tui.widgets.marks import dim, duration
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.section import SectionTitle
 
@@ -136,7 +136,7 @@ class RunsScreen(PersonaScreen):
         whose = dim(f"  {run.persona or 'no persona'}") if self._everyone else Content.empty()
         return [
             runs_lines.status_mark(run.status),
-            Content(run.name) + whose,
+            dim(f"{run.id} ") + Content(run.name) + whose,  # clones differ by their number alone
             f"{step.position}/{len(run.steps)} {step.name}",
             runs_lines.counts_short(step),
             runs_lines.left_short(self._seen.paces.get(run.id), runs_lines.healthy_servers(self._engine)),
@@ -319,8 +319,7 @@ class RunsScreen(PersonaScreen):
             self._target, self._filter = made[-1].id, 0
             self._everyone = self._everyone or made[-1].persona_id != self.shell.persona_id
             self.request_reload()
-            pictures = counted(made[-1].current.wanted, "picture")
-            self.flash(f"{pictures} of “{made[-1].name}” are being made.", "busy")
+            self.flash(runs_lines.started(made[-1]))
 
     def action_pause(self) -> None:
         self._with_run(runs_acts.pause)
@@ -330,6 +329,9 @@ class RunsScreen(PersonaScreen):
 
     def action_cancel(self) -> None:
         self._with_run(runs_acts.cancel, asks=True)
+
+    def action_cancel_job(self) -> None:
+        self._with_run(runs_acts.cancel_job, asks=True)
 
     def action_approve(self) -> None:
         self._with_run(runs_acts.approve, asks=True)
@@ -379,5 +381,6 @@ _POSSIBLE: dict[str, Callable[[RunView], bool]] = {
     "delete": lambda run: run.status in ENDED,
     "clone": lambda _run: True,
     "cancel": _is_open,
+    "cancel_job": runs_acts.has_jobs,
 }
 """For each act on a run: whether it makes sense now."""

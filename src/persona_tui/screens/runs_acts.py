@@ -8,12 +8,14 @@ from persona_tui.screens import runs_data, vote_data, vote_lines
 from persona_tui.screens.runs_data import wake_engine
 from persona_tui.screens.runs_errors import TroubleDialog, Whose
 from persona_tui.screens.runs_forms import ApproveDialog, cancel_question, winner_question
+from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.marks import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from persona_tui.screens.base import PersonaScreen
+    from persona_tui.services.generation.cancelling import GenerationJob
     from persona_tui.services.generation.gates import GatePreview
     from persona_tui.services.generation.progress import RunStepView
     from persona_tui.services.generation.runs import RunView
@@ -41,6 +43,31 @@ async def cancel(screen: PersonaScreen, run: RunView) -> None:
         await screen.act(runs_data.cancel, run.id)
         wake_engine(screen.shell)
         screen.flash(f"“{run.name}” is cancelled; its pictures stay.")
+
+
+def has_jobs(run: RunView) -> bool:
+    """Whether jobs of it are under way."""
+    return any(step.in_flight for step in run.steps)
+
+
+async def cancel_job(screen: PersonaScreen, run: RunView) -> None:
+    """Stop one of its jobs, which the operator chooses; the others go on."""
+    jobs = await screen.read(runs_data.live_jobs, run.id)
+    choices = [Choice(job.id, f"job {job.id}", _job_words(job)) for job in jobs]
+    chosen = await screen.ask(
+        ChoiceDialog("Cancel which job?", choices, empty="no job of this run is under way any more")
+    )
+    if chosen is None:
+        return
+    done = await screen.act(runs_data.cancel_job, chosen.value)
+    wake_engine(screen.shell)
+    key = screen.shell.registry.label("runs.resume")
+    screen.flash(f"Job {done.id} is cancelled, its picture given up. [{key}] tries it again.")
+
+
+def _job_words(job: GenerationJob) -> str:
+    parent = f" of picture {job.parent_id}" if job.parent_id is not None else ""
+    return f"{job.state}, step {job.step}, place {job.slot_no}{parent}, {job.endpoint}"
 
 
 def may_approve(run: RunView) -> bool:

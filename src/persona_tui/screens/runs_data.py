@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from persona_tui.services.generation.cancelling import GenerationJob
     from persona_tui.services.generation.deletion import DeletedRun, DeletionPreview
     from persona_tui.services.generation.gates import GatePreview, Unapproval
     from persona_tui.services.generation.night import NightUndone
@@ -179,6 +180,20 @@ def cancel(session: Session, run_id: int) -> RunView:
     from persona_tui.services.generation.runs import cancel_run
 
     return cancel_run(session, run_id)
+
+
+def live_jobs(session: Session, run_id: int) -> tuple[GenerationJob, ...]:
+    """A run's jobs that are under way, the newest first."""
+    from persona_tui.services.generation.cancelling import list_generation_jobs
+
+    return list_generation_jobs(session, run_id, live=True)
+
+
+def cancel_job(session: Session, job_id: int) -> GenerationJob:
+    """Stop one job and give its picture up."""
+    from persona_tui.services.generation import cancelling
+
+    return cancelling.cancel_job(session, job_id, actor=ACTOR)
 
 
 def unapprove(session: Session, run_step_id: int) -> Unapproval:

@@ -157,8 +157,9 @@ def night_fields(policy: str, at: str | None, zone: str, now: datetime) -> list[
             name="night_at",
             label="Night from",
             value=at,
-            hint=f"Only for “at”: 23:00, or 2026-11-24T23:00, in {zone}.",
+            hint=f"Chooses “at”: 23:00, or 2026-11-24T23:00, in {zone}.",
             check=problem,
+            implies=("night", "at"),
         ),
     ]
 

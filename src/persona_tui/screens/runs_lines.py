@@ -73,9 +73,15 @@ def status_mark(status: str) -> Content:
     return Content.styled(f"{icon} {word}", style)
 
 
+def started(run: RunView) -> str:
+    """What is said of a run that has just begun; it stays true however fast the pictures come."""
+    step = run.current
+    return f"“{run.name}” is started as run {run.id}: {step.name} makes {counted(step.wanted, 'picture')}."
+
+
 def made(step: RunStepView) -> int:
-    """Places of the step that have their picture."""
-    return step.wanted - step.open - step.in_flight - step.failed if step.is_open else 0
+    """Pictures of the step that there are."""
+    return step.active if step.is_open else 0
 
 
 def counts(step: RunStepView, *, width: int = BAR) -> Content:

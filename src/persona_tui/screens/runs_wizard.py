@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantFocus
+from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
 from persona_tui.screens import runs_wizard_fields as fields
@@ -59,6 +60,7 @@ class RunWizard(FormDialog):
         self._idea: IdeaView | None = None
         self._by_hand = offer.like is not None
         self._turning = asyncio.Lock()
+        self._title: tuple[Widget, FieldRow] | None = None
 
     async def _start(self, values: Values) -> None:
         await self._begin(self._offer, values)
@@ -193,7 +195,7 @@ class RunWizard(FormDialog):
         unfit = self._chosen.unfit
         for row in self.query(LoraRow):
             row.fit(unfit.get(int(row.field.name.removeprefix(LORA))))
-        words = lines.about_pipeline(self._chosen, self._offer.persona_id)
+        words = lines.about_pipeline(self._chosen, self._offer.persona_id, self._offer.like)
         self.query_one("#about-pipeline", Static).update(words)
         self._show_growth()
 
@@ -242,9 +244,9 @@ class RunWizard(FormDialog):
         cost = lines.cost(self._chosen, plans) if whole else None
         for index, row in enumerate(rows):
             row.show_outcome(lines.step_outcome(cost.steps[index]) if cost else Content.empty())
-        limits = [self._typed_number(name) for name in ("max_pictures", "max_gpu_minutes")]
+        pictures, minutes = (self._typed_number(name) for name in ("max_pictures", "max_gpu_minutes"))
         names = [step.name for step in self._chosen.pipeline.steps]
-        self.query_one("#growth", Static).update(lines.growth(cost, names, *limits))
+        self.query_one("#growth", Static).update(lines.growth(cost, names, pictures, minutes, plans))
 
     def _typed_number(self, name: str) -> float | None:
         row = self._row(name)
@@ -257,10 +259,23 @@ class RunWizard(FormDialog):
     # Where the cursor is
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        row = self._row_of(event.widget)
+        self._mark_section(self._row_of(event.widget))
+
+    def _mark_section(self, row: FieldRow | None) -> None:
         if row is not None:
             wrong = {self._section_of(one) for one in self.rows if one.wrong}
             self.query_one(Rail).mark(self._sections, self._section_of(row), wrong)
+
+    def _changed(self, control: Widget) -> FieldRow | None:
+        row = super()._changed(control)
+        self._mark_section(self._row_of(self.focused))
+        return row
+
+    def _show_focused(self) -> None:
+        """Where the operator went to a section, with its title."""
+        if self._title is not None and self._row_of(self.focused) is self._title[1]:
+            self._title[0].scroll_visible(animate=False, top=True, immediate=True)
+        super()._show_focused()
 
     def _section_of(self, row: FieldRow) -> str:
         name = row.field.name
@@ -277,8 +292,7 @@ class RunWizard(FormDialog):
         row, sections = self._row_of(self.focused), self._sections
         here = sections.index(self._section_of(row)) if row is not None else 0
         wanted = sections[(here + by) % len(sections)]
-        controls = (one.controls for one in self.rows if self._section_of(one) == wanted)
-        found = next((held[0] for held in controls if held), None)
-        if found is not None:
-            found.focus(scroll_visible=False)
-            self.query_one(f"#section-{wanted.lower()}").scroll_visible(animate=False, top=True)
+        first = next((one for one in self.rows if self._section_of(one) == wanted and one.controls), None)
+        if first is not None:
+            self._title = self.query_one(f"#section-{wanted.lower()}"), first
+            first.controls[0].focus(scroll_visible=False)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from persona_tui.screens.runs_wizard_data import Offer, PipelineOffer
     from persona_tui.services.generation.estimates import Cost, StepCost
     from persona_tui.services.generation.placeholders import Need
+    from persona_tui.services.generation.runs import RunDetail
     from persona_tui.services.generation.template import Value
 
 RULE = 46
@@ -31,11 +32,14 @@ def section(title: str) -> Content:
     return Content.assemble((title.upper(), "$section bold"), (f" {rule}", "$rule"))
 
 
-def about_pipeline(offer: PipelineOffer, persona_id: int) -> Content:
-    """What a pipeline is, and what speaks against it."""
+def about_pipeline(offer: PipelineOffer, persona_id: int, like: RunDetail | None = None) -> Content:
+    """What a pipeline is, what speaks against it, and where it is not that of the cloned run any more."""
     pipeline = offer.pipeline
     steps = " → ".join(step.name for step in pipeline.steps)
     words = [dim(f"v{pipeline.version}, {steps}. {pipeline.description}".strip())]
+    if like is not None and like.pipeline == pipeline.name and like.pipeline_version < pipeline.version:
+        older = f"v{like.pipeline_version}"
+        words.append(say("info", f"Run {like.id} was made by {older}; its clone takes v{pipeline.version}."))
     if pipeline.persona_id not in (None, persona_id):
         words.append(say("info", "It is made for another persona; this run is still the present one's."))
     words += [say("warn", warning) for warning in offer.warnings]
@@ -95,15 +99,22 @@ def step_outcome(step: StepCost) -> Content:
 
 
 def growth(
-    cost: Cost | None, names: Sequence[str], max_pictures: float | None, max_minutes: float | None
+    cost: Cost | None,
+    names: Sequence[str],
+    max_pictures: float | None,
+    max_minutes: float | None,
+    plans: Sequence[tuple[int, int]] = (),
 ) -> Content:
     """`base 4 → refine 2 = 6 pictures, about 3 min 20 s of one card`, and what the limits do to it.
 
     Args:
         cost: None while N or K can't be used.
+        plans: N and K of each step.
     """
     if cost is None:
         return dim("How the tree grows shows when each N and K is a number.")
+    from persona_tui.services.generation.gate_sizes import gate_excesses
+
     grown = Content(" → ").join(
         Content.assemble((f"{name} ", "$dim"), (str(step.pictures), "$title bold"))
         for name, step in zip(names, cost.steps, strict=True)
@@ -123,4 +134,7 @@ def growth(
         )
     elif max_minutes is not None and minutes > max_minutes:
         words += Content("\n") + say("warn", f"It rests after {max_minutes:g} minutes: the limit of minutes.")
+    for excess in gate_excesses(plans):
+        if not excess.is_last:
+            words += Content("\n") + say("warn", excess.sentence)
     return words

@@ -20,6 +20,8 @@ class Field:
         required: may not be left empty; an optional field left empty gives None (text: "").
         hint: dim words under the field while it has the focus.
         check: a last look at a value that is otherwise good; returns a sentence if it is not.
+        implies: name and value of a choice that is taken as soon as something is typed here, because
+            without it what is typed would say nothing.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Field:
     required: bool = False
     hint: str = ""
     check: Callable[[Any], str | None] | None = None
+    implies: tuple[str, Any] | None = None
 
     def written(self) -> str:
         """The first value as the operator would type it."""

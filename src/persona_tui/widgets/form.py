@@ -28,6 +28,7 @@ class FieldRow(Vertical):
     DEFAULT_CSS = """
     FieldRow { height: auto; }
     FieldRow > Horizontal { height: auto; }
+    FieldRow Input { width: 1fr; }
     FieldRow .label { width: 20; padding-right: 1; }
     FieldRow .message { margin-left: 20; height: auto; display: none; }
     FieldRow.-said .message { display: block; }
@@ -180,11 +181,45 @@ class FormDialog(Dialog[Values]):
     def _row_of(self, node: Widget | None) -> FieldRow | None:
         return next((row for row in self.rows if node is not None and row in node.ancestors_with_self), None)
 
+    def on_descendant_focus(self, _event: DescendantFocus) -> None:
+        self.call_after_refresh(self._show_focused)
+
     def on_descendant_blur(self, event: DescendantBlur) -> None:
         """A field is checked when it is left, not while it is being typed."""
         row = self._row_of(event.widget)
         if row is not None and row.raw() not in ("", None):
             self._checked(row)
+        self.call_after_refresh(self._show_focused)  # its hint is gone, so that what is below has moved
+
+    def _show_focused(self) -> None:
+        row = self._row_of(self.focused)
+        if row is not None and self.focused is not None:
+            row.scroll_visible(animate=False, immediate=True)
+            self.focused.scroll_visible(animate=False, immediate=True)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        row = self._changed(event.input)
+        typed = event.input.has_focus and event.value.strip()
+        if typed and row is not None and row.field.implies is not None:
+            name, value = row.field.implies
+            for control in (other.control for other in self.rows if other.field.name == name):
+                assert isinstance(control, Cycle)
+                control.choose(value)
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        self._changed(event.text_area)
+
+    def on_cycle_changed(self, event: Cycle.Changed) -> None:
+        self._changed(event.cycle)
+
+    def _changed(self, control: Widget) -> FieldRow | None:
+        """What was wrong with the value, or with all of it, is no longer said of another one."""
+        row = self._row_of(control)
+        if row is not None:
+            self._tell(None)
+            if row.wrong:
+                row.settle()
+        return row
 
     def _checked(self, row: FieldRow) -> bool:
         try:
@@ -196,12 +231,27 @@ class FormDialog(Dialog[Values]):
     def on_input_submitted(self) -> None:
         self.action_next()
 
+    @property
+    def _controls(self) -> list[Widget]:
+        return [control for row in self.rows for control in row.controls]
+
     def action_next(self) -> None:
-        controls = [control for row in self.rows for control in row.controls]
+        controls = self._controls
         if self.focused not in controls or self.focused is controls[-1]:
             self.action_save()
         else:
             controls[controls.index(self.focused) + 1].focus()
+
+    def action_down(self) -> None:
+        self._step(1)
+
+    def action_up(self) -> None:
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        controls = self._controls
+        here = controls.index(self.focused) if self.focused in controls else -by
+        controls[min(max(here + by, 0), len(controls) - 1)].focus()
 
     def action_save(self) -> None:
         self.spawn(self._save, group="save", exclusive=True)

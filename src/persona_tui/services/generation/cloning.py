@@ -34,6 +34,11 @@ def clone_run(
     keeps = pipeline.name == old.pipeline
     steps = {position: dict(plan) for position, plan in _plans(old).items() if keeps}
     steps = {position: plan for position, plan in steps.items() if position <= len(pipeline.steps)}
+    inherited = {
+        position
+        for position, plan in steps.items()
+        if changes.get("steps", {}).get(position, {}).get("top_k") in (None, plan["top_k"])
+    }
     for position, plan in changes.get("steps", {}).items():
         steps[position] = {**steps.get(position, {}), **plan}
     values = {
@@ -50,7 +55,7 @@ def clone_run(
         "variables": {**old.variables, **changes.get("variables", {})},
         "steps": steps,
     }
-    return create_run(session, values, rng=rng)
+    return create_run(session, values, inherited=inherited, rng=rng)
 
 
 def _choices(run: RunDetail) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def delete_run(session: Session, run_id: int, *, actor: str, even_used: bool = F
     """
     run = progress.lock_run(session, run_id)
     found = deletion_preview(session, run_id)
-    _require_deletable(found, even_used)
+    require_deletable(found, even_used)
     persona_id, values = run.persona_id, {"run": run_id}
     session.expunge(run)
     removals.note_run(session, run_id)
@@ -131,9 +131,17 @@ def delete_run(session: Session, run_id: int, *, actor: str, even_used: bool = F
     return DeletedRun(run_id, found.name, found.pictures)
 
 
-def _require_deletable(found: DeletionPreview, even_used: bool) -> None:
+def require_deletable(found: DeletionPreview, even_used: bool) -> None:
+    """Refuse what `delete_run` would refuse, before anybody is asked.
+
+    Raises:
+        NotAllowedNow: as `delete_run`.
+    """
     if found.status not in ENDED:
-        raise NotAllowedNow(f"Run {found.run_id} is {found.status}.", hint="Cancel it first.")
+        raise NotAllowedNow(
+            f"Run {found.run_id} is {found.status}.",
+            hint=f"Cancel it first: `persona-tui run cancel {found.run_id}`.",
+        )
     if found.live_posts:
         numbers = ", ".join(map(str, found.live_posts))
         raise NotAllowedNow(

@@ -14,6 +14,7 @@ from persona_tui.models.pipeline import Pipeline
 from persona_tui.services import events
 from persona_tui.services.generation.declared import Declared
 from persona_tui.services.generation.examples import DELETED
+from persona_tui.services.generation.gate_sizes import gate_excesses, require_gates
 from persona_tui.services.generation.pipeline_defaults import set_cluster, set_persona
 from persona_tui.services.generation.pipeline_input import PipelineInput
 from persona_tui.services.generation.pipelines import (
@@ -106,6 +107,14 @@ def change_step(
     }
     steps = list(whole.steps)
     steps[position - 1] = steps[position - 1].model_copy(update=changes)
+    before = {
+        one.position
+        for one in gate_excesses([(step.children_per_parent, step.top_k) for step in whole.steps])
+    }
+    plans = [(step.children_per_parent, step.top_k) for step in steps]
+    if changes.keys() & {"children_per_parent", "top_k"}:
+        here = {position} if "top_k" in changes else set()
+        require_gates(plans, here | (set(range(1, len(steps))) - before), what="K")
     return replace_pipeline(session, pipeline, whole.model_copy(update={"steps": tuple(steps)}), declared)
 
 

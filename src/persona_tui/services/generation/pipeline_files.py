@@ -46,17 +46,27 @@ def from_documents(
 
     Args:
         documents: each file's stem and content: one pipeline as a whole, or workflows in order.
-        defaults: `name`, and what steps have that say nothing of their own.
+        defaults: `name`, and what steps have that say nothing of their own. Without a name the pipeline has
+            the one that a file of it as a whole gives.
 
     Raises:
-        InvalidRequest: a step has no workflow, or two have one place.
+        InvalidRequest: a step has no workflow, or two have one place, or there is no name.
     """
+    name = defaults.get("name")
     own = {key: value for key, value in defaults.items() if key != "name"}
     whole = documents[0][1] if len(documents) == 1 else {}
     if isinstance(whole.get("steps"), list):
-        return _whole(whole, defaults["name"], own)
+        return _whole(whole, _named(whole.get("name") if name is None else name), own)
     steps: list[Mapping[str, Any]] = [_step(stem, document, own) for stem, document in documents]
-    return PipelineFile({"name": defaults["name"], "steps": _ordered(steps)}, tuple(_mismatches(steps)))
+    return PipelineFile({"name": _named(name), "steps": _ordered(steps)}, tuple(_mismatches(steps)))
+
+
+def _named(name: object) -> object:
+    if name is None:
+        raise InvalidRequest(
+            "The pipeline has no name: only a `pipeline export` brings one.", hint="Add --name NAME."
+        )
+    return name
 
 
 def in_api_format(file: PipelineFile, declared: Declared) -> PipelineFile:
@@ -81,7 +91,7 @@ def in_api_format(file: PipelineFile, declared: Declared) -> PipelineFile:
     return PipelineFile({**file.values, "steps": steps}, tuple(warnings))
 
 
-def _whole(document: Mapping[str, Any], name: str, own: Mapping[str, Any]) -> PipelineFile:
+def _whole(document: Mapping[str, Any], name: object, own: Mapping[str, Any]) -> PipelineFile:
     raw = [step if isinstance(step, Mapping) else {} for step in document["steps"]]
     steps = [_step(f"step {number}", step, own) for number, step in enumerate(raw, start=1)]
     values = {key: value for key, value in document.items() if key not in _IGNORED}

@@ -15,6 +15,7 @@ from persona_tui.models.pipeline import Pipeline, PipelineStep, PipelineVersion
 from persona_tui.services import events
 from persona_tui.services.generation.declared import Declared
 from persona_tui.services.generation.examples import DELETED, EXAMPLES, example
+from persona_tui.services.generation.gate_sizes import gate_excesses
 from persona_tui.services.generation.pipeline_defaults import set_defaults
 from persona_tui.services.generation.pipeline_input import (
     PipelineInput,
@@ -138,10 +139,13 @@ def pipeline_detail(session: Session, pipeline: int | str) -> PipelineDetail:
     types = _types_of(session, rows)
     needs = tuple(needs_of(row.workflow, types.get(row.id, {})) for row in rows)
     names = {need.name for step in needs for need in step}
-    warnings = tuple(
+    warnings = [
         warning for position, step in enumerate(steps, start=1) for warning in warnings_on(position, step)
-    )
-    return PipelineDetail(view, tuple(step.workflow for step in steps), needs, tuple(sorted(names)), warnings)
+    ]
+    plans = [(step.children_per_parent, step.top_k) for step in steps]
+    warnings += [excess.sentence for excess in gate_excesses(plans) if not excess.is_last]
+    workflows = tuple(step.workflow for step in steps)
+    return PipelineDetail(view, workflows, needs, tuple(sorted(names)), tuple(warnings))
 
 
 def export_pipeline(session: Session, pipeline: int | str) -> PipelineInput:

@@ -30,8 +30,9 @@ class RunStepView:
     Attributes:
         children_per_parent: N.
         top_k: K, as planned or as approved.
-        wanted: pictures that the step is to have; before it opens, as many as the plan gives; once its gate
-            is passed, as many as there are.
+        wanted: pictures that the step will have: those that there are and the places that still want one.
+            More than were planned once a rejection was taken back after its successor was made, or where a
+            workflow gives several at once; before the step opens, as many as the plan gives.
         active, rejected: pictures.
         open: places that wait for the engine.
         in_flight: places with a job.
@@ -84,15 +85,14 @@ class RunStepView:
 _STEPS = """
 SELECT st.run_id, st.id, st.position, ps.name, st.children_per_parent, st.top_k, st.approved_at,
        st.approved_by, st.approval_reason,
-       c.id AS contest_id, slots.wanted, slots.open, slots.busy, slots.queued, slots.failed,
+       c.id AS contest_id, slots.open, slots.busy, slots.queued, slots.failed,
        slots.unseen,
        pictures.active, pictures.rejected
 FROM pipeline_run_steps st
 JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
 LEFT JOIN contests c ON c.run_step_id = st.id
 CROSS JOIN LATERAL (
-  SELECT count(*) FILTER (WHERE s.state <> 'withdrawn') AS wanted,
-         count(*) FILTER (WHERE s.state = 'open') AS open,
+  SELECT count(*) FILTER (WHERE s.state = 'open') AS open,
          count(*) FILTER (WHERE s.state = 'busy') AS busy,
          count(*) FILTER (WHERE s.state = 'busy' AND EXISTS (
            SELECT FROM comfyui_jobs j WHERE j.slot_id = s.id AND j.state = 'queued')) AS queued,
@@ -133,7 +133,7 @@ def load_steps(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[RunS
                 top_k=row.top_k,
                 approved_at=row.approved_at,
                 contest_id=row.contest_id,
-                wanted=row.wanted if is_open else planned,
+                wanted=row.active + row.open + row.busy + row.failed if is_open else planned,
                 active=row.active,
                 rejected=row.rejected,
                 open=row.open,

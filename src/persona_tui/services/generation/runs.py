@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from persona_tui.models.pipeline import RUN_STATUSES, PipelineRun, PipelineRunSt
 from persona_tui.services import events
 from persona_tui.services.generation import budgets, progress, run_loras, tree, warnings
 from persona_tui.services.generation.budgets import BudgetView
+from persona_tui.services.generation.gate_sizes import GateExcess, require_gates
 from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.pipelines import PipelineDetail, PipelineView, StepView, pipeline_detail
 from persona_tui.services.generation.placeholders import typed
@@ -80,11 +81,18 @@ class RunDetail(RunView):
 
 
 def create_run(
-    session: Session, values: RunInput | Mapping[str, Any], *, rng: random.Random = _system_random
+    session: Session,
+    values: RunInput | Mapping[str, Any],
+    *,
+    inherited: Collection[int] = (),
+    rng: random.Random = _system_random,
 ) -> RunView:
     """Start a run: its steps and the places of the first one; the engine does the rest.
 
+    A K above what its step makes is refused where it was asked for, and warned of where it was not.
+
     Args:
+        inherited: positions of steps whose K comes from another run, and was not asked for.
         rng: draws the seed, where none is given.
 
     Raises:
@@ -97,7 +105,7 @@ def create_run(
     plan = _with_types(_with_defaults(given, detail.pipeline), detail)
     persona = _require_persona(session, plan)
     _require_related(session, plan)
-    _require_steps(plan, detail.pipeline)
+    excesses = _require_steps(plan, detail.pipeline, inherited)
     now = session.execute(text("SELECT persona_now()")).scalar_one()
     name = plan.name or f"{detail.pipeline.name} - {now:%Y%m%d-%H%M%S}"
     named = [(step.name, flow) for step, flow in zip(detail.pipeline.steps, detail.workflows, strict=True)]
@@ -121,6 +129,8 @@ def create_run(
     session.add(run)
     session.flush()
     _add_steps(session, run, detail.pipeline.steps, plan.steps)
+    for excess in excesses:
+        warnings.warn(session, run.id, "gate", excess.sentence)
     run_loras.keep_plan(session, run.id, loras)
     budgets.open_budget(session, run.id, max_pictures=plan.max_pictures, max_gpu_minutes=plan.max_gpu_minutes)
     events.emit(session, "run", run.id)
@@ -286,13 +296,25 @@ def _require_own(
         )
 
 
-def _require_steps(plan: RunInput, pipeline: PipelineView) -> None:
+def _require_steps(
+    plan: RunInput, pipeline: PipelineView, inherited: Collection[int]
+) -> tuple[GateExcess, ...]:
     unknown = set(plan.steps) - {step.position for step in pipeline.steps}
     if unknown:
         raise InvalidRequest(
             f"The pipeline {pipeline.name} has no step {min(unknown)}.",
             hint=f"Its steps are 1 to {len(pipeline.steps)}.",
         )
+    plans = [_plan_of(step, plan.steps) for step in pipeline.steps]
+    usual = {step.position: step.top_k for step in pipeline.steps}
+    chosen = {at for at, step in plan.steps.items() if step.top_k not in (None, usual[at])}
+    return require_gates(plans, chosen - set(inherited), what="K")
+
+
+def _plan_of(step: StepView, overrides: Mapping[int, StepOverride]) -> tuple[int, int]:
+    """N and K of a step as the run will have them."""
+    override = overrides.get(step.position, StepOverride())
+    return override.children_per_parent or step.children_per_parent, override.top_k or step.top_k
 
 
 def _require_variables(
@@ -333,14 +355,14 @@ def _add_steps(
     session: Session, run: PipelineRun, steps: Sequence[StepView], overrides: Mapping[int, StepOverride]
 ) -> None:
     for step in steps:
-        override = overrides.get(step.position, StepOverride())
+        children, top_k = _plan_of(step, overrides)
         row = PipelineRunStep(
             run_id=run.id,
             pipeline_version_id=run.pipeline_version_id,
             pipeline_step_id=step.id,
             position=step.position,
-            children_per_parent=override.children_per_parent or step.children_per_parent,
-            top_k=override.top_k or step.top_k,
+            children_per_parent=children,
+            top_k=top_k,
         )
         session.add(row)
         session.flush()

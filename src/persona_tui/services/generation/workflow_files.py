@@ -33,6 +33,11 @@ def read_workflow(file: Path) -> dict[str, Any]:
         content = file.read_bytes()
     except FileNotFoundError:
         raise UnknownName(f"There is no file {file}.", hint="Check the path.") from None
+    except IsADirectoryError:
+        raise InvalidRequest(
+            f"{file} is a folder, and no workflow.",
+            hint=f"Name the files in it, one for each step, in the order of the steps: {file}/first.json …",
+        ) from None
     except OSError as problem:
         raise InvalidRequest(
             f"{file} can't be read: {problem.strerror}.", hint="Check its permissions."

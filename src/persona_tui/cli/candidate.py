@@ -1,0 +1,68 @@
+"""`persona-tui candidate show`: where one picture of a run comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persona_tui.cli.frame import AsJson, group, plain, resources, show
+
+if TYPE_CHECKING:
+    from persona_tui.services.generation.provenance import Provenance
+
+commands = group("Pictures of runs.")
+
+
+@commands.callback()
+def _commands() -> None:
+    """Pictures of runs."""
+
+
+@commands.command("show")
+def show_(
+    picture: Annotated[int, typer.Argument(metavar="PICTURE", help="Its number; see `run tree RUN`.")],
+    workflow: Annotated[
+        bool, typer.Option("--workflow", help="Print the workflow that was sent for it, as JSON for ComfyUI.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Where a picture comes from: workflow, seed, variables, LoRAs, server, duration and lineage."""
+    from persona_tui.services.generation.provenance import provenance_of
+
+    with resources() as opened:
+        with opened.database.session_scope() as session:
+            found = provenance_of(session, picture)
+        path = opened.media.path(found.candidate.media_key)
+    if workflow and not as_json:
+        print(json.dumps(found.workflow, indent=2, ensure_ascii=False))
+        return
+    facts: dict[str, Any] = plain(found) | {"path": str(path) if path else None}
+    if not workflow:
+        del facts["workflow"]
+    show(facts, as_json, lambda: _lines(found, facts["path"]))
+
+
+def _lines(found: Provenance, path: str | None) -> Iterator[str]:
+    one = found.candidate
+    standing = "winner" if one.winner else one.status
+    yield f"picture {one.id} of run {one.run_id}, {found.run}: step {one.position}, {one.step}, {standing}"
+    yield f"file: {path or one.media_key}, {one.width}x{one.height}, SHA-256 {one.sha256}"
+    yield f"pipeline: {found.pipeline}, version {found.pipeline_version}"
+    yield f"workflow: SHA-256 {found.workflow_sha256} (--workflow prints it)"
+    yield f"seed: {found.seed}"
+    yield f"prompt: {found.prompt}"
+    if found.negative:
+        yield f"without: {found.negative}"
+    for name, value in sorted(found.variables.items()):
+        yield f"variable: {name} = {value}"
+    for lora in found.loras:
+        left_out = "" if lora.in_workflow else ", left out of this step"
+        yield f"LoRA: {lora.label} at {lora.weight:g}{left_out}, SHA-256 {lora.sha256}"
+    yield f"server: {found.endpoint}, ComfyUI {found.server_version or 'of an unknown version'}"
+    yield f"job: {found.job_id}, prompt id {found.prompt_id}"
+    yield "duration: not known" if found.seconds is None else f"duration: {found.seconds:.2f} s"
+    way = " → ".join(f"{step.id} ({step.step})" for step in found.lineage)
+    yield f"lineage: {way}"
