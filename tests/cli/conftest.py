@@ -17,6 +17,7 @@ import pytest
 
 from persona_tui.cli import main
 from tests.support.database import drop_schema, reachable_folder, sandbox_settings
+from tests.support.prepared import lay_prepared
 
 PROGRAM = str(Path(sys.executable).with_name("persona-tui"))
 
@@ -85,10 +86,18 @@ def _exit_code() -> int:
 
 
 @pytest.fixture(scope="module")
-def shell() -> Iterator[Shell]:
+def prepared() -> bool:
+    """Whether the module's installation has its tables already; a module can say that its own has nothing."""
+    return True
+
+
+@pytest.fixture(scope="module")
+def shell(prepared: bool) -> Iterator[Shell]:
     """One installation for the module; its embedded database is kept running meanwhile."""
     with reachable_folder() as folder:
         settings = sandbox_settings(folder)
+        if prepared:
+            lay_prepared(settings)
         environment = {
             **os.environ,
             "PERSONA_DATA_DIR": str(settings.data_dir),

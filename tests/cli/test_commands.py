@@ -14,6 +14,12 @@ from tests.support.sandbox import SandboxProcess
 
 
 @pytest.fixture(scope="module")
+def prepared() -> bool:
+    """Nothing is there yet: the first command makes the installation."""
+    return False
+
+
+@pytest.fixture(scope="module")
 def peopled(shell: Shell) -> Shell:
     """An installation with a persona and a pillar."""
     assert shell("persona", "add", "Mira", "--age", "31", "--zone", "Europe/Lisbon").code == 0

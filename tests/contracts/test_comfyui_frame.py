@@ -61,7 +61,9 @@ def test_control_wants_the_token_everywhere(process: SandboxProcess, service: st
         {"Authorization": process.token},
         {"x-goog-api-key": "x"},
     ):
-        answer = httpx.get(f"{process.addresses[service]}/_sandbox/ledger", headers=headers, trust_env=False)
+        answer = httpx.get(
+            f"{process.addresses[service]}/_sandbox/ledger", headers=headers, trust_env=False, verify=False
+        )
         assert answer.status_code == 401
 
 
@@ -80,7 +82,7 @@ def test_strange_hosts_and_origins_are_refused(
 ) -> None:
     sent = {"Authorization": f"Bearer {process.token}", "x-goog-api-key": process.token, **headers}
     for path in ("/", "/_sandbox/ledger", "/ws"):
-        answer = httpx.get(process.addresses[service] + path, headers=sent, trust_env=False)
+        answer = httpx.get(process.addresses[service] + path, headers=sent, trust_env=False, verify=False)
         assert (answer.status_code, answer.content) == (403, b"")
 
 

@@ -94,7 +94,7 @@ def client_of(process: SandboxProcess, **options: Any) -> GeminiClient:
 def call(process: SandboxProcess, method: str, path: str, **options: Any) -> httpx.Response:
     headers = {"x-goog-api-key": process.token}
     return httpx.request(
-        method, process.gemini + path, headers=headers, timeout=20, trust_env=False, **options
+        method, process.gemini + path, headers=headers, timeout=20, trust_env=False, verify=False, **options
     )
 
 

@@ -310,7 +310,7 @@ def test_a_token_is_renewed(world: InstagramWorld) -> None:
 def test_a_missing_token_is_refused_in_graphs_own_words(world: InstagramWorld) -> None:
     import httpx
 
-    answer = httpx.get(f"{world.process.instagram}/v26.0/me", trust_env=False)
+    answer = httpx.get(f"{world.process.instagram}/v26.0/me", trust_env=False, verify=False)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == 190
 

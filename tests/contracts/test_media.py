@@ -43,13 +43,13 @@ def raw(process: SandboxProcess, target: str) -> bytes:
 
 @pytest.mark.parametrize("name", ["shown.jpg", "inner/deep.jpeg", "a%20name%20%C3%BC.jpg"])
 def test_a_picture_is_shown_without_a_credential(process: SandboxProcess, name: str) -> None:
-    answer = httpx.get(f"{process.media}/{name}", trust_env=False)
+    answer = httpx.get(f"{process.media}/{name}", trust_env=False, verify=False)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
     assert answer.content == feed_jpeg()
 
 
 def test_head_tells_the_same_without_the_picture(process: SandboxProcess) -> None:
-    answer = httpx.head(f"{process.media}/shown.jpg", trust_env=False)
+    answer = httpx.head(f"{process.media}/shown.jpg", trust_env=False, verify=False)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
     assert int(answer.headers["content-length"]) == len(feed_jpeg())
     assert answer.content == b""
@@ -92,17 +92,21 @@ def test_an_absolute_path_stays_inside(process: SandboxProcess, tmp_path: Path) 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
 def test_nothing_can_be_changed(process: SandboxProcess, method: str) -> None:
-    assert httpx.request(method, f"{process.media}/shown.jpg", trust_env=False).status_code == 405
+    assert (
+        httpx.request(method, f"{process.media}/shown.jpg", trust_env=False, verify=False).status_code == 405
+    )
     assert (process.media_dir / "shown.jpg").read_bytes() == feed_jpeg()
 
 
 def test_fetches_are_noted_with_who_fetched(process: SandboxProcess) -> None:
-    httpx.get(f"{process.media}/shown.jpg", headers={"User-Agent": "somebody/1"}, trust_env=False)
+    httpx.get(
+        f"{process.media}/shown.jpg", headers={"User-Agent": "somebody/1"}, trust_env=False, verify=False
+    )
     last = process.ledger("media", "fetched")[-1]
     assert (last["path"], last["status"], last["agent"]) == ("shown.jpg", 200, "somebody/1")
 
 
 def test_faults_can_be_planned(process: SandboxProcess) -> None:
     process.plan("media", "media_get", "fail_before", status=403, body="bot wall")
-    assert httpx.get(f"{process.media}/shown.jpg", trust_env=False).status_code == 403
-    assert httpx.get(f"{process.media}/shown.jpg", trust_env=False).status_code == 200
+    assert httpx.get(f"{process.media}/shown.jpg", trust_env=False, verify=False).status_code == 403
+    assert httpx.get(f"{process.media}/shown.jpg", trust_env=False, verify=False).status_code == 200

@@ -76,7 +76,7 @@ class Server:
     def call(self, method: str, path: str, **options: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"}
         answer = httpx.request(
-            method, self.url + path, headers=headers, timeout=20, trust_env=False, **options
+            method, self.url + path, headers=headers, timeout=20, trust_env=False, verify=False, **options
         )
         answer.raise_for_status()
         return answer.json()

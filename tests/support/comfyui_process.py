@@ -76,7 +76,10 @@ class ComfyProcess:
     def answers(self) -> bool:
         """Whether it takes calls."""
         try:
-            return httpx.get(f"{self.comfyui}/prompt", timeout=5, trust_env=False).status_code == 200
+            return (
+                httpx.get(f"{self.comfyui}/prompt", timeout=5, trust_env=False, verify=False).status_code
+                == 200
+            )
         except httpx.TransportError:
             return False
 

@@ -20,6 +20,7 @@ from persona_tui.database.engine import Database, open_database
 from persona_tui.database.migrate import upgrade
 from persona_tui.database.postmaster import is_alive
 from persona_tui.settings import Settings
+from tests.support.prepared import lay_prepared
 
 
 @contextmanager
@@ -52,15 +53,17 @@ def throwaway_database(*, migrated: bool = True, **values: Any) -> Iterator[Data
     """A database that a test may break: an embedded server, or on an external one a schema, of its own.
 
     Args:
-        migrated: upgrade it to the newest schema; otherwise it is empty.
+        migrated: with the newest schema; otherwise it is empty.
         values: further settings.
     """
     with reachable_folder() as folder:
         settings = sandbox_settings(folder, **values)
+        laid = migrated and lay_prepared(settings)
         database = open_database(settings)
         try:
             if migrated:
-                upgrade(database, backup_dir=None, keep=1)
+                if not laid:
+                    upgrade(database, backup_dir=None, keep=1)
                 make_sandbox(database)
             yield database
         finally:

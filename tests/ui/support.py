@@ -10,6 +10,7 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Input
+from textual.worker import Worker
 
 from persona_tui.errors import DatabaseError, DatabaseUnavailable, NotAllowedNow
 from persona_tui.models.persona import Persona
@@ -117,11 +118,21 @@ class ProbeScreen(PersonaScreen):
             await self.read(lambda _session: self.on_reload())  # type: ignore[misc]
 
 
+_STANDING = {"events", "database"}
+_ASKING = {"leave", "choose", "command", "close", "ask"}
+
+
+def _will_end(worker: Worker[Any], *, dialog: bool) -> bool:
+    """Whether a worker ends by itself: not one that stands or asks a person, nor a trial that is shown."""
+    return worker.group not in _STANDING | _ASKING and not (dialog and worker.group == "trial")
+
+
 async def settle(pilot: Pilot[Any]) -> None:
     """Wait until every worker that ends has ended and every message has been handled."""
     for _ in range(50):
-        busy = [w for w in pilot.app.workers if not w.is_finished and w.group not in {"events", "database"}]
-        waiting = [w for w in busy if w.group not in {"leave", "choose", "command", "close", "ask"}]
+        dialog = pilot.app.screen.is_modal
+        busy = [one for one in pilot.app.workers if not one.is_finished]
+        waiting = [one for one in busy if _will_end(one, dialog=dialog)]
         if not waiting:
             break
         await asyncio.wait({asyncio.ensure_future(w.wait()) for w in waiting}, timeout=0.2)
