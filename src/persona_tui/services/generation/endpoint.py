@@ -317,7 +317,8 @@ class EndpointWorker:
         self, job: LiveJob, files: Sequence[OutputFile], seconds: float | None
     ) -> tuple[int, ...]:
         provenance = self._provenance(job, seconds)
-        kept = await collect(self._bench, job, files, provenance, linger=self._depth.linger)
+        linger = self._depth.linger if self._in_hand() else 0.0  # the last ones have nobody to wait for
+        kept = await collect(self._bench, job, files, provenance, linger=linger)
         self._feeder.unnote(job)
         return kept
 
