@@ -78,7 +78,7 @@ def test_what_is_no_workflow_is_told(tmp_path: Path, content: bytes, sentence: s
 def test_a_missing_file_a_folder_and_a_huge_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(UnknownName):
         read_workflow(tmp_path / "nothing.json")
-    with pytest.raises(InvalidRequest, match="can't be read"):
+    with pytest.raises(InvalidRequest, match="is a folder, and no workflow"):
         read_workflow(tmp_path)
     huge = tmp_path / "huge.json"
     with huge.open("wb") as opened:
