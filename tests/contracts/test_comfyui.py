@@ -193,10 +193,16 @@ async def test_waiting_and_running_prompts_are_told_from_unknown_ones(server: Se
 async def test_a_deleted_prompt_is_unknown_afterwards_and_the_running_one_is_left_alone(
     server: Server,
 ) -> None:
-    first, second = new_id(), new_id()
+    me, first, second = new_id(), new_id(), new_id()
     async with server.client() as client:
-        await client.submit(passed(long_graph(6)), prompt_id=first, client_id="tests")
-        await client.submit(passed(small_graph()), prompt_id=second, client_id="tests")
+        events = client.events(me)
+        assert isinstance(await anext(events), Status)
+        await client.submit(passed(long_graph(6)), prompt_id=first, client_id=me)
+        await client.submit(passed(small_graph()), prompt_id=second, client_id=me)
+        async for event in events:
+            if isinstance(event, Executing):
+                break
+        await events.aclose()
         for prompt_id in (second, first, new_id()):
             await client.delete_pending(prompt_id)
         assert await client.history(second) is None

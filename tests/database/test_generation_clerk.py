@@ -34,6 +34,13 @@ class Gatehouse:
             yield session
 
 
+def open_clerk(db: Database) -> tuple[Gatehouse, Clerk]:
+    """A clerk whose first transaction waits for nobody."""
+    scope = Gatehouse(db)
+    scope.open.set()
+    return scope, Clerk(scope)
+
+
 def named(name: str) -> object:
     """An act that makes a persona."""
     return lambda session: make_persona(session, name).id
@@ -110,9 +117,7 @@ def make_named(session: Session, things: Sequence[str]) -> list[tuple[str, int]]
 
 
 async def test_things_of_one_act_that_may_linger_are_done_by_one_call(db: Database) -> None:
-    scope = Gatehouse(db)
-    scope.open.set()
-    clerk = Clerk(scope)
+    scope, clerk = open_clerk(db)
     told = await asyncio.gather(
         *(clerk.together(make_named, name, rank=(0, 1), linger=0.2) for name in ("a", "b", "c"))
     )
@@ -123,9 +128,7 @@ async def test_things_of_one_act_that_may_linger_are_done_by_one_call(db: Databa
 
 
 async def test_an_act_that_may_not_wait_ends_the_lingering_of_those_before_it(db: Database) -> None:
-    scope = Gatehouse(db)
-    scope.open.set()
-    clerk = Clerk(scope)
+    _, clerk = open_clerk(db)
     lingering = asyncio.create_task(clerk.together(make_named, "patient", rank=(0, 1), linger=3600))
     await asyncio.sleep(0)
     await clerk.run(named("now"))
@@ -136,9 +139,7 @@ async def test_an_act_that_may_not_wait_ends_the_lingering_of_those_before_it(db
 
 
 async def test_a_closing_clerk_lets_nothing_linger(db: Database) -> None:
-    scope = Gatehouse(db)
-    scope.open.set()
-    clerk = Clerk(scope)
+    _, clerk = open_clerk(db)
     lingering = asyncio.create_task(clerk.together(make_named, "patient", rank=(0, 1), linger=3600))
     await asyncio.sleep(0)
     clerk.close()
@@ -147,9 +148,7 @@ async def test_a_closing_clerk_lets_nothing_linger(db: Database) -> None:
 
 
 async def test_of_things_done_together_one_that_fails_harms_no_other(db: Database) -> None:
-    scope = Gatehouse(db)
-    scope.open.set()
-    clerk = Clerk(scope)
+    _, clerk = open_clerk(db)
     told = await asyncio.gather(
         *(clerk.together(make_named, name, rank=(0, 1), linger=0.2) for name in ("a", "broken", "b")),
         return_exceptions=True,

@@ -7,6 +7,7 @@ sent decides whether a job may be sent again, so each failure gets the name that
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 import os
 import socket
 import ssl
@@ -110,7 +111,8 @@ def _form(options: Mapping[str, Any]) -> aiohttp.FormData:
     for name, value in options.get("data", {}).items():
         form.add_field(name, value)
     for name, (file_name, content) in options["files"].items():
-        form.add_field(name, content, filename=file_name, content_type="application/octet-stream")
+        kind = mimetypes.guess_type(file_name)[0] or "application/octet-stream"
+        form.add_field(name, content, filename=file_name, content_type=kind)
     return form
 
 
@@ -148,6 +150,8 @@ def _in_httpx_words() -> Iterator[None]:
         raise httpx.RemoteProtocolError("it ended within an answer") from None
     except aiohttp.ClientOSError as problem:
         raise httpx.ReadError(os.strerror(problem.errno) if problem.errno else "it was lost") from None
+    except aiohttp.ClientConnectionError:
+        raise httpx.ReadError("it was lost") from None
     except aiohttp.InvalidURL:
         raise httpx.UnsupportedProtocol("the address can't be read") from None
     except aiohttp.ClientError:

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
 from persona_tui.services import events
-from persona_tui.services.generation import progress, removals
+from persona_tui.services.generation import progress, removals, spending
 from persona_tui.services.generation.jobs import SENT, LiveJob
 from persona_tui.services.media import StoredPicture
 
@@ -76,7 +76,7 @@ def _end(session: Session, finished: Sequence[Finished]) -> set[int]:
     return {row.id for row in rows}
 
 
-_END = """
+_END = f"""
 WITH told AS (
   SELECT one.id, one.prompt_id, one.pictures, one.seconds, j.gpu_seconds AS reserved
   FROM unnest(CAST(:ids AS bigint[]), CAST(:prompts AS uuid[]), CAST(:pictures AS int[]),
@@ -87,12 +87,7 @@ WITH told AS (
     gpu_seconds = greatest(coalesce(told.seconds, j.gpu_seconds), 0)
   FROM told WHERE j.id = told.id AND j.prompt_id = told.prompt_id AND j.state = ANY (:sent)
   RETURNING j.id, j.run_id, told.pictures - 1 AS pictures, j.gpu_seconds - told.reserved AS seconds
-), settled AS (
-  UPDATE run_budgets b SET pictures = greatest(b.pictures + e.pictures, 0),
-    gpu_seconds = greatest(b.gpu_seconds + e.seconds, 0)
-  FROM (SELECT run_id, sum(pictures) AS pictures, sum(seconds) AS seconds FROM ended GROUP BY run_id) e
-  WHERE b.run_id = e.run_id
-)
+), settled AS ({spending.SETTLED})
 SELECT id FROM ended
 """
 """Each job reserved one picture and the seconds that it was to take; see `spending`."""

@@ -136,9 +136,14 @@ WITH families AS (
          (array_agg(s.id ORDER BY s.slot_no) FILTER (WHERE s.state = 'open'))[1:CAST(:most AS int)] AS slots,
          (array_agg(s.slot_no ORDER BY s.slot_no) FILTER (WHERE s.state = 'open'))[1:CAST(:most AS int)]
            AS numbers
-  FROM pipeline_run_steps st JOIN generation_slots s ON s.run_step_id = st.id
-  WHERE st.run_id = ANY (CAST(:runs AS bigint[])) AND st.approved_at IS NULL
-    AND NOT st.id = ANY (CAST(:barred AS bigint[]))
+  FROM unnest(CAST(:runs AS bigint[])) AS asked (run_id)
+  JOIN LATERAL (
+    SELECT id, run_id, position FROM pipeline_run_steps
+    WHERE run_id = asked.run_id AND approved_at IS NULL AND NOT id = ANY (CAST(:barred AS bigint[])) OFFSET 0
+  ) st ON true
+  JOIN LATERAL (
+    SELECT id, slot_no, parent_id, state, failures FROM generation_slots WHERE run_step_id = st.id OFFSET 0
+  ) s ON true
   GROUP BY st.run_id, st.id, st.position, s.parent_id
 )
 SELECT f.run_id, f.run_step_id, f.position, f.children, CAST(f.failures AS int) AS failures,
@@ -152,3 +157,4 @@ LEFT JOIN LATERAL (
 ) i ON true
 ORDER BY f.run_id, f.position, f.parent_id
 """
+"""Each LATERAL with OFFSET 0 is looked up by key, whatever number of runs the plan reckons with (R12)."""

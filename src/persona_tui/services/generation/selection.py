@@ -49,12 +49,7 @@ def claim(
     Returns:
         Ids of jobs, now in the state queued, with a prompt id that is the caller's.
     """
-    session.execute(
-        text(
-            "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' endpoint ' || :endpoint, 0))"
-        ),
-        {"endpoint": endpoint},
-    )
+    session.execute(_ENTER, {"endpoint": endpoint})
     held, waiting = session.execute(_UNDER_WAY_SQL, {"endpoint": endpoint, "mine": list(mine)}).one()
     room = depth - held
     if room <= 0:
@@ -62,6 +57,13 @@ def claim(
     taken = _take_waiting(session, endpoint, room, healthy, mine, lease, barred) if waiting else []
     return (*taken, *_Round(session, endpoint, lease, barred, daily).take(room - len(taken)))
 
+
+_ENTER = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' endpoint ' || :endpoint, 0)),"
+    " set_config('plan_cache_mode', 'force_generic_plan', true)"
+)
+"""One engine at a time takes jobs for an endpoint. By itself the database plans each statement with arrays
+anew, which takes longer than the statement does; until the transaction ends, it keeps its plans."""
 
 _UNDER_WAY = f"""
 SELECT count(*) FILTER (WHERE endpoint = :endpoint AND (state IN ('submitting', 'submitted', 'running')

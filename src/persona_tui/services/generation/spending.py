@@ -177,7 +177,16 @@ def settle(session: Session, job_ids: Sequence[int], *, pictures: int, seconds: 
     session.execute(text(_SETTLE), {"jobs": list(job_ids), "pictures": pictures - 1, "seconds": seconds})
 
 
-_SETTLE = """
+SETTLED = """
+UPDATE run_budgets b SET pictures = greatest(b.pictures + e.pictures, 0),
+  gpu_seconds = greatest(b.gpu_seconds + e.seconds, 0)
+FROM (SELECT run_id, sum(pictures) AS pictures, sum(seconds) AS seconds FROM ended GROUP BY run_id) e
+WHERE b.run_id = e.run_id
+"""
+"""Sets runs' budgets right by what stands in `ended`: of each job its run_id, and by how many pictures and
+seconds it differs from what it had reserved."""
+
+_SETTLE = f"""
 WITH ended AS (
   UPDATE comfyui_jobs j SET gpu_seconds = before.seconds
   FROM (SELECT id, gpu_seconds AS reserved,
@@ -185,12 +194,9 @@ WITH ended AS (
                                  extract(epoch FROM persona_now() - started_at)), 0) AS seconds
         FROM comfyui_jobs WHERE id = ANY (:jobs)) before
   WHERE j.id = before.id
-  RETURNING j.run_id, j.gpu_seconds - before.reserved AS seconds
+  RETURNING j.run_id, CAST(:pictures AS int) AS pictures, j.gpu_seconds - before.reserved AS seconds
 )
-UPDATE run_budgets b SET pictures = greatest(b.pictures + :pictures * e.jobs, 0),
-  gpu_seconds = greatest(b.gpu_seconds + e.seconds, 0)
-FROM (SELECT run_id, count(*) AS jobs, sum(seconds) AS seconds FROM ended GROUP BY run_id) e
-WHERE b.run_id = e.run_id
+{SETTLED}
 """
 
 
