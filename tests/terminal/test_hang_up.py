@@ -102,6 +102,17 @@ def test_a_terminal_that_is_closed_takes_the_database_server_along(session: Sess
     assert session.postmaster is None and not is_alive(server)
 
 
+def test_a_terminal_that_stalled_before_it_was_closed_is_left_as_well(session: Session) -> None:
+    session.read_until(b"leading")
+    for number in range(60):  # each paints all anew, and nobody reads: Textual's queue of writes is full
+        rows, columns = (30, 100) if number % 2 else (24, 80)
+        fcntl.ioctl(session.controller, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        time.sleep(0.1)
+    os.close(session.controller)
+    assert session.ended(reads=False) == 128 + signal.SIGHUP
+    assert session.postmaster is None
+
+
 @pytest.mark.parametrize("awaited", [b"leading", b"\x1b[?1049h"])
 def test_sigterm_leaves_a_clean_terminal_and_no_server(session: Session, awaited: bytes) -> None:
     session.read_until(awaited)

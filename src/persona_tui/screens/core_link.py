@@ -33,6 +33,8 @@ from persona_tui.widgets.messages import (
 from persona_tui.widgets.shell import CoreState, Level, PersonaChoice, Shell
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from persona_tui.database.engine import Database
     from persona_tui.runtime import Core
     from persona_tui.services.planning.overview import FirstLook
@@ -82,6 +84,15 @@ class CoreLink(Failsafe, Shell):
                 "Database and workers are still starting.", hint="Try again in a moment.", title="Not yet"
             )
         return self._core
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's own, but one that survives its terminal."""
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from persona_tui.widgets.terminal_driver import TerminalDriver
+
+        chosen = super().get_driver_class()
+        return TerminalDriver if chosen is LinuxDriver else chosen
 
     def on_load(self) -> None:
         call_on_signals(asyncio.get_running_loop(), self._end)
