@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from sqlalchemy import event
 from sqlmodel import Session
 
+from persona_tui.database.engine import Database
 from persona_tui.services.generation import budgets, runs, selection
 from persona_tui.services.generation.barring import hand_over, stop_runs
 from persona_tui.services.generation.jobs import find_job
@@ -43,3 +45,23 @@ def test_what_is_reserved_is_told_apart_from_what_is_made(session: Session) -> N
     finish(session, first)
     spent = budgets.budget_of(session, run.id)
     assert (spent.pictures, spent.made, spent.reserved) == (2, 1, 1)
+
+
+def test_a_run_does_not_wait_for_votes_beside_counts_of_before(db: Database) -> None:
+    with db.session_scope() as session:
+        run = add_run(session, steps={1: {"children_per_parent": 2}})
+        first, second = take(session, 2)
+        finish(session, first)
+    left = [second]
+
+    def finish_the_other(*_: object) -> None:
+        if left:
+            with db.session_scope() as beside:
+                finish(beside, left.pop())
+
+    with db.session_scope() as session:
+        event.listen(session.connection(), "after_cursor_execute", finish_the_other)
+        seen = runs.run_detail(session, run.id)
+
+    assert not left
+    assert (seen.status, seen.current.active) in {("running", 1), ("waiting", 2)}

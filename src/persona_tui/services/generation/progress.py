@@ -82,13 +82,24 @@ class RunStepView:
         return self.active >= 2 and not self.approved
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A run's status with the counts from which it follows, of one instant."""
+
+    status: str
+    reason: str
+    steps: tuple[RunStepView, ...]
+
+
 _STEPS = """
-SELECT st.run_id, st.id, st.position, ps.name, st.children_per_parent, st.top_k, st.approved_at,
+SELECT r.status AS run_status, r.reason AS run_reason,
+       st.run_id, st.id, st.position, ps.name, st.children_per_parent, st.top_k, st.approved_at,
        st.approved_by, st.approval_reason,
        c.id AS contest_id, slots.open, slots.busy, slots.queued, slots.failed,
        slots.unseen,
        pictures.active, pictures.rejected
 FROM pipeline_run_steps st
+JOIN pipeline_runs r ON r.id = st.run_id
 JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id
 LEFT JOIN contests c ON c.run_step_id = st.id
 CROSS JOIN LATERAL (
@@ -112,8 +123,8 @@ ORDER BY st.run_id, st.position
 """
 
 
-def load_steps(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[RunStepView, ...]]:
-    """The steps of some runs with their counts, in one query."""
+def load_standings(session: Session, run_ids: Sequence[int]) -> dict[int, Standing]:
+    """Where some runs stand, in one query: a status read apart could be newer than the counts."""
     steps: dict[int, list[RunStepView]] = {run_id: [] for run_id in run_ids}
     rows = session.execute(text(_STEPS), {"runs": list(run_ids)}).all()
     last = {row.run_id: row.position for row in rows}
@@ -147,7 +158,14 @@ def load_steps(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[RunS
                 approval_reason=row.approval_reason,
             )
         )
-    return {run_id: tuple(found) for run_id, found in steps.items()}
+    told = {row.run_id: (row.run_status, row.run_reason) for row in rows}
+    return {run_id: Standing(*told[run_id], tuple(steps[run_id])) for run_id in told}
+
+
+def load_steps(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[RunStepView, ...]]:
+    """The steps of some runs with their counts, in one query."""
+    found = load_standings(session, run_ids)
+    return {run_id: found[run_id].steps if run_id in found else () for run_id in run_ids}
 
 
 def steps_of(session: Session, run_id: int) -> tuple[RunStepView, ...]:

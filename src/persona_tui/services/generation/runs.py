@@ -385,9 +385,12 @@ ORDER BY r.id DESC
 
 
 def _views(session: Session, run_ids: Sequence[int]) -> tuple[RunView, ...]:
-    steps = progress.load_steps(session, run_ids)
-    rows = session.execute(text(_RUNS), {"runs": list(run_ids)})
-    return tuple(RunView(**row._mapping, steps=steps[row.id]) for row in rows)
+    rows = session.execute(text(_RUNS), {"runs": list(run_ids)}).all()
+    standings = progress.load_standings(session, run_ids)
+    # One that was deleted meanwhile stands nowhere.
+    return tuple(
+        RunView(**{**row._mapping, **vars(standings[row.id])}) for row in rows if row.id in standings
+    )
 
 
 def _view(session: Session, run_id: int) -> RunView:
