@@ -22,7 +22,8 @@ def family(
 ) -> Family:
     step = STEP + position - 2
     slots = (
-        Place(number + seed * 100, 1, step, position, number, run, seed, 0) for number in range(1, places + 1)
+        Place(number + seed * 100, 1, step, position, number, run, seed, 0, 0)
+        for number in range(1, places + 1)
     )
     return Family(position, step, run, rating, seed, 0, children, failures, deque(slots))
 

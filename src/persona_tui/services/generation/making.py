@@ -20,6 +20,8 @@ class Place:
 
     Attributes:
         parent_seed, output_index: of the parent picture; None in step 1.
+        tried: jobs that it had. Lost ones don't count, since nobody knows what became of them: the next one
+            gets the same seed.
     """
 
     slot_id: int
@@ -30,6 +32,7 @@ class Place:
     run_seed: int
     parent_seed: int | None
     output_index: int | None
+    tried: int
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,16 @@ def add_jobs(session: Session, wanted: Sequence[Reserved], endpoint: str, *, wai
     Returns:
         The jobs' ids, rising in the order of the places.
     """
-    slots = [one.place.slot_id for one in wanted]
-    attempts = {row.slot_id: row.attempts for row in rows_of(session, _ATTEMPTS, {"slots": slots})}
     made = rows_of(
         session,
         _ADD,
         {
-            "slots": slots,
+            "slots": [one.place.slot_id for one in wanted],
             "runs": [one.place.run_id for one in wanted],
             "steps": [one.place.run_step_id for one in wanted],
             "prompts": [uuid.uuid4() for _ in wanted],
             "endpoint": endpoint,
-            "seeds": [_seed(one.place, attempts.get(one.place.slot_id, 0)) for one in wanted],
+            "seeds": [_seed(one.place) for one in wanted],
             "wait": wait,
             "seconds": [one.seconds for one in wanted],
             "days": [one.day for one in wanted],
@@ -82,18 +83,12 @@ def add_job(session: Session, slot_id: int, endpoint: str, *, wait: float, day: 
     return job_id
 
 
-def _seed(place: Place, attempt: int) -> int:
+def _seed(place: Place) -> int:
     above = None
     if place.parent_seed is not None and place.output_index is not None:
         above = (place.parent_seed, place.output_index)
-    return derive_seed(place.run_seed, place.position, above, place.slot_no, attempt)
+    return derive_seed(place.run_seed, place.position, above, place.slot_no, place.tried)
 
-
-_ATTEMPTS = """
-SELECT slot_id, count(*) AS attempts FROM comfyui_jobs
-WHERE slot_id = ANY (CAST(:slots AS bigint[])) AND state <> 'lost' GROUP BY slot_id
-"""
-"""Lost jobs don't count, since nobody knows what became of them: the next one gets the same seed."""
 
 _ADD = """
 WITH wanted AS (
@@ -110,9 +105,10 @@ SELECT prompt_id, run_id, run_step_id, slot_id, :endpoint, seed,
 FROM wanted ORDER BY rank RETURNING id
 """
 
-_PLACE = """
+TRIED = "(SELECT count(*) FROM comfyui_jobs WHERE slot_id = {slot} AND state <> 'lost')"
+_PLACE = f"""
 SELECT s.id AS slot_id, s.run_id, s.run_step_id, s.slot_no, st.position, r.seed AS run_seed,
-       p.seed AS parent_seed, p.output_index
+       p.seed AS parent_seed, p.output_index, {TRIED.format(slot="s.id")} AS tried
 FROM generation_slots s JOIN pipeline_run_steps st ON st.id = s.run_step_id
 JOIN pipeline_runs r ON r.id = s.run_id LEFT JOIN image_candidates p ON p.id = s.parent_id
 WHERE s.id = :slot

@@ -16,7 +16,7 @@ from typing import Any
 from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
-from persona_tui.services.generation.making import Place
+from persona_tui.services.generation.making import TRIED, Place
 
 RESTS_AFTER = 3
 """After so many failures a parent is served only when none of its step's other parents wants anything."""
@@ -112,9 +112,9 @@ def _family(row: Any, run_seed: int) -> Family:
     places = (
         Place(
             slot, row.run_id, row.run_step_id, row.position, number, run_seed, row.parent_seed,
-            row.output_index,
+            row.output_index, tried,
         )
-        for slot, number in zip(row.slots, row.numbers, strict=True)
+        for slot, number, tried in zip(row.slots, row.numbers, row.tried, strict=True)
     )  # fmt: skip
     return Family(
         row.position,
@@ -129,7 +129,7 @@ def _family(row: Any, run_seed: int) -> Family:
     )
 
 
-FAMILIES = """
+FAMILIES = f"""
 WITH families AS (
   SELECT st.run_id, st.id AS run_step_id, st.position, s.parent_id,
          count(*) FILTER (WHERE s.state <> 'open') AS children, sum(s.failures) AS failures,
@@ -148,6 +148,8 @@ WITH families AS (
 )
 SELECT f.run_id, f.run_step_id, f.position, f.children, CAST(f.failures AS int) AS failures,
        CASE WHEN coalesce(i.status, 'active') = 'active' THEN f.slots END AS slots, f.numbers,
+       ARRAY(SELECT {TRIED.format(slot="place.id")} FROM unnest(f.slots) WITH ORDINALITY AS place (id, rank)
+             ORDER BY rank) AS tried,
        i.elo_score AS rating, i.seed AS parent_seed, i.output_index,
        CAST(sum(f.children + f.failures) OVER (PARTITION BY f.run_step_id) AS int) AS draws
 FROM families f

@@ -49,8 +49,8 @@ def claim(
     Returns:
         Ids of jobs, now in the state queued, with a prompt id that is the caller's.
     """
-    session.execute(_ENTER, {"endpoint": endpoint})
-    held, waiting = session.execute(_UNDER_WAY_SQL, {"endpoint": endpoint, "mine": list(mine)}).one()
+    rows_of(session, _ENTER, {"endpoint": endpoint})
+    ((held, waiting),) = rows_of(session, _UNDER_WAY, {"endpoint": endpoint, "mine": list(mine)})
     room = depth - held
     if room <= 0:
         return ()
@@ -58,10 +58,11 @@ def claim(
     return (*taken, *_Round(session, endpoint, lease, barred, daily).take(room - len(taken)))
 
 
-_ENTER = text(
-    "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' endpoint ' || :endpoint, 0)),"
-    " set_config('plan_cache_mode', 'force_generic_plan', true)"
-)
+_ENTER = """
+SELECT pg_advisory_xact_lock(
+         hashtextextended(current_schema() || ' endpoint ' || CAST(:endpoint AS text), 0)),
+       set_config('plan_cache_mode', 'force_generic_plan', true)
+"""
 """One engine at a time takes jobs for an endpoint. By itself the database plans each statement with arrays
 anew, which takes longer than the statement does; until the transaction ends, it keeps its plans."""
 
@@ -145,8 +146,6 @@ LIMIT :count
 """Whose turn it is: the runs after the one that was served last, locked. Scalar subqueries look by key at
 each run and each open place; as joins they may be planned as scans (R12). The second half runs only if the
 first does not find enough."""
-
-_UNDER_WAY_SQL = text(_UNDER_WAY)
 
 
 class _Round:
