@@ -99,6 +99,7 @@ def test_a_run_goes_from_its_gate_to_its_winner_and_back(peopled: Shell, inside:
     assert peopled("run", "unreject", str(children[0]), "--json").json["candidate_ids"] == [children[0]]
     assert peopled("run", "winner", str(children[1]), "--json").json["candidate_id"] == children[1]
     assert peopled("run", "winner", str(children[2]), "--json").json["replaced_id"] == children[1]
+    assert peopled("run", "show", run, "--json").json["gate"] is None
     assert "is completed" in told(peopled, 1, "run", "pause", run)
     assert peopled("run", "unchoose", run, "--json").json["candidate_id"] == children[2]
     assert "has no winner" in told(peopled, 1, "run", "unchoose", run)

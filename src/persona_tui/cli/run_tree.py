@@ -105,7 +105,7 @@ def _next_gate(session: Session, run: RunDetail) -> GatePreview | None:
     from persona_tui.services.generation.gates import gate_preview
 
     step = run.current
-    if step.approved or not step.active:
+    if run.status == "completed" or step.approved or not step.active:
         return None
     return gate_preview(session, step.id, 1 if step.is_last else min(step.top_k, step.active))
 
