@@ -168,7 +168,9 @@ class Duties:
 
     async def _work_loop(self) -> None:
         tools = jobs.JobTools(self._scope, self._resources.media, self._pool)
-        while True:
+        me = asyncio.current_task()
+        assert me is not None
+        while not me.cancelling():  # the worker swallows a cancellation when it fails while it ends
             try:
                 app = jobs.make_worker_app(self._resources.database.conninfo())
                 async with app.open_async():
