@@ -8,9 +8,9 @@ import shutil
 from typing import Any
 
 import pytest
+from tests.support.database import end_quickly, throwaway_database
 
 from persona_tui.runtime import Core
-from tests.support.database import end_quickly, throwaway_database
 
 STOP_SECONDS = 60.0
 
