@@ -5,8 +5,9 @@ from __future__ import annotations
 from persona_tui.actions.registry import Action, Table
 
 
-def _choose(name: str, key: str, title: str, help: str, *, footer: bool = False) -> Action:
-    return Action(f"vote.{name}", key, title, help, 10, in_footer=footer, in_palette=False)
+def _choose(name: str, key: str, title: str, help: str) -> Action:
+    """Its key stands below its picture, so the legend leaves it out."""
+    return Action(f"vote.{name}", key, title, help, 10, in_footer=False, in_palette=False)
 
 
 def _pan(name: str, key: str, title: str, help: str) -> Action:
@@ -17,8 +18,8 @@ TABLE = Table(
     "vote",
     "Vote",
     (
-        _choose("left", "left,h", "Left", "The left picture is the better one.", footer=True),
-        _choose("right", "right,l", "Right", "The right picture is the better one.", footer=True),
+        _choose("left", "left,h", "Left", "The left picture is the better one."),
+        _choose("right", "right,l", "Right", "The right picture is the better one."),
         _choose(
             "first", "1", "First", "The first picture is the best: the left one, or that at the top left."
         ),

@@ -47,7 +47,7 @@ def head(scene: Scene, registry: Registry) -> Content:
     return words
 
 
-def asking(scene: Scene, asks: Asked, registry: Registry) -> Content:
+def asking(scene: Scene, asks: Asked) -> Content:
     """Why another step's pictures are here, and what is being asked."""
     places = place_words(scene)
     at = next(
@@ -62,11 +62,7 @@ def asking(scene: Scene, asks: Asked, registry: Registry) -> Content:
     return (
         Content.styled(f"Picture {asks.rejected} is rejected. ", "bold")
         + Content(f"It grew from picture {asks.parent}, the {at} one here")
-        + Content(f", beside another of {step}. Which of these two is better? ")
-        + key(registry, "reject")
-        + dim("rejects here too; ")
-        + key(registry, "next")
-        + dim("goes on without an answer")
+        + Content(f", beside another of {step}. Which of these two is better?")
     )
 
 
@@ -100,6 +96,9 @@ def facts(scene: Scene) -> Iterator[Content]:
     if scene.standings is None:
         return
     yield Content(counted(scene.standings.votes, "vote"))
+    if not scene.standings.votes:
+        yield dim("ratings are hidden until you ask for them")
+        return
     sure = far.sure if far is not None else share >= SURE
     filled = 1.0 if sure else min(share / SURE, 0.99)
     yield runs_servers.bar(filled) + Content("  ") + runs_lines.confidence(share)
@@ -108,15 +107,20 @@ def facts(scene: Scene) -> Iterator[Content]:
     if far is None:
         return
     if not sure and far.minutes_to_go is not None:
-        yield Content(f"~{duration(far.minutes_to_go * 60)} to sure")
+        yield Content(f"~{about(far.minutes_to_go)} to sure")
     elif not sure and far.votes_to_go is not None:
         yield Content(f"~{counted(far.votes_to_go, 'vote')} to sure")
-    if far.votes:
-        yield dim(f"regret {far.regret:.2f}")
+    yield dim(f"regret {far.regret:.2f}")
     if far.per_minute is not None:
         yield dim(f"{far.per_minute:.0f} votes/min")
     if far.consistency is not None:
         yield dim(f"{far.consistency:.0%} of {counted(far.repeats, 'repeat')} alike")
+
+
+def about(minutes: float) -> str:
+    """A length of time that is only estimated: `40 s`, `5 min`, `2 h 10 min`."""
+    seconds = max(round(minutes * 6), 1) * 10
+    return duration(seconds) if seconds < 90 or seconds >= 3600 else f"{round(minutes)} min"
 
 
 def coming(scene: Scene, *, waits: bool = False) -> Content:
@@ -164,7 +168,8 @@ def then(scene: Scene, registry: Registry, looks: Looks) -> Content:
             + dim("whole pictures")
         )
     if scene.asks is not None:
-        return Content.empty()
+        rejects = key(registry, "reject") + dim("reject here, too  ")
+        return rejects + key(registry, "next") + dim("go on without an answer")
     words = coming(scene, waits=looks.waits) or key(registry, "accept") + Content(accepting(scene))
     far = scene.progress
     if far is not None and far.faster == "grid" and looks.count == 2:
@@ -195,16 +200,18 @@ def captions(scene: Scene, registry: Registry, looks: Looks) -> list[Content]:
 
 def _caption(member: Member, chooses: Content, scene: Scene, looks: Looks) -> Content:
     line = chooses
-    if scene.is_choice:
-        line += Content("this one") if looks.aims is None else Content.styled(f"{looks.aims} it", "$warning")
+    if scene.is_choice and looks.aims is not None:
+        line += Content.styled(f"{looks.aims} it  ", "$warning")
+    elif scene.is_choice and not looks.revealed:
+        line += Content("this one")
+    if looks.revealed:
+        low, high = member.interval
+        rating = f"rating {member.elo_score} ±{(high - low) // 2}, {member.p_best:.0%}"
+        line += Content.styled(rating, "$section")
     if scene.asks is not None and member.candidate_id == scene.asks.parent:
         line += Content.styled(f"  parent of picture {scene.asks.rejected}", "$section")
     if member.flagged:
         line += Content.styled("  ⚑ flagged", "$warning")
-    if looks.revealed:
-        low, high = member.interval
-        rating = f"  rating {member.elo_score} ({low}–{high}), {member.p_best:.0%} the best"
-        line += Content.styled(rating, "$section")
     if looks.info:
         grown = f", from picture {member.parent_id}" if member.parent_id else ""
         line += Content("\n") + dim(f"picture {member.candidate_id}, seed {member.seed}{grown}")

@@ -37,7 +37,7 @@ class LookingScreen(SeatedScreen):
     async def _choose_contest(self) -> None:
         waiting = await self.read(vote_data.queue_with_certainty, self.shell.persona_id)
         choices = [
-            Choice(one.run_id, one.run_name, vote_sentences.waiting(one, standing))
+            Choice(one.run_id, f"{one.run_name}, step {one.position}", vote_sentences.waiting(one, standing))
             for one, standing in waiting
         ]
         dialog = ChoiceDialog(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from persona_tui.screens import runs_lines, runs_servers
-from persona_tui.screens.vote_lines import SURE, accepting, certainty, coming, key
-from persona_tui.widgets.marks import counted, dim, duration, say
+from persona_tui.screens.vote_lines import SURE, about, accepting, certainty, coming, key
+from persona_tui.widgets.marks import counted, dim, say
 
 if TYPE_CHECKING:
     from persona_tui.actions import Registry
@@ -44,34 +44,34 @@ def parts(scene: Scene, registry: Registry, looks: Looks) -> Iterator[tuple[str,
 
 
 def prompt(run: RunDetail) -> Content:
-    """The prompt, and the LoRAs with their weights."""
-    words = Content.styled(run.prompt, "$dim")
+    """The LoRAs with their weights, and the prompt."""
+    words = Content.empty()
     if run.loras:
         named = ", ".join(f"{lora.label} {lora.weight:.2g}" for lora in run.loras)
-        words += Content.styled("  LoRA: ", "$dim") + Content(named)
-    return words
+        words = dim("LoRA: ") + Content(f"{named}  ")
+    return words + dim(run.prompt)
 
 
 def _certainty_lines(scene: Scene) -> Iterator[Content]:
     if not scene.is_choice or scene.standings is None:
         yield Content("Only one picture, so there is nothing to compare.")
         return
+    yield Content(counted(scene.standings.votes, "vote"))
+    if not scene.standings.votes:
+        yield dim("Ratings are hidden until you ask for them.")
+        return
     share, far = certainty(scene), scene.progress
     sure = far.sure if far is not None else share >= SURE
-    yield Content(counted(scene.standings.votes, "vote"))
-    yield (
-        runs_servers.bar(1.0 if sure else min(share / SURE, 0.99), 20)
-        + Content("  ")
-        + runs_lines.confidence(share)
-    )
+    filled = 1.0 if sure else min(share / SURE, 0.99)
+    yield runs_servers.bar(filled, 20) + Content("  ") + runs_lines.confidence(share)
     if sure:
         yield say("ok", "Sure enough to accept")
-    elif far is not None and far.votes_to_go is not None:
-        minutes = far.minutes_to_go
-        when = "" if minutes is None else f", {duration(minutes * 60)}"
+    if far is None:
+        return
+    if not sure and far.votes_to_go is not None:
+        when = "" if far.minutes_to_go is None else f", {about(far.minutes_to_go)}"
         yield dim(f"about {counted(far.votes_to_go, 'more vote')}{when}, to be sure")
-    if far is not None and far.votes:
-        yield dim(f"leader is best: {far.p_best:.0%}, regret {far.regret:.2f} logit")
+    yield dim(f"leader is best: {far.p_best:.0%}, regret {far.regret:.2f} logit")
 
 
 def _pace_lines(far: VotingProgress) -> Iterator[Content]:

@@ -57,12 +57,10 @@ def gone(candidates: Sequence[int]) -> str:
 
 
 def waiting(contest: OpenContest, standing: Standings) -> str:
-    """A contest in the queue: `step 2, 4 pictures, 12 votes, 81 % sure`."""
-    if contest.pictures < 2:
-        sure = "nothing to compare"
-    elif not standing.votes:
-        sure = "open"
-    else:
-        sure = "✅ sure enough" if standing.sure else f"{standing.p_top_k:.0%} sure"
+    """A contest in the queue: `4 pictures, 12 votes, 81 %`."""
     pictures, votes = counted(contest.pictures, "picture"), counted(contest.votes, "vote")
-    return f"step {contest.position}, {pictures}, {votes}, {sure}"
+    if contest.pictures < 2:
+        return f"{pictures}, nothing to compare"
+    if not contest.votes:
+        return f"{pictures}, no votes"
+    return f"{pictures}, {votes}, " + ("✅ sure" if standing.sure else f"{standing.p_top_k:.0%}")

@@ -119,7 +119,7 @@ class VoteStage(Failsafe, Vertical):
         self.set_class(scene.asks is not None, "-asks")
         self._say("#head", vote_lines.head(scene, registry))
         if scene.asks is not None:
-            self._say("#asks", vote_lines.asking(scene, scene.asks, registry))
+            self._say("#asks", vote_lines.asking(scene, scene.asks))
         self._say("#prompt", vote_panel.prompt(scene.run))
         if not scene.shown:
             return

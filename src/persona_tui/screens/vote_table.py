@@ -122,7 +122,7 @@ class VoteTable(Failsafe, Container):
     def _arrange(self) -> None:
         """Give the pictures as much room as the terminal allows."""
         for number, side in enumerate(SIDES):
-            self.query_one(f"#{side}").display = number < len(self._taken)
+            self.query_one(f"#{side}").set_class(number < len(self._taken), "-taken")
         columns = best_columns(len(self._taken), *self.size)
         if self.styles.grid_size_columns != columns:
             self.styles.grid_size_columns = columns
