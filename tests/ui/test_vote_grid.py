@@ -144,3 +144,27 @@ async def test_the_queue_lists_what_waits_and_goes_where_it_is_told(
         await pilot.press("down", "enter")
         await until(pilot, lambda: screen.scene is not None and screen.ready)
         assert screen.scene.run.name == "Second"
+
+
+async def test_at_100_percent_all_pictures_move_together_and_a_vote_shows_whole_ones_again(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned
+) -> None:
+    run_with_pictures(db, studio, plan)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened_duel(pilot)
+        panes = screen.query_one(VoteTable).panes
+        await pilot.press("L")
+        assert [pane.zoom for pane in panes] == [None, None]
+        await pilot.press("Z")
+        await until(pilot, lambda: all(pane.loaded for pane in panes))
+        assert [pane.zoom for pane in panes] == [(0.5, 0.5)] * 2 and "100 %" in screen_text(pilot)
+        await pilot.press("L", "shift+right", "K")
+        assert [pane.zoom for pane in panes] == [(0.7, 0.4)] * 2
+        await pilot.press(*"HHHHHHHHHJJJJJJJJJ")
+        assert [pane.zoom for pane in panes] == [(0.0, 1.0)] * 2
+        await pilot.press("Z")
+        assert [pane.zoom for pane in panes] == [None, None]
+        await pilot.press("Z")
+        await vote(pilot, screen, "left")
+        assert [pane.zoom for pane in panes] == [None, None]
+        assert asked(db, "SELECT count(*) FROM votes") == 1

@@ -52,7 +52,7 @@ TABLE = Table(
         Action(
             "vote.next", "n", "Skip", "Leave this contest for the next one, or a question unanswered.", 17
         ),
-        Action("vote.zoom", "Z", "100 %", "Show all pictures at 100 %, or whole again.", 18),
+        Action("vote.zoom", "Z", "Zoom", "Show all pictures at 100 %, or whole again.", 18),
         Action(
             "vote.blink", "b", "Blink", "Show the pictures in turn in one place, or beside each other.", 19
         ),

@@ -165,6 +165,9 @@ class VoteScreen(LookingScreen):
             return
         if not self._idle.is_set():
             return
+        if self._stage.table.drawn_at is None and not _lacks_file(scene):
+            self._say_not_drawn()
+            return
         self._aim_keys(None)
         candidate = scene.shown[place].candidate_id
         self._begin_change()
@@ -186,8 +189,7 @@ class VoteScreen(LookingScreen):
             self.spawn(partial(self._cast, scene, chosen, response_ms), group="vote")
 
     def _say_not_drawn(self) -> None:
-        scene = self._scene
-        if scene is not None and any(scene.pictures.get(member.id) is None for member in scene.shown):
+        if self._scene is not None and _lacks_file(self._scene):
             key = self.shell.registry.label("vote.reject")
             self.flash(f"A picture's file is gone, so it can't be judged here. [{key}] rejects it.", "warn")
         else:
@@ -331,3 +333,7 @@ class VoteScreen(LookingScreen):
             self._run_id = None if done.winner_id is not None else run_id
             self.request_reload()
         self.flash(vote_sentences.accepted(done))
+
+
+def _lacks_file(scene: Scene) -> bool:
+    return any(scene.pictures.get(member.id) is None for member in scene.shown)

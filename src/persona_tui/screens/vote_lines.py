@@ -103,7 +103,7 @@ def facts(scene: Scene) -> Iterator[Content]:
     filled = 1.0 if sure else min(share / SURE, 0.99)
     yield runs_servers.bar(filled) + Content("  ") + runs_lines.confidence(share)
     if sure:
-        yield Content.styled("✅ sure enough", "$success")
+        yield Content.styled(f"✅ {enough(share)}", "$success")
     if far is None:
         return
     if not sure and far.minutes_to_go is not None:
@@ -115,6 +115,11 @@ def facts(scene: Scene) -> Iterator[Content]:
         yield dim(f"{far.per_minute:.0f} votes/min")
     if far.consistency is not None:
         yield dim(f"{far.consistency:.0%} of {counted(far.repeats, 'repeat')} alike")
+
+
+def enough(share: float) -> str:
+    """Why a choice is sure enough: the leader is right in nine of ten cases, or as good as any other."""
+    return "sure enough" if share >= SURE else "sure enough: hardly a better one is left"
 
 
 def about(minutes: float) -> str:
@@ -170,8 +175,9 @@ def then(scene: Scene, registry: Registry, looks: Looks) -> Content:
     if scene.asks is not None:
         rejects = key(registry, "reject") + dim("reject here, too  ")
         return rejects + key(registry, "next") + dim("go on without an answer")
-    words = coming(scene, waits=looks.waits) or key(registry, "accept") + Content(accepting(scene))
     far = scene.progress
+    does = Content.styled(accepting(scene), "$success" if far is not None and far.sure else "")
+    words = coming(scene, waits=looks.waits) or key(registry, "accept") + does
     if far is not None and far.faster == "grid" and looks.count == 2:
         words += Content(GAP) + key(registry, "grid") + dim("four at once find it sooner for you")
     elif far is not None and far.faster == "duel" and looks.count > 2:

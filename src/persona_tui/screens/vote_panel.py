@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from persona_tui.screens import runs_lines, runs_servers
-from persona_tui.screens.vote_lines import SURE, about, accepting, certainty, coming, key
+from persona_tui.screens.vote_lines import SURE, about, accepting, certainty, coming, enough, key
 from persona_tui.widgets.marks import counted, dim, say
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _certainty_lines(scene: Scene) -> Iterator[Content]:
     filled = 1.0 if sure else min(share / SURE, 0.99)
     yield runs_servers.bar(filled, 20) + Content("  ") + runs_lines.confidence(share)
     if sure:
-        yield say("ok", "Sure enough to accept")
+        yield say("ok", enough(share).capitalize())
     if far is None:
         return
     if not sure and far.votes_to_go is not None:
