@@ -9,7 +9,7 @@ import pytest
 
 from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
-from persona_tui.screens.vote_stage import VoteStage
+from persona_tui.screens.vote_table import VoteTable
 from persona_tui.services.generation import gates, jobs
 from persona_tui.services.generation.engine import EndpointStatus, Engine, EngineStatus, JobStatus
 from persona_tui.services.generation.rejection import reject
@@ -107,7 +107,7 @@ async def test_the_panel_beside_the_pictures_takes_no_room_from_them(
         assert "HOW SURE" not in screen_text(pilot) and "no votes" in screen_text(pilot)
         await pilot.resize_terminal(*LARGE)
         await until(pilot, lambda: "HOW SURE" in screen_text(pilot))
-        await until(pilot, lambda: all(pane.loaded for pane in screen.query_one(VoteStage).panes))
+        await until(pilot, lambda: all(pane.loaded for pane in screen.query_one(VoteTable).panes))
 
 
 async def test_a_picture_shows_while_it_is_being_made(
@@ -217,19 +217,19 @@ async def test_no_key_counts_before_both_pictures_have_been_seen(
     run_with_pictures(db, studio, plan)
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened_duel(pilot)
-        stage = screen.query_one(VoteStage)
+        table = screen.query_one(VoteTable)
         clock = [100.0]
-        screen._clock = stage._clock = lambda: clock[0]
-        stage.forget()
+        screen._clock = table._clock = lambda: clock[0]
+        table.forget()
         screen.request_reload()
-        await until(pilot, lambda: stage.drawn_at is not None)
+        await until(pilot, lambda: table.drawn_at is not None)
         for seconds, presses, counted in ((0.0, ["left"], 0), (0.1, ["left"], 0), (0.1, ["left", "l"], 1)):
             clock[0] += seconds
             await pilot.press(*presses)
             await settle(pilot)
             assert count_votes(db) == counted
         clock[0] += 1
-        stage.drawn_at = None
+        table.drawn_at = None
         await pilot.press("right")
         await settle(pilot)
         assert count_votes(db) == 1
@@ -253,7 +253,7 @@ async def test_undo_takes_votes_back_one_by_one_and_shows_their_pairs_again(
             assert screen.scene.standings.votes == left
         await pilot.press("z")
         await settle(pilot)
-        assert "no vote of this sitting" in said(pilot)
+        assert "nothing of this sitting" in said(pilot)
         assert asked(db, "SELECT count(*) FROM votes WHERE undoes_vote_id IS NOT NULL") == 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from persona_tui.screens import runs_data, vote_data, vote_lines
+from persona_tui.screens import runs_data, vote_changes, vote_sentences
 from persona_tui.screens.runs_data import wake_engine
 from persona_tui.screens.runs_errors import TroubleDialog, Whose
 from persona_tui.screens.runs_forms import ApproveDialog, cancel_question, winner_question
@@ -103,10 +103,10 @@ async def _choose_winner(screen: PersonaScreen, run: RunView) -> None:
     preview = await screen.read(runs_data.preview, run.current.id, 1)
     if not await screen.ask(winner_question(preview)):
         return
-    done = await screen.act(vote_data.accept, run.id)
+    done = await screen.act(vote_changes.accept, run.id)
     if done.post_id is not None:
         await screen.shell.go_to("posts", post_id=done.post_id, caption=1)
-    screen.flash(vote_lines.accepted(done))
+    screen.flash(vote_sentences.accepted(done))
 
 
 async def see_errors(screen: PersonaScreen, run: RunView | None, persona_id: int | None) -> None:

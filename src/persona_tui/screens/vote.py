@@ -1,42 +1,36 @@
-"""Vote: two pictures, one key, until the winner is clear."""
+"""Vote: two or four pictures, one key, until the winner is clear."""
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from textual.app import ComposeResult
 from textual.events import ScreenResume, ScreenSuspend
 from textual.timer import Timer
 
-from persona_tui.screens import vote_data, vote_lines
-from persona_tui.screens.base import PersonaScreen
+from persona_tui.errors import NotAllowedNow
+from persona_tui.screens import vote_changes, vote_data, vote_lines, vote_sentences
 from persona_tui.screens.runs_data import wake_engine
-from persona_tui.screens.vote_data import Scene, Seat
+from persona_tui.screens.vote_changes import Act, Outcome
+from persona_tui.screens.vote_data import Scene
+from persona_tui.screens.vote_looking import LookingScreen
 from persona_tui.screens.vote_questions import question_before
-from persona_tui.screens.vote_stage import Looks, VoteStage
+from persona_tui.screens.vote_stage import VoteStage
 from persona_tui.widgets.empty import EmptyState
 from persona_tui.widgets.messages import PersonaChanged
 
-if TYPE_CHECKING:
-    from persona_tui.services.media import MediaStore
-    from persona_tui.services.voting.contest import Duel
-
-DEBOUNCE = 0.12
-"""Seconds from a pair's appearance in which no key counts: one press is never two votes."""
 POLL = 1.0
 """Seconds between two looks at the servers while pictures are made."""
-PAIR_ACTS = frozenset({"left", "right", "unsure", "undo"})
-PICTURE_ACTS = frozenset({"accept", "reveal"})
-RUN_ACTS = frozenset({"next", "info", "gallery"})
+CHOICE_ACTS = frozenset({"unsure", "blink", "grid"})
+PICTURE_ACTS = frozenset({"accept", "reveal", "reject", "flag", "zoom"})
+RUN_ACTS = frozenset({"next", "info", "gallery", "undo"})
+PLACES = {"first": 0, "second": 1, "third": 2, "fourth": 3}
 
 
-class VoteScreen(PersonaScreen):
+class VoteScreen(LookingScreen):
     """Shows the most valuable contest, or what is being made for it.
 
     Args:
@@ -46,30 +40,20 @@ class VoteScreen(PersonaScreen):
     SCOPE = "vote"
     TITLE = "Vote"
     HELP = (
-        "Two pictures, one key, until the winner is clear. Ratings stay hidden until you ask for them, sides "
-        "are drawn at random, and no key counts before both pictures are seen. Enter lets the best go on; "
-        "after the last step the leading picture wins and becomes a draft post. The bar is full when the "
-        "choice is sure enough: right in nine of ten cases."
+        "Two pictures, one key, until the winner is clear; or four at once. Ratings stay hidden until you "
+        "ask for them, sides are drawn at random, now and then a pair comes twice to see how consistent you "
+        "are, and no key counts before all pictures are seen. A rejected picture takes along all that grew "
+        "from it; then you are asked whether its parent deserved to go on. Enter lets the best go on; after "
+        "the last step the leading picture wins and becomes a draft post. The bar is full when the choice "
+        "is sure enough: right in nine of ten cases, or hardly a better one to be expected."
     )
     TOPICS = frozenset({"run", "candidate"})
     CSS_PATH = "vote.tcss"
 
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
-        super().__init__()
-        self._clock = clock
-        self._scene: Scene | None = None
-        self._run_id: int | None = None
-        self._skipped: frozenset[int] = frozenset()
-        self._sitting = uuid.uuid4()
-        self._history: defaultdict[int, list[Duel]] = defaultdict(list)
-        self._revealed = False
-        self._info = False
-        self._waits_for: int | None = None
+        super().__init__(clock)
         self._poll: Timer | None = None
-        self._turn = 0
         self._accepting = False
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def compose_body(self) -> ComposeResult:
         yield VoteStage(self._clock)
@@ -86,27 +70,6 @@ class VoteScreen(PersonaScreen):
         if self._poll is not None:
             self._poll.pause()
 
-    @property
-    def scene(self) -> Scene | None:
-        """What is to be seen; None until it has been read."""
-        return self._scene
-
-    @property
-    def ready(self) -> bool:
-        """Whether all pictures are on the screen and a key counts."""
-        drawn = self._stage.drawn_at
-        return drawn is not None and self._clock() - drawn >= DEBOUNCE and self._idle.is_set()
-
-    @property
-    def _stage(self) -> VoteStage:
-        return self.query_one(VoteStage)
-
-    @property
-    def _media(self) -> MediaStore:
-        return self.shell.core.resources.media
-
-    # Reading
-
     def aim(self, **target: int) -> None:
         """Stay with a run.
 
@@ -114,54 +77,30 @@ class VoteScreen(PersonaScreen):
             run_id: which.
         """
         if "run_id" in target:
-            self._forget()
-            self._run_id = target["run_id"]
-            self.request_reload()
+            self._stay_with(target["run_id"])
 
     def on_persona_changed(self, _message: PersonaChanged) -> None:
         self._forget()
         self._skipped = frozenset()
 
-    def _forget(self) -> None:
-        """Have no key count any more for what is on the screen."""
-        self._scene, self._run_id, self._waits_for = None, None, None
-        self._turn += 1
-        self._stage.forget()
-
-    def _seat(self) -> Seat:
-        duel = self._scene.duel if self._scene else None
-        return Seat(self.shell.persona_id, self._run_id, self._skipped, duel)
-
     async def reload(self) -> None:
         turn = self._turn
         scene = await self.read(vote_data.look, self._media, self._seat())
         if turn == self._turn and self._idle.is_set():
+            self._say_what_went(scene)
             self._show(scene)
             self._go_on_if_complete(scene)
 
-    def _show(self, scene: Scene) -> None:
-        before, self._scene = self._scene, scene
-        if scene.wrapped:
-            self._skipped = frozenset()
-        if scene.shown and scene.run is not None:
-            self._run_id = scene.run.id
-        if before is None or before.contest_id != scene.contest_id:
-            self._revealed = False
-        self.set_class(scene.kind == "nothing", "-nothing")
-        if scene.kind == "nothing":
-            self.query_one("#nothing", EmptyState).text = vote_lines.nothing(scene.resting)
-        self._stage.show(scene, self._looks)
-        if scene.kind in ("making", "stuck"):
-            self._stage.show_making(scene, self.shell.core.status().engine)
-        self.refresh_bindings()
-
-    @property
-    def _looks(self) -> Looks:
-        return Looks(self._revealed, self._info, self._waits_for is not None)
-
-    def _show_words(self) -> None:
-        if self._scene is not None:
-            self._stage.show_words(self._scene, self._looks)
+    def _say_what_went(self, scene: Scene) -> None:
+        """Tell where another window took away what was on the screen."""
+        before = self._scene
+        if before is None or not before.is_choice or scene.standings is None:
+            return
+        left = {member.id for member in scene.standings.members}
+        gone = [member.candidate_id for member in before.shown if member.id not in left]
+        if gone and before.contest_id == scene.contest_id:
+            words = vote_sentences.gone(gone)
+            self.flash(f"{words[0].upper()}{words[1:]}. Here is what comes next.", "info")
 
     def _look_at_engine(self) -> None:
         scene = self._scene
@@ -177,107 +116,169 @@ class VoteScreen(PersonaScreen):
                 self._stage.show_preview(preview)
                 return
 
-    # Voting
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        kind = self._scene.kind if self._scene else "nothing"
-        if action in PAIR_ACTS:
+        scene = self._scene
+        kind = scene.kind if scene else "nothing"
+        if action in ("left", "right", "swap"):
             return kind == "duel"
+        if action in PLACES:
+            return scene is not None and PLACES[action] < len(scene.shown)
+        if action in CHOICE_ACTS:
+            return scene is not None and scene.is_choice
         if action in PICTURE_ACTS:
-            return kind in ("duel", "single")
+            return scene is not None and bool(scene.shown)
+        if action.startswith("pan_"):
+            return self._zoom is not None
         return kind != "nothing" if action in RUN_ACTS else super().check_action(action, parameters)
 
+    # Choosing a picture
+
     def action_left(self) -> None:
-        self._vote("left")
+        self._choose(0)
 
     def action_right(self) -> None:
-        self._vote("right")
+        self._choose(1)
+
+    def action_first(self) -> None:
+        self._choose(0)
+
+    def action_second(self) -> None:
+        self._choose(1)
+
+    def action_third(self) -> None:
+        self._choose(2)
+
+    def action_fourth(self) -> None:
+        self._choose(3)
 
     def action_unsure(self) -> None:
-        self._vote(None)
+        if self._aims is None:
+            self._vote(None)
 
-    def _vote(self, side: str | None) -> None:
-        duel, drawn = self._scene.duel if self._scene else None, self._stage.drawn_at
-        if duel is None or not self._idle.is_set():
+    def _choose(self, place: int) -> None:
+        """Vote for the picture at a place, or do with it what was asked before."""
+        scene, aims = self._scene, self._aims
+        if scene is None or place >= len(scene.shown):
             return
-        if drawn is None:
+        if aims is None:
+            self._vote(place)
+            return
+        if not self._idle.is_set():
+            return
+        if self._stage.table.drawn_at is None and not _lacks_file(scene):
+            self._say_not_drawn()
+            return
+        self._aim_keys(None)
+        candidate = scene.shown[place].candidate_id
+        self._begin_change()
+        if aims == "reject":
+            self.spawn(partial(self._reject, scene, candidate), group="vote")
+        else:
+            self.spawn(partial(self._flag, candidate, not scene.shown[place].flagged), group="vote")
+
+    def _vote(self, place: int | None) -> None:
+        scene, table = self._scene, self._stage.table
+        if scene is None or scene.showing is None or not self._idle.is_set():
+            return
+        if table.drawn_at is None or table.seen_since is None:
             self._say_not_drawn()
         elif self.ready:
             self._begin_change()
-            chosen = None if side is None else duel.left.id if side == "left" else duel.right.id
-            response_ms = int((self._clock() - drawn) * 1000)
-            self.spawn(partial(self._cast, duel, chosen, response_ms), group="vote")
-
-    def _begin_change(self) -> None:
-        """Until the change is made no key counts, and what is being read meanwhile is old."""
-        self._idle.clear()
-        self._turn += 1
+            chosen = None if place is None else scene.showing.members[place].id
+            response_ms = int((self._clock() - table.seen_since) * 1000)
+            self.spawn(partial(self._cast, scene, chosen, response_ms), group="vote")
 
     def _say_not_drawn(self) -> None:
-        scene = self._scene
-        if scene is not None and any(scene.pictures.get(member.id) is None for member in scene.shown):
-            key = self.shell.registry.label("vote.gallery")
-            self.flash(
-                f"A picture's file is gone, so this pair can't be judged. [{key}] to reject it.", "warn"
-            )
+        if self._scene is not None and _lacks_file(self._scene):
+            key = self.shell.registry.label("vote.reject")
+            self.flash(f"A picture's file is gone, so it can't be judged here. [{key}] rejects it.", "warn")
         else:
             self.flash("Not counted: the pictures are not on the screen yet.", "info", seconds=2)
 
-    async def _cast(self, duel: Duel, chosen: int | None, response_ms: int) -> None:
-        try:
-            scene = await self.act(
-                vote_data.cast_and_look,
-                self._media,
-                self._seat(),
-                duel,
-                chosen,
-                sitting=self._sitting,
-                response_ms=response_ms,
-            )
-        finally:
-            self._idle.set()
-        self._history[duel.contest_id].append(duel)
-        self._show(scene)
-        if scene.duel is not None and _pair(scene.duel) == _pair(duel):
-            self.flash("Counted. These two once more, to be surer.", "info", seconds=2)
+    async def _cast(self, scene: Scene, chosen: int | None, response_ms: int) -> None:
+        showing = scene.showing
+        assert showing is not None
+        outcome = await self._change(vote_changes.cast_and_look, showing, chosen, response_ms=response_ms)
+        if not outcome.counted:
+            self._show(outcome.scene)
+            self.flash(vote_sentences.not_counted(outcome), "warn")
+            return
+        self._remember(scene, Act(showing, scene.asks))
+        self._show(outcome.scene)
+        shown = outcome.scene.showing
+        if shown is not None and {m.id for m in shown.members} == {m.id for m in showing.members}:
+            self.flash("Counted. These once more, to be surer.", "info", seconds=2)
+
+    # Rejecting and flagging
+
+    def action_reject(self) -> None:
+        self._aim_keys(None if self._aims == "reject" else "reject")
+
+    def action_flag(self) -> None:
+        self._aim_keys(None if self._aims == "flag" else "flag")
+
+    def _aim_keys(self, aims: Literal["reject", "flag"] | None) -> None:
+        self._aims = aims
+        self._show_words()
+
+    def step_back(self) -> bool:
+        if self._aims is None:
+            return super().step_back()
+        self._aim_keys(None)
+        return True
+
+    async def _reject(self, scene: Scene, candidate_id: int) -> None:
+        outcome = await self._change(vote_changes.reject_and_look, candidate_id)
+        self._show(outcome.scene)
+        if not outcome.counted:
+            self.flash(f"P{vote_sentences.gone(outcome.gone)[1:]}.", "info")
+            return
+        wake_engine(self.shell)
+        self._remember(scene, Act(scene.showing, scene.asks, candidate_id))
+        undo = self.shell.registry.label("vote.undo")
+        self.flash(vote_sentences.rejected(candidate_id, outcome, undo), seconds=10)
+
+    async def _flag(self, candidate_id: int, flagged: bool) -> None:
+        outcome = await self._change(vote_changes.flag_and_look, candidate_id, flagged)
+        self._show(outcome.scene)
+        word = "is flagged" if flagged else "is not flagged any more"
+        self.flash(f"Picture {candidate_id} {word}.", seconds=3)
+
+    # Taking back
 
     def action_undo(self) -> None:
         if self._idle.is_set():
+            acts = self._acts
+            if not acts:
+                self.flash("There is nothing of this sitting to take back.", "info")
+                return
             self._begin_change()
-            self.spawn(self._take_back, group="vote")
+            self.spawn(partial(self._take_back, acts[-1]), group="vote")
 
-    async def _take_back(self) -> None:
+    async def _take_back(self, act: Act) -> None:
+        acts = self._acts
         try:
-            found = await self._taken_back()
-        finally:
-            self._idle.set()
-        if found is None:
-            self.flash("There is no vote of this sitting to take back.", "info")
+            outcome: Outcome = await self._change(vote_changes.take_back_and_look, act)
+        except NotAllowedNow:
+            if not self.shell.database_away:
+                acts.remove(act)  # else it would stand before all that can be taken back
+            raise
+        acts.remove(act)
+        self._show(outcome.scene)
+        if act.rejected is not None:
+            wake_engine(self.shell)
+            self.flash(vote_sentences.came_back(act.rejected, outcome))
         else:
-            self._show(found)
-            self.flash("Taken back: this pair again.", "info", seconds=3)
-
-    async def _taken_back(self) -> Scene | None:
-        scene = self._scene
-        if scene is None or scene.contest_id is None:
-            return None
-        pairs = self._history[scene.contest_id]
-        found = await self.act(
-            vote_data.take_back_and_look,
-            self._media,
-            self._seat(),
-            scene.contest_id,
-            pairs[-1] if pairs else None,
-            sitting=self._sitting,
-        )
-        if found is not None and pairs:
-            pairs.pop()
-        return found
+            self.flash("Taken back: these pictures again.", "info", seconds=3)
 
     # Accepting
 
     def action_accept(self) -> None:
-        if not self._accepting:
+        scene = self._scene
+        if scene is not None and scene.asks is not None:
+            key = self.shell.registry.label("vote.next")
+            self.flash(f"Nothing is accepted here: choose a picture, or [{key}] goes on.", "info")
+        elif not self._accepting:
             self._accepting = True
             self.spawn(self._accept, group="accept")
 
@@ -309,7 +310,7 @@ class VoteScreen(PersonaScreen):
 
     def _go_on_if_complete(self, scene: Scene) -> None:
         step = scene.step
-        if self._waits_for is None or step is None or scene.run is None:
+        if self._waits_for is None or step is None or scene.run is None or scene.asks is not None:
             return
         complete = step.id == self._waits_for and not step.unseen
         if complete or step.id != self._waits_for:
@@ -320,44 +321,19 @@ class VoteScreen(PersonaScreen):
     async def _carry_out(self, run_id: int) -> None:
         self._begin_change()
         try:
-            done = await self.act(vote_data.accept, run_id)
+            done = await self.act(vote_changes.accept, run_id)
         finally:
             self._idle.set()
         wake_engine(self.shell)
         self._forget()
+        self._history.pop(run_id, None)
         if done.post_id is not None:
             await self.shell.go_to("posts", post_id=done.post_id, caption=1)
         else:
             self._run_id = None if done.winner_id is not None else run_id
             self.request_reload()
-        self.flash(vote_lines.accepted(done))
-
-    # Looking around
-
-    def action_next(self) -> None:
-        scene = self._scene
-        if scene is None:
-            return
-        if not scene.others:
-            self.flash("There is no other contest to vote on.", "info")
-            return
-        if scene.contest_id is not None:
-            self._skipped |= {scene.contest_id}
-        self._forget()
-        self.request_reload()
-
-    def action_reveal(self) -> None:
-        self._revealed = not self._revealed
-        self._show_words()
-
-    def action_info(self) -> None:
-        self._info = not self._info
-        self._show_words()
-
-    async def action_gallery(self) -> None:
-        if self._scene is not None and self._scene.run is not None:
-            await self.shell.go_to("gallery", run_id=self._scene.run.id)
+        self.flash(vote_sentences.accepted(done))
 
 
-def _pair(duel: Duel) -> frozenset[int]:
-    return frozenset((duel.left.id, duel.right.id))
+def _lacks_file(scene: Scene) -> bool:
+    return any(scene.pictures.get(member.id) is None for member in scene.shown)

@@ -1,4 +1,4 @@
-"""What the vote view shows and does, as functions of a session; they run in threads.
+"""What the vote view shows, as functions of a session; they run in threads.
 
 Services are imported inside them, so that opening the view loads nothing heavy.
 """
@@ -19,27 +19,47 @@ if TYPE_CHECKING:
     from persona_tui.services.generation.progress import RunStepView
     from persona_tui.services.generation.runs import RunDetail
     from persona_tui.services.media import MediaStore
-    from persona_tui.services.voting.contest import Duel, Member, OpenContest, Standings
+    from persona_tui.services.voting.contest import Member, OpenContest, Showing, Standings, VotingProgress
 
-ACTOR = "operator"
 ENDED = ("completed", "cancelled")
-Kind = Literal["duel", "single", "making", "stuck", "nothing"]
+DUEL, GRID = 2, 4
+"""Pictures shown at once."""
+Kind = Literal["duel", "grid", "single", "making", "stuck", "nothing"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked after a rejection: whether the picture's parent deserved to go on.
+
+    Attributes:
+        rejected: the candidate that was rejected.
+        parent: the candidate from which it grew.
+    """
+
+    rejected: int
+    parent: int
 
 
 @dataclass(frozen=True)
 class Seat:
-    """Where the operator sits: what decides which contest is shown.
+    """Where the operator sits: what decides which contest is shown, and how.
 
     Attributes:
+        sitting: of the operator's votes.
         run_id: the run to stay with; None for the most valuable contest.
         skipped: contests passed over.
-        duel: the pair on the screen, which stays as long as both pictures take part.
+        showing: what is on the screen, which stays as long as all its pictures take part.
+        count: pictures shown at once, if as many are there.
+        asks: the question after a rejection, which comes before the run's contest.
     """
 
     persona_id: int | None
+    sitting: uuid.UUID
     run_id: int | None = None
     skipped: frozenset[int] = frozenset()
-    duel: Duel | None = None
+    showing: Showing | None = None
+    count: int = DUEL
+    asks: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +67,15 @@ class Scene:
     """What is to be seen.
 
     Attributes:
-        kind: duel; single: one picture alone; making: none yet; stuck: none, and none will come by itself;
-            nothing: no run needs the operator.
-        duel: the pair, where there is one.
+        kind: duel; grid: three or four pictures; single: one alone; making: none yet; stuck: none, and none
+            will come by itself; nothing: no run needs the operator.
+        step: whose pictures are shown; with `asks` an earlier one than that at which the run stands.
+        showing: the pictures to choose from, where there is a choice.
         standings: of the step's contest, once it has pictures.
+        progress: how far its votes have come.
         pictures: member id → file to show, the likeliest winners first; None where it is gone.
+        originals: member id → file in full size, of the pictures shown; None where it is not on this machine.
+        asks: why an earlier step is asked about.
         parent: file of the picture from which the step's are made, while none is here.
         others: further contests that wait for votes.
         wrapped: every contest had been passed over, so they begin anew.
@@ -61,9 +85,12 @@ class Scene:
     kind: Kind
     run: RunDetail | None = None
     step: RunStepView | None = None
-    duel: Duel | None = None
+    showing: Showing | None = None
     standings: Standings | None = None
+    progress: VotingProgress | None = None
     pictures: dict[int, Path | None] = field(default_factory=dict)
+    originals: dict[int, Path | None] = field(default_factory=dict)
+    asks: Asked | None = None
     parent: Path | None = None
     others: int = 0
     wrapped: bool = False
@@ -76,13 +103,17 @@ class Scene:
 
     @property
     def shown(self) -> tuple[Member, ...]:
-        """The pictures on the screen, left to right."""
-        if self.standings is None or self.duel is None:
+        """The pictures on the screen, left to right and top to bottom."""
+        if self.standings is None or self.showing is None:
             return self.standings.members[:1] if self.standings else ()
         known = {member.id: member for member in self.standings.members}
-        # A picture that arrived between the two readings is in the duel alone.
-        left, right = self.duel.left, self.duel.right
-        return (known.get(left.id, left), known.get(right.id, right))
+        # A picture that arrived between the two readings is in the showing alone.
+        return tuple(known.get(member.id, member) for member in self.showing.members)
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether one of several pictures is to be chosen."""
+        return self.showing is not None
 
     @property
     def leader(self) -> Member | None:
@@ -102,31 +133,9 @@ class Scene:
         return min(self.step.top_k, self.step.active) if self.step else 0
 
 
-@dataclass(frozen=True)
-class Accepted:
-    """What accepting did.
-
-    Attributes:
-        went_on: pictures that go on.
-        to_come: pictures that are made of them.
-        step: name of the step that makes them.
-        winner_id: the candidate that won, after the last step.
-        post_id: the draft made of it.
-    """
-
-    run_id: int
-    went_on: int
-    to_come: int = 0
-    step: str = ""
-    winner_id: int | None = None
-    post_id: int | None = None
-
-
 def look(session: Session, media: MediaStore, seat: Seat) -> Scene:
     """What is to be seen from this seat."""
-    from persona_tui.services.voting.contest import open_contests
-
-    contests = sorted(open_contests(session, seat.persona_id), key=_value)
+    contests = queue(session, seat.persona_id)
     run = _seated_run(session, seat)
     fresh = [contest for contest in contests if contest.contest_id not in seat.skipped]
     wrapped = run is None and bool(contests) and not fresh
@@ -135,12 +144,27 @@ def look(session: Session, media: MediaStore, seat: Seat) -> Scene:
     if run is None:
         return _nothing(session, seat.persona_id)
     others = sum(contest.run_id != run.id for contest in contests)
-    return replace(_scene_of(session, media, run, seat.duel), others=others, wrapped=wrapped)
+    scene = _parents_scene(session, media, run, seat) or _scene_of(session, media, run, seat)
+    return replace(scene, others=others, wrapped=wrapped)
+
+
+def queue(session: Session, persona_id: int | None) -> list[OpenContest]:
+    """The contests that wait for votes, the most valuable first."""
+    from persona_tui.services.voting.contest import open_contests
+
+    return sorted(open_contests(session, persona_id), key=_value)
 
 
 def _value(contest: OpenContest) -> tuple[bool, int, int, int]:
     """Sort key: a choice before a lone picture, then what is nearest to a post, then the fuller one."""
     return (contest.pictures < 2, -contest.position, -contest.pictures, contest.contest_id)
+
+
+def queue_with_certainty(session: Session, persona_id: int | None) -> list[tuple[OpenContest, Standings]]:
+    """The contests that wait for votes with how sure each one is, the most valuable first."""
+    from persona_tui.services.voting.contest import standings
+
+    return [(one, standings(session, one.contest_id)) for one in queue(session, persona_id)]
 
 
 def _seated_run(session: Session, seat: Seat) -> RunDetail | None:
@@ -173,21 +197,57 @@ def _nothing(session: Session, persona_id: int | None) -> Scene:
     return Scene("nothing", resting=len(list_runs(session, persona_id, ["failed", "paused"])))
 
 
-def _scene_of(session: Session, media: MediaStore, run: RunDetail, duel: Duel | None) -> Scene:
-    from persona_tui.services.voting.contest import next_duel, standings
+def _scene_of(session: Session, media: MediaStore, run: RunDetail, seat: Seat) -> Scene:
+    from persona_tui.services.voting.contest import next_showing, progress, standings
 
     step = run.current
     if not step.active or step.contest_id is None:
         kind: Kind = "stuck" if run.status in ("failed", "paused") else "making"
         return Scene(kind, run, step, parent=_parent(session, media, step))
     standing = standings(session, step.contest_id)
-    if len(standing.members) > 1:
-        kept = duel if duel is not None and _takes_part(duel, standing) else None
-        pair = kept or next_duel(session, step.contest_id)
-    else:
-        pair = None
-    kind = "single" if pair is None else "duel"
-    return Scene(kind, run, step, pair, standing, _files(media, standing))
+    if len(standing.members) < 2:
+        return Scene("single", run, step, standings=standing, pictures=_files(media, standing))
+    showing = _kept(seat, standing)
+    if showing is None:
+        showing = next_showing(session, step.contest_id, seat.count, sitting=seat.sitting)
+    far = progress(session, step.contest_id, seat.sitting)
+    return _with_files(media, Scene(_kind(showing), run, step, showing, standing, far))
+
+
+def _parents_scene(session: Session, media: MediaStore, run: RunDetail, seat: Seat) -> Scene | None:
+    """The rejected picture's parent beside another picture of its step; None where that can't be asked."""
+    from persona_tui.services.generation.tree import get_candidate
+    from persona_tui.services.voting.contest import next_showing, progress, standings
+
+    if seat.asks is None:
+        return None
+    parent = get_candidate(session, seat.asks.parent)
+    step = next((step for step in run.steps if step.id == parent.run_step_id), None)
+    if parent.status != "active" or step is None or step.contest_id is None or step.id == run.current.id:
+        return None
+    standing = standings(session, step.contest_id)
+    showing = _kept(seat, standing)
+    if showing is None:
+        showing = next_showing(session, step.contest_id, DUEL, sitting=seat.sitting, beside=parent.id)
+    if showing is None:
+        return None
+    far = progress(session, step.contest_id, seat.sitting)
+    return _with_files(media, Scene(_kind(showing), run, step, showing, standing, far, asks=seat.asks))
+
+
+def _kind(showing: Showing | None) -> Kind:
+    if showing is None:
+        return "single"
+    return "duel" if len(showing.members) == DUEL else "grid"
+
+
+def _kept(seat: Seat, standing: Standings) -> Showing | None:
+    """What is on the screen, if all of it still takes part."""
+    ids = {member.id for member in standing.members}
+    showing = seat.showing
+    if showing is None or showing.contest_id != standing.contest_id:
+        return None
+    return showing if {member.id for member in showing.members} <= ids else None
 
 
 def _parent(session: Session, media: MediaStore, step: RunStepView) -> Path | None:
@@ -199,90 +259,13 @@ def _parent(session: Session, media: MediaStore, step: RunStepView) -> Path | No
     return None
 
 
-def _takes_part(duel: Duel, standing: Standings) -> bool:
-    ids = {member.id for member in standing.members}
-    return duel.contest_id == standing.contest_id and {duel.left.id, duel.right.id} <= ids
+def _with_files(media: MediaStore, scene: Scene) -> Scene:
+    assert scene.standings is not None
+    paths = {member.id: media.path(member.media_key) for member in scene.shown}
+    originals = {member: path if path and path.is_file() else None for member, path in paths.items()}
+    return replace(scene, pictures=_files(media, scene.standings), originals=originals)
 
 
 def _files(media: MediaStore, standing: Standings) -> dict[int, Path | None]:
     likeliest = sorted(standing.members, key=lambda member: -member.p_best)
     return {member.id: thumbnail(media, member.media_key, member.sha256) for member in likeliest}
-
-
-def cast_and_look(
-    session: Session,
-    media: MediaStore,
-    seat: Seat,
-    duel: Duel,
-    chosen: int | None,
-    *,
-    sitting: uuid.UUID,
-    response_ms: int | None,
-) -> Scene:
-    """Record one vote, and give what comes next.
-
-    Args:
-        chosen: member id; None for "not sure".
-        response_ms: milliseconds from the pictures' appearance to the key.
-    """
-    from persona_tui.services.voting.contest import cast
-
-    cast(
-        session,
-        duel.contest_id,
-        (duel.left.id, duel.right.id),
-        chosen,
-        sitting=sitting,
-        response_ms=response_ms,
-    )
-    return look(session, media, replace(seat, duel=None))
-
-
-def take_back_and_look(
-    session: Session,
-    media: MediaStore,
-    seat: Seat,
-    contest_id: int,
-    before: Duel | None,
-    *,
-    sitting: uuid.UUID,
-) -> Scene | None:
-    """Take the sitting's last vote in a contest back, and show its pair again.
-
-    Args:
-        before: the pair of that vote, if it is still known.
-
-    Returns:
-        None when there is no such vote.
-    """
-    from persona_tui.services.voting.contest import undo
-
-    if undo(session, contest_id, sitting=sitting) is None:
-        return None
-    return look(session, media, replace(seat, duel=before or seat.duel))
-
-
-def accept(session: Session, run_id: int) -> Accepted:
-    """Let the step's best pictures go on; after the last step, make the best one a winner and a draft.
-
-    Raises:
-        NotAllowedNow: there is no picture, pictures are still to come, or the run has ended.
-    """
-    from persona_tui.errors import NotAllowedNow
-    from persona_tui.services.generation.gates import approve, choose_winner
-    from persona_tui.services.generation.runs import run_detail
-    from persona_tui.services.publishing.winners import draft_for_winner
-    from persona_tui.services.voting.contest import standings
-
-    run = run_detail(session, run_id)
-    step = run.current
-    if not step.active or step.contest_id is None:
-        raise NotAllowedNow("There is no picture to accept.", hint="Wait for one, or take a rejection back.")
-    if not step.is_last:
-        approval = approve(session, step.id, min(step.top_k, step.active), actor=ACTOR)
-        following = next(other for other in run.steps if other.position == step.position + 1)
-        return Accepted(run_id, len(approval.candidate_ids), approval.opened, following.name)
-    best = standings(session, step.contest_id).members[0].candidate_id
-    choose_winner(session, best, actor=ACTOR)
-    post_id = draft_for_winner(session, best).id if run.persona_id is not None else None
-    return Accepted(run_id, 1, winner_id=best, post_id=post_id)

@@ -9,34 +9,61 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from persona_tui.screens import runs_lines, runs_servers
-from persona_tui.widgets.marks import counted, dim, say, short
+from persona_tui.widgets.marks import counted, dim, duration, say, short
 
 if TYPE_CHECKING:
-    from persona_tui.screens.vote_data import Accepted, Scene
+    from persona_tui.actions import Registry
+    from persona_tui.screens.vote_data import Asked, Scene
     from persona_tui.screens.vote_stage import Looks
     from persona_tui.services.generation.health import EngineStatus
     from persona_tui.services.voting.contest import Member
 
 SURE = 0.9
 """Probability from which the choice is sure enough to accept."""
-STANDINGS_SHOWN = 12
-PARTS = ("Contest", "How sure", "Accept", "Prompt", "Ratings")
-"""Titles of the panel beside the pictures, from top to bottom."""
+GAP = "   "
+PLACES = ("first", "second", "third", "fourth")
+"""Actions that take a picture by its place."""
+AIMS = {"reject": "Reject which", "flag": "Flag which"}
 
 
-def head(scene: Scene) -> Content:
+def key(registry: Registry, *names: str) -> Content:
+    """`[x] `: the keys of these actions, each one's first."""
+    labels = " ".join(registry.label(f"vote.{name}") for name in names)
+    return Content.assemble(("[", "$dim"), (labels, "$title bold"), ("] ", "$dim"))
+
+
+def head(scene: Scene, registry: Registry) -> Content:
     """`Bowl by the window  step 1 of 2, base, 4 pictures`."""
     if scene.run is None or scene.step is None:
         return Content.empty()
     facts = [f"step {scene.step.position} of {len(scene.run.steps)}, {scene.step.name}"]
     if scene.standings is not None:
         facts.append(counted(len(scene.standings.members), "picture"))
-    if scene.others:
-        facts.append(f"{counted(scene.others, 'more contest')}")
     words = Content.styled(short(scene.run.name, 60), "bold") + dim("  " + ", ".join(facts))
+    if scene.others:
+        words += dim("  ") + key(registry, "queue") + dim(f"{counted(scene.others, 'more contest')}")
     if scene.run.status in ("paused", "failed"):
         words += Content("  ") + runs_lines.status_mark(scene.run.status)
     return words
+
+
+def asking(scene: Scene, asks: Asked) -> Content:
+    """Why another step's pictures are here, and what is being asked."""
+    places = place_words(scene)
+    at = next(
+        (
+            place
+            for place, member in zip(places, scene.shown, strict=True)
+            if member.candidate_id == asks.parent
+        ),
+        "",
+    )
+    step = scene.step.name if scene.step else ""
+    return (
+        Content.styled(f"Picture {asks.rejected} is rejected. ", "bold")
+        + Content(f"It grew from picture {asks.parent}, the {at} one here")
+        + Content(f", beside another of {step}. Which of these two is better?")
+    )
 
 
 def certainty(scene: Scene) -> float:
@@ -46,14 +73,59 @@ def certainty(scene: Scene) -> float:
     return scene.standings.p_best if scene.step.is_last else scene.standings.p_top_k
 
 
-def progress(scene: Scene) -> Content:
-    """`12 votes  ━━━━━━━───  fairly sure, 81 %`."""
+def status(scene: Scene, room: int) -> Content:
+    """The line below the pictures: how far the votes have come, as much of it as fits.
+
+    Args:
+        room: columns.
+    """
+    if not scene.is_choice:
+        return Content("Only one picture")
+    line = Content.empty()
+    for fact in facts(scene):
+        longer = line + Content(GAP) + fact if line else fact
+        if longer.cell_length > room:
+            break
+        line = longer
+    return line
+
+
+def facts(scene: Scene) -> Iterator[Content]:
+    """`12 votes`, a bar, time to sure, pace, regret and consistency: the most telling first."""
+    share, far = certainty(scene), scene.progress
     if scene.standings is None:
-        return Content.empty()
-    share = certainty(scene)
-    words = Content(counted(scene.standings.votes, "vote")) + Content("  ")
-    words += runs_servers.bar(share / SURE) + Content("  ") + runs_lines.confidence(share)
-    return words + Content.styled("  ✅", "$success") if share >= SURE else words
+        return
+    yield Content(counted(scene.standings.votes, "vote"))
+    if not scene.standings.votes:
+        yield dim("ratings are hidden until you ask for them")
+        return
+    sure = far.sure if far is not None else share >= SURE
+    filled = 1.0 if sure else min(share / SURE, 0.99)
+    yield runs_servers.bar(filled) + Content("  ") + runs_lines.confidence(share)
+    if sure:
+        yield Content.styled(f"✅ {enough(share)}", "$success")
+    if far is None:
+        return
+    if not sure and far.minutes_to_go is not None:
+        yield Content(f"~{about(far.minutes_to_go)} to sure")
+    elif not sure and far.votes_to_go is not None:
+        yield Content(f"~{counted(far.votes_to_go, 'vote')} to sure")
+    yield dim(f"regret {far.regret:.2f}")
+    if far.per_minute is not None:
+        yield dim(f"{far.per_minute:.0f} votes/min")
+    if far.consistency is not None:
+        yield dim(f"{far.consistency:.0%} of {counted(far.repeats, 'repeat')} alike")
+
+
+def enough(share: float) -> str:
+    """Why a choice is sure enough: the leader is right in nine of ten cases, or as good as any other."""
+    return "sure enough" if share >= SURE else "sure enough: hardly a better one is left"
+
+
+def about(minutes: float) -> str:
+    """A length of time that is only estimated: `40 s`, `5 min`, `2 h 10 min`."""
+    seconds = max(round(minutes * 6), 1) * 10
+    return duration(seconds) if seconds < 90 or seconds >= 3600 else f"{round(minutes)} min"
 
 
 def coming(scene: Scene, *, waits: bool = False) -> Content:
@@ -65,9 +137,9 @@ def coming(scene: Scene, *, waits: bool = False) -> Content:
     step = scene.step
     if step is None or not step.unseen:
         return Content.empty()
-    then = ", then it goes on" if waits else ""
+    after = ", then it goes on" if waits else ""
     return Content.styled(
-        f"⏳ {step.unseen} more {'is' if step.unseen == 1 else 'are'} coming{then}", "$title"
+        f"⏳ {step.unseen} more {'is' if step.unseen == 1 else 'are'} coming{after}", "$title"
     )
 
 
@@ -85,75 +157,71 @@ def accepting(scene: Scene) -> str:
     return f"the {best} of {step.active} {goes} on to {following.name}"
 
 
-def status(scene: Scene, enter: str, looks: Looks) -> Content:
-    """The line below the pictures.
+def then(scene: Scene, registry: Registry, looks: Looks) -> Content:
+    """The lowest line: what the next key means, or what Enter would do."""
+    if looks.aims is not None:
+        names = place_actions(scene)
+        back = Content.assemble(("[", "$dim"), (registry.label("global.back"), "$title bold"), ("] ", "$dim"))
+        question = Content.styled(f"{AIMS[looks.aims]} picture?  ", "bold $warning")
+        return question + key(registry, *names) + dim("choose it  ") + back + dim("none")
+    if looks.zoomed:
+        return (
+            Content.styled("100 %  ", "bold")
+            + key(registry, "pan-left", "pan-down", "pan-up", "pan-right")
+            + dim("move all  ")
+            + key(registry, "zoom")
+            + dim("whole pictures")
+        )
+    if scene.asks is not None:
+        rejects = key(registry, "reject") + dim("reject here, too  ")
+        return rejects + key(registry, "next") + dim("go on without an answer")
+    far = scene.progress
+    does = Content.styled(accepting(scene), "$success" if far is not None and far.sure else "")
+    words = coming(scene, waits=looks.waits) or key(registry, "accept") + does
+    if far is not None and far.faster == "grid" and looks.count == 2:
+        words += Content(GAP) + key(registry, "grid") + dim("four at once find it sooner for you")
+    elif far is not None and far.faster == "duel" and looks.count > 2:
+        words += Content(GAP) + key(registry, "grid") + dim("two at once find it sooner for you")
+    return words
 
-    Args:
-        enter: label of the key that accepts.
-    """
-    judged = Content("Only one picture") if scene.kind == "single" else progress(scene)
-    key = Content.assemble(("[", "$dim"), (enter, "$title"), ("] ", "$dim"))
-    then = coming(scene, waits=looks.waits) or key + dim(accepting(scene))
-    return judged + Content("   ") + then
+
+def place_actions(scene: Scene) -> tuple[str, ...]:
+    """The actions that choose the pictures shown, in their order."""
+    return ("left", "right") if scene.kind == "duel" else PLACES[: len(scene.shown)]
 
 
-def caption(member: Member, key: str, looks: Looks) -> Content:
-    """Below a picture: its key, its rating once that may be seen, and where it comes from.
+def place_words(scene: Scene) -> tuple[str, ...]:
+    """How the places of the pictures shown are called."""
+    return ("left", "right") if scene.kind == "duel" else PLACES[: len(scene.shown)]
 
-    Args:
-        key: label of the key that chooses it; empty where there is no choice.
-    """
-    line = Content.empty()
-    if key:
-        line = Content.assemble(("[", "$dim"), (key, "$title bold"), ("] ", "$dim"), "this one")
+
+def captions(scene: Scene, registry: Registry, looks: Looks) -> list[Content]:
+    """Below each picture: its key, its rating once that may be seen, and where it comes from."""
+    names = place_actions(scene) if scene.is_choice else ("",)
+    return [
+        _caption(member, key(registry, name) if name else Content.empty(), scene, looks)
+        for member, name in zip(scene.shown, names, strict=True)
+    ]
+
+
+def _caption(member: Member, chooses: Content, scene: Scene, looks: Looks) -> Content:
+    line = chooses
+    if scene.is_choice and looks.aims is not None:
+        line += Content.styled(f"{looks.aims} it  ", "$warning")
+    elif scene.is_choice and not looks.revealed:
+        line += Content("this one")
     if looks.revealed:
-        line += Content.styled(f"  rating {member.elo_score}, {member.p_best:.0%} the best", "$section")
+        low, high = member.interval
+        rating = f"rating {member.elo_score} ±{(high - low) // 2}, {member.p_best:.0%}"
+        line += Content.styled(rating, "$section")
+    if scene.asks is not None and member.candidate_id == scene.asks.parent:
+        line += Content.styled(f"  parent of picture {scene.asks.rejected}", "$section")
+    if member.flagged:
+        line += Content.styled("  ⚑ flagged", "$warning")
     if looks.info:
         grown = f", from picture {member.parent_id}" if member.parent_id else ""
         line += Content("\n") + dim(f"picture {member.candidate_id}, seed {member.seed}{grown}")
     return line
-
-
-def aside(scene: Scene, enter: str, looks: Looks) -> Iterator[tuple[str, list[Content]]]:
-    """Titles and lines of the panel beside the pictures."""
-    assert scene.run is not None
-    about = [Content.styled(scene.run.name, "bold"), *runs_lines.step_lines(scene.run)]
-    if scene.others:
-        about.append(dim(f"{counted(scene.others, 'more contest')} to vote on"))
-    yield "Contest", about
-    yield "How sure", list(_certainty_lines(scene))
-    key = Content.assemble(("[", "$dim"), (enter, "$title bold"), ("] ", "$dim"))
-    yield (
-        "Accept",
-        [line for line in (coming(scene, waits=looks.waits), key + Content(accepting(scene))) if line],
-    )
-    yield "Prompt", [Content(scene.run.prompt)]
-    if looks.revealed:
-        yield "Ratings", list(_ratings(scene))
-
-
-def _certainty_lines(scene: Scene) -> Iterator[Content]:
-    if scene.kind == "single" or scene.standings is None:
-        yield Content("Only one picture, so there is nothing to compare.")
-    else:
-        share = certainty(scene)
-        yield Content(counted(scene.standings.votes, "vote"))
-        yield runs_servers.bar(share / SURE, 20) + Content("  ") + runs_lines.confidence(share)
-        if share >= SURE:
-            yield say("ok", "Sure enough to accept")
-
-
-def _ratings(scene: Scene) -> Iterator[Content]:
-    assert scene.standings is not None
-    shown = {member.id for member in scene.shown}
-    for place, member in enumerate(scene.standings.members[:STANDINGS_SHOWN], start=1):
-        mark = Content.styled("▸ ", "$title") if member.id in shown else Content("  ")
-        yield (
-            mark
-            + Content(f"{place:2}. picture {member.candidate_id}  ")
-            + Content.styled(f"{member.elo_score}", "$section")
-            + dim(f"  {member.p_best:.0%} the best")
-        )
 
 
 def making(scene: Scene, engine: EngineStatus | None, now: datetime, *, skip: str) -> Iterator[Content]:
@@ -216,12 +284,3 @@ def nothing(resting: int) -> str:
     if resting:
         words += f" {counted(resting, 'run').capitalize()} failed or paused: see Runs."
     return words
-
-
-def accepted(done: Accepted) -> str:
-    """What was accepted, in a sentence."""
-    if done.winner_id is not None:
-        draft = " A draft post is made of it." if done.post_id is not None else ""
-        return f"Picture {done.winner_id} won.{draft}"
-    went = "The best picture goes on" if done.went_on == 1 else f"The best {done.went_on} pictures go on"
-    return f"{went}: {done.step} makes {counted(done.to_come, 'picture')}."

@@ -1,11 +1,10 @@
-"""What the vote view shows: the pair or one picture, what is being made, and the words around them."""
+"""What the vote view shows: the pictures, what is being made, and the words around them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -13,23 +12,20 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from persona_tui.screens import runs_lines, vote_lines
+from persona_tui.screens import runs_lines, vote_lines, vote_panel
 from persona_tui.screens.runs_parts import PartsPanel
 from persona_tui.screens.vote_data import Kind, Scene
+from persona_tui.screens.vote_table import TALL, VoteTable
 from persona_tui.widgets.failsafe import Failsafe, shell_of
-from persona_tui.widgets.picture import KEPT, PicturePane, Source
+from persona_tui.widgets.picture import PicturePane, Source
 from persona_tui.widgets.progress import ProgressPanel
 
 if TYPE_CHECKING:
     from persona_tui.services.generation.health import EngineStatus
-    from persona_tui.services.voting.contest import Duel
 
-SIDES = ("left", "right")
 ASIDE = 48
 """Columns that the panel beside the pictures takes."""
-TALL = 0.8
-"""Width of a usual picture for its height, from which the room beside a pair is guessed."""
-KINDS: tuple[Kind, ...] = ("duel", "single", "making", "stuck")
+KINDS: tuple[Kind, ...] = ("duel", "grid", "single", "making", "stuck")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +34,23 @@ class Looks:
 
     Attributes:
         revealed: ratings are shown.
-        info: seeds, parents and the prompt are shown.
+        info: seeds, parents, LoRAs and the prompt are shown.
         waits: the step is accepted as soon as it is complete.
+        aims: what the next choice of a picture does in place of voting.
+        zoomed: the pictures are shown at 100 %.
+        count: pictures wanted at once.
     """
 
     revealed: bool = False
     info: bool = False
     waits: bool = False
+    aims: Literal["reject", "flag"] | None = None
+    zoomed: bool = False
+    count: int = 2
 
 
 class VoteStage(Failsafe, Vertical):
-    """Shows a scene, and knows since when its pictures have been on the screen.
+    """Shows a scene.
 
     Args:
         clock: seconds that only grow.
@@ -57,20 +59,15 @@ class VoteStage(Failsafe, Vertical):
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(id="vote-stage")
         self._clock = clock
-        self._shown: list[int] = []
-        self._duel: Duel | None = None
         self._step_made: int | None = None
         self._scene: Scene | None = None
-        self.drawn_at: float | None = None
-        """When all pictures of the scene came onto the screen; None until they have."""
+        self._looks = Looks()
 
     def compose(self) -> ComposeResult:
         yield Static(id="head", markup=False)
+        yield Static(id="asks", markup=False)
         with Horizontal(id="pictures"):
-            for side in SIDES:
-                with Vertical(id=side, classes="side"):
-                    yield PicturePane()
-                    yield Static(classes="caption", markup=False)
+            yield VoteTable(self._clock)
             with Vertical(id="making"):
                 with Vertical(id="before"):
                     yield PicturePane(id="preview")
@@ -78,87 +75,72 @@ class VoteStage(Failsafe, Vertical):
                 with Vertical(id="made"):
                     yield ProgressPanel("", unit="pictures")
                     yield Static(id="making-lines", markup=False)
-            yield PartsPanel(vote_lines.PARTS, id="aside")
+            yield PartsPanel(vote_panel.PARTS, id="aside")
         yield Static(id="prompt", markup=False)
         yield Static(id="status", markup=False)
+        yield Static(id="then", markup=False)
 
     def on_resize(self, event: Resize) -> None:
         """The panel must not take room from a pair of upright pictures; a cell is twice as high as wide."""
         width, height = event.size
         self.set_class(width - ASIDE >= 2 * height * 2 * TALL, "-roomy")
+        self.call_after_refresh(self._show_words_again)
 
     @property
-    def panes(self) -> list[PicturePane]:
-        """The two panes, left to right."""
-        return [self.query_one(f"#{side} PicturePane", PicturePane) for side in SIDES]
+    def table(self) -> VoteTable:
+        """The pictures."""
+        return self.query_one(VoteTable)
 
     def forget(self) -> None:
         """Take the pictures for old: the next scene's are drawn anew."""
-        self._shown, self._duel, self.drawn_at = [], None, None
+        self.table.forget()
 
     def show(self, scene: Scene, looks: Looks) -> None:
         """Show a scene; pictures that are on the screen already stay there."""
         self._scene = scene
         for kind in KINDS:
             self.set_class(kind == scene.kind, f"-{kind}")
+        self.set_class(bool(scene.shown), "-pictures")
         if scene.shown:
-            self._show_pictures(scene)
+            self.table.show(scene)
         else:
             self.forget()
         self.show_words(scene, looks)
 
-    # Pictures
-
-    def _show_pictures(self, scene: Scene) -> None:
-        wanted = [member.id for member in scene.shown]
-        if self._shown == wanted and self._duel is scene.duel:
-            return
-        same = self._shown == wanted and self.drawn_at is not None
-        self._shown, self._duel, self.drawn_at = wanted, scene.duel, None
-        if same:
-            self.call_after_refresh(self._note_drawn, wanted)
-            return
-        for pane, member in zip(self.panes, scene.shown, strict=False):
-            path = scene.pictures.get(member.id)
-            pane.show(path, f"picture {member.candidate_id}" + ("" if path else ": its file is gone"))
-
-    def on_picture_pane_drawn(self, event: PicturePane.Drawn) -> None:
-        event.stop()
-        if event.pane.id == "preview" or self.drawn_at is not None or self._scene is None:
-            return
-        if all(pane.loaded for pane in self.panes[: len(self._shown)]):
-            self.call_after_refresh(self._note_drawn, self._shown)
-            self.spawn(partial(self._prepare, self._scene), group="prepare", exclusive=True, quiet=True)
-
-    def _note_drawn(self, shown: list[int]) -> None:
-        if self.drawn_at is None and shown == self._shown:
-            self.drawn_at = self._clock()
-
-    async def _prepare(self, scene: Scene) -> None:
-        """Encode the pictures ahead, so that whatever is voted, the next pair is there at once."""
-        paths = [path for path in scene.pictures.values() if path is not None]
-        for path in paths[: KEPT // len(SIDES)]:
-            for pane in self.panes:
-                await pane.prepare(path)
-
     # Words
 
     def show_words(self, scene: Scene, looks: Looks) -> None:
-        """Show the words around the pictures."""
+        """Show the words around the pictures; those that stay as they are cost nothing."""
+        self._looks = looks
         if scene.run is None:
             return
+        registry = shell_of(self).registry
         self.set_class(looks.info, "-info")
-        self.query_one("#head", Static).update(vote_lines.head(scene))
-        self.query_one("#prompt", Static).update(Content.styled(scene.run.prompt, "$dim"))
+        self.set_class(scene.asks is not None, "-asks")
+        self._say("#head", vote_lines.head(scene, registry))
+        if scene.asks is not None:
+            self._say("#asks", vote_lines.asking(scene, scene.asks))
+        self._say("#prompt", vote_panel.prompt(scene.run))
         if not scene.shown:
             return
-        registry = shell_of(self).registry
-        enter = registry.label("vote.accept")
-        self.query_one("#status", Static).update(vote_lines.status(scene, enter, looks))
-        for side, member in zip(SIDES, scene.shown, strict=False):
-            key = registry.label(f"vote.{side}") if scene.kind == "duel" else ""
-            self.query_one(f"#{side} .caption", Static).update(vote_lines.caption(member, key, looks))
-        self.query_one(PartsPanel).show(vote_lines.aside(scene, enter, looks))
+        room = self.size.width
+        self._say("#status", vote_lines.status(scene, room))
+        self._say("#then", vote_lines.then(scene, registry, looks))
+        self.table.show_captions(vote_lines.captions(scene, registry, looks))
+        self.query_one(PartsPanel).show(vote_panel.parts(scene, registry, looks))
+
+    def _show_words_again(self) -> None:
+        if self._scene is not None:
+            self.show_words(self._scene, self._looks)
+
+    def on_vote_table_blinked(self, event: VoteTable.Blinked) -> None:
+        event.stop()
+        self._show_words_again()
+
+    def _say(self, line: str, words: Content) -> None:
+        shown = self.query_one(line, Static)
+        if not isinstance(shown.content, Content) or not shown.content.is_same(words):
+            shown.update(words)
 
     # While pictures are made
 
