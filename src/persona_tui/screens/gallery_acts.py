@@ -29,29 +29,35 @@ async def choose_run(screen: PersonaScreen, current: int | None) -> int | None:
     return chosen.value if chosen is not None else None
 
 
-async def reject(screen: PersonaScreen, leaf: Leaf) -> bool:
-    """Reject a picture with all that grew from it; False where it was rejected already."""
-    done = await screen.act(gallery_data.reject_branch, leaf.id)
-    undo = screen.shell.registry.label("gallery.undo")
-    if not done.candidate_ids:
-        screen.flash(f"Picture {leaf.id} is rejected already. [{undo}] takes it back.", "info")
-        return False
-    runs_data.wake_engine(screen.shell)
-    more = len(done.candidate_ids) - 1
-    grown = f" with {counted(more, 'picture')} that grew from it" if more else ""
-    screen.flash(f"Picture {leaf.id} is rejected{grown}. [{undo}] takes it back.")
-    return True
-
-
-async def take_back(screen: PersonaScreen, candidate_id: int) -> tuple[int, ...]:
-    """Take a rejection back.
+async def reject(screen: PersonaScreen, leaves: Sequence[Leaf]) -> tuple[int, ...]:
+    """Reject pictures with all that grew from them.
 
     Returns:
-        The pictures that are there again.
+        Those to take back together; empty where all were rejected already.
     """
-    done = await screen.act(gallery_data.take_back, candidate_id)
-    screen.flash(f"{counted(len(done.candidate_ids), 'picture')} taken back.")
-    return tuple(done.candidate_ids)
+    done = await screen.act(gallery_data.reject_branches, [leaf.id for leaf in leaves])
+    undo = screen.shell.registry.label("gallery.undo")
+    which = f"Picture {leaves[0].id} is" if len(leaves) == 1 else f"{len(leaves)} pictures are"
+    if not done.roots:
+        screen.flash(f"{which} rejected already. [{undo}] takes it back.", "info")
+        return ()
+    runs_data.wake_engine(screen.shell)
+    chosen = {leaf.id for leaf in leaves if leaf.picture.status == "active"}
+    more = done.pictures - len(chosen)
+    grown = f" with {counted(more, 'picture')} that grew from {_it(leaves)}" if more > 0 else ""
+    screen.flash(f"{which} rejected{grown}. [{undo}] takes {_it(leaves)} back.")
+    return done.roots
+
+
+def _it(leaves: Sequence[Leaf]) -> str:
+    return "it" if len(leaves) == 1 else "them"
+
+
+async def take_back(screen: PersonaScreen, candidate_ids: Sequence[int]) -> None:
+    """Take back what one key rejected."""
+    back = await screen.act(gallery_data.take_back, candidate_ids)
+    runs_data.wake_engine(screen.shell)
+    screen.flash(f"{counted(len(back), 'picture')} taken back.")
 
 
 async def make_winner(screen: PersonaScreen, run: RunView, leaf: Leaf) -> None:

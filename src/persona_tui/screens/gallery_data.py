@@ -6,14 +6,17 @@ Services are imported inside them, so that opening the view loads nothing heavy.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from persona_tui.screens import gallery_order, runs_acts, runs_data
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from persona_tui.services.generation.gates import GatePreview
     from persona_tui.services.generation.places import PlaceView
-    from persona_tui.services.generation.rejection import Rejection
     from persona_tui.services.generation.runs import RunDetail, RunView
     from persona_tui.services.generation.traces import Trace
     from persona_tui.services.generation.tree import CandidateView
@@ -30,6 +33,8 @@ class Leaf:
         place: by rating among the active pictures of its step, from 1; None when it is rejected.
         children: pictures made from it.
         secret: its step is still voted on, so that its rating is told only when it is asked for.
+        interval: of the rating, lowest and highest, 90 %; None where it takes part in no contest.
+        flagged: the operator set a flag, to come back to it.
     """
 
     picture: CandidateView
@@ -37,6 +42,8 @@ class Leaf:
     place: int | None
     children: int
     secret: bool
+    interval: tuple[int, int] | None = None
+    flagged: bool = False
 
     @property
     def id(self) -> int:
@@ -67,15 +74,17 @@ class Album:
         run: None when the persona has no run.
         leaves: step by step, the best first, rejected ones last.
         places: those without a picture: being made, waiting or given up.
+        gate: what an approval would do now; None where no step waits for one.
     """
 
     run: RunDetail | None
     leaves: tuple[Leaf, ...] = ()
     places: tuple[PlaceView, ...] = ()
+    gate: GatePreview | None = None
 
     def arranged(self, revealed: bool) -> tuple[Leaf, ...]:
         """The leaves; where ratings are secret, their order does not tell them either."""
-        return tuple(sorted(self.leaves, key=lambda leaf: _order(leaf, revealed)))
+        return gallery_order.arranged(self.leaves, revealed)
 
     def lineage(self, leaf: Leaf) -> tuple[Leaf, ...]:
         """The pictures that led to one, the first step's first, itself last."""
@@ -86,17 +95,15 @@ class Album:
         return tuple(known[candidate.id] for candidate in way)
 
 
-def _order(leaf: Leaf, revealed: bool) -> tuple[int, bool, int, int]:
-    picture = leaf.picture
-    rating = 0 if leaf.secret and not revealed else -picture.elo_score
-    return picture.position, picture.status != "active", rating, picture.id
-
-
-def read_album(session: Session, persona_id: int | None, run_id: int | None) -> Album:
+def read_album(
+    session: Session, persona_id: int | None, run_id: int | None, tried: Mapping[int, int] | None = None
+) -> Album:
     """A run's pictures.
 
     Args:
         run_id: which run; None, or one that is gone, takes the newest that has pictures.
+        tried: run step's id → how many pictures its gate is to let through in the preview; otherwise as
+            many as the run says.
     """
     from persona_tui.services.generation.places import unfilled_places
     from persona_tui.services.generation.runs import run_detail
@@ -116,7 +123,16 @@ def read_album(session: Session, persona_id: int | None, run_id: int | None) -> 
         Leaf(one, known[one.id], places.get(one.id), children[one.id], one.run_step_id in voted_on)
         for one in pictures
     )
-    return Album(run, leaves, unfilled_places(session, chosen))
+    return Album(run, leaves, unfilled_places(session, chosen), _gate(session, run, tried or {}))
+
+
+def _gate(session: Session, run: RunDetail, tried: Mapping[int, int]) -> GatePreview | None:
+    """What an approval of the step that waits would do."""
+    step = run.current
+    if not runs_acts.may_approve(run):
+        return None
+    k = 1 if step.is_last else min(tried.get(step.id, step.top_k), step.active)
+    return runs_data.preview(session, step.id, k)
 
 
 def _is_voted_on(run: RunDetail) -> bool:
@@ -158,26 +174,45 @@ def _places(pictures: tuple[CandidateView, ...]) -> dict[int, int]:
     return places
 
 
-def reject_branch(session: Session, candidate_id: int) -> Rejection:
-    """Reject a picture with all that grew from it.
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What one key rejected.
+
+    Attributes:
+        roots: the pictures that were chosen and not rejected before, the oldest first.
+        pictures: how many went in all, with what grew from them.
+    """
+
+    roots: tuple[int, ...]
+    pictures: int
+
+
+def reject_branches(session: Session, candidate_ids: Sequence[int]) -> Rejected:
+    """Reject pictures with all that grew from them, in one transaction: all of them or none.
 
     Raises:
         NotAllowedNow: the winner is among them.
     """
     from persona_tui.services.generation.gates import reject
 
-    return reject(session, candidate_id, actor=ACTOR)
+    done = {one: reject(session, one, actor=ACTOR).candidate_ids for one in sorted(candidate_ids)}
+    roots = tuple(one for one, gone in done.items() if gone)
+    return Rejected(roots, sum(map(len, done.values())))
 
 
-def take_back(session: Session, candidate_id: int) -> Rejection:
-    """Take a rejection back.
+def take_back(session: Session, candidate_ids: Sequence[int]) -> tuple[int, ...]:
+    """Take rejections back, the last one first, since what grew from a picture comes back after it.
+
+    Returns:
+        The pictures that are there again.
 
     Raises:
-        NotAllowedNow: it went together with a picture that it grew from.
+        NotAllowedNow: one went together with a picture that it grew from.
     """
     from persona_tui.services.generation.gates import unreject
 
-    return unreject(session, candidate_id, actor=ACTOR)
+    back = [unreject(session, one, actor=ACTOR).candidate_ids for one in reversed(candidate_ids)]
+    return tuple(one for ids in back for one in ids)
 
 
 def make_winner(session: Session, candidate_id: int) -> int | None:
