@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,3 +122,121 @@ def test_two_voters_at_once_lose_nothing(db: Database) -> None:
         assert contest.standings(session, run.contest_id).votes == 20
         contest.rebuild(session, run.contest_id)
         assert scores(session) == kept
+
+
+def test_a_grid_shows_every_picture_once_before_any_twice(session: Session) -> None:
+    run = grow_run(session, make_plan(session), pictures=8)
+    seen: list[int] = []
+    for _ in range(2):
+        showing = contest.next_showing(session, run.contest_id, 4)
+        assert showing is not None and len(showing.members) == 4
+        ids = [member.id for member in showing.members]
+        seen += ids
+        contest.cast(session, run.contest_id, ids, ids[0], sitting=uuid.uuid4())
+    assert sorted(seen) == sorted(run.members)
+
+
+def test_a_showing_keeps_the_asked_candidate_and_refuses_a_stranger(session: Session, run: Grown) -> None:
+    for count in (2, 3):
+        showing = contest.next_showing(session, run.contest_id, count, beside=run.candidates[2])
+        assert showing is not None and len(showing.members) == count
+        assert run.candidates[2] in [member.candidate_id for member in showing.members]
+    with pytest.raises(InvalidRequest):
+        contest.next_showing(session, run.contest_id, beside=10_000)
+    with pytest.raises(InvalidRequest):
+        contest.next_showing(session, run.contest_id, 5)
+
+
+def test_members_tell_flag_interval_and_votes(session: Session, run: Grown) -> None:
+    contest.flag_candidate(session, run.candidates[0], True)
+    a, b, *_ = run.members
+    contest.cast(session, run.contest_id, (a, b), a, sitting=uuid.uuid4())
+    leader, *others = contest.standings(session, run.contest_id).members
+    assert leader.id == a and leader.flagged and leader.votes == 1
+    assert leader.interval[0] < leader.elo_score < leader.interval[1]
+    assert [member.votes for member in others] == [0, 0, 1]
+    contest.flag_candidate(session, run.candidates[0], False)
+    assert not contest.standings(session, run.contest_id).members[0].flagged
+    with pytest.raises(UnknownName):
+        contest.flag_candidate(session, 10_000, True)
+
+
+class AlwaysRepeats:
+    """A generator whose `random` asks for a repeat; everything else is drawn as ever."""
+
+    def __init__(self) -> None:
+        self._drawn = np.random.default_rng(1)
+
+    def random(self) -> float:
+        return 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._drawn, name)
+
+
+def test_a_hidden_repeat_shows_an_earlier_pair_once_and_measures_consistency(
+    session: Session, run: Grown
+) -> None:
+    sitting, rng = uuid.uuid4(), AlwaysRepeats()
+    a, b, c, d = run.members
+    assert not contest.next_showing(session, run.contest_id, sitting=sitting, rng=rng).repeat  # type: ignore
+    for pair in ((a, b), (c, d), (a, c), (b, d), (a, d)):
+        contest.cast(session, run.contest_id, pair, pair[0], sitting=sitting, response_ms=1000)
+    again = contest.next_showing(session, run.contest_id, sitting=sitting, rng=rng)  # type: ignore[arg-type]
+    assert again is not None and again.repeat and {m.id for m in again.members} == {a, b}
+    other = contest.next_showing(session, run.contest_id, sitting=uuid.uuid4(), rng=rng)  # type: ignore
+    assert other is not None and not other.repeat
+    assert contest.progress(session, run.contest_id, sitting).consistency is None
+    contest.cast(session, run.contest_id, (b, a), b, sitting=sitting, response_ms=2000, repeat=True)
+    told = contest.progress(session, run.contest_id, sitting)
+    assert told.repeats == 1 and told.consistency == 0
+    assert told.votes == 6 and told.median_ms == 1000 and told.per_minute == pytest.approx(6 / 7 * 60)
+    once = contest.next_showing(session, run.contest_id, sitting=sitting, rng=rng)  # type: ignore[arg-type]
+    assert once is not None and not (once.repeat and {m.id for m in once.members} == {a, b})
+
+
+def test_progress_says_sure_and_what_is_to_come(session: Session, run: Grown) -> None:
+    sitting = uuid.uuid4()
+    begun = contest.progress(session, run.contest_id, sitting)
+    assert begun.votes == 0 and begun.votes_to_go is None and not begun.sure and begun.faster is None
+    best, *others = run.members
+    for turn in range(30):
+        pair = (best, others[turn % 3])
+        contest.cast(session, run.contest_id, pair, best, sitting=sitting, response_ms=800)
+        if turn == 0:
+            early = contest.progress(session, run.contest_id, sitting)
+            assert early.votes_to_go and early.minutes_to_go == pytest.approx(early.votes_to_go * 0.8 / 60)
+    done = contest.progress(session, run.contest_id, sitting)
+    assert done.sure and done.p_best > 0.9 and done.votes_to_go == 0 and done.minutes_to_go == 0
+
+
+def test_the_faster_way_is_said_from_the_voters_own_seconds(session: Session, run: Grown) -> None:
+    sitting = uuid.uuid4()
+    for grid_ms, faster in ((1500, "grid"), (60_00, "duel")):
+        for _ in range(9):
+            contest.cast(session, run.contest_id, run.members[:2], None, sitting=sitting, response_ms=1000)
+        for _ in range(40):
+            contest.cast(session, run.contest_id, run.members, None, sitting=sitting, response_ms=grid_ms)
+        assert contest.progress(session, run.contest_id, sitting).faster == faster
+
+
+def test_a_contest_without_active_pictures_says_nothing(session: Session, run: Grown) -> None:
+    session.execute(text("UPDATE image_candidates SET status = 'rejected'"))
+    assert contest.next_showing(session, run.contest_id, 4) is None
+    told = contest.progress(session, run.contest_id, uuid.uuid4())
+    assert told.p_best == 0 and not told.sure
+    assert contest.standings(session, run.contest_id).members == ()
+
+
+def test_old_ratings_are_priors_and_stay_after_votes_are_taken_back(session: Session, run: Grown) -> None:
+    sitting = uuid.uuid4()
+    ratings = dict(zip(run.candidates, (900, 1000, 1100, 1200), strict=True))
+    contest.import_old_elo(session, run.contest_id, ratings)
+    before = scores(session)
+    assert before == sorted(before) and before[0] < 1000 < before[3]
+    contest.cast(session, run.contest_id, run.members[:2], run.members[0], sitting=sitting)
+    assert scores(session) != before
+    contest.undo(session, run.contest_id, sitting=sitting)
+    assert scores(session) == before
+    with pytest.raises(InvalidRequest):
+        contest.import_old_elo(session, run.contest_id, {10_000: 1})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from persona_tui.services.voting import ranking
+from persona_tui.services.voting import choosing, ranking
 from persona_tui.services.voting.ranking import Posterior
 
 
@@ -43,7 +43,7 @@ def test_the_best_is_found_far_more_often_than_by_chance() -> None:
         truth = rng.normal(0, 2, 12)
         belief, active = Posterior.prior(12), tuple(range(12))
         for _ in range(30):
-            pair = ranking.choose_duel(belief, active, rng)
+            pair = choosing.choose(belief, active, rng)
             wins = rng.random() < 1 / (1 + np.exp(truth[pair[1]] - truth[pair[0]]))
             belief = ranking.update(belief, pair, pair[0] if wins else pair[1])
         found += int(belief.mean.argmax() == truth.argmax())
@@ -53,7 +53,7 @@ def test_the_best_is_found_far_more_often_than_by_chance() -> None:
 def test_a_duel_shows_two_different_active_members() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
-        left, right = ranking.choose_duel(Posterior.prior(6), (1, 4, 5), rng)
+        left, right = choosing.choose(Posterior.prior(6), (1, 4, 5), rng)
         assert left != right and {left, right} <= {1, 4, 5}
     with pytest.raises(ValueError):
-        ranking.choose_duel(Posterior.prior(6), (1,), rng)
+        choosing.choose(Posterior.prior(6), (1,), rng)

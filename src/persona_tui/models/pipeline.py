@@ -391,6 +391,8 @@ class ImageCandidate(Table, table=True):
     elo_score: int = number(1000)
     """Projection of the contest's posterior: round(1000 + 173.72 μ)."""
     status: str = filled("active")
+    flagged: bool = flag()
+    """Marked by the operator for a second look."""
     winner: bool = flag()
     winner_at: datetime | None = moment(default=None)
     provenance: dict[str, Any] = document()

@@ -63,6 +63,8 @@ class ContestMember(Table, table=True):
         default=None, foreign_key="image_candidates.id", ondelete="CASCADE"
     )
     photo_id: int | None = bigint(default=None, foreign_key="photos.id", ondelete="CASCADE")
+    old_elo: int | None = None
+    """Rating that the picture brought along from another program; a prior, not a vote."""
     joined_at: datetime = created_at()
 
 
@@ -78,6 +80,7 @@ class Vote(Table, table=True):
         ),
         CheckConstraint("response_ms >= 0", name="response_range"),
         Index("ix_votes_contest", "contest_id", "id"),
+        Index("ix_votes_voter", "voter", "id"),
     )
 
     id: int = identity()
@@ -88,6 +91,8 @@ class Vote(Table, table=True):
     """One sitting of one voter."""
     response_ms: int | None = None
     """Milliseconds from the pictures' appearance to the key."""
+    repeat: bool = flag()
+    """The same pictures were shown earlier in this sitting, to see whether the voter says the same."""
     created_at: datetime = created_at()
 
 

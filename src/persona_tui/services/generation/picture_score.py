@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from persona_tui.services.library.analysis import measure
-from persona_tui.services.voting import ranking
+from persona_tui.services.voting import outlook, ranking
 
 Scorer = Callable[[bytes], float]
 """An encoded picture → its score, 0 to 1; more is better."""
@@ -36,4 +36,4 @@ def probability_by_scores(scores: Sequence[float], k: int) -> float:
     """How sure it is that the k highest scores are the k best, each off by `SCORE_SD`: 0 to 1, sampled."""
     size = len(scores)
     belief = ranking.Posterior(np.asarray(scores) / SCORE_SD, np.eye(size))
-    return ranking.top_share(belief, tuple(range(size)), k, np.random.default_rng(size))
+    return outlook.look(belief, tuple(range(size)), k, np.random.default_rng(size)).top_k

@@ -6,37 +6,49 @@ stored posterior is a cache that is valid for one last vote and brought forward 
 
 from __future__ import annotations
 
-import io
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import func, text
+from sqlalchemy import text
 from sqlmodel import Session, col, select
 
+from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
-from persona_tui.models.pipeline import ImageCandidate, PipelineRunStep
-from persona_tui.models.voting import Contest, ContestMember, Vote, VoteItem
+from persona_tui.models.voting import Contest
 from persona_tui.services import events
-from persona_tui.services.voting import ranking
+from persona_tui.services.voting import choosing, outlook
+from persona_tui.services.voting.outlook import SURE
+from persona_tui.services.voting.pace import VotingProgress, progress
+from persona_tui.services.voting.state import Member, State, keep, keep_vote, load, lock
 
-SURE = 0.9
-"""P(best) from which the winner counts as sure enough."""
+__all__ = [
+    "SURE",
+    "Duel",
+    "Member",
+    "OpenContest",
+    "Showing",
+    "Standings",
+    "VotingProgress",
+    "cast",
+    "contest_of_step",
+    "flag_candidate",
+    "import_old_elo",
+    "next_duel",
+    "next_showing",
+    "open_contests",
+    "probability_top_k",
+    "progress",
+    "rebuild",
+    "standings",
+    "undo",
+]
 
-
-@dataclass(frozen=True)
-class Member:
-    """A picture in a contest."""
-
-    id: int
-    candidate_id: int
-    media_key: str
-    sha256: str
-    seed: int
-    parent_id: int | None
-    elo_score: int
-    p_best: float
+REPEATS = 0.05
+"""Share of showings that repeat an earlier one, to see how consistent the voter is."""
+REPEAT_AFTER = 4
+"""Votes that lie at least between a showing and its repeat."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,19 @@ class Duel:
     contest_id: int
     left: Member
     right: Member
+
+
+@dataclass(frozen=True)
+class Showing:
+    """Two to four pictures to choose from, left to right and top to bottom, in an order drawn at random.
+
+    Attributes:
+        repeat: the same pictures were shown earlier in this sitting; handed on to `cast`, told to nobody.
+    """
+
+    contest_id: int
+    members: tuple[Member, ...]
+    repeat: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,11 +85,14 @@ class Standings:
     p_best: float
     p_top_k: float
     top_k: int
+    regret: float = 0.0
 
     @property
     def sure(self) -> bool:
         """Whether the gate's question is answered well enough."""
-        return self.p_top_k >= SURE
+        if self.top_k > 1:
+            return self.p_top_k >= SURE
+        return self.p_best >= SURE or (bool(self.members) and self.regret <= outlook.SMALL_REGRET)
 
 
 @dataclass(frozen=True)
@@ -86,7 +114,7 @@ def contest_of_step(session: Session, run_step_id: int) -> int:
     Raises:
         NotAllowedNow: the step has no picture yet.
     """
-    found = session.exec(select(Contest.id).where(Contest.run_step_id == run_step_id)).first()
+    found = session.exec(select(Contest.id).where(col(Contest.run_step_id) == run_step_id)).first()
     if found is None:
         raise NotAllowedNow("This step has no pictures to vote on yet.", hint="Wait for the first pictures.")
     return found
@@ -116,38 +144,75 @@ def open_contests(session: Session, persona_id: int | None = None) -> tuple[Open
 
 def next_duel(session: Session, contest_id: int, rng: np.random.Generator | None = None) -> Duel | None:
     """The most telling pair, or None when fewer than two active pictures are left."""
+    found = next_showing(session, contest_id, rng=rng)
+    return None if found is None else Duel(contest_id, *found.members)
+
+
+def next_showing(
+    session: Session,
+    contest_id: int,
+    count: int = 2,
+    *,
+    sitting: uuid.UUID | None = None,
+    rng: np.random.Generator | None = None,
+    beside: int | None = None,
+) -> Showing | None:
+    """The pictures whose vote tells most about the best one, or about the top K where the gate takes more.
+
+    Args:
+        count: 2 for a duel, up to 4 for a grid; fewer are shown where fewer are left.
+        sitting: of the voter; with it, one showing in twenty repeats an earlier one of that sitting.
+        beside: id of an active candidate of this contest that must be among them.
+
+    Returns:
+        None when fewer than two active pictures are left.
+
+    Raises:
+        InvalidRequest: another count, or `beside` does not take part.
+    """
+    if not 2 <= count <= 4:
+        raise InvalidRequest("A vote shows two to four different pictures.")
     rng = rng or np.random.default_rng()
-    state = _load(session, _contest(session, contest_id))
+    state = load(session, contest_id)
     if len(state.active) < 2:
         return None
-    left, right = ranking.choose_duel(state.belief, state.active, rng)
-    return Duel(contest_id, state.member(left), state.member(right))
+    if beside is None and sitting is not None and rng.random() < REPEATS:
+        again = _earlier_showing(session, state, count, sitting, rng)
+        if again is not None:
+            return Showing(contest_id, tuple(state.member(place) for place in again), repeat=True)
+    wanted = None if beside is None else _place_of_candidate(state, beside)
+    places = choosing.choose(
+        state.belief,
+        state.active,
+        rng,
+        count=count,
+        k=state.top_k,
+        unseen=state.unseen(),
+        beside=wanted,
+    )
+    return Showing(contest_id, tuple(state.member(place) for place in places))
 
 
 def standings(session: Session, contest_id: int) -> Standings:
     """The active pictures, best first, with how sure that order is."""
-    contest = _contest(session, contest_id)
-    state = _load(session, contest)
-    if contest.run_step_id is None:
+    state = load(session, contest_id)
+    if state.run_step_id is None or state.run_id is None:
         raise InvalidRequest("Only contests of run steps have standings so far.")
-    step = session.get_one(PipelineRunStep, contest.run_step_id)
-    rng = np.random.default_rng(contest_id)
-    shares = ranking.best_shares(state.belief, state.active, rng) if state.active else np.zeros(0)
+    seen = outlook.look(state.belief, state.active, state.top_k, np.random.default_rng(contest_id))
     members = sorted(
-        (state.member(index, float(share)) for index, share in zip(state.active, shares, strict=True)),
+        (state.member(place, float(p)) for place, p in zip(state.active, seen.p_best, strict=True)),
         key=lambda member: (-member.elo_score, member.candidate_id),
     )
-    k = min(step.top_k, len(members))
-    sure = ranking.top_share(state.belief, state.active, k, rng) if k else 0.0
     return Standings(
         contest_id,
-        step.run_id,
-        step.id,
+        state.run_id,
+        state.run_step_id,
         tuple(members),
-        len(_counted_votes(session, contest_id)),
-        max((member.p_best for member in members), default=0.0),
-        sure,
-        step.top_k,
+        state.votes,
+        seen.best,
+        seen.top_k,
+        state.top_k,
+        seen.regret,
     )
 
 
@@ -159,10 +224,12 @@ def probability_top_k(session: Session, contest_id: int, k: int) -> float | None
     Returns:
         0 to 1; None while no vote counts, since a rating without votes says nothing.
     """
-    if not _counted_votes(session, contest_id):
+    state = load(session, contest_id)
+    if not state.votes:
         return None
-    state = _load(session, _contest(session, contest_id))
-    return ranking.top_share(state.belief, state.active, k, np.random.default_rng(contest_id))
+    if not state.active:
+        return 1.0
+    return outlook.look(state.belief, state.active, k, np.random.default_rng(contest_id)).top_k
 
 
 def cast(
@@ -174,6 +241,7 @@ def cast(
     sitting: uuid.UUID,
     response_ms: int | None = None,
     voter: str = "operator",
+    repeat: bool = False,
 ) -> int:
     """Record one vote and bring the scores forward.
 
@@ -181,6 +249,7 @@ def cast(
         shown: two to four member ids, left to right.
         chosen: the member id taken, None for 'not sure'.
         sitting: one sitting of one voter; `undo` takes back its last vote.
+        repeat: as the showing said.
 
     Returns:
         The vote's id.
@@ -188,33 +257,20 @@ def cast(
     Raises:
         InvalidRequest: a member is not of this contest, shown twice, or chosen without being shown.
     """
-    contest = _contest(session, contest_id, lock=True)
-    state = _load(session, contest)
+    lock(session, contest_id)
+    state = load(session, contest_id)
     if not 2 <= len(shown) <= 4 or len(set(shown)) != len(shown):
         raise InvalidRequest("A vote shows two to four different pictures.")
     if any(member not in state.index for member in shown):
         raise InvalidRequest("A picture of that vote is not in this contest.")
     if chosen is not None and chosen not in shown:
         raise InvalidRequest("The chosen picture was not shown.")
-    vote = Vote(contest_id=contest_id, session=sitting, response_ms=response_ms, voter=voter)
-    session.add(vote)
-    session.flush()
-    for side, member in enumerate(shown, start=1):
-        session.add(
-            VoteItem(
-                vote_id=vote.id,
-                contest_id=contest_id,
-                contest_member_id=member,
-                side=side,
-                chosen=member == chosen,
-            )
-        )
-    session.flush()
     taken = None if chosen is None else state.index[chosen]
-    belief = ranking.update(state.belief, tuple(state.index[member] for member in shown), taken)
-    _store(session, contest, state, belief, vote.id)
+    after = state.after(tuple(state.index[member] for member in shown), taken)
+    facts = {"sitting": sitting, "response_ms": response_ms, "voter": voter, "repeat": repeat}
+    vote = keep_vote(session, after, tuple(shown), chosen, facts)
     events.emit(session, "vote", contest_id)
-    return vote.id
+    return vote
 
 
 def undo(session: Session, contest_id: int, *, sitting: uuid.UUID, voter: str = "operator") -> int | None:
@@ -223,132 +279,97 @@ def undo(session: Session, contest_id: int, *, sitting: uuid.UUID, voter: str = 
     Returns:
         The id of the vote that no longer counts, None when there is none.
     """
-    contest = _contest(session, contest_id, lock=True)
-    last = next(
-        (vote for vote in reversed(_counted_votes(session, contest_id)) if vote.session == sitting), None
-    )
-    if last is None:
+    lock(session, contest_id)
+    record = rows_of(session, _UNDO, {"contest": contest_id, "sitting": sitting, "voter": voter})
+    if not record:
         return None
-    record = Vote(contest_id=contest_id, session=sitting, voter=voter, undoes_vote_id=last.id)
-    session.add(record)
-    session.flush()
-    _replay(session, contest, record.id)
+    keep(session, load(session, contest_id, anew=True), record[0].id)
     events.emit(session, "vote", contest_id)
-    return last.id
+    return int(record[0].undoes_vote_id)
 
 
 def rebuild(session: Session, contest_id: int) -> None:
     """Make the scores anew from the votes alone."""
-    contest = _contest(session, contest_id, lock=True)
-    last = session.exec(select(func.max(Vote.id)).where(Vote.contest_id == contest_id)).one()
-    _replay(session, contest, last)
+    lock(session, contest_id)
+    state = load(session, contest_id, anew=True)
+    keep(session, state, state.last_vote_id)
     events.emit(session, "vote", contest_id)
 
 
-@dataclass(frozen=True)
-class _State:
-    members: tuple[tuple[ContestMember, ImageCandidate], ...]
-    index: dict[int, int]
-    active: tuple[int, ...]
-    belief: ranking.Posterior
+def import_old_elo(session: Session, contest_id: int, ratings: Mapping[int, int]) -> None:
+    """Take old Elo ratings, by candidate, as what is believed before any vote; how much they say is learnt.
 
-    def member(self, index: int, p_best: float = 0.0) -> Member:
-        row, candidate = self.members[index]
-        return Member(
-            row.id,
-            candidate.id,
-            candidate.media_key,
-            candidate.sha256,
-            candidate.seed,
-            candidate.parent_id,
-            ranking.Posterior(self.belief.mean[[index]], self.belief.covariance[:1, :1]).elo()[0],
-            p_best,
-        )
+    Raises:
+        InvalidRequest: a candidate does not take part in the contest.
+    """
+    lock(session, contest_id)
+    wanted = {"contest": contest_id, "ids": list(ratings), "ratings": list(ratings.values())}
+    if len(rows_of(session, _OLD_ELO, wanted)) != len(ratings):
+        raise InvalidRequest("A rated picture is not in this contest.")
+    rebuild(session, contest_id)
 
 
-def _contest(session: Session, contest_id: int, *, lock: bool = False) -> Contest:
-    query = select(Contest).where(Contest.id == contest_id)
-    if lock:
-        query = query.with_for_update().execution_options(populate_existing=True)
-    contest = session.exec(query).first()
-    if contest is None:
-        raise UnknownName(f"There is no contest {contest_id}.")
-    return contest
+def flag_candidate(session: Session, candidate_id: int, flagged: bool) -> None:
+    """Mark a picture for a second look, or take the mark off.
+
+    Raises:
+        UnknownName: there is no such picture.
+    """
+    found = rows_of(session, _FLAG, {"id": candidate_id, "flagged": flagged})
+    if not found:
+        raise UnknownName(f"There is no candidate {candidate_id}.")
+    events.emit(session, "candidate", candidate_id)
 
 
-def _load(session: Session, contest: Contest) -> _State:
-    """Members in the order they joined, with the cached belief brought up to date."""
-    members = tuple(
-        session.exec(
-            select(ContestMember, ImageCandidate)
-            .join(ImageCandidate, col(ImageCandidate.id) == ContestMember.image_candidate_id)
-            .where(ContestMember.contest_id == contest.id)
-            .order_by(col(ContestMember.id))
-        )
-    )
-    index = {member.id: position for position, (member, _) in enumerate(members)}
-    active = tuple(
-        position for position, (_, candidate) in enumerate(members) if candidate.status == "active"
-    )
-    last = session.exec(select(func.max(Vote.id)).where(Vote.contest_id == contest.id)).one()
-    if contest.posterior is not None and contest.posterior_vote_id == last:
-        belief = _thaw(contest.posterior).extended(len(members))
-    else:
-        belief = _replayed(session, contest.id, index)
-    return _State(members, index, active, belief)
+def _place_of_candidate(state: State, candidate_id: int) -> int:
+    for place in state.active:
+        if state.rows[place].candidate_id == candidate_id:
+            return place
+    raise InvalidRequest(f"Candidate {candidate_id} does not take part in this contest.")
 
 
-def _counted_votes(session: Session, contest_id: int) -> list[Vote]:
-    votes = session.exec(select(Vote).where(Vote.contest_id == contest_id).order_by(col(Vote.id))).all()
-    undone = {vote.undoes_vote_id for vote in votes}
-    return [vote for vote in votes if vote.undoes_vote_id is None and vote.id not in undone]
+def _earlier_showing(
+    session: Session, state: State, count: int, sitting: uuid.UUID, rng: np.random.Generator
+) -> list[int] | None:
+    """Places of a showing of this sitting that was answered, not just now, and not repeated yet."""
+    wanted = {
+        "contest": state.contest_id,
+        "sitting": sitting,
+        "count": min(count, len(state.active)),
+        "after": REPEAT_AFTER,
+    }
+    found = [[state.index[member] for member in row.shown] for row in rows_of(session, _EARLIER, wanted)]
+    possible = [places for places in found if set(places) <= set(state.active)]
+    if not possible:
+        return None
+    return [int(place) for place in rng.permutation(possible[int(rng.integers(len(possible)))])]
 
 
-def _replayed(session: Session, contest_id: int, index: dict[int, int]) -> ranking.Posterior:
-    belief = ranking.Posterior.prior(len(index))
-    shown: dict[int, list[VoteItem]] = {}
-    items = session.exec(
-        select(VoteItem).where(VoteItem.contest_id == contest_id).order_by(col(VoteItem.side))
-    )
-    for item in items:
-        shown.setdefault(item.vote_id, []).append(item)
-    for vote in _counted_votes(session, contest_id):
-        places = tuple(index[item.contest_member_id] for item in shown[vote.id])
-        taken = next((index[item.contest_member_id] for item in shown[vote.id] if item.chosen), None)
-        belief = ranking.update(belief, places, taken)
-    return belief
+_UNDO = """
+INSERT INTO votes (contest_id, session, voter, undoes_vote_id)
+SELECT contest_id, session, :voter, id FROM votes v
+WHERE v.contest_id = :contest AND v.session = :sitting AND v.undoes_vote_id IS NULL
+  AND NOT EXISTS (SELECT FROM votes u WHERE u.undoes_vote_id = v.id)
+ORDER BY v.id DESC LIMIT 1 RETURNING id, undoes_vote_id
+"""
 
+_OLD_ELO = """
+UPDATE contest_members m SET old_elo = fresh.rating
+FROM unnest(CAST(:ids AS bigint[]), CAST(:ratings AS integer[])) AS fresh(id, rating)
+WHERE m.contest_id = :contest AND m.image_candidate_id = fresh.id RETURNING m.id
+"""
 
-def _replay(session: Session, contest: Contest, last_vote_id: int | None) -> None:
-    contest.posterior = None
-    state = _load(session, contest)
-    _store(session, contest, state, state.belief, last_vote_id)
+_FLAG = "UPDATE image_candidates SET flagged = :flagged WHERE id = :id RETURNING id"
 
-
-def _store(
-    session: Session, contest: Contest, state: _State, belief: ranking.Posterior, vote_id: int | None
-) -> None:
-    contest.posterior = _freeze(belief)
-    contest.posterior_vote_id = vote_id
-    session.add(contest)
-    scores = belief.elo()
-    session.execute(
-        text(
-            "UPDATE image_candidates SET elo_score = fresh.score FROM "
-            "unnest(CAST(:ids AS bigint[]), CAST(:scores AS integer[])) AS fresh(id, score) "
-            "WHERE image_candidates.id = fresh.id AND elo_score <> fresh.score"
-        ),
-        {"ids": [candidate.id for _, candidate in state.members], "scores": scores},
-    )
-    session.flush()
-
-
-def _freeze(belief: ranking.Posterior) -> bytes:
-    out = io.BytesIO()
-    np.savez(out, mean=belief.mean, covariance=belief.covariance)
-    return out.getvalue()
-
-
-def _thaw(data: bytes) -> ranking.Posterior:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return ranking.Posterior(arrays["mean"], arrays["covariance"])
+_EARLIER = """
+WITH answered AS (
+  SELECT v.id, v.repeat, array_agg(t.contest_member_id ORDER BY t.contest_member_id) AS shown
+  FROM votes v JOIN vote_items t ON t.vote_id = v.id
+  WHERE v.contest_id = :contest AND v.session = :sitting
+    AND NOT EXISTS (SELECT FROM votes u WHERE u.undoes_vote_id = v.id)
+  GROUP BY v.id HAVING bool_or(t.chosen)),
+latest AS (SELECT id FROM answered ORDER BY id DESC LIMIT CAST(:after AS integer))
+SELECT DISTINCT shown FROM answered a
+WHERE NOT a.repeat AND cardinality(shown) = CAST(:count AS integer) AND a.id NOT IN (SELECT id FROM latest)
+  AND NOT EXISTS (SELECT FROM answered r WHERE r.repeat AND r.shown = a.shown) ORDER BY shown
+"""

@@ -1,11 +1,12 @@
-"""The maths of a contest: a Gaussian posterior over qualities, its update by a vote, the next duel.
+"""The maths of a contest: a Gaussian posterior over qualities and its update by a vote.
 
 A quality is in logits: P(i beats j) = σ(θ_i − θ_j); of several shown, one is taken by Plackett–Luce.
-numpy only; knows neither tables nor pictures.
+numpy only; knows neither tables nor pictures. What to show next is in `choosing`, what is known in `outlook`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,8 @@ PRIOR_SD = 2.0
 ELO_PER_LOGIT = 173.72
 """400 / ln 10: one logit on Elo's scale."""
 _POINTS = 512
-_SAMPLES = 256
-_DUEL_CANDIDATES = 12
+_WEIGHT, _WEIGHT_SD = 0.3, 0.4
+"""Prior of an old rating's weight: its correlation with the qualities is learnt with the votes."""
 
 
 def _fixed_points(dimensions: int) -> Array:
@@ -50,10 +51,32 @@ class Posterior:
         """Nothing is known: mean 0, standard deviation 2 logits, independent."""
         return Posterior(np.zeros(size), np.eye(size) * PRIOR_SD**2)
 
+    @staticmethod
+    def prior_from(old_elo: Sequence[int | None]) -> Posterior:
+        """The belief before any vote of members that may bring an old rating along.
+
+        θ = 2 (w x + u) with the standardised old rating x and w ~ N(0.3, 0.4²), so that votes also tell how
+        much the old ratings are worth; a rating that says nothing does little harm (docs/ranking.md).
+
+        Args:
+            old_elo: a rating, or None, for each member.
+        """
+        known = np.array([value is not None for value in old_elo], dtype=bool)
+        ratings = np.array([value or 0 for value in old_elo], dtype=float)
+        if known.sum() < 2 or np.ptp(ratings[known]) == 0:
+            return Posterior.prior(len(old_elo))
+        x = np.where(known, (ratings - ratings[known].mean()) / ratings[known].std(), 0.0)
+        own = np.where(known, 1 - _WEIGHT**2, 1.0)
+        return Posterior(
+            _WEIGHT * PRIOR_SD * x, PRIOR_SD**2 * (np.diag(own) + _WEIGHT_SD**2 * np.outer(x, x))
+        )
+
     def extended(self, size: int) -> Posterior:
         """The same belief with new members at the end."""
-        grown = Posterior.prior(size)
         known = len(self.mean)
+        if known == size:
+            return self
+        grown = Posterior.prior(size)
         mean, covariance = grown.mean, grown.covariance
         mean[:known] = self.mean
         covariance[:known, :known] = self.covariance
@@ -61,10 +84,21 @@ class Posterior:
 
     def elo(self) -> list[int]:
         """Scores for people: round(1000 + 173.72 μ)."""
-        return [round(1000 + ELO_PER_LOGIT * value) for value in self.mean]
+        return [round(value) for value in (1000 + ELO_PER_LOGIT * self.mean).tolist()]
+
+    def deviations(self) -> Array:
+        """Standard deviation of each member's quality, in logits."""
+        return np.sqrt(np.diag(self.covariance))
+
+    def sample(self, members: Sequence[int], count: int, rng: np.random.Generator) -> Array:
+        """Qualities of some members drawn together: shape (count, len(members))."""
+        index = np.asarray(members)
+        covariance = self.covariance[index[:, None], index] + 1e-9 * np.eye(len(index))
+        draws = rng.standard_normal((count, len(index)))
+        return np.asarray(self.mean[index] + draws @ np.linalg.cholesky(covariance).T)
 
 
-def update(belief: Posterior, shown: tuple[int, ...], chosen: int | None) -> Posterior:
+def update(belief: Posterior, shown: Sequence[int], chosen: int | None) -> Posterior:
     """The belief after one vote.
 
     Moment matching over 512 fixed points of the shown members' joint distribution, weighted by the
@@ -72,85 +106,21 @@ def update(belief: Posterior, shown: tuple[int, ...], chosen: int | None) -> Pos
 
     Args:
         shown: two to four indices.
-        chosen: the index taken, or None for 'not sure', which pulls the shown together.
+        chosen: the index taken, or None for 'not sure', which pulls the shown together: its likelihood is
+            the product of the shown's shares, largest where all are alike (as Davidson's tie, 1970,
+            but with any number shown).
     """
-    index = np.array(shown)
-    factor = np.linalg.cholesky(belief.covariance[np.ix_(index, index)] + 1e-9 * np.eye(len(index)))
+    index = np.asarray(shown)
+    factor = np.linalg.cholesky(belief.covariance[index[:, None], index] + 1e-9 * np.eye(len(index)))
     points = _QUADRATURE[len(index)]
-    qualities = belief.mean[index] + points @ factor.T
-    shares = _softmax(qualities)
-    if chosen is None:
-        likelihood = np.prod(shares, axis=1)
-    else:
-        likelihood = shares[:, shown.index(chosen)]
+    shares = _softmax(belief.mean[index] + points @ factor.T)
+    likelihood = np.prod(shares, axis=1) if chosen is None else shares[:, list(shown).index(chosen)]
     weights = likelihood / likelihood.sum()
     centre = weights @ points
     spread = (points * weights[:, None]).T @ points - np.outer(centre, centre)
     gain = belief.covariance[:, index] @ np.linalg.inv(factor).T
-    mean = belief.mean + gain @ centre
     covariance = belief.covariance + gain @ (spread - np.eye(len(index))) @ gain.T
-    return Posterior(mean, (covariance + covariance.T) / 2)
-
-
-def best_shares(belief: Posterior, active: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """P(best) of each active member, by 4,096 samples: shape (len(active),)."""
-    samples = _sample(belief, active, rng, 4096)
-    return np.bincount(samples.argmax(axis=1), minlength=len(active)) / len(samples)
-
-
-def top_share(belief: Posterior, active: tuple[int, ...], k: int, rng: np.random.Generator) -> float:
-    """P(the k highest means really are the k best), by 4,096 samples."""
-    if k >= len(active):
-        return 1.0
-    samples = _sample(belief, active, rng, 4096)
-    expected = set(np.argsort(-belief.mean[list(active)], kind="stable")[:k].tolist())
-    order = np.argpartition(-samples, k - 1, axis=1)[:, :k]
-    return float(np.mean([set(row) == expected for row in order.tolist()]))
-
-
-def choose_duel(belief: Posterior, active: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int]:
-    """The pair whose vote tells most about which member is the best.
-
-    Expected information gain on the best, estimated on 256 samples over the 12 members most often best.
-
-    Returns:
-        Two different indices out of `active`, sides drawn at random.
-    """
-    if len(active) < 2:
-        raise ValueError("a duel needs two members")
-    samples = _sample(belief, active, rng, _SAMPLES)
-    best = samples.argmax(axis=1)
-    counts = np.bincount(best, minlength=len(active))
-    upper = belief.mean[list(active)] + np.sqrt(np.diag(belief.covariance)[list(active)])
-    candidates = np.lexsort((-upper, -counts))[:_DUEL_CANDIDATES]
-    pair = max(
-        ((i, j) for at, i in enumerate(candidates) for j in candidates[at + 1 :]),
-        key=lambda ij: _information(samples[:, ij[0]] - samples[:, ij[1]], best),
-    )
-    left, right = rng.permutation(pair)
-    return active[int(left)], active[int(right)]
-
-
-def _information(gaps: Array, best: NDArray[np.intp]) -> float:
-    """Mutual information between the vote and which member is best, in nats."""
-    share = 1 / (1 + np.exp(-gaps))
-    groups = np.bincount(best)
-    wins = np.bincount(best, weights=share)
-    filled = groups > 0
-    conditional = wins[filled] / groups[filled]
-    return float(_entropy(share.mean()) - (groups[filled] / len(best)) @ _entropy(conditional))
-
-
-def _entropy(share: Array | np.floating) -> Array:
-    clipped = np.clip(share, 1e-12, 1 - 1e-12)
-    return np.asarray(-clipped * np.log(clipped) - (1 - clipped) * np.log1p(-clipped))
-
-
-def _sample(belief: Posterior, active: tuple[int, ...], rng: np.random.Generator, count: int) -> Array:
-    index = np.array(active)
-    covariance = belief.covariance[np.ix_(index, index)] + 1e-9 * np.eye(len(index))
-    draws = rng.standard_normal((count, len(index)))
-    return np.asarray(belief.mean[index] + draws @ np.linalg.cholesky(covariance).T)
+    return Posterior(belief.mean + gain @ centre, (covariance + covariance.T) / 2)
 
 
 def _softmax(values: Array) -> Array:

@@ -1,0 +1,83 @@
+"""What the votes say so far: how sure the best and the top K are, and how many votes are still to come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from persona_tui.services.voting.ranking import Array, Posterior
+
+SURE = 0.9
+"""P(best), or P(top K), from which the answer counts as sure enough."""
+SMALL_REGRET = 0.1
+"""Expected regret in logits from which a better picture is no longer worth looking for."""
+_SAMPLES = 2048
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known about the active members.
+
+    Attributes:
+        p_best: P(best) of each active member, in the order given.
+        best: P(best) of the one with the highest mean.
+        top_k: P(the K highest means are the K best).
+        regret: expected quality of the best less that of the highest mean, in logits.
+    """
+
+    p_best: Array
+    best: float
+    top_k: float
+    regret: float
+
+    def sure(self, k: int) -> bool:
+        """Whether the operator's question is answered well enough."""
+        if not len(self.p_best):
+            return False
+        if k > 1:
+            return self.top_k >= SURE
+        return self.best >= SURE or self.regret <= SMALL_REGRET
+
+
+def look(belief: Posterior, active: Sequence[int], k: int, rng: np.random.Generator) -> Outlook:
+    """How sure the answer is, by 2,048 samples of the posterior.
+
+    Args:
+        active: indices; without any nothing is sure.
+        k: of the gate; as many as are active or more is sure by itself.
+    """
+    if not active:
+        return Outlook(np.zeros(0), 0.0, 0.0, 0.0)
+    samples = belief.sample(active, _SAMPLES, rng)
+    means = belief.mean[np.asarray(active)]
+    leader = int(means.argmax())
+    shares = np.bincount(samples.argmax(axis=1), minlength=len(active)) / len(samples)
+    regret = float((samples.max(axis=1) - samples[:, leader]).mean())
+    return Outlook(shares, float(shares[leader]), _share_of_top(samples, means, k), regret)
+
+
+def _share_of_top(samples: Array, means: Array, k: int) -> float:
+    """Share of samples in which the K highest means all lie above all others."""
+    if k >= len(means):
+        return 1.0
+    expected = np.argpartition(-means, k - 1)[:k]
+    others = np.setdiff1d(np.arange(len(means)), expected)
+    return float((samples[:, expected].min(axis=1) > samples[:, others].max(axis=1)).mean())
+
+
+def votes_to_go(outlook: Outlook, members: int, k: int, count: int) -> int:
+    """How many votes are still to come until the answer is sure: a median.
+
+    A line through the logarithms, fitted to simulated contests (benchmarks/voting.py --fit).
+
+    Args:
+        members: active ones.
+        count: shown at a time.
+    """
+    if outlook.sure(k):
+        return 0
+    left = max(outlook.regret, SMALL_REGRET) / SMALL_REGRET if k == 1 else 1 / max(outlook.top_k, 0.01)
+    return max(1, round(math.sqrt(members) * left / (1 if count == 2 else 2)))

@@ -1,0 +1,121 @@
+"""How a sitting goes: votes and pace, how sure the answer is, what is to come, the voter's consistency."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+from sqlmodel import Session
+
+from persona_tui.database.driver import rows_of
+from persona_tui.services.voting import outlook
+from persona_tui.services.voting.state import load
+
+RECENT = 400
+"""The voter's last votes, of all contests, from which pace and consistency are taken."""
+PAUSE_MS = 30_000
+"""Longer than this nobody looks at two pictures: the voter was away."""
+ENOUGH_VOTES = 8
+"""Timed votes of a kind before anything is said about its pace."""
+
+Way = Literal["duel", "grid"]
+
+
+@dataclass(frozen=True)
+class VotingProgress:
+    """The progress line of a sitting.
+
+    Attributes:
+        votes: that count in the contest, of all voters.
+        per_minute: of this sitting, pauses left out; None before its first timed votes.
+        median_ms: from the pictures' appearance to the key, in this sitting.
+        p_best: P(the leader is the best).
+        p_top_k: P(the K highest ratings are the K best).
+        regret: expected, in logits.
+        votes_to_go: until sure; None before any vote.
+        minutes_to_go: None while unknown.
+        consistency: share of hidden repeats answered as before, of the voter's recent votes.
+        repeats: how many those were.
+        sure: the gate's question is answered well enough.
+        faster: which way finds the winner sooner at this voter's pace; None while one of them is unknown.
+    """
+
+    votes: int
+    per_minute: float | None
+    median_ms: int | None
+    p_best: float
+    p_top_k: float
+    regret: float
+    votes_to_go: int | None
+    minutes_to_go: float | None
+    consistency: float | None
+    repeats: int
+    sure: bool
+    faster: Way | None
+
+
+def progress(
+    session: Session, contest_id: int, sitting: uuid.UUID, *, voter: str = "operator"
+) -> VotingProgress:
+    """How far the contest is and how this sitting goes.
+
+    Raises:
+        UnknownName: there is no such contest.
+    """
+    state = load(session, contest_id)
+    recent = rows_of(session, _RECENT, {"voter": voter, "sitting": sitting, "limit": RECENT})
+    own = [row for row in recent if row.session == sitting]
+    times = [row.response_ms for row in own if _timed(row)]
+    repeated = [row.same for row in recent if row.same is not None]
+    seen = outlook.look(state.belief, state.active, state.top_k, np.random.default_rng(contest_id))
+    count = own[0].shown if own else 2
+    to_go = outlook.votes_to_go(seen, len(state.active), state.top_k, count) if state.votes else None
+    per_minute = 60_000 * len(times) / sum(times) if times and sum(times) else None
+    return VotingProgress(
+        state.votes,
+        per_minute,
+        round(median(times)) if times else None,
+        seen.best,
+        seen.top_k,
+        seen.regret,
+        to_go,
+        to_go / per_minute if to_go is not None and per_minute else None,
+        sum(repeated) / len(repeated) if repeated else None,
+        len(repeated),
+        bool(state.votes) and seen.sure(state.top_k),
+        _faster(recent),
+    )
+
+
+def _timed(row: Any) -> bool:
+    return row.response_ms is not None and row.response_ms <= PAUSE_MS
+
+
+def _faster(recent: list[Any]) -> Way | None:
+    duels = [row.response_ms for row in recent if row.shown == 2 and _timed(row)]
+    grids = [row.response_ms for row in recent if row.shown == 4 and _timed(row)]
+    if min(len(duels), len(grids)) < ENOUGH_VOTES:
+        return None
+    return "grid" if median(grids) <= 2.2 * median(duels) else "duel"
+
+
+_RECENT = """
+WITH recent AS (
+  SELECT v.id, v.contest_id, v.session, v.response_ms, v.repeat FROM votes v
+  WHERE (v.voter = :voter OR v.session = :sitting) AND v.undoes_vote_id IS NULL
+    AND NOT EXISTS (SELECT FROM votes u WHERE u.undoes_vote_id = v.id)
+  ORDER BY v.id DESC LIMIT CAST(:limit AS integer)),
+told AS (
+  SELECT r.*, array_agg(t.contest_member_id ORDER BY t.contest_member_id) AS members,
+    max(t.contest_member_id) FILTER (WHERE t.chosen) AS chosen
+  FROM recent r JOIN vote_items t ON t.vote_id = r.id
+  GROUP BY r.id, r.contest_id, r.session, r.response_ms, r.repeat)
+SELECT n.session, n.response_ms, cardinality(n.members) AS shown,
+  (SELECT o.chosen IS NOT DISTINCT FROM n.chosen FROM told o
+   WHERE n.repeat AND o.session = n.session AND o.members = n.members AND o.id < n.id
+   ORDER BY o.id DESC LIMIT 1) AS same
+FROM told n ORDER BY n.id DESC
+"""

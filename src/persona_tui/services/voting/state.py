@@ -1,0 +1,254 @@
+"""A contest in memory: its pictures, the votes' posterior, and how both are read and kept.
+
+The stored posterior is a cache that is valid for one last vote; where it is not, it is made anew from the
+votes. Reading takes two statements and keeping a vote one, since this is the path of every key press.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sqlmodel import Session
+
+from persona_tui.database.driver import rows_of
+from persona_tui.errors import UnknownName
+from persona_tui.services.voting import ranking
+from persona_tui.services.voting.ranking import Posterior
+
+NINETY_PERCENT = 1.6449
+"""Standard deviations to either side of the mean that hold 90 % of a normal distribution."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A picture in a contest.
+
+    Attributes:
+        elo_score: round(1000 + 173.72 μ).
+        interval: of the rating, 90 %.
+        votes: how many counted votes have shown it.
+        p_best: 0 where it was not asked for.
+    """
+
+    id: int
+    candidate_id: int
+    media_key: str
+    sha256: str
+    seed: int
+    parent_id: int | None
+    elo_score: int
+    p_best: float
+    flagged: bool = False
+    interval: tuple[int, int] = (0, 0)
+    votes: int = 0
+
+
+@dataclass(frozen=True)
+class State:
+    """A contest with all members, rejected ones too, in the order in which they joined.
+
+    Attributes:
+        active: indices of the members that may be shown.
+        shown: how many counted votes have shown each member.
+        votes: how many votes count.
+        last_vote_id: the last record, an undo too.
+        top_k: of the step's gate, 1 where there is none.
+    """
+
+    contest_id: int
+    run_step_id: int | None
+    run_id: int | None
+    top_k: int
+    rows: tuple[Any, ...]
+    index: dict[int, int]
+    active: tuple[int, ...]
+    belief: Posterior
+    shown: tuple[int, ...]
+    votes: int
+    last_vote_id: int | None
+
+    def member(self, index: int, p_best: float = 0.0) -> Member:
+        """One member as others may see it."""
+        row, mean = self.rows[index], float(self.belief.mean[index])
+        reach = NINETY_PERCENT * float(self.belief.covariance[index, index]) ** 0.5
+        low, rating, high = (
+            round(1000 + ranking.ELO_PER_LOGIT * value) for value in (mean - reach, mean, mean + reach)
+        )
+        return Member(
+            row.id,
+            row.candidate_id,
+            row.media_key,
+            row.sha256,
+            row.seed,
+            row.parent_id,
+            rating,
+            p_best,
+            row.flagged,
+            (low, high),
+            self.shown[index],
+        )
+
+    def unseen(self) -> frozenset[int]:
+        """Indices that no vote has shown and that brought no rating along."""
+        return frozenset(
+            place for place, row in enumerate(self.rows) if not self.shown[place] and row.old_elo is None
+        )
+
+    def after(self, shown: tuple[int, ...], chosen: int | None) -> State:
+        """The contest with one more vote, by indices."""
+        counts = tuple(count + (place in shown) for place, count in enumerate(self.shown))
+        belief = ranking.update(self.belief, shown, chosen)
+        return replace(self, belief=belief, shown=counts, votes=self.votes + 1)
+
+
+def lock(session: Session, contest_id: int) -> None:
+    """Hold the contest's row until the transaction ends: votes of several windows come one after another.
+
+    Raises:
+        UnknownName: there is no such contest.
+    """
+    if not rows_of(session, _LOCK, {"contest": contest_id}):
+        raise UnknownName(f"There is no contest {contest_id}.")
+
+
+def load(session: Session, contest_id: int, *, anew: bool = False) -> State:
+    """The contest as the votes say, from the cache where that is valid.
+
+    Args:
+        anew: from the votes alone.
+
+    Raises:
+        UnknownName: there is no such contest.
+    """
+    found = rows_of(session, _CONTEST, {"contest": contest_id})
+    if not found:
+        raise UnknownName(f"There is no contest {contest_id}.")
+    contest = found[0]
+    rows = tuple(rows_of(session, _MEMBERS, {"contest": contest_id}))
+    state = State(
+        contest_id,
+        contest.run_step_id,
+        contest.run_id,
+        contest.top_k,
+        rows,
+        {row.id: place for place, row in enumerate(rows)},
+        tuple(place for place, row in enumerate(rows) if row.status == "active"),
+        Posterior.prior_from([row.old_elo for row in rows]),
+        (0,) * len(rows),
+        0,
+        contest.last_vote_id,
+    )
+    if anew or contest.posterior is None or contest.posterior_vote_id != contest.last_vote_id:
+        return _replayed(session, state)
+    belief, shown, votes = _thaw(contest.posterior)
+    late = len(rows) - len(shown)
+    return replace(state, belief=belief.extended(len(rows)), shown=shown + (0,) * late, votes=votes)
+
+
+def keep_vote(
+    session: Session,
+    state: State,
+    shown: tuple[int, ...],
+    chosen: int | None,
+    facts: dict[str, Any],
+) -> int:
+    """Insert a vote, and keep the posterior and scores that `state` has after it.
+
+    Args:
+        shown: member ids, left to right.
+        facts: sitting, response_ms, voter, repeat.
+
+    Returns:
+        The vote's id.
+    """
+    values = {"contest": state.contest_id, "shown": list(shown), "chosen": chosen, **facts}
+    return int(rows_of(session, _KEEP_VOTE, values | _scores(state))[0].id)
+
+
+def keep(session: Session, state: State, last_vote_id: int | None) -> None:
+    """Keep posterior and scores, valid for this last vote."""
+    rows_of(session, _KEEP, {"contest": state.contest_id, "vote": last_vote_id} | _scores(state))
+
+
+def _scores(state: State) -> dict[str, Any]:
+    """The cache, and the scores that differ from what is stored."""
+    fresh = zip(state.rows, state.belief.elo(), strict=True)
+    changed = [(row.candidate_id, score) for row, score in fresh if row.elo_score != score]
+    return {
+        "posterior": _freeze(state),
+        "ids": [candidate for candidate, _ in changed],
+        "scores": [score for _, score in changed],
+    }
+
+
+def _replayed(session: Session, state: State) -> State:
+    for vote in rows_of(session, _VOTES, {"contest": state.contest_id}):
+        chosen = None if vote.chosen is None else state.index[vote.chosen]
+        state = state.after(tuple(state.index[member] for member in vote.shown), chosen)
+    return state
+
+
+def _freeze(state: State) -> bytes:
+    """(n + 1)² numbers: the votes' count, the means, and for each member its count beside its covariances."""
+    grid = np.empty((len(state.rows) + 1, len(state.rows) + 1))
+    grid[0, 0], grid[0, 1:] = state.votes, state.belief.mean
+    grid[1:, 0], grid[1:, 1:] = state.shown, state.belief.covariance
+    return grid.tobytes()
+
+
+def _thaw(data: bytes) -> tuple[Posterior, tuple[int, ...], int]:
+    size = round((len(data) / 8) ** 0.5)
+    grid = np.frombuffer(data).reshape(size, size)
+    shown = tuple(int(count) for count in grid[1:, 0])
+    return Posterior(grid[0, 1:].copy(), grid[1:, 1:].copy()), shown, int(grid[0, 0])
+
+
+_LOCK = "SELECT id FROM contests WHERE id = :contest FOR NO KEY UPDATE"
+
+_CONTEST = """
+SELECT c.run_step_id, s.run_id, COALESCE(s.top_k, 1) AS top_k, c.posterior, c.posterior_vote_id,
+  (SELECT max(v.id) FROM votes v WHERE v.contest_id = c.id) AS last_vote_id
+FROM contests c LEFT JOIN pipeline_run_steps s ON s.id = c.run_step_id WHERE c.id = :contest
+"""
+
+_MEMBERS = """
+SELECT m.id, m.old_elo, i.id AS candidate_id, i.media_key, i.sha256, i.seed, i.parent_id, i.status, i.flagged,
+  i.elo_score
+FROM contest_members m JOIN image_candidates i ON i.id = m.image_candidate_id
+WHERE m.contest_id = :contest ORDER BY m.id
+"""
+
+_VOTES = """
+SELECT v.id, array_agg(t.contest_member_id ORDER BY t.side) AS shown,
+  max(t.contest_member_id) FILTER (WHERE t.chosen) AS chosen
+FROM votes v JOIN vote_items t ON t.vote_id = v.id
+WHERE v.contest_id = :contest AND NOT EXISTS (SELECT FROM votes u WHERE u.undoes_vote_id = v.id)
+GROUP BY v.id ORDER BY v.id
+"""
+
+_SCORES = """scored AS (
+  UPDATE image_candidates i SET elo_score = fresh.score
+  FROM unnest(CAST(:ids AS bigint[]), CAST(:scores AS integer[])) AS fresh(id, score) WHERE i.id = fresh.id)
+"""
+
+_KEEP_VOTE = f"""
+WITH vote AS (
+  INSERT INTO votes (contest_id, session, response_ms, voter, repeat)
+  VALUES (:contest, :sitting, :response_ms, :voter, :repeat) RETURNING id),
+items AS (
+  INSERT INTO vote_items (vote_id, contest_id, contest_member_id, side, chosen)
+  SELECT vote.id, CAST(:contest AS bigint), s.member, s.side,
+    s.member IS NOT DISTINCT FROM CAST(:chosen AS bigint)
+  FROM vote, unnest(CAST(:shown AS bigint[])) WITH ORDINALITY AS s(member, side)),
+kept AS (
+  UPDATE contests c SET posterior = :posterior, posterior_vote_id = vote.id FROM vote WHERE c.id = :contest),
+{_SCORES}
+SELECT id FROM vote
+"""
+
+_KEEP = f"""
+WITH {_SCORES}
+UPDATE contests SET posterior = :posterior, posterior_vote_id = :vote WHERE id = :contest
+"""
