@@ -16,10 +16,16 @@ TABLE = Table(
         Action("gallery.winner", "w", "Winner", "Make this picture of the last step the run's winner.", 13),
         Action("gallery.mark", "space", "Mark", "Mark the picture, or take its mark away.", 14),
         Action(
-            "gallery.reject", "x", "Reject", "Reject the marked pictures, or this one, with their branches.", 14
+            "gallery.reject",
+            "x",
+            "Reject",
+            "Reject the marked pictures, or this one, with their branches.",
+            14,
         ),
         Action("gallery.flag", "f", "Flag", "Flag the marked pictures, or this one, or take flags away.", 15),
-        Action("gallery.undo", "u,z", "Take back", "Take back what a key rejected last, or this picture.", 15),
+        Action(
+            "gallery.undo", "u,z", "Take back", "Take back what a key rejected last, or this picture.", 15
+        ),
         Action("gallery.compare", "c", "Compare", "Show two to four marked pictures side by side.", 16),
         Action("gallery.vote", "v", "Vote", "Vote on the run's pictures.", 17),
         Action("gallery.winners", "W", "Winners", "Show the three best pictures of every run.", 18),
@@ -36,7 +42,11 @@ TABLE = Table(
         Action("gallery.view", "Z", "100 %", "Show the picture alone, then at 100 % of its pixels.", 25),
         Action("gallery.outside", "o", "Open outside", "Open the original in the desktop's own viewer.", 26),
         Action(
-            "gallery.mark-all", "M", "Mark all", "Mark all pictures that are shown, or take the marks away.", 27
+            "gallery.mark-all",
+            "M",
+            "Mark all",
+            "Mark all pictures that are shown, or take the marks away.",
+            27,
         ),
     ),
     holds=("list", "grid", "branches"),

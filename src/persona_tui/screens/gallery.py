@@ -7,8 +7,10 @@ from functools import partial
 from textual.content import Content
 
 from persona_tui.screens import gallery_acts, gallery_order, runs_acts, runs_data
+from persona_tui.screens.compare import MOST, CompareScreen
 from persona_tui.screens.gallery_data import Leaf
 from persona_tui.screens.gallery_view import GalleryView
+from persona_tui.screens.winners import WinnersScreen
 from persona_tui.widgets.reader import TextDialog
 
 PICTURE_ACTS = frozenset({"winner", "reject", "outside", "all", "flag", "mark", "view"})
@@ -34,6 +36,8 @@ class GalleryScreen(GalleryView):
             return self._leaf is not None and not self._places
         if action == "approve":
             return self._album.run is not None and runs_acts.may_approve(self._album.run)
+        if action == "compare":
+            return 2 <= len(self._marked) <= MOST
         if action == "undo":
             return bool(self._last_rejection())
         if action in {"more", "fewer"}:
@@ -82,7 +86,8 @@ class GalleryScreen(GalleryView):
         if not group:
             return
         await gallery_acts.take_back(self, group)
-        self._rejected = [one for one in self._rejected if one != group]
+        if group in self._rejected:
+            self._rejected.remove(group)
         self._wanted = group[0]
         self.request_reload()
 
@@ -117,6 +122,37 @@ class GalleryScreen(GalleryView):
             self._leaf = self._first()
         self._show_marks()
 
+    # Flags, and other views of the pictures
+
+    def action_flag(self) -> None:
+        self.spawn(self._flag, group="act")
+
+    async def _flag(self) -> None:
+        leaves = self._chosen()
+        if leaves:
+            await gallery_acts.flag(self, leaves)
+
+    def action_compare(self) -> None:
+        ids = tuple(leaf.id for leaf in self._leaves if leaf.id in self._marked)
+        if self._album.run is not None:
+            screen = CompareScreen(self._album.run.id, ids, self._rejected, revealed=self._revealed)
+            self.app.push_screen(screen)
+
+    def action_winners(self) -> None:
+        self.app.push_screen(WinnersScreen())
+
+    def action_view(self) -> None:
+        self.spawn(self._view, group="ask", exclusive=True)
+
+    async def _view(self) -> None:
+        leaves, here = self._leaves, self._leaf
+        index = await gallery_acts.view(
+            self, leaves, leaves.index(here) if here in leaves else 0, zoomed=True
+        )
+        if index is not None:
+            self._leaf = leaves[index]
+            self._show_marks()
+
     # The gate
 
     @property
@@ -145,7 +181,8 @@ class GalleryScreen(GalleryView):
     def action_winner(self) -> None:
         leaf, run = self._leaf, self._album.run
         if leaf is not None and run is not None:
-            self.spawn(partial(gallery_acts.make_winner, self, run, leaf), group="ask", exclusive=True)
+            work = partial(gallery_acts.make_winner, self, run.winner_id, leaf.id)
+            self.spawn(work, group="ask", exclusive=True)
 
     def action_approve(self) -> None:
         run = self._album.run
@@ -168,7 +205,7 @@ class GalleryScreen(GalleryView):
 
     def action_outside(self) -> None:
         if self._leaf is not None:
-            gallery_acts.show_outside(self, self._leaf)
+            gallery_acts.show_outside(self, self._leaf.media_key)
 
     def action_all(self) -> None:
         text = Content("")

@@ -34,7 +34,6 @@ class Leaf:
         children: pictures made from it.
         secret: its step is still voted on, so that its rating is told only when it is asked for.
         interval: of the rating, lowest and highest, 90 %; None where it takes part in no contest.
-        flagged: the operator set a flag, to come back to it.
     """
 
     picture: CandidateView
@@ -43,7 +42,11 @@ class Leaf:
     children: int
     secret: bool
     interval: tuple[int, int] | None = None
-    flagged: bool = False
+
+    @property
+    def flagged(self) -> bool:
+        """The operator set a flag."""
+        return self.picture.flagged
 
     @property
     def id(self) -> int:
@@ -119,8 +122,16 @@ def read_album(
     children = Counter(picture.parent_id for picture in pictures)
     places = _places(pictures)
     voted_on = {step.id for step in run.steps if not step.approved} if _is_voted_on(run) else set()
+    intervals = _intervals(session, run)
     leaves = tuple(
-        Leaf(one, known[one.id], places.get(one.id), children[one.id], one.run_step_id in voted_on)
+        Leaf(
+            one,
+            known[one.id],
+            places.get(one.id),
+            children[one.id],
+            one.run_step_id in voted_on,
+            intervals.get(one.id),
+        )
         for one in pictures
     )
     return Album(run, leaves, unfilled_places(session, chosen), _gate(session, run, tried or {}))
@@ -133,6 +144,18 @@ def _gate(session: Session, run: RunDetail, tried: Mapping[int, int]) -> GatePre
         return None
     k = 1 if step.is_last else min(tried.get(step.id, step.top_k), step.active)
     return runs_data.preview(session, step.id, k)
+
+
+def _intervals(session: Session, run: RunDetail) -> dict[int, tuple[int, int]]:
+    """Candidate's id → the interval of its rating, of all steps that were voted on."""
+    from persona_tui.services.voting.state import load
+
+    contests = [load(session, step.contest_id) for step in run.steps if step.contest_id is not None]
+    return {
+        row.candidate_id: state.member(place).interval
+        for state in contests
+        for place, row in enumerate(state.rows)
+    }
 
 
 def _is_voted_on(run: RunDetail) -> bool:
@@ -174,34 +197,23 @@ def _places(pictures: tuple[CandidateView, ...]) -> dict[int, int]:
     return places
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """What one key rejected.
-
-    Attributes:
-        roots: the pictures that were chosen and not rejected before, the oldest first.
-        pictures: how many went in all, with what grew from them.
-    """
-
-    roots: tuple[int, ...]
-    pictures: int
-
-
-def reject_branches(session: Session, candidate_ids: Sequence[int]) -> Rejected:
+def reject_branches(session: Session, candidate_ids: Sequence[int]) -> int:
     """Reject pictures with all that grew from them, in one transaction: all of them or none.
+
+    Returns:
+        How many went in all.
 
     Raises:
         NotAllowedNow: the winner is among them.
     """
-    from persona_tui.services.generation.gates import reject
+    from persona_tui.services.generation.rejection import reject_all
 
-    done = {one: reject(session, one, actor=ACTOR).candidate_ids for one in sorted(candidate_ids)}
-    roots = tuple(one for one, gone in done.items() if gone)
-    return Rejected(roots, sum(map(len, done.values())))
+    done = reject_all(session, candidate_ids, actor=ACTOR)
+    return sum(len(rejection.candidate_ids) for rejection in done)
 
 
 def take_back(session: Session, candidate_ids: Sequence[int]) -> tuple[int, ...]:
-    """Take rejections back, the last one first, since what grew from a picture comes back after it.
+    """Take rejections back.
 
     Returns:
         The pictures that are there again.
@@ -209,10 +221,18 @@ def take_back(session: Session, candidate_ids: Sequence[int]) -> tuple[int, ...]
     Raises:
         NotAllowedNow: one went together with a picture that it grew from.
     """
-    from persona_tui.services.generation.gates import unreject
+    from persona_tui.services.generation.rejection import unreject_all
 
-    back = [unreject(session, one, actor=ACTOR).candidate_ids for one in reversed(candidate_ids)]
-    return tuple(one for ids in back for one in ids)
+    done = unreject_all(session, candidate_ids, actor=ACTOR)
+    return tuple(one for rejection in done for one in rejection.candidate_ids)
+
+
+def flag(session: Session, candidate_ids: Sequence[int], flagged: bool) -> None:
+    """Flag pictures, to come back to them, or take their flags away."""
+    from persona_tui.services.voting.contest import flag_candidate
+
+    for candidate_id in candidate_ids:
+        flag_candidate(session, candidate_id, flagged)
 
 
 def make_winner(session: Session, candidate_id: int) -> int | None:

@@ -75,13 +75,17 @@ def bar(album: Album, gate: LiveGate, *, keys: str, approve: str) -> Content:
     preview = gate.preview
     if preview is None or album.run is None:
         return Content.empty()
-    following = next((step for step in album.run.steps if step.position == album.run.current.position + 1), None)
+    following = next(
+        (step for step in album.run.steps if step.position == album.run.current.position + 1), None
+    )
     if following is None:
         words = Content.styled("▲ ", "$section") + Content(f"the best of {preview.available} would win")
         words += dim(f"  [{approve}] ") + Content.styled("choose it", "$title")
     else:
         words = Content.styled(f"▲ {len(preview.members)} of {preview.available}", "$section bold")
-        words += Content(f" would go on → {following.name}: {counted(preview.cost, 'picture')}") + dim(_cost(preview))
+        words += Content(f" would go on → {following.name}: {counted(preview.cost, 'picture')}") + dim(
+            _cost(preview)
+        )
         words += dim(f"  [{keys}] K  [{approve}] approve")
     if preview.probability is not None and gate.shown:
         words += Content("  ") + runs_lines.confidence(preview.probability)

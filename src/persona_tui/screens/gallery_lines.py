@@ -192,11 +192,16 @@ def head(album: Album, place: int | None, shown: int, marked: int) -> Content:
     return words
 
 
+def origin(leaf: Leaf) -> Content:
+    """Where a picture comes from, on one line."""
+    return dim("  ".join(_origin(leaf)))
+
+
 def lines(album: Album, leaf: Leaf, revealed: bool, passes: bool) -> Iterator[Content]:
     """Three lines on a picture, where there is no room for the panel."""
     gap, place = Content("  "), dim(f"  {_place(leaf, revealed) or leaf.picture.step}")
     yield name(leaf) + gap + mark(leaf, passes) + gap + rating(leaf, revealed) + place
-    yield dim("  ".join(_origin(leaf)))
+    yield origin(leaf)
     if album.run is not None:
         yield dim(" ".join(album.run.prompt.split()))
 

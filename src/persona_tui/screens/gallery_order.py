@@ -22,7 +22,7 @@ ORDER_WORDS: Mapping[str, str] = {
 }
 
 KEEPS: Mapping[str, tuple[str, Callable[[Leaf], bool]]] = {
-    "all": ("●", lambda leaf: True),
+    "all": ("●", lambda _leaf: True),
     "active": ("◆", lambda leaf: leaf.picture.status == "active"),
     "flagged": ("⚑", lambda leaf: leaf.flagged),
     "rejected": ("✗", lambda leaf: leaf.picture.status == "rejected"),
@@ -63,7 +63,9 @@ def bar(leaves: Sequence[Leaf], *, order: str, keep: str, filter_key: str, order
     parts = []
     for name, (icon, keeps) in KEEPS.items():
         count = sum(map(keeps, leaves))
-        style = "$title bold reverse" if name == keep else "$title" if count else "$dim"
+        if not count and name not in (keep, "all"):
+            continue
+        style = "$title bold reverse" if name == keep else "$title"
         parts.append(Content.styled(f" {icon} {name} {count} ", style))
     words = _key(filter_key) + Content("").join(parts)
     return words + Content("  ") + _key(order_key) + Content.styled(ORDER_WORDS[order], "$title")

@@ -100,9 +100,7 @@ class GalleryView(PersonaScreen):
     @property
     def _leaves(self) -> Sequence[Leaf]:
         """The pictures that the grid shows."""
-        return gallery_order.arranged(
-            self._album.leaves, self._revealed, order=self._order, keep=self._keep
-        )
+        return gallery_order.arranged(self._album.leaves, self._revealed, order=self._order, keep=self._keep)
 
     @property
     def _media(self) -> MediaStore:
@@ -134,6 +132,8 @@ class GalleryView(PersonaScreen):
             run_id: which run.
             candidate_id: which picture of it.
         """
+        while self.app.screen is not self and not self.app.screen.is_modal:
+            self.app.pop_screen()
         self._run_id, self._wanted = target.get("run_id", self._run_id), target.get("candidate_id")
         self.request_reload()
 
@@ -146,7 +146,9 @@ class GalleryView(PersonaScreen):
         self._tree.forest.forget_folds()
 
     async def reload(self) -> None:
-        album = await self.read(gallery_data.read_album, self.shell.persona_id, self._run_id, self._gate.tried)
+        album = await self.read(
+            gallery_data.read_album, self.shell.persona_id, self._run_id, self._gate.tried
+        )
         wanted = self._wanted if self._wanted is not None else self._leaf.id if self._leaf else None
         self._album, self._wanted = album, None
         self._run_id = album.run.id if album.run is not None else None
@@ -203,9 +205,7 @@ class GalleryView(PersonaScreen):
 
     def _parts(self) -> list[tuple[str, list[Content]]]:
         passes = self._leaf is not None and self._passes(self._leaf.id)
-        return list(
-            gallery_lines.parts(self._album, self._leaf, self.shell.zone, self._revealed, passes)
-        )
+        return list(gallery_lines.parts(self._album, self._leaf, self.shell.zone, self._revealed, passes))
 
     def _three_lines(self) -> list[Content]:
         if self._places:

@@ -88,9 +88,7 @@ async def approve(screen: PersonaScreen, run: RunView, k: int | None = None) -> 
         await _approve_step(screen, run, following, k)
 
 
-async def _approve_step(
-    screen: PersonaScreen, run: RunView, following: RunStepView, k: int | None
-) -> None:
+async def _approve_step(screen: PersonaScreen, run: RunView, following: RunStepView, k: int | None) -> None:
     step = run.current
     opened: list[int] = []
 

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
-from persona_tui.errors import NotAllowedNow
 from persona_tui.screens import gallery_acts, runs_data, runs_lines
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.runs_picture import RunPicture
@@ -79,7 +78,9 @@ class WinnersScreen(PersonaScreen):
             with Horizontal(id="podium"):
                 for medal in MEDALS:
                     yield RunPicture(medal)
-        yield EmptyState("No winners yet.\nRuns make pictures, and your votes rank them.", "global.runs", icon="🏆")
+        yield EmptyState(
+            "No winners yet.\nRuns make pictures, and your votes rank them.", "global.runs", icon="🏆"
+        )
 
     def on_mount(self) -> None:
         self._list.focus()
@@ -117,7 +118,13 @@ class WinnersScreen(PersonaScreen):
         won = Content.styled("  winner", "$section") if placed.winner else Content.empty()
         votes = dim(str(placed.votes))
         rating = Content.styled(str(placed.elo_score), "$section")
-        return [name, MEDALS[placed.place - 1], Content(f"picture {placed.candidate_id}") + won, rating, votes]
+        return [
+            name,
+            MEDALS[placed.place - 1],
+            Content(f"picture {placed.candidate_id}") + won,
+            rating,
+            votes,
+        ]
 
     # The pictures
 
@@ -160,30 +167,22 @@ class WinnersScreen(PersonaScreen):
         return super().check_action(action, parameters)
 
     def action_copy(self) -> None:
-        path = self._path()
-        if path is not None:
+        placed = self._placed
+        if placed is not None:
+            path = gallery_acts.original(self, placed.media_key)
             self.app.copy_to_clipboard(str(path))
             self.flash(f"Copied: {path}")
 
     def action_outside(self) -> None:
-        path = self._path()
-        if path is not None:
-            gallery_acts.open_file(self, path)
+        placed = self._placed
+        if placed is not None:
+            gallery_acts.show_outside(self, placed.media_key)
 
-    def _path(self) -> Path | None:
-        """The original of the picture under the cursor.
-
-        Raises:
-            NotAllowedNow: it is not on this machine.
-        """
+    @property
+    def _placed(self) -> Placed | None:
+        """The picture under the cursor."""
         row = self._list.current
-        if row is None or row.placed is None:
-            return None
-        path = self._media.path(row.placed.media_key)
-        if path is None:
-            hint = f"Its key there is {row.placed.media_key}."
-            raise NotAllowedNow("The original lies in a bucket.", hint=hint)
-        return path
+        return row.placed if row is not None else None
 
     def action_winner(self) -> None:
         self.spawn(self._make_winner, group="ask", exclusive=True)
@@ -207,7 +206,9 @@ class WinnersScreen(PersonaScreen):
     def action_ratings(self) -> None:
         self._revealed = not self._revealed
         self._show_rows()
-        self.flash("All rankings are shown." if self._revealed else "What is voted on is hidden again.", "info")
+        self.flash(
+            "All rankings are shown." if self._revealed else "What is voted on is hidden again.", "info"
+        )
 
 
 def _open_words(podium: Podium) -> Content:
