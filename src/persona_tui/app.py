@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
 
     from persona_tui.settings import Settings
+    from persona_tui.terminal.probe import Capabilities
 
 VIEWS: Mapping[str, tuple[str, str]] = {
     "dashboard": ("persona_tui.screens.dashboard", "DashboardScreen"),
@@ -91,13 +92,12 @@ class PersonaApp(KeysInOrder, CoreLink, inherit_bindings=False):
         *,
         core_factory: CoreFactory | None = None,
         looker: Looker | None = None,
-        capabilities: object | None = None,
+        capabilities: Capabilities | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.settings = settings
         self.registry = Registry(TABLES, settings.keys)
         self.now = now
-        self.capabilities = capabilities
         if core_factory is None:
             opening = Opening(settings)
             core_factory, looker = opening.core, opening.look
@@ -107,6 +107,8 @@ class PersonaApp(KeysInOrder, CoreLink, inherit_bindings=False):
         for theme in THEMES.values():
             self.register_theme(theme)
         self.theme = THEMES[settings.terminal.theme].name
+        if capabilities is not None:
+            self.use_pictures(capabilities, settings.terminal.protocol)
         if not self.moving:
             self.animation_level = "none"
 

@@ -24,17 +24,23 @@ class KittyTerminal:
         images: id → decoded picture.
         placements: (image id, placement id) → keys of the command that placed it.
         replies: commands that would have been answered, which the app must never cause.
+        places: (image id, placement id) → row and column at which it was placed, from 0.
     """
 
     images: dict[int, Image.Image] = field(default_factory=dict)
     placements: dict[tuple[int, int], dict[str, str]] = field(default_factory=dict)
     replies: list[str] = field(default_factory=list)
+    places: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     _upload: tuple[int, str] | None = None
 
-    def feed(self, text: str) -> KittyTerminal:
+    def feed(self, text: str, at: tuple[int, int] = (0, 0)) -> KittyTerminal:
         assert _COMMAND.sub("", text) == "", "something that is no graphics command"
         for match in _COMMAND.finditer(text):
             keys = dict(pair.split("=") for pair in match[1].split(","))
+            if keys.get("a") == "q":
+                continue
+            if keys.get("a") == "p":
+                self.places[int(keys["i"]), int(keys["p"])] = at
             if keys.get("q") != "2":
                 self.replies.append(match[1])
             self._run(keys, match[2] or "")

@@ -18,6 +18,7 @@ from textual.message import Message
 from persona_tui.errors import DatabaseUnavailable, NotAllowedNow, PersonaError
 from persona_tui.screens.first_look import LookTaken
 from persona_tui.terminal.hang_up import call_on_signals, ignore_signals, leave_lost_terminal
+from persona_tui.terminal.textual_bridge import PictureFrames
 from persona_tui.widgets.failsafe import Failsafe
 from persona_tui.widgets.messages import (
     CoreFailed,
@@ -55,7 +56,7 @@ EVENT_PAUSE = 0.1
 """Seconds over which events are gathered before the screens hear of them."""
 
 
-class CoreLink(Failsafe, Shell):
+class CoreLink(Failsafe, PictureFrames, Shell):
     """The half of the app that looks after the core; the other half is views and keys.
 
     Args:

@@ -39,6 +39,13 @@ def png8(image: Image, width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+def png24(image: Image, width: int, height: int) -> bytes:
+    """The picture at that size with all its colours: for looking at single pixels."""
+    file = io.BytesIO()
+    scaled(image, width, height).save(file, "PNG", compress_level=2)
+    return file.getvalue()
+
+
 def transmit(image_id: int, png: bytes) -> Iterator[str]:
     """Commands that store a PNG under an id, without showing it.
 

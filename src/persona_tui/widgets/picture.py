@@ -1,16 +1,13 @@
-"""A picture drawn with half-blocks, which every terminal can show."""
+"""A picture, drawn by the terminal where it can and with half blocks where it can't."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.segment import Segment
 from rich.style import Style
 from textual.content import Content
 from textual.geometry import Region
@@ -18,24 +15,24 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.visual import Visual
-from textual.widget import Widget
 
+from persona_tui.terminal.layer import Ready, Wish
+from persona_tui.terminal.textual_bridge import HoledStrip, PictureFrames, Pictures, PictureWidget
+from persona_tui.widgets import picture_cells
 from persona_tui.widgets.failsafe import Failsafe
+from persona_tui.widgets.picture_cells import KEPT
 
 if TYPE_CHECKING:
-    from persona_tui.terminal.halfblock import Cell
+    from persona_tui.terminal.painter import Painter
+
+__all__ = ["KEPT", "PicturePane", "Source"]
 
 Source = Path | bytes
 RESIZE_PAUSE = 0.15
 """Seconds without another resize before a picture is encoded anew."""
-KEPT = 32
-"""Encoded pictures kept, those used last: about 1 MB each in a pane of 80×40 cells."""
-
-_encoded: OrderedDict[tuple[Path, int, int], list[Strip]] = OrderedDict()
-"""Encoded files by columns and rows; a file that a pane shows never changes its content."""
 
 
-class PicturePane(Failsafe, Widget):
+class PicturePane(Failsafe, PictureWidget):
     """Shows one picture, whole and undistorted, in the middle of its room.
 
     Args:
@@ -48,7 +45,7 @@ class PicturePane(Failsafe, Widget):
 
     @dataclass
     class Drawn(Message):
-        """The picture is on the screen with the next frame."""
+        """The picture is on the screen: the terminal has drawn it, or paints it with the next frame."""
 
         pane: PicturePane
 
@@ -60,8 +57,10 @@ class PicturePane(Failsafe, Widget):
         super().__init__(id=id, classes=classes)
         self._alt = alt
         self._source: Source | None = None
+        self._zoom: tuple[float, float] | None = None
         self._broken = False
         self._rows: list[Strip] = []
+        self._placed = False
         self._beside: Style | None = None
         self._resize_timer: Timer | None = None
 
@@ -71,21 +70,45 @@ class PicturePane(Failsafe, Widget):
         Args:
             keep: leave the picture before on the screen until this one is ready.
         """
-        self._source, self._alt, self._broken = source, alt, False
-        if source is None or not keep:
-            self._rows = []
+        self._source, self._alt, self._broken, self._placed = source, alt, False, False
+        if source is None:
+            self.workers.cancel_group(self, "encode")
+            self._clear()
+        elif not self._show_ready() and not keep:
+            self._clear()
+        self._load_soon()
+
+    def _clear(self) -> None:
+        self._rows, self.picture = [], None
         self.refresh()
-        self._encode_soon()
 
     async def prepare(self, source: Path) -> None:
-        """Encode a file for this pane's size ahead of time, so that `show()` shows it at once.
+        """Make a picture ready for this pane's size ahead of time, so that `show()` shows it at once.
 
-        What can't be read is told when it is shown.
+        Returns when it is ready, or when there is no room. What can't be read is told when it is shown.
         """
-        columns, rows = self.size
-        if columns and rows and (source, columns, rows) not in _encoded:
-            with suppress(OSError, ValueError):
-                _keep(source, columns, rows, await asyncio.to_thread(_strips, source, columns, rows))
+        wish = self._wish(source, None)
+        if wish is None:
+            return
+        with suppress(OSError, ValueError):
+            if self._painter is not None:
+                await self._painter.fetch(wish, ahead=True)
+            elif picture_cells.kept(wish) is None:
+                picture_cells.keep(wish, await asyncio.to_thread(picture_cells.encode, wish))
+
+    @property
+    def zoom(self) -> tuple[float, float] | None:
+        """None shows the whole picture; else its own pixels, with this point in the middle of the pane.
+
+        The point is shares (0 to 1) of the picture's width and height. Near an edge the picture ends at the
+        pane's.
+        """
+        return self._zoom
+
+    @zoom.setter
+    def zoom(self, point: tuple[float, float] | None) -> None:
+        self._zoom = point and (min(max(point[0], 0.0), 1.0), min(max(point[1], 0.0), 1.0))
+        self._load_soon()
 
     @property
     def alt(self) -> str:
@@ -95,49 +118,127 @@ class PicturePane(Failsafe, Widget):
     @property
     def loaded(self) -> bool:
         """Whether the picture itself is on the screen."""
-        return bool(self._rows)
+        return self._placed
+
+    # Which picture, and how
+
+    @property
+    def _pictures(self) -> Pictures | None:
+        """The terminal's pictures, unless it can't draw any here."""
+        app = self.app
+        if not isinstance(app, PictureFrames) or app.pictures is None:
+            return None
+        framed = self.styles.gutter.max_width or self.styles.gutter.max_height or app.no_color
+        return None if framed and app.pictures.painter.in_cells else app.pictures
+
+    @property
+    def _painter(self) -> Painter | None:
+        pictures = self._pictures
+        return pictures.painter if pictures is not None else None
+
+    def _wish(self, source: Source | None, zoom: tuple[float, float] | None) -> Wish | None:
+        columns, rows = self.size
+        painter = self._painter
+        if painter is not None and painter.in_cells and self.region.bottom >= self.app.size.height:
+            rows -= 1  # a picture that ends in the last row makes most terminals scroll
+        if source is None or columns <= 0 or rows <= 0:
+            return None
+        return Wish(source, columns, rows, zoom)
+
+    def on_mount(self) -> None:
+        if (pictures := self._pictures) is not None:
+            pictures.add(self)
+
+    def on_unmount(self) -> None:
+        if (pictures := self._pictures) is not None:
+            pictures.remove(self)
 
     def on_resize(self) -> None:
         if self._resize_timer is not None:
             self._resize_timer.stop()
-        if self._rows:
-            self._resize_timer = self.set_timer(RESIZE_PAUSE, self._encode_soon)
+        if self._rows or self.picture is not None:
+            self._resize_timer = self.set_timer(RESIZE_PAUSE, self._load_soon)
         else:
-            self._encode_soon()
+            self._load_soon()
 
-    def _encode_soon(self) -> None:
-        if self._source is None or not self.size.area:
-            return
-        kept = _kept(self._source, *self.size)
-        if kept is not None:
+    def _load_soon(self) -> None:
+        if not self._show_ready() and self._wish(self._source, self._zoom) is not None:
+            self.spawn(self._load, group="encode", exclusive=True, quiet=True)
+
+    def _show_ready(self) -> bool:
+        """Show the picture, if that takes no time."""
+        wish = self._wish(self._source, self._zoom)
+        if wish is None:
+            return False
+        painter = self._painter
+        if painter is None:
+            rows = picture_cells.kept(wish)
+            if rows is not None:
+                self._paint(rows)
+            ready = rows is not None
+        else:
+            picture = painter.ready(wish)
+            if picture is not None:
+                self._draw(picture)
+            ready = picture is not None
+        if ready:
             self.workers.cancel_group(self, "encode")
-            self._draw(kept)
-        else:
-            self.spawn(self._encode, group="encode", exclusive=True, quiet=True)
+        return ready
 
-    async def _encode(self) -> None:
-        source, columns, rows = self._source, self.size.width, self.size.height
-        if source is None:
+    async def _load(self) -> None:
+        wish, painter = self._wish(self._source, self._zoom), self._painter
+        if wish is None:
             return
         try:
-            strips = await asyncio.to_thread(_strips, source, columns, rows)
+            gap = painter.stopgap(wish) if painter is not None else None
+            if gap is not None:
+                self._draw(gap)
+            elif painter is None or self.picture is None:
+                rows = await asyncio.to_thread(picture_cells.encode, wish)
+                picture_cells.keep(wish, rows)
+                self._paint(rows)
+            picture = await painter.fetch(wish) if painter is not None else None
         except (OSError, ValueError):
             self._broken = True
-            self.refresh()
+            self._clear()
             return
-        if isinstance(source, Path):
-            _keep(source, columns, rows, strips)
-        self._draw(strips)
+        if picture is not None:
+            self._draw(picture)
 
-    def _draw(self, rows: list[Strip]) -> None:
-        self._rows = rows
+    def _paint(self, rows: list[Strip]) -> None:
+        """With half blocks; where the terminal draws pictures, until it has this one."""
+        self._rows, self.picture = rows, None
         self.refresh()
-        self.post_message(self.Drawn(self))
+        if self._pictures is None:
+            self._placed = True
+            self.post_message(self.Drawn(self))
+
+    def _draw(self, picture: Ready) -> None:
+        """By the terminal, at the end of the next frame."""
+        pictures = self._pictures
+        assert pictures is not None
+        self._placed = False
+        same_cells = self.picture is not None and not self._rows and not pictures.painter.in_cells
+        self._rows, self.picture = [], picture
+        pictures.expect(self)
+        if not same_cells:
+            self.refresh()
+
+    def picture_shown(self, picture: Ready) -> None:
+        if self.picture is not None and picture.key == self.picture.key:
+            self._placed = True
+            self.post_message(self.Drawn(self))
+
+    def picture_lost(self) -> None:
+        self.refresh()
+        self._load_soon()
+
+    # Painting
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Painted past Textual's styles and filters: thousands of colours would keep them busy for long."""
         if (
-            not self._rows
+            not (self._rows or self.picture is not None)
             or self.app.no_color
             or self.styles.gutter.max_width
             or self.styles.gutter.max_height
@@ -148,6 +249,8 @@ class PicturePane(Failsafe, Widget):
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size
+        if self.picture is not None:
+            return self._left_alone(y, width, self.picture)
         if not self._rows:
             return self._words(y, width, height)
         row = y - (height - len(self._rows)) // 2
@@ -157,6 +260,20 @@ class PicturePane(Failsafe, Widget):
         left = (width - strip.cell_length) // 2
         blank = Strip.blank(left, self._ground)
         return Strip.join([blank, strip]).adjust_cell_length(width, self._ground)
+
+    def _left_alone(self, y: int, width: int, picture: Ready) -> Strip:
+        """A blank line that does not touch a picture which lies in the cells."""
+        blank, box = Strip.blank(width, self._ground), picture.box
+        last = min(box.left + box.columns, width)
+        painter = self._painter
+        if (
+            painter is None
+            or not painter.in_cells
+            or not box.top <= y < box.top + box.rows
+            or box.left >= last
+        ):
+            return blank
+        return HoledStrip(blank, width, (box.left, last))
 
     @property
     def _ground(self) -> Style:
@@ -177,43 +294,3 @@ class PicturePane(Failsafe, Widget):
             words += " (can't be shown)" if self._broken else " (loading…)"
         content = Content(words).truncate(width, ellipsis=True).center(width)
         return Visual.to_strips(self, content, width, 1, self.visual_style, pad=True)[0]
-
-
-def _kept(source: Source, columns: int, rows: int) -> list[Strip] | None:
-    if not isinstance(source, Path) or (source, columns, rows) not in _encoded:
-        return None
-    _encoded.move_to_end((source, columns, rows))
-    return _encoded[source, columns, rows]
-
-
-def _keep(source: Path, columns: int, rows: int, strips: list[Strip]) -> None:
-    _encoded[source, columns, rows] = strips
-    _encoded.move_to_end((source, columns, rows))
-    while len(_encoded) > KEPT:
-        _encoded.popitem(last=False)
-
-
-def _strips(source: Source, columns: int, rows: int) -> list[Strip]:
-    """Decode and encode; takes tens of milliseconds, so it runs in a thread."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    from persona_tui.terminal.halfblock import encode
-
-    with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-        cells = encode(image.convert("RGB"), columns, rows)
-    return [strip for strip in map(_strip, cells) if strip.cell_length]
-
-
-def _strip(cells: Sequence[Cell]) -> Strip:
-    """A line of the picture without what lies beside it, which is the pane's own ground."""
-    from rich.color import Color
-
-    return Strip(
-        [
-            Segment(cell.char, Style.from_color(Color.from_rgb(*cell.fg), Color.from_rgb(*cell.bg)))
-            for cell in cells
-            if cell.fg is not None and cell.bg is not None
-        ]
-    )

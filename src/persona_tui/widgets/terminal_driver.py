@@ -8,6 +8,8 @@ from typing import IO, Any, cast
 
 from textual.drivers.linux_driver import LinuxDriver
 
+from persona_tui.terminal.textual_bridge import PictureFrames, Pictures, install_reply_filter
+
 
 class TerminalDriver(LinuxDriver):
     """Goes on where the terminal is lost, so that the app can end.
@@ -20,6 +22,22 @@ class TerminalDriver(LinuxDriver):
         super().__init__(*args, **kwargs)
         assert self._file is not None
         self._file = cast("TextIOWrapper", _Forgiving(self._file))
+
+    @property
+    def _pictures(self) -> Pictures | None:
+        return self._app.pictures if isinstance(self._app, PictureFrames) else None
+
+    def start_application_mode(self) -> None:
+        install_reply_filter()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        if self._pictures is not None:
+            self._pictures.open()
+
+    def stop_application_mode(self) -> None:
+        """The pictures are freed first: they belong to the screen that the terminal is about to leave."""
+        if self._pictures is not None:
+            self.write(self._pictures.close())
+        super().stop_application_mode()
 
 
 class _Forgiving:

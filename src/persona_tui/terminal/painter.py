@@ -1,0 +1,74 @@
+"""What every way of drawing pictures can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, ClassVar
+
+from persona_tui.terminal.layer import Ready, Scene, Wish
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+
+class Painter(ABC):
+    """Draws pictures over the cells that Textual paints."""
+
+    in_cells: ClassVar[bool] = False
+    """The picture lies in the cells, so that painting them wipes it away: Textual must leave them alone."""
+
+    @abstractmethod
+    def ready(self, wish: Wish) -> Ready | None:
+        """The picture, if it can be shown at once."""
+
+    def stopgap(self, wish: Wish) -> Ready | None:
+        """Something to show until the picture can be."""
+        return None
+
+    @abstractmethod
+    async def fetch(self, wish: Wish, *, ahead: bool = False) -> Ready | None:
+        """The picture, when it can be shown; None where there was no room for it ahead of need.
+
+        Raises:
+            OSError, ValueError: it can't be read.
+        """
+
+    @abstractmethod
+    def holds(self, picture: Ready) -> bool:
+        """Whether it can still be shown."""
+
+    @abstractmethod
+    def paint(self, scenes: Sequence[Scene]) -> str:
+        """The commands that bring these pictures onto the screen, and take all others away."""
+
+    @abstractmethod
+    def shown(self, scene: Scene) -> bool:
+        """Whether the picture is on the screen since the last `paint()`."""
+
+    def repaint(self) -> None:  # noqa: B027  (most have nothing to do)
+        """The cells of the whole screen are about to be painted anew."""
+
+    @abstractmethod
+    def close(self) -> str:
+        """The terminal is left; returns the commands that clean it up."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """The terminal is back, and knows none of our pictures."""
+
+
+def decoded(source: Path | bytes) -> Image:
+    """Read a picture as RGB; takes tens of milliseconds.
+
+    Raises:
+        OSError, ValueError: it can't be read.
+    """
+    from PIL import Image
+
+    with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        image.load()
+        return image if image.mode in {"RGB", "RGBA"} else image.convert("RGBA")

@@ -1,0 +1,132 @@
+"""Pictures by sixel and OSC 1337: sent whole each time, so they are encoded ahead and kept as strings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from persona_tui.terminal import iterm2, sixel
+from persona_tui.terminal.cursor import at
+from persona_tui.terminal.layer import Ready, Rect, Scene, Size, Wish, view
+from persona_tui.terminal.painter import Painter, decoded
+
+KEPT = 64 * 2**20
+"""Characters of encoded pictures kept, those used last: about a hundred of half a screen each."""
+
+
+@dataclass(frozen=True)
+class Drawing(Ready):
+    """A picture as the string that draws it from the cursor on."""
+
+    commands: str
+
+
+class StreamPainter(Painter):
+    """Draws pictures into the cells.
+
+    Args:
+        protocol: how they are drawn.
+        cell: size of a cell.
+        kept: characters of encoded pictures that are kept.
+    """
+
+    in_cells: ClassVar[bool] = True
+
+    def __init__(self, protocol: Literal["sixel", "iterm2"], cell: Size, kept: int = KEPT) -> None:
+        self.cell = cell
+        self._protocol: Literal["sixel", "iterm2"] = protocol
+        self._kept = kept
+        self._drawings: OrderedDict[Wish, Drawing] = OrderedDict()
+        self._encoding: dict[Wish, asyncio.Task[Drawing]] = {}
+        self._turns = asyncio.Lock()
+        self._drawn: dict[int, tuple[Hashable, Rect]] = {}
+        self._blank: dict[int, tuple[Hashable, tuple[Rect, ...]]] = {}
+
+    def ready(self, wish: Wish) -> Drawing | None:
+        drawing = self._drawings.get(wish)
+        if drawing is not None:
+            self._drawings.move_to_end(wish)
+        return drawing
+
+    async def fetch(self, wish: Wish, *, ahead: bool = False) -> Drawing | None:
+        if drawing := self.ready(wish):
+            return drawing
+        task = self._encoding.get(wish)
+        if task is None:
+            task = asyncio.create_task(self._encode(wish, ahead=ahead), name="encode a picture")
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._encoding[wish] = task
+        return await asyncio.shield(task)
+
+    async def _encode(self, wish: Wish, *, ahead: bool) -> Drawing:
+        try:
+            if ahead:  # one after the other: what is to be seen now does not wait behind them
+                async with self._turns:
+                    drawing = await asyncio.to_thread(drawn, self._protocol, self.cell, wish)
+            else:
+                drawing = await asyncio.to_thread(drawn, self._protocol, self.cell, wish)
+        finally:
+            del self._encoding[wish]
+        self._drawings[wish] = drawing
+        size = sum(len(kept.commands) for kept in self._drawings.values())
+        while size > self._kept and len(self._drawings) > 1:
+            size -= len(self._drawings.popitem(last=False)[1].commands)
+        return drawing
+
+    def holds(self, picture: Ready) -> bool:
+        return isinstance(picture, Drawing)
+
+    def paint(self, scenes: Sequence[Scene]) -> str:
+        commands = []
+        drawn: dict[int, tuple[Hashable, Rect]] = {}
+        blank: dict[int, tuple[Hashable, tuple[Rect, ...]]] = {}
+        for scene in scenes:
+            picture, whole = scene.picture, scene.whole
+            state = (picture.key, whole)
+            if isinstance(picture, Drawing) and scene.parts == [whole]:
+                drawn[scene.slot] = state
+                if self._drawn.get(scene.slot) != state:
+                    commands.append(at(whole.y, whole.x, picture.commands))
+            else:
+                # Textual leaves these cells alone, and what lies in front would be drawn over.
+                parts = tuple(scene.parts)
+                blank[scene.slot] = (picture.key, parts)
+                if self._drawn.get(scene.slot) != state and self._blank.get(scene.slot) != blank[scene.slot]:
+                    commands += [_erase(part) for part in parts]
+        self._drawn, self._blank = drawn, blank
+        return "".join(commands)
+
+    def shown(self, scene: Scene) -> bool:
+        return scene.slot in self._drawn
+
+    def repaint(self) -> None:
+        self._drawn, self._blank = {}, {}
+
+    def close(self) -> str:
+        self.repaint()
+        return ""
+
+    def open(self) -> None:
+        self.repaint()
+
+
+def _erase(part: Rect) -> str:
+    lines = (f"\x1b[{y + 1};{part.x + 1}H\x1b[{part.width}X" for y in range(part.y, part.bottom))
+    return f"\x1b7{''.join(lines)}\x1b8"
+
+
+def drawn(protocol: Literal["sixel", "iterm2"], cell: Size, wish: Wish) -> Drawing:
+    """Read a picture and encode it for its pane; takes a tenth of a second."""
+    image = decoded(wish.source)
+    box, part = view(Size(*image.size), cell, wish)
+    if wish.zoom is not None:
+        image = image.crop((part.x, part.y, part.right, part.bottom))
+    width, height = box.columns * cell.width, box.rows * cell.height
+    if protocol == "sixel":
+        commands = sixel.encode(image, width, height)
+    else:
+        commands = iterm2.encode(image, box.columns, box.rows, width=width, height=height)
+    return Drawing((wish.source, wish.zoom, box), box, commands)
