@@ -221,9 +221,9 @@ class CompareScreen(PersonaScreen):
             self.spawn(partial(self._reject, others), group="act")
 
     async def _reject(self, leaves: Sequence[Leaf]) -> None:
-        roots = await gallery_acts.reject(self, leaves)
-        if roots:
-            self._rejected.append(roots)
+        gone = await gallery_acts.reject(self, leaves)
+        if gone:
+            self._rejected.append(gone)
 
     def action_undo(self) -> None:
         self.spawn(self._undo, group="act")

@@ -36,13 +36,13 @@ class GalleryScreen(GalleryView):
             return self._leaf is not None and not self._places
         if action == "approve":
             return self._album.run is not None and runs_acts.may_approve(self._album.run)
-        if action == "compare":
-            return 2 <= len(self._marked) <= MOST
+        if action in {"compare", "mark_all", "sort", "filter"}:
+            return bool(self._album.leaves)
         if action == "undo":
             return bool(self._last_rejection())
         if action in {"more", "fewer"}:
             return self._album.gate is not None and not self._at_last_step
-        if action in {"tree", "vote", "ratings", "sort", "filter", "mark_all"}:
+        if action in {"tree", "vote", "ratings"}:
             return self._album.run is not None
         return super().check_action(action, parameters)
 
@@ -61,9 +61,9 @@ class GalleryScreen(GalleryView):
 
     async def _reject(self) -> None:
         leaves = self._chosen()
-        roots = await gallery_acts.reject(self, leaves) if leaves else ()
-        if roots:
-            self._rejected.append(roots)
+        gone = await gallery_acts.reject(self, leaves) if leaves else ()
+        if gone:
+            self._rejected.append(gone)
             self._unmark()
 
     def _chosen(self) -> list[Leaf]:
@@ -133,10 +133,13 @@ class GalleryScreen(GalleryView):
             await gallery_acts.flag(self, leaves)
 
     def action_compare(self) -> None:
-        ids = tuple(leaf.id for leaf in self._leaves if leaf.id in self._marked)
-        if self._album.run is not None:
-            screen = CompareScreen(self._album.run.id, ids, self._rejected, revealed=self._revealed)
-            self.app.push_screen(screen)
+        ids = tuple(leaf.id for leaf in self._album.arranged(self._revealed) if leaf.id in self._marked)
+        if self._album.run is None or not 2 <= len(ids) <= MOST:
+            key = self.shell.registry.label("gallery.mark")
+            self.flash(f"Mark two to four pictures with [{key}] first; {_are(len(ids))} marked.", "info")
+            return
+        screen = CompareScreen(self._album.run.id, ids, self._rejected, revealed=self._revealed)
+        self.app.push_screen(screen)
 
     def action_winners(self) -> None:
         self.app.push_screen(WinnersScreen())
@@ -213,3 +216,7 @@ class GalleryScreen(GalleryView):
             text += Content.styled(f"{title.upper()}\n", "$section bold") + Content("\n").join(lines)
             text += Content("\n\n")
         self.app.push_screen(TextDialog("Picture", text.rstrip()))
+
+
+def _are(number: int) -> str:
+    return f"{number or 'none'} {'is' if number == 1 else 'are'}"
