@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from persona_tui.actions import (
     clusters,
+    compare,
     dashboard,
     gallery,
     grids,
@@ -42,7 +43,17 @@ SCREEN_TABLES = (
 )
 
 TABLES: Mapping[str, Table] = by_scope(
-    (*SHELL_TABLES, grids.TABLE, viewer.TABLE, runs.TROUBLE, runs.WIZARD, gallery.BRANCHES, *SCREEN_TABLES)
+    (
+        *SHELL_TABLES,
+        grids.TABLE,
+        viewer.TABLE,
+        runs.TROUBLE,
+        runs.WIZARD,
+        gallery.BRANCHES,
+        compare.COMPARE,
+        compare.WINNERS,
+        *SCREEN_TABLES,
+    )
 )
 """Every table by scope."""
 

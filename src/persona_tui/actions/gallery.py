@@ -14,14 +14,40 @@ TABLE = Table(
         Action("gallery.runs", "r", "Other run", "Choose the run whose pictures are shown.", 11),
         Action("gallery.approve", "a", "Approve", "Let the best pictures of the run's step go on.", 12),
         Action("gallery.winner", "w", "Winner", "Make this picture of the last step the run's winner.", 13),
-        Action("gallery.reject", "x", "Reject", "Reject the picture with all that grew from it.", 14),
-        Action("gallery.undo", "u", "Take back", "Take the picture's rejection back, or the last one.", 15),
-        Action("gallery.vote", "v", "Vote", "Vote on the run's pictures.", 16),
+        Action("gallery.mark", "space", "Mark", "Mark the picture, or take its mark away.", 14),
         Action(
-            "gallery.ratings", "s", "Ratings", "Show the ratings that are still voted on, or hide them.", 17
+            "gallery.reject",
+            "x",
+            "Reject",
+            "Reject the marked pictures, or this one, with their branches.",
+            14,
         ),
-        Action("gallery.all", "i", "All about it", "Show prompt, seed, LoRAs and origin in full.", 18),
-        Action("gallery.outside", "o", "Open outside", "Open the original in the desktop's own viewer.", 19),
+        Action("gallery.flag", "f", "Flag", "Flag the marked pictures, or this one, or take flags away.", 15),
+        Action(
+            "gallery.undo", "u,z", "Take back", "Take back what a key rejected last, or this picture.", 15
+        ),
+        Action("gallery.compare", "c", "Compare", "Show two to four marked pictures side by side.", 16),
+        Action("gallery.vote", "v", "Vote", "Vote on the run's pictures.", 17),
+        Action("gallery.winners", "W", "Winners", "Show the three best pictures of every run.", 18),
+        Action("gallery.more", "+", "More go on", "Mark those that would go on, then one more.", 19),
+        Action("gallery.fewer", "-", "Fewer", "Mark those that would go on, then one fewer.", 20),
+        Action("gallery.sort", "S", "Sort", "Sort by rating, votes, age or parent.", 21),
+        Action(
+            "gallery.filter", "F", "Filter", "Show all, active, flagged, rejected or unvoted pictures.", 22
+        ),
+        Action(
+            "gallery.ratings", "s", "Ratings", "Show the ratings that are still voted on, or hide them.", 23
+        ),
+        Action("gallery.all", "i", "All about it", "Show prompt, seed, LoRAs and origin in full.", 24),
+        Action("gallery.view", "Z", "100 %", "Show the picture alone, then at 100 % of its pixels.", 25),
+        Action("gallery.outside", "o", "Open outside", "Open the original in the desktop's own viewer.", 26),
+        Action(
+            "gallery.mark-all",
+            "M",
+            "Mark all",
+            "Mark all pictures that are shown, or take the marks away.",
+            27,
+        ),
     ),
     holds=("list", "grid", "branches"),
 )

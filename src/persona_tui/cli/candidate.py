@@ -1,4 +1,4 @@
-"""`persona-tui candidate show`: where one picture of a run comes from."""
+"""`persona-tui candidate` show, flag, unflag, reject, restore: pictures of runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli.frame import AsJson, group, plain, resources, show
+from persona_tui.cli.frame import AsJson, group, plain, resources, session, show
 
 if TYPE_CHECKING:
     from persona_tui.services.generation.provenance import Provenance
@@ -43,6 +43,66 @@ def show_(
     if not workflow:
         del facts["workflow"]
     show(facts, as_json, lambda: _lines(found, facts["path"]))
+
+
+Pictures = Annotated[list[int], typer.Argument(metavar="PICTURE…", help="Numbers; see `run tree RUN`.")]
+
+
+@commands.command("flag")
+def flag(pictures: Pictures, as_json: AsJson = False) -> None:
+    """Flag pictures, to come back to them."""
+    _set_flags(pictures, True, as_json)
+
+
+@commands.command("unflag")
+def unflag(pictures: Pictures, as_json: AsJson = False) -> None:
+    """Take flags away."""
+    _set_flags(pictures, False, as_json)
+
+
+def _set_flags(pictures: list[int], flagged: bool, as_json: bool) -> None:
+    from persona_tui.services.voting.contest import flag_candidate
+
+    with session() as opened:
+        for picture in pictures:
+            flag_candidate(opened, picture, flagged)
+    word = "flagged" if flagged else "no longer flagged"
+    show({"pictures": pictures, "flagged": flagged}, as_json, lambda: [f"✅ {_named(pictures)} {word}."])
+
+
+@commands.command("reject")
+def reject(pictures: Pictures, as_json: AsJson = False) -> None:
+    """Reject pictures with all that grew from them: all of them or none."""
+    from persona_tui.services.generation.rejection import reject_all
+
+    with session() as opened:
+        done = reject_all(opened, pictures, actor="operator")
+    gone = [one for rejection in done for one in rejection.candidate_ids]
+    rejected = {"chosen": pictures, "candidate_ids": gone}
+    show(
+        rejected, as_json, lambda: [f"✅ {_named(gone)} rejected." if gone else "They were rejected already."]
+    )
+
+
+@commands.command("restore")
+def restore(pictures: Pictures, as_json: AsJson = False) -> None:
+    """Take rejections back, with all that went with them."""
+    from persona_tui.services.generation.rejection import unreject_all
+
+    with session() as opened:
+        done = unreject_all(opened, pictures, actor="operator")
+    back = [one for rejection in done for one in rejection.candidate_ids]
+    restored = {"chosen": pictures, "candidate_ids": back}
+    show(
+        restored, as_json, lambda: [f"✅ {_named(back)} restored." if back else "None of them was rejected."]
+    )
+
+
+def _named(pictures: list[int]) -> str:
+    """`Picture 4 is`, `Pictures 4 and 5 are`."""
+    if len(pictures) == 1:
+        return f"Picture {pictures[0]} is"
+    return f"Pictures {', '.join(map(str, pictures[:-1]))} and {pictures[-1]} are"
 
 
 def _lines(found: Provenance, path: str | None) -> Iterator[str]:

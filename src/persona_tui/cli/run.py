@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli import run_engine, run_errors, run_gates, run_life, run_loras, run_tree
+from persona_tui.cli import run_engine, run_errors, run_gates, run_life, run_loras, run_tree, run_winners
 from persona_tui.cli.frame import AsJson, group, note, persona_of, resources, session, show, table
 
 if TYPE_CHECKING:
@@ -229,5 +229,5 @@ def _steps(run: RunView) -> str:
     return " → ".join(f"{step.active}/{step.wanted}" for step in run.steps)
 
 
-for part in (run_tree, run_errors, run_gates, run_life, run_engine):
+for part in (run_tree, run_winners, run_errors, run_gates, run_life, run_engine):
     part.add_to(commands)

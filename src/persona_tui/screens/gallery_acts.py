@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from persona_tui.errors import NotAllowedNow
@@ -12,7 +13,7 @@ from persona_tui.screens.gallery_data import Leaf
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.marks import counted
-from persona_tui.widgets.viewer import open_outside
+from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog, open_outside
 
 if TYPE_CHECKING:
     from persona_tui.services.generation.progress import RunStepView
@@ -29,53 +30,89 @@ async def choose_run(screen: PersonaScreen, current: int | None) -> int | None:
     return chosen.value if chosen is not None else None
 
 
-async def reject(screen: PersonaScreen, leaf: Leaf) -> bool:
-    """Reject a picture with all that grew from it; False where it was rejected already."""
-    done = await screen.act(gallery_data.reject_branch, leaf.id)
-    undo = screen.shell.registry.label("gallery.undo")
-    if not done.candidate_ids:
-        screen.flash(f"Picture {leaf.id} is rejected already. [{undo}] takes it back.", "info")
-        return False
-    runs_data.wake_engine(screen.shell)
-    more = len(done.candidate_ids) - 1
-    grown = f" with {counted(more, 'picture')} that grew from it" if more else ""
-    screen.flash(f"Picture {leaf.id} is rejected{grown}. [{undo}] takes it back.")
-    return True
-
-
-async def take_back(screen: PersonaScreen, candidate_id: int) -> tuple[int, ...]:
-    """Take a rejection back.
+async def reject(screen: PersonaScreen, leaves: Sequence[Leaf]) -> tuple[int, ...]:
+    """Reject pictures with all that grew from them.
 
     Returns:
-        The pictures that are there again.
+        Those to take back together; empty where all were rejected already.
     """
-    done = await screen.act(gallery_data.take_back, candidate_id)
-    screen.flash(f"{counted(len(done.candidate_ids), 'picture')} taken back.")
-    return tuple(done.candidate_ids)
+    done = await screen.act(gallery_data.reject_branches, [leaf.id for leaf in leaves])
+    undo = screen.shell.registry.label("gallery.undo")
+    which = f"Picture {leaves[0].id} is" if len(leaves) == 1 else f"{len(leaves)} pictures are"
+    if not done:
+        screen.flash(f"{which} rejected already. [{undo}] takes it back.", "info")
+        return ()
+    runs_data.wake_engine(screen.shell)
+    chosen = {leaf.id for leaf in leaves if leaf.picture.status == "active"}
+    more = done - len(chosen)
+    grown = f" with {counted(more, 'picture')} that grew from {_it(leaves)}" if more > 0 else ""
+    screen.flash(f"{which} rejected{grown}. [{undo}] takes {_it(leaves)} back.")
+    return tuple(sorted(chosen))
 
 
-async def make_winner(screen: PersonaScreen, run: RunView, leaf: Leaf) -> None:
-    """Let a picture win; where another one has won, after asking."""
-    if run.winner_id == leaf.id:
-        screen.flash(f"Picture {leaf.id} is the winner already.", "info")
+def _it(leaves: Sequence[Leaf]) -> str:
+    return "it" if len(leaves) == 1 else "them"
+
+
+async def take_back(screen: PersonaScreen, candidate_ids: Sequence[int]) -> None:
+    """Take back what one key rejected."""
+    back = await screen.act(gallery_data.take_back, candidate_ids)
+    runs_data.wake_engine(screen.shell)
+    screen.flash(f"{counted(len(back), 'picture')} taken back.")
+
+
+async def flag(screen: PersonaScreen, leaves: Sequence[Leaf]) -> None:
+    """Flag pictures; where all of them are, take the flags away."""
+    flagged = not all(leaf.flagged for leaf in leaves)
+    await screen.act(gallery_data.flag, [leaf.id for leaf in leaves], flagged)
+    which = f"Picture {leaves[0].id}" if len(leaves) == 1 else counted(len(leaves), "picture")
+    screen.flash(f"{which} flagged." if flagged else f"{which} no longer flagged.")
+
+
+async def make_winner(screen: PersonaScreen, before: int | None, candidate_id: int) -> None:
+    """Let a picture win; where another one has won, after asking.
+
+    Args:
+        before: the run's winner so far.
+    """
+    if before == candidate_id:
+        screen.flash(f"Picture {candidate_id} is the winner already.", "info")
         return
-    if run.winner_id is not None and not await screen.ask(_another_winner(run.winner_id, leaf.id)):
+    if before is not None and not await screen.ask(_another_winner(before, candidate_id)):
         return
-    post_id = await screen.act(gallery_data.make_winner, leaf.id)
+    post_id = await screen.act(gallery_data.make_winner, candidate_id)
     where = screen.shell.registry.label("global.posts")
     draft = f" Its draft is among the posts [{where}]." if post_id is not None else ""
-    screen.flash(f"Picture {leaf.id} won.{draft}")
+    screen.flash(f"Picture {candidate_id} won.{draft}")
 
 
-def show_outside(screen: PersonaScreen, leaf: Leaf) -> None:
+async def view(
+    screen: PersonaScreen, leaves: Sequence[Leaf], index: int, *, zoomed: bool = False
+) -> int | None:
+    """Show pictures one at a time, as large as the terminal; the index of the last one shown."""
+    viewed = [ViewedPicture(leaf.media_key, leaf.sha256, leaf.label) for leaf in leaves]
+    return await screen.ask(ViewerDialog(screen.shell.core.resources.media, viewed, index, zoomed=zoomed))
+
+
+def original(screen: PersonaScreen, media_key: str) -> Path:
+    """The file of a picture's original.
+
+    Raises:
+        NotAllowedNow: it is not on this machine.
+    """
+    path = screen.shell.core.resources.media.path(media_key)
+    if path is None:
+        raise NotAllowedNow("The original lies in a bucket.", hint=f"Its key there is {media_key}.")
+    return path
+
+
+def show_outside(screen: PersonaScreen, media_key: str) -> None:
     """Open the original in the desktop's viewer.
 
     Raises:
         NotAllowedNow: it is not on this machine.
     """
-    path = screen.shell.core.resources.media.path(leaf.media_key)
-    if path is None:
-        raise NotAllowedNow("The original lies in a bucket.", hint=f"Its key there is {leaf.media_key}.")
+    path = original(screen, media_key)
     open_outside(path)
     screen.flash(f"Opened outside: {path}")
 

@@ -6,14 +6,17 @@ Services are imported inside them, so that opening the view loads nothing heavy.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from persona_tui.screens import gallery_order, runs_acts, runs_data
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from persona_tui.services.generation.gates import GatePreview
     from persona_tui.services.generation.places import PlaceView
-    from persona_tui.services.generation.rejection import Rejection
     from persona_tui.services.generation.runs import RunDetail, RunView
     from persona_tui.services.generation.traces import Trace
     from persona_tui.services.generation.tree import CandidateView
@@ -30,6 +33,7 @@ class Leaf:
         place: by rating among the active pictures of its step, from 1; None when it is rejected.
         children: pictures made from it.
         secret: its step is still voted on, so that its rating is told only when it is asked for.
+        interval: of the rating, lowest and highest, 90 %; None where it takes part in no contest.
     """
 
     picture: CandidateView
@@ -37,6 +41,12 @@ class Leaf:
     place: int | None
     children: int
     secret: bool
+    interval: tuple[int, int] | None = None
+
+    @property
+    def flagged(self) -> bool:
+        """The operator set a flag."""
+        return self.picture.flagged
 
     @property
     def id(self) -> int:
@@ -67,15 +77,17 @@ class Album:
         run: None when the persona has no run.
         leaves: step by step, the best first, rejected ones last.
         places: those without a picture: being made, waiting or given up.
+        gate: what an approval would do now; None where no step waits for one.
     """
 
     run: RunDetail | None
     leaves: tuple[Leaf, ...] = ()
     places: tuple[PlaceView, ...] = ()
+    gate: GatePreview | None = None
 
     def arranged(self, revealed: bool) -> tuple[Leaf, ...]:
         """The leaves; where ratings are secret, their order does not tell them either."""
-        return tuple(sorted(self.leaves, key=lambda leaf: _order(leaf, revealed)))
+        return gallery_order.arranged(self.leaves, revealed)
 
     def lineage(self, leaf: Leaf) -> tuple[Leaf, ...]:
         """The pictures that led to one, the first step's first, itself last."""
@@ -86,17 +98,15 @@ class Album:
         return tuple(known[candidate.id] for candidate in way)
 
 
-def _order(leaf: Leaf, revealed: bool) -> tuple[int, bool, int, int]:
-    picture = leaf.picture
-    rating = 0 if leaf.secret and not revealed else -picture.elo_score
-    return picture.position, picture.status != "active", rating, picture.id
-
-
-def read_album(session: Session, persona_id: int | None, run_id: int | None) -> Album:
+def read_album(
+    session: Session, persona_id: int | None, run_id: int | None, tried: Mapping[int, int] | None = None
+) -> Album:
     """A run's pictures.
 
     Args:
         run_id: which run; None, or one that is gone, takes the newest that has pictures.
+        tried: run step's id → how many pictures its gate is to let through in the preview; otherwise as
+            many as the run says.
     """
     from persona_tui.services.generation.places import unfilled_places
     from persona_tui.services.generation.runs import run_detail
@@ -112,11 +122,40 @@ def read_album(session: Session, persona_id: int | None, run_id: int | None) -> 
     children = Counter(picture.parent_id for picture in pictures)
     places = _places(pictures)
     voted_on = {step.id for step in run.steps if not step.approved} if _is_voted_on(run) else set()
+    intervals = _intervals(session, run)
     leaves = tuple(
-        Leaf(one, known[one.id], places.get(one.id), children[one.id], one.run_step_id in voted_on)
+        Leaf(
+            one,
+            known[one.id],
+            places.get(one.id),
+            children[one.id],
+            one.run_step_id in voted_on,
+            intervals.get(one.id),
+        )
         for one in pictures
     )
-    return Album(run, leaves, unfilled_places(session, chosen))
+    return Album(run, leaves, unfilled_places(session, chosen), _gate(session, run, tried or {}))
+
+
+def _gate(session: Session, run: RunDetail, tried: Mapping[int, int]) -> GatePreview | None:
+    """What an approval of the step that waits would do."""
+    step = run.current
+    if not runs_acts.may_approve(run):
+        return None
+    k = 1 if step.is_last else min(tried.get(step.id, step.top_k), step.active)
+    return runs_data.preview(session, step.id, k)
+
+
+def _intervals(session: Session, run: RunDetail) -> dict[int, tuple[int, int]]:
+    """Candidate's id → the interval of its rating, of all steps that were voted on."""
+    from persona_tui.services.voting.state import load
+
+    contests = [load(session, step.contest_id) for step in run.steps if step.contest_id is not None]
+    return {
+        row.candidate_id: state.member(place).interval
+        for state in contests
+        for place, row in enumerate(state.rows)
+    }
 
 
 def _is_voted_on(run: RunDetail) -> bool:
@@ -158,26 +197,42 @@ def _places(pictures: tuple[CandidateView, ...]) -> dict[int, int]:
     return places
 
 
-def reject_branch(session: Session, candidate_id: int) -> Rejection:
-    """Reject a picture with all that grew from it.
+def reject_branches(session: Session, candidate_ids: Sequence[int]) -> int:
+    """Reject pictures with all that grew from them, in one transaction: all of them or none.
+
+    Returns:
+        How many went in all.
 
     Raises:
         NotAllowedNow: the winner is among them.
     """
-    from persona_tui.services.generation.gates import reject
+    from persona_tui.services.generation.rejection import reject_all
 
-    return reject(session, candidate_id, actor=ACTOR)
+    done = reject_all(session, candidate_ids, actor=ACTOR)
+    return sum(len(rejection.candidate_ids) for rejection in done)
 
 
-def take_back(session: Session, candidate_id: int) -> Rejection:
-    """Take a rejection back.
+def take_back(session: Session, candidate_ids: Sequence[int]) -> tuple[int, ...]:
+    """Take rejections back.
+
+    Returns:
+        The pictures that are there again.
 
     Raises:
-        NotAllowedNow: it went together with a picture that it grew from.
+        NotAllowedNow: one went together with a picture that it grew from.
     """
-    from persona_tui.services.generation.gates import unreject
+    from persona_tui.services.generation.rejection import unreject_all
 
-    return unreject(session, candidate_id, actor=ACTOR)
+    done = unreject_all(session, candidate_ids, actor=ACTOR)
+    return tuple(one for rejection in done for one in rejection.candidate_ids)
+
+
+def flag(session: Session, candidate_ids: Sequence[int], flagged: bool) -> None:
+    """Flag pictures, to come back to them, or take their flags away."""
+    from persona_tui.services.voting.contest import flag_candidate
+
+    for candidate_id in candidate_ids:
+        flag_candidate(session, candidate_id, flagged)
 
 
 def make_winner(session: Session, candidate_id: int) -> int | None:

@@ -21,21 +21,33 @@ PARTS = ("Picture", "Origin", "Lineage", "Prompt", "Run")
 """Titles of the panel beside the pictures, from top to bottom."""
 
 
-def state(leaf: Leaf) -> tuple[str, str, str]:
-    """Icon of two columns, word and style of a picture's state."""
+def state(leaf: Leaf, passes: bool = False) -> tuple[str, str, str]:
+    """Icon of two columns, word and style of a picture's state.
+
+    Args:
+        passes: it would go on if its step were approved now.
+    """
     if leaf.picture.winner:
         return "⭐", "winner", "$section"
     if leaf.picture.status == "rejected":
         return "✗ ", "rejected", "$error"
     if leaf.picture.gate_rank is not None:
         return "✅", "went on", "$success"
+    if passes:
+        return "▲ ", "would go on", "$section"
     return "● ", "active", "$title"
 
 
-def mark(leaf: Leaf) -> Content:
+def mark(leaf: Leaf, passes: bool = False) -> Content:
     """`⭐ winner`."""
-    icon, word, style = state(leaf)
+    icon, word, style = state(leaf, passes)
     return Content.styled(f"{icon} {word}", style)
+
+
+def name(leaf: Leaf) -> Content:
+    """`picture 12  ⚑ flagged`."""
+    flag = Content.styled("  ⚑ flagged", "$warning") if leaf.flagged else Content.empty()
+    return Content.styled(leaf.label, "bold") + flag
 
 
 PLACES = {
@@ -61,24 +73,38 @@ def score(leaf: Leaf, revealed: bool) -> Content:
     return Content.styled(f"{leaf.picture.elo_score}", "$section")
 
 
-def tile(leaf: Leaf, revealed: bool) -> Content:
-    """Two lines below a thumbnail: state and number, rating and votes."""
-    icon, _, style = state(leaf)
-    first = Content.styled(f"{icon} ", style) + Content(f"{leaf.id}") + dim(f"  {leaf.picture.step}")
+def tile(leaf: Leaf, revealed: bool, *, marked: bool, passes: bool) -> Content:
+    """Four lines below a thumbnail: which one, its state, rank with rating, votes."""
+    icon, word, style = state(leaf, passes)
+    first = Content.styled("✓ ", "$success bold") if marked else Content.empty()
+    first += Content.styled("⚑ ", "$warning") if leaf.flagged else Content.empty()
+    if leaf.picture.parent_id is not None:
+        first += dim(f"{leaf.picture.parent_id} › ")
+    first += Content.styled(f"{leaf.id}", "bold") + dim(f"  {leaf.picture.step}")
+    found = [first, Content.styled(f"{icon} {word}", style)]
     if leaf.picture.status == "rejected":
-        return first + Content("\n") + Content.styled("rejected", style)
-    votes = dim(counted(leaf.trace.votes, "vote"))
-    if leaf.secret and not revealed:
-        return first + Content("\n") + votes
-    return first + Content("\n") + score(leaf, revealed) + Content("  ") + votes
+        found.append(dim("its branch is out"))
+    elif leaf.secret and not revealed:
+        found.append(dim("rating hidden"))
+    else:
+        found.append(dim(f"#{leaf.place}  ") + score(leaf, revealed) + dim(_margin(leaf)))
+    return Content("\n").join([*found, dim(counted(leaf.trace.votes, "vote"))])
+
+
+def _margin(leaf: Leaf) -> str:
+    """` ±35`: half the width of the rating's 90 % interval; empty where nothing is known of it."""
+    if leaf.interval is None:
+        return ""
+    low, high = leaf.interval
+    return f" ±{round((high - low) / 2)}"
 
 
 def rating(leaf: Leaf, revealed: bool) -> Content:
-    """`rating 1042  9 votes`."""
+    """`rating 1042 ±35  9 votes`."""
     votes = dim(f"  {counted(leaf.trace.votes, 'vote')}")
     if leaf.secret and not revealed:
         return dim("rating hidden") + votes
-    return Content("rating ") + Content.styled(f"{leaf.picture.elo_score}", "$section") + votes
+    return Content("rating ") + score(leaf, revealed) + dim(_margin(leaf)) + votes
 
 
 def branch(twig: Twig) -> Content:
@@ -93,6 +119,7 @@ def branch(twig: Twig) -> Content:
             dim(above + own)
             + Content.styled(fold, "$title" if twig.unfolded is not None else "$dim")
             + Content(f"picture {twig.leaf.id}")
+            + Content.styled(" ⚑" if twig.leaf.flagged else "", "$warning")
             + dim(f"  {twig.leaf.picture.step}{grown}")
         )
     first = twig.places[0]
@@ -146,26 +173,35 @@ def place_lines(places: Sequence[PlaceView]) -> Iterator[Content]:
         yield Content.styled(f"→ {advice(first.words)}", "$success")
 
 
-def head(album: Album, place: int | None) -> Content:
+def head(album: Album, place: int | None, shown: int, marked: int) -> Content:
     """The line above the pictures: which run, and which of its pictures.
 
     Args:
         place: of the picture under the cursor, from 1.
+        shown: pictures that the filter leaves.
+        marked: pictures that the operator marked.
     """
     if album.run is None:
         return Content.empty()
     words = runs_lines.status_mark(album.run.status) + Content("  ")
     words += Content.styled(album.run.name, "bold") + dim(f"  {counted(len(album.leaves), 'picture')}")
     if place is not None:
-        words += dim(f", this is {place} of {len(album.leaves)}")
+        words += dim(f", this is {place} of {shown}")
+    if marked:
+        words += Content.styled(f"  ✓ {marked} marked", "$success")
     return words
 
 
-def lines(album: Album, leaf: Leaf, revealed: bool) -> Iterator[Content]:
+def origin(leaf: Leaf) -> Content:
+    """Where a picture comes from, on one line."""
+    return dim("  ".join(_origin(leaf)))
+
+
+def lines(album: Album, leaf: Leaf, revealed: bool, passes: bool) -> Iterator[Content]:
     """Three lines on a picture, where there is no room for the panel."""
     gap, place = Content("  "), dim(f"  {_place(leaf, revealed) or leaf.picture.step}")
-    yield Content.styled(leaf.label, "bold") + gap + mark(leaf) + gap + rating(leaf, revealed) + place
-    yield dim("  ".join(_origin(leaf)))
+    yield name(leaf) + gap + mark(leaf, passes) + gap + rating(leaf, revealed) + place
+    yield origin(leaf)
     if album.run is not None:
         yield dim(" ".join(album.run.prompt.split()))
 
@@ -178,13 +214,12 @@ def _place(leaf: Leaf, revealed: bool) -> str:
 
 
 def parts(
-    album: Album, leaf: Leaf | None, zone: tzinfo, revealed: bool
+    album: Album, leaf: Leaf | None, zone: tzinfo, revealed: bool, passes: bool
 ) -> Iterator[tuple[str, list[Content]]]:
     """Titles and lines of the panel that tells all about a picture and its run."""
     if leaf is not None:
         place = [dim(words)] if (words := _place(leaf, revealed)) else []
-        name = Content.styled(leaf.label, "bold") + Content("  ") + mark(leaf)
-        about = [name, rating(leaf, revealed), *place]
+        about = [name(leaf) + Content("  ") + mark(leaf, passes), rating(leaf, revealed), *place]
         if leaf.children:
             about.append(dim(f"{counted(leaf.children, 'picture')} made from it"))
         if leaf.trace.rejected_with not in (None, leaf.id):

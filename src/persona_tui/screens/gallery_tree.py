@@ -144,21 +144,28 @@ class BranchList(DataList[Twig]):
     Args:
         revealed: whether secret ratings are to be told.
         progress: job's id → how far it is, 0 to 1.
+        passes: whether a picture would go on if its step were approved now.
     """
 
     SCOPES: ClassVar[tuple[str, ...]] = ("branches", "list")
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(TABLES["branches"])]
 
     def __init__(
-        self, revealed: Callable[[], bool], progress: Callable[[int], float | None], *, id: str
+        self,
+        revealed: Callable[[], bool],
+        progress: Callable[[int], float | None],
+        passes: Callable[[int], bool],
+        *,
+        id: str,
     ) -> None:
         self.forest = Forest()
         self._revealed = revealed
         self._progress = progress
+        self._passes = passes
         super().__init__(
             [
                 Column("Picture"),
-                Column("State", 13),
+                Column("State", 15),
                 Column("Rating", 6, align="right"),
                 Column("Votes", 5, align="right"),
             ],
@@ -178,7 +185,8 @@ class BranchList(DataList[Twig]):
                 "",
             ]
         rating = gallery_lines.score(twig.leaf, self._revealed())
-        return [name, gallery_lines.mark(twig.leaf), rating, dim(str(twig.leaf.trace.votes))]
+        mark = gallery_lines.mark(twig.leaf, self._passes(twig.leaf.id))
+        return [name, mark, rating, dim(str(twig.leaf.trace.votes))]
 
     def plant(self, album: Album, leaves: Sequence[Leaf]) -> None:
         """Show what was read."""

@@ -75,16 +75,20 @@ def may_approve(run: RunView) -> bool:
     return run.status in ("pending", "running", "waiting", "paused") and run.current.active > 0
 
 
-async def approve(screen: PersonaScreen, run: RunView) -> None:
-    """Let the best of its step go on; after the last step, choose the winner."""
+async def approve(screen: PersonaScreen, run: RunView, k: int | None = None) -> None:
+    """Let the best of its step go on; after the last step, choose the winner.
+
+    Args:
+        k: how many go on, as proposed at first; by default as the run says.
+    """
     following = next((step for step in run.steps if step.position == run.current.position + 1), None)
     if following is None:
         await _choose_winner(screen, run)
     else:
-        await _approve_step(screen, run, following)
+        await _approve_step(screen, run, following, k)
 
 
-async def _approve_step(screen: PersonaScreen, run: RunView, following: RunStepView) -> None:
+async def _approve_step(screen: PersonaScreen, run: RunView, following: RunStepView, k: int | None) -> None:
     step = run.current
     opened: list[int] = []
 
@@ -94,7 +98,7 @@ async def _approve_step(screen: PersonaScreen, run: RunView, following: RunStepV
     async def look(k: int) -> GatePreview:
         return await screen.read(runs_data.preview, step.id, k)
 
-    if await screen.ask(ApproveDialog(step, following.name, look, submit)) and opened:
+    if await screen.ask(ApproveDialog(step, following.name, look, submit, k)) and opened:
         wake_engine(screen.shell)
         screen.flash(f"{step.name} is approved: {following.name} makes {counted(opened[-1], 'picture')}.")
 

@@ -33,6 +33,7 @@ class ApproveDialog(FormDialog):
         following: name of the step that works on them.
         preview: asks the gate what K pictures would mean.
         submit: approves with the value `k`.
+        k: proposed at first; by default as many as the run says.
     """
 
     DEFAULT_CSS = "ApproveDialog #preview { height: auto; margin-top: 1; }"
@@ -43,11 +44,12 @@ class ApproveDialog(FormDialog):
         following: str,
         preview: Callable[[int], Awaitable[GatePreview]],
         submit: Submit,
+        k: int | None = None,
     ) -> None:
         how_many = IntegerField(
             name="k",
             label="How many go on",
-            value=min(step.top_k, step.active),
+            value=min(k or step.top_k, step.active),
             required=True,
             minimum=1,
             maximum=step.active,

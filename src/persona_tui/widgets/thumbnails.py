@@ -52,6 +52,7 @@ class Tile(Vertical):
     def __init__(self, place: int) -> None:
         super().__init__()
         self.place = place
+        self.words = Content.empty()
         self._sha256 = ""
 
     def compose(self) -> ComposeResult:
@@ -63,7 +64,9 @@ class Tile(Vertical):
         self.visible = picture is not None
         if picture is None:
             return
-        self.query_one(Static).update(words)
+        if not words.is_same(self.words):
+            self.words = words
+            self.query_one(Static).update(words)
         if picture.sha256 == self._sha256:
             return
         pane, media = self.query_one(PicturePane), shell_of(self).core.resources.media

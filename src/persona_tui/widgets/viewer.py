@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -23,6 +23,22 @@ from persona_tui.widgets.picture import PicturePane
 
 if TYPE_CHECKING:
     from persona_tui.services.media import MediaStore
+
+
+Point = tuple[float, float]
+"""Shares of a picture's width and height, 0 to 1."""
+MIDDLE: Point = (0.5, 0.5)
+PAN = 0.1
+"""Share of the picture that one key press moves it by, at 100 %."""
+
+
+class Pictured(Protocol):
+    """A picture of the media store."""
+
+    @property
+    def media_key(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,7 @@ class ViewerDialog(Dialog[int]):
         media: where the pictures are.
         pictures: at least one.
         index: the first one shown.
+        zoomed: begin at 100 % of the picture's own pixels.
     """
 
     SCOPE = "viewer"
@@ -57,11 +74,19 @@ class ViewerDialog(Dialog[int]):
     ViewerDialog > #frame > Legend { margin-top: 0; }
     """
 
-    def __init__(self, media: MediaStore, pictures: Sequence[ViewedPicture], index: int = 0) -> None:
+    def __init__(
+        self,
+        media: MediaStore,
+        pictures: Sequence[ViewedPicture],
+        index: int = 0,
+        *,
+        zoomed: bool = False,
+    ) -> None:
         super().__init__("Picture")
         self._media = media
         self._pictures = tuple(pictures)
         self._index = index
+        self._centre: Point | None = MIDDLE if zoomed else None
 
     def compose_content(self) -> ComposeResult:
         yield PicturePane()
@@ -76,13 +101,33 @@ class ViewerDialog(Dialog[int]):
     async def _load(self) -> None:
         picture = self._pictures[self._index]
         place = f"  {self._index + 1} of {len(self._pictures)}" if len(self._pictures) > 1 else ""
-        self.query_one("#caption", Static).update(Content.assemble(picture.label, (place, "$dim")))
+        zoomed = "" if self._centre is None else "  at 100 %"
+        caption = Content.assemble(picture.label, (place, "$dim"), (zoomed, "$section"))
+        self.query_one("#caption", Static).update(caption)
+        pane = self.query_one(PicturePane)
         try:
-            path = await asyncio.to_thread(self._media.thumbnail, picture.media_key, picture.sha256)
+            source = await asyncio.to_thread(source_of, self._media, picture, self._centre is not None)
         except PersonaError as problem:
-            self.query_one(PicturePane).show(None, problem.message)
+            pane.show(None, problem.message)
             return
-        self.query_one(PicturePane).show(path, picture.label)
+        pane.zoom = self._centre
+        pane.show(source, picture.label, keep=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "pan":
+            return self._centre is not None
+        return super().check_action(action, parameters)
+
+    def action_zoom(self) -> None:
+        self._centre = MIDDLE if self._centre is None else None
+        self.refresh_bindings()
+        self._show()
+
+    def action_pan(self, across: int, down: int) -> None:
+        if self._centre is not None:
+            pane = self.query_one(PicturePane)
+            pane.zoom = moved(self._centre, across, down)
+            self._centre = pane.zoom
 
     def _step(self, by: int) -> None:
         self._index = (self._index + by) % len(self._pictures)
@@ -108,6 +153,24 @@ class ViewerDialog(Dialog[int]):
             caption.update(say("warn", f"{problem.message} {problem.hint}"))
         else:
             caption.update(say("ok", f"Opened outside: {path}"))
+
+
+def moved(centre: Point, across: int, down: int) -> Point:
+    """The centre of what is seen at 100 %, some steps to the right and down."""
+    x, y = centre
+    return min(max(x + PAN * across, 0.0), 1.0), min(max(y + PAN * down, 0.0), 1.0)
+
+
+def source_of(media: MediaStore, picture: Pictured, original: bool) -> Path | bytes:
+    """What a pane shows of a picture: its thumbnail, or for 100 % the original.
+
+    Raises:
+        StorageError: the file is gone.
+    """
+    if not original:
+        return media.thumbnail(picture.media_key, picture.sha256)
+    path = media.path(picture.media_key)
+    return path if path is not None and path.exists() else media.get(picture.media_key)
 
 
 def open_outside(path: Path, environ: Mapping[str, str] = os.environ) -> None:

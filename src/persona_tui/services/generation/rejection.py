@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -98,6 +99,34 @@ def unreject(session: Session, candidate_id: int, *, actor: str = "operator") ->
     ids = tuple(one.id for one in back)
     _finish_change(session, run, actor, "candidate.unreject", candidate_id, ids)
     return Rejection(run.id, ids)
+
+
+def reject_all(
+    session: Session, candidate_ids: Sequence[int], *, actor: str = "operator"
+) -> tuple[Rejection, ...]:
+    """Reject several pictures with all that grew from them, those that others grew from first.
+
+    Returns:
+        What each of them took along, in the order in which they were rejected; empty for one that went
+        with another.
+
+    Raises:
+        UnknownName: there is no such candidate.
+        NotAllowedNow: the winner is among them.
+    """
+    return tuple(reject(session, one, actor=actor) for one in sorted(set(candidate_ids)))
+
+
+def unreject_all(
+    session: Session, candidate_ids: Sequence[int], *, actor: str = "operator"
+) -> tuple[Rejection, ...]:
+    """Take several rejections back, those of pictures from which others grew first.
+
+    Raises:
+        UnknownName: there is no such candidate.
+        NotAllowedNow: one went together with a picture that stays rejected, or its parent does not go on.
+    """
+    return tuple(unreject(session, one, actor=actor) for one in sorted(set(candidate_ids)))
 
 
 def _require_restorable(session: Session, candidate: ImageCandidate, cause: int) -> None:

@@ -26,6 +26,7 @@ class CandidateView:
     Attributes:
         position, step: of its step.
         gate_rank: its place among those that its step's gate let through; None when it was not.
+        flagged: the operator set a flag, to come back to it.
     """
 
     id: int
@@ -44,6 +45,7 @@ class CandidateView:
     winner: bool
     gate_rank: int | None
     created_at: datetime
+    flagged: bool = False
 
 
 def list_candidates(session: Session, run_id: int) -> tuple[CandidateView, ...]:
@@ -52,7 +54,7 @@ def list_candidates(session: Session, run_id: int) -> tuple[CandidateView, ...]:
         text(
             "SELECT i.id, i.run_id, i.run_step_id, st.position, ps.name AS step, i.parent_id, i.media_key,"
             " i.sha256, i.width, i.height, i.seed, i.elo_score, i.status, i.winner, g.rank AS gate_rank,"
-            " i.created_at"
+            " i.created_at, i.flagged"
             " FROM image_candidates i JOIN pipeline_run_steps st ON st.id = i.run_step_id"
             " JOIN pipeline_steps ps ON ps.id = st.pipeline_step_id"
             " LEFT JOIN gate_members g ON g.run_step_id = st.id AND g.image_candidate_id = i.id"
