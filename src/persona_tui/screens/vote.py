@@ -198,13 +198,15 @@ class VoteScreen(LookingScreen):
     async def _cast(self, scene: Scene, chosen: int | None, response_ms: int) -> None:
         showing = scene.showing
         assert showing is not None
-        outcome = await self._change(vote_changes.cast_and_look, showing, chosen, response_ms=response_ms)
+        outcome = await self._change(vote_changes.cast_and_look, scene, chosen, response_ms=response_ms)
         if not outcome.counted:
             self._show(outcome.scene)
             self.flash(vote_sentences.not_counted(outcome), "warn")
             return
         self._remember(scene, Act(showing, scene.asks))
         self._show(outcome.scene)
+        if outcome.old_words:
+            self.request_reload()
         shown = outcome.scene.showing
         if shown is not None and {m.id for m in shown.members} == {m.id for m in showing.members}:
             self.flash("Counted. These once more, to be surer.", "info", seconds=2)

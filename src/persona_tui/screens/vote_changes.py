@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from persona_tui.screens.vote_data import Asked, Scene, Seat, look
+from persona_tui.screens.vote_data import Asked, Scene, Seat, kind_of, look, originals
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -45,6 +45,7 @@ class Outcome:
         counted: it was done.
         gone: candidates on the screen that were rejected elsewhere meanwhile, so that no vote counts.
         closed: the step was accepted elsewhere meanwhile, so that no vote is needed.
+        old_words: the scene's standings and progress are those before the vote.
         along: step's name → pictures that were rejected, or came back, with the one chosen.
     """
 
@@ -52,6 +53,7 @@ class Outcome:
     counted: bool = True
     gone: tuple[int, ...] = ()
     closed: bool = False
+    old_words: bool = False
     along: tuple[tuple[str, int], ...] = ()
 
 
@@ -79,22 +81,24 @@ def cast_and_look(
     session: Session,
     media: MediaStore,
     seat: Seat,
-    showing: Showing,
+    scene: Scene,
     chosen: int | None,
     *,
     response_ms: int | None,
 ) -> Outcome:
-    """Record one vote, and give what comes next.
+    """Record one vote, and give what comes next: as soon as possible, so with the words that there were.
 
     Args:
+        scene: what was judged.
         chosen: member id; None for "not sure".
         response_ms: milliseconds from the pictures' appearance to the key.
     """
-    from persona_tui.services.voting.contest import cast
+    from persona_tui.services.voting.contest import cast, next_showing
 
-    onwards = replace(seat, showing=None, asks=None)
-    gone = _rejected_meanwhile(session, showing)
-    closed = seat.asks is None and _closed_meanwhile(session, showing.contest_id)
+    showing, onwards = scene.showing, replace(seat, showing=None, asks=None)
+    assert showing is not None
+    gone, closed = _changed_meanwhile(session, showing)
+    closed = closed and seat.asks is None
     if gone or closed:
         return Outcome(look(session, media, onwards), False, gone, closed)
     cast(
@@ -106,35 +110,32 @@ def cast_and_look(
         response_ms=response_ms,
         repeat=showing.repeat,
     )
-    return Outcome(look(session, media, onwards))
+    following = None
+    if seat.asks is None:
+        following = next_showing(session, showing.contest_id, seat.count, sitting=seat.sitting)
+    if following is None or any(member.id not in scene.pictures for member in following.members):
+        return Outcome(look(session, media, onwards))
+    assert scene.standings is not None
+    counted = replace(scene.standings, votes=scene.standings.votes + 1)
+    kind, files = kind_of(following), originals(media, following.members)
+    next_scene = replace(scene, kind=kind, showing=following, originals=files, standings=counted)
+    return Outcome(next_scene, old_words=True)
 
 
-def _rejected_meanwhile(session: Session, showing: Showing) -> tuple[int, ...]:
+def _changed_meanwhile(session: Session, showing: Showing) -> tuple[tuple[int, ...], bool]:
+    """Candidates shown that are rejected now, and whether their step is accepted."""
     from sqlmodel import col, select
 
-    from persona_tui.models.pipeline import ImageCandidate
+    from persona_tui.models.pipeline import ImageCandidate, PipelineRunStep
 
     shown = [member.candidate_id for member in showing.members]
     found = session.exec(
-        select(ImageCandidate.id).where(
-            col(ImageCandidate.id).in_(shown), col(ImageCandidate.status) != "active"
-        )
-    )
-    return tuple(found)
-
-
-def _closed_meanwhile(session: Session, contest_id: int) -> bool:
-    from sqlmodel import col, select
-
-    from persona_tui.models.pipeline import PipelineRunStep
-    from persona_tui.models.voting import Contest
-
-    passed = session.exec(
-        select(PipelineRunStep.approved_at)
-        .join(Contest, col(Contest.run_step_id) == PipelineRunStep.id)
-        .where(Contest.id == contest_id)
-    ).first()
-    return passed is not None
+        select(ImageCandidate.id, ImageCandidate.status, PipelineRunStep.approved_at)
+        .join(PipelineRunStep, col(PipelineRunStep.id) == ImageCandidate.run_step_id)
+        .where(col(ImageCandidate.id).in_(shown))
+    ).all()
+    gone = tuple(candidate for candidate, status, _ in found if status != "active")
+    return gone, any(accepted is not None for _, _, accepted in found)
 
 
 def take_back_and_look(session: Session, media: MediaStore, seat: Seat, act: Act) -> Outcome:

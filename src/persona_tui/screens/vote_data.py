@@ -211,7 +211,7 @@ def _scene_of(session: Session, media: MediaStore, run: RunDetail, seat: Seat) -
     if showing is None:
         showing = next_showing(session, step.contest_id, seat.count, sitting=seat.sitting)
     far = progress(session, step.contest_id, seat.sitting)
-    return _with_files(media, Scene(_kind(showing), run, step, showing, standing, far))
+    return _with_files(media, Scene(kind_of(showing), run, step, showing, standing, far))
 
 
 def _parents_scene(session: Session, media: MediaStore, run: RunDetail, seat: Seat) -> Scene | None:
@@ -232,10 +232,11 @@ def _parents_scene(session: Session, media: MediaStore, run: RunDetail, seat: Se
     if showing is None:
         return None
     far = progress(session, step.contest_id, seat.sitting)
-    return _with_files(media, Scene(_kind(showing), run, step, showing, standing, far, asks=seat.asks))
+    return _with_files(media, Scene(kind_of(showing), run, step, showing, standing, far, asks=seat.asks))
 
 
-def _kind(showing: Showing | None) -> Kind:
+def kind_of(showing: Showing | None) -> Kind:
+    """How so many pictures are shown."""
     if showing is None:
         return "single"
     return "duel" if len(showing.members) == DUEL else "grid"
@@ -261,9 +262,13 @@ def _parent(session: Session, media: MediaStore, step: RunStepView) -> Path | No
 
 def _with_files(media: MediaStore, scene: Scene) -> Scene:
     assert scene.standings is not None
-    paths = {member.id: media.path(member.media_key) for member in scene.shown}
-    originals = {member: path if path and path.is_file() else None for member, path in paths.items()}
-    return replace(scene, pictures=_files(media, scene.standings), originals=originals)
+    return replace(scene, pictures=_files(media, scene.standings), originals=originals(media, scene.shown))
+
+
+def originals(media: MediaStore, members: Sequence[Member]) -> dict[int, Path | None]:
+    """Member id → the original's file; None where it is not on this machine."""
+    paths = {member.id: media.path(member.media_key) for member in members}
+    return {member: path if path and path.is_file() else None for member, path in paths.items()}
 
 
 def _files(media: MediaStore, standing: Standings) -> dict[int, Path | None]:
