@@ -27,7 +27,7 @@ from persona_tui.widgets.terminal_driver import TerminalDriver
 class Question(ModalScreen[None]):
     DEFAULT_CSS = """
     Question { align: center middle; }
-    Label { width: 40; height: 7; background: darkred; }
+    Question > Label { width: 40; height: 7; background: darkred; }
     """
 
     def compose(self) -> ComposeResult:

@@ -211,7 +211,7 @@ class LiveTerminal:
 
 def _environ() -> dict[str, str]:
     """Without what would name the terminal of whoever runs the tests."""
-    told = ("TMUX", "ZELLIJ", "STY", "TERM_PROGRAM", "LC_TERMINAL", "NO_COLOR")
+    told = ("TMUX", "ZELLIJ", "STY", "TERM_PROGRAM", "LC_TERMINAL", "NO_COLOR", "COLUMNS", "LINES")
     return {name: value for name, value in os.environ.items() if name not in told}
 
 
@@ -230,14 +230,16 @@ def log_of(folder: Path) -> list[str]:
 
 
 def make_pictures(folder: Path, number: int, side: int = 400) -> list[Path]:
-    """Pictures that look different from each other, each with more than 256 colours."""
+    """Pictures that look different from each other: light and shade in two hues, as photographs have them."""
     import numpy as np
 
     files = []
     for index in range(number):
         rng = np.random.default_rng(index)
-        small = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        image = Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
+        light = rng.random((8, 8, 1)) * 0.9 + 0.1
+        hue = rng.random((2, 3)) * 255
+        small = light * (hue[0] + (hue[1] - hue[0]) * np.linspace(0, 1, 8)[None, :, None])
+        image = Image.fromarray(small.astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
         file = folder / f"{index}.png"
         image.save(file)
         files.append(file)

@@ -37,6 +37,14 @@ class Painter(ABC):
             OSError, ValueError: it can't be read.
         """
 
+    async def refine(self, wish: Wish) -> Ready | None:
+        """The same picture in more colours, for when there is time; None where it has them all.
+
+        Raises:
+            OSError, ValueError: it can't be read.
+        """
+        return None
+
     @abstractmethod
     def holds(self, picture: Ready) -> bool:
         """Whether it can still be shown."""

@@ -13,6 +13,8 @@ from persona_tui.terminal.cursor import at
 from persona_tui.terminal.layer import Ready, Rect, Scene, Size, Wish, view
 from persona_tui.terminal.painter import Painter, decoded
 
+QUICK, FINE = 64, 256
+"""Colours of a sixel picture: at first, and once it has been looked at for a while."""
 KEPT = 64 * 2**20
 """Characters of encoded pictures kept, those used last: about a hundred of half a screen each."""
 
@@ -39,38 +41,44 @@ class StreamPainter(Painter):
         self.cell = cell
         self._protocol: Literal["sixel", "iterm2"] = protocol
         self._kept = kept
-        self._drawings: OrderedDict[Wish, Drawing] = OrderedDict()
+        self._drawings: OrderedDict[tuple[Wish, int], Drawing] = OrderedDict()
         self._encoding: dict[Wish, asyncio.Task[Drawing]] = {}
         self._turns = asyncio.Lock()
         self._drawn: dict[int, tuple[Hashable, Rect]] = {}
         self._blank: dict[int, tuple[Hashable, tuple[Rect, ...]]] = {}
 
     def ready(self, wish: Wish) -> Drawing | None:
-        drawing = self._drawings.get(wish)
-        if drawing is not None:
-            self._drawings.move_to_end(wish)
-        return drawing
+        for colours in (FINE, QUICK):
+            if drawing := self._drawings.get((wish, colours)):
+                self._drawings.move_to_end((wish, colours))
+                return drawing
+        return None
 
     async def fetch(self, wish: Wish, *, ahead: bool = False) -> Drawing | None:
         if drawing := self.ready(wish):
             return drawing
         task = self._encoding.get(wish)
         if task is None:
-            task = asyncio.create_task(self._encode(wish, ahead=ahead), name="encode a picture")
+            task = asyncio.create_task(self._encode(wish, QUICK, ahead=ahead), name="encode a picture")
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._encoding[wish] = task
         return await asyncio.shield(task)
 
-    async def _encode(self, wish: Wish, *, ahead: bool) -> Drawing:
+    async def refine(self, wish: Wish) -> Drawing | None:
+        if self._protocol != "sixel" or (wish, FINE) in self._drawings:
+            return None
+        return await self._encode(wish, FINE, ahead=True)
+
+    async def _encode(self, wish: Wish, colours: int, *, ahead: bool) -> Drawing:
         try:
             if ahead:  # one after the other: what is to be seen now does not wait behind them
                 async with self._turns:
-                    drawing = await asyncio.to_thread(drawn, self._protocol, self.cell, wish)
+                    drawing = await asyncio.to_thread(drawn, self._protocol, self.cell, wish, colours)
             else:
-                drawing = await asyncio.to_thread(drawn, self._protocol, self.cell, wish)
+                drawing = await asyncio.to_thread(drawn, self._protocol, self.cell, wish, colours)
         finally:
-            del self._encoding[wish]
-        self._drawings[wish] = drawing
+            self._encoding.pop(wish, None)
+        self._drawings[wish, colours] = drawing
         size = sum(len(kept.commands) for kept in self._drawings.values())
         while size > self._kept and len(self._drawings) > 1:
             size -= len(self._drawings.popitem(last=False)[1].commands)
@@ -118,7 +126,7 @@ def _erase(part: Rect) -> str:
     return f"\x1b7{''.join(lines)}\x1b8"
 
 
-def drawn(protocol: Literal["sixel", "iterm2"], cell: Size, wish: Wish) -> Drawing:
+def drawn(protocol: Literal["sixel", "iterm2"], cell: Size, wish: Wish, colours: int) -> Drawing:
     """Read a picture and encode it for its pane; takes a tenth of a second."""
     image = decoded(wish.source)
     box, part = view(Size(*image.size), cell, wish)
@@ -126,7 +134,7 @@ def drawn(protocol: Literal["sixel", "iterm2"], cell: Size, wish: Wish) -> Drawi
         image = image.crop((part.x, part.y, part.right, part.bottom))
     width, height = box.columns * cell.width, box.rows * cell.height
     if protocol == "sixel":
-        commands = sixel.encode(image, width, height)
+        commands = sixel.encode(image, width, height, colours=colours)
     else:
         commands = iterm2.encode(image, box.columns, box.rows, width=width, height=height)
-    return Drawing((wish.source, wish.zoom, box), box, commands)
+    return Drawing((wish.source, wish.zoom, box, colours), box, commands)

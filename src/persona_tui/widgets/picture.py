@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ __all__ = ["KEPT", "PicturePane", "Source"]
 Source = Path | bytes
 RESIZE_PAUSE = 0.15
 """Seconds without another resize before a picture is encoded anew."""
+REFINE_PAUSE = 1.5
+"""Seconds that a picture is looked at before it is drawn again in more colours."""
 
 
 class PicturePane(Failsafe, PictureWidget):
@@ -225,9 +228,26 @@ class PicturePane(Failsafe, PictureWidget):
             self.refresh()
 
     def picture_shown(self, picture: Ready) -> None:
-        if self.picture is not None and picture.key == self.picture.key:
-            self._placed = True
-            self.post_message(self.Drawn(self))
+        if self.picture is None or picture.key != self.picture.key or self._placed:
+            return
+        self._placed = True
+        self.post_message(self.Drawn(self))
+        if self._painter is not None and self._painter.in_cells:
+            self.set_timer(REFINE_PAUSE, partial(self._refine_soon, picture))
+
+    def _refine_soon(self, picture: Ready) -> None:
+        if self.picture is picture:
+            self.spawn(partial(self._refine, picture), group="encode", exclusive=True, quiet=True)
+
+    async def _refine(self, picture: Ready) -> None:
+        wish, painter = self._wish(self._source, self._zoom), self._painter
+        if wish is None or painter is None:
+            return
+        with suppress(OSError, ValueError):
+            finer = await painter.refine(wish)
+            if finer is not None and self.picture is picture and self._pictures is not None:
+                self.picture = finer
+                self._pictures.expect(self)
 
     def picture_lost(self) -> None:
         self.refresh()
