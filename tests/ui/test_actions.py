@@ -184,6 +184,8 @@ def _action(name: str, key: str) -> Action:
         ("left", "←"),
         ("escape", "Esc"),
         (":", ":"),
+        ("+", "+"),
+        ("-", "-"),
     ],
 )
 def test_keys_are_shown_as_they_are_written_on_the_keyboard(key: str, label: str) -> None:

@@ -39,9 +39,7 @@ TABLE = Table(
             "gallery.ratings", "s", "Ratings", "Show the ratings that are still voted on, or hide them.", 24
         ),
         Action("gallery.all", "i", "All about it", "Show prompt, seed, LoRAs and origin in full.", 27),
-        Action(
-            "gallery.view", "Z", "100 %", "Fill the terminal with the picture at 100 % of its pixels.", 26
-        ),
+        Action("gallery.view", "Z", "Zoom", "Fill the terminal with the picture at 100 % of its pixels.", 26),
         Action("gallery.outside", "o", "Open outside", "Open the original in the desktop's own viewer.", 28),
         Action(
             "gallery.mark-all",
