@@ -132,6 +132,42 @@ def test_a_tree_shows_what_grew_from_what(peopled: Shell, inside: Callable[[], A
     told(peopled, 2, "run", "tree", "99999")
 
 
+def test_several_pictures_are_flagged_and_rejected_and_the_best_of_each_run_are_listed(
+    peopled: Shell, inside: Callable[[], Any]
+) -> None:
+    run = new_run(peopled)
+    roots = make_pictures(inside, run)
+    first, second, third, fourth = map(str, roots)
+
+    assert peopled("candidate", "flag", first, second, "--json").json == {
+        "pictures": roots[:2],
+        "flagged": True,
+    }
+    assert peopled("candidate", "unflag", second).out == f"✅ Picture {second} is no longer flagged.\n"
+    states = peopled("run", "show", run, "--json").json["candidates"]
+    assert {one["id"] for one in states if one["flagged"]} == {roots[0]}
+    assert "99999" in told(peopled, 2, "candidate", "flag", first, "99999")
+
+    assert peopled("candidate", "reject", third, first, "--json").json["candidate_ids"] == [
+        roots[0],
+        roots[2],
+    ]
+    assert "already" in peopled("candidate", "reject", first, third).out
+    podium = peopled("run", "winners", "--json").json[0]
+    assert (podium["run_id"], podium["decided"], podium["pictures"]) == (int(run), False, 2)
+    assert [one["candidate_id"] for one in podium["places"]] == [roots[1], roots[3]]
+    assert all(Path(one["path"]).exists() for one in podium["places"])
+    assert f"🥇 picture {second}, rating 1000" in peopled("run", "winners", "--limit", "1").out
+    assert "99999" in told(peopled, 2, "candidate", "reject", second, "99999")
+    assert (
+        peopled("candidate", "restore", first, third).out
+        == f"✅ Pictures {first} and {third} are restored.\n"
+    )
+    assert len(peopled("run", "winners", "--json").json[0]["places"]) == 3
+    assert peopled("run", "winners", "--persona", "Nobody").code == 2
+    assert fourth in peopled("run", "tree", run).out
+
+
 def test_a_picture_s_provenance_is_told(peopled: Shell, inside: Callable[[], Any]) -> None:
     run = new_run(peopled, "--seed", "7")
     first = make_pictures(inside, run)

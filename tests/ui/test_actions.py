@@ -19,6 +19,7 @@ from persona_tui.actions.registry import by_scope
 from persona_tui.app import VIEWS, PersonaApp
 from persona_tui.errors import SettingsError
 from persona_tui.screens.command_line import CommandLine
+from persona_tui.screens.compare import CompareScreen
 from persona_tui.screens.file_picker import FilePicker
 from persona_tui.screens.gallery_tree import BranchList
 from persona_tui.screens.help import help_text
@@ -27,6 +28,7 @@ from persona_tui.screens.posts_calendar import MonthCalendar
 from persona_tui.screens.runs_errors import TroubleDialog, Whose
 from persona_tui.screens.runs_wizard import RunWizard
 from persona_tui.screens.runs_wizard_data import Offer, PipelineOffer
+from persona_tui.screens.winners import WinnersScreen
 from persona_tui.services.generation.pipelines import PipelineView, StepView
 from persona_tui.services.media import MediaStore
 from persona_tui.settings import Settings
@@ -75,6 +77,11 @@ DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "wizard": lambda: RunWizard(_offer(), _read, _start, datetime.now(UTC)),
     "viewer": lambda: ViewerDialog(MediaStore(Settings()), [ViewedPicture("0/0.png", "0", "a bowl")]),
 }
+PUSHED: dict[str, Callable[[], Screen[Any]]] = {
+    "compare": lambda: CompareScreen(1, (1, 2), []),
+    "winners": WinnersScreen,
+}
+"""Screens that others open, by scope."""
 WIDGETS: dict[str, type[DOMNode]] = {
     "list": DataList,
     "marks": DataList,
@@ -95,6 +102,8 @@ def node_class(scope: str) -> type[DOMNode]:
         return found
     if scope in WIDGETS:
         return WIDGETS[scope]
+    if scope in PUSHED:
+        return type(PUSHED[scope]())
     return type(DIALOGS[scope]())
 
 
@@ -175,6 +184,8 @@ def _action(name: str, key: str) -> Action:
         ("left", "←"),
         ("escape", "Esc"),
         (":", ":"),
+        ("+", "+"),
+        ("-", "-"),
     ],
 )
 def test_keys_are_shown_as_they_are_written_on_the_keyboard(key: str, label: str) -> None:
@@ -260,6 +271,26 @@ async def test_every_key_of_a_dialog_can_be_changed(
             assert any(key_names.label(key) in line and action.name in line for line in shown.splitlines())
             assert_in_legend(dialog.query_one(Legend), action, key_names.label(key))
             await assert_fires(pilot, node, action, key, monkeypatch)
+
+
+@pytest.mark.parametrize("scope", sorted(PUSHED))
+async def test_every_key_of_a_pushed_screen_can_be_changed(
+    make_app: MakeApp, scope: str, monkeypatch: pytest.MonkeyPatch, unforeseen: list[BaseException]
+) -> None:
+    app = make_app(keys=rebound([scope]))
+    async with app.run_test(size=WIDE) as pilot:
+        await settle(pilot)
+        screen = PUSHED[scope]()
+        app.push_screen(screen)
+        await settle(pilot)
+        screen.set_focus(None)
+        shown = help_text("", app.registry, [TABLES[scope]]).plain
+        for action in TABLES[scope].actions:
+            key = app.registry.overrides[action.name]
+            assert any(key_names.label(key) in line and action.name in line for line in shown.splitlines())
+            assert_in_legend(screen.query_one(Legend), action, key_names.label(key))
+            await assert_fires(pilot, screen, action, key, monkeypatch)
+    unforeseen.clear()
 
 
 @pytest.mark.parametrize("scope", ["list", "marks"])

@@ -19,7 +19,7 @@ COMPARE = Table(
         _aside("second", "2", "Second", "To the second picture.", "pick(1)"),
         _aside("third", "3", "Third", "To the third picture.", "pick(2)"),
         _aside("fourth", "4", "Fourth", "To the fourth picture.", "pick(3)"),
-        Action("compare.zoom", "Z", "100 %", "Show all at 100 % of their pixels, or whole again.", 12),
+        Action("compare.zoom", "Z", "Zoom", "Show all at 100 % of their pixels, or whole again.", 12),
         Action(
             "compare.pan-left",
             "H,shift+left",

@@ -43,15 +43,20 @@ def is_key(key: str) -> bool:
         return False
     if key in NAMED or base in NAMED:
         return True
-    character = key_to_character(base)
+    character = _character(base)
     named_sign = character is not None and character.isascii()
     return character is not None and character.isprintable() and (len(base) == 1 or named_sign)
 
 
 def is_typed(key: str) -> bool:
     """Whether a text field would take this key as a letter."""
-    character = key_to_character(key)
+    character = _character(key)
     return character is not None and character.isprintable()
+
+
+def _character(key: str) -> str | None:
+    """What a key types. Textual shortens two names that it does not find again itself."""
+    return {"plus": "+", "minus": "-"}.get(key) or key_to_character(key)
 
 
 def label(key: str) -> str:

@@ -15,7 +15,7 @@ TABLE = Table(
     (
         Action("viewer.previous", "left,up", "Previous", "The picture before."),
         Action("viewer.next", "right,down,space", "Next", "The next picture."),
-        Action("viewer.zoom", "Z", "100 %", "Show it at 100 % of its pixels, or whole again."),
+        Action("viewer.zoom", "Z", "Zoom", "Show it at 100 % of its pixels, or whole again."),
         _pan("left", "H,shift+left", "Pan left", "At 100 %, move to the left.", "pan(-1, 0)"),
         _pan("down", "J,shift+down", "Pan down", "At 100 %, move down.", "pan(0, 1)"),
         _pan("up", "K,shift+up", "Pan up", "At 100 %, move up.", "pan(0, -1)"),

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST = 4
 """Pictures that can be compared at once."""
+WORDS = 2
+"""Rows of words above each picture."""
 CELL_RATIO = 2.0
 """Height of a terminal's cell by its width, more or less."""
 
@@ -164,10 +166,11 @@ class CompareScreen(PersonaScreen):
             chosen = shown.place == self._place
             shown.set_class(chosen, "-chosen")
             number = Content.styled(f"{'▸' if chosen else ' '} {shown.place + 1} ", "$title bold")
-            line = number + gallery_lines.name(leaf) + Content("  ") + gallery_lines.mark(leaf)
-            if leaf.picture.status == "active":
-                line += Content("  ") + gallery_lines.rating(leaf, self._revealed)
-            shown.query_one(".words", Static).update(line)
+            words = number + gallery_lines.name(leaf)
+            if gallery_lines.state(leaf)[1] != "active":
+                words += Content("  ") + gallery_lines.mark(leaf)
+            words += Content("\n") + gallery_lines.rating(leaf, self._revealed)
+            shown.query_one(".words", Static).update(words)
         if self._leaf is not None:
             self.query_one("#about", Static).update(gallery_lines.origin(self._leaf))
         self.refresh_bindings()
@@ -276,7 +279,7 @@ def best_shape(count: int, room: tuple[int, int], largest: tuple[int, int]) -> t
 
     def scale(shape: tuple[int, int]) -> float:
         columns, rows = shape
-        height = room[1] / rows - 1
+        height = room[1] / rows - WORDS
         return min(room[0] / columns / largest[0], height * CELL_RATIO / largest[1])
 
     return max(shapes, key=scale)

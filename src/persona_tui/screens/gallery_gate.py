@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from persona_tui.screens import runs_lines
-from persona_tui.widgets.marks import counted, dim, duration
+from persona_tui.widgets.marks import counted, dim, duration, say
 
 if TYPE_CHECKING:
     from persona_tui.screens.gallery_data import Album
@@ -66,7 +66,7 @@ class LiveGate:
 
 
 def bar(album: Album, gate: LiveGate, *, keys: str, approve: str) -> Content:
-    """`▲ 2 of 6 would go on → refine: 4 pictures, about 1 min 20 s  55 % sure`.
+    """`▲ 2 of 6 would go on → refine: 4 pictures, about 1 min 20 s`; below, what speaks against it.
 
     Args:
         keys: that change K.
@@ -89,14 +89,9 @@ def bar(album: Album, gate: LiveGate, *, keys: str, approve: str) -> Content:
         words += dim(f"  [{keys}] K  [{approve}] approve")
     if preview.probability is not None and gate.shown:
         words += Content("  ") + runs_lines.confidence(preview.probability)
+    if preview.warnings and gate.shown:
+        words += Content("\n") + say("warn", " ".join(preview.warnings))
     return words
-
-
-def warnings(gate: LiveGate) -> Content:
-    """What speaks against an approval now, on one line; empty where nothing does."""
-    if gate.preview is None or not gate.shown or not gate.preview.warnings:
-        return Content.empty()
-    return Content.styled(f"⚠  {' '.join(gate.preview.warnings)}", "$warning")
 
 
 def _cost(preview: GatePreview) -> str:

@@ -184,11 +184,11 @@ def head(album: Album, place: int | None, shown: int, marked: int) -> Content:
     if album.run is None:
         return Content.empty()
     words = runs_lines.status_mark(album.run.status) + Content("  ")
+    if marked:
+        words += Content.styled(f"✓ {marked} marked  ", "$success")
     words += Content.styled(album.run.name, "bold") + dim(f"  {counted(len(album.leaves), 'picture')}")
     if place is not None:
         words += dim(f", this is {place} of {shown}")
-    if marked:
-        words += Content.styled(f"  ✓ {marked} marked", "$success")
     return words
 
 

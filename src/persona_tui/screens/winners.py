@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
-from persona_tui.screens import gallery_acts, runs_data, runs_lines
+from persona_tui.screens import gallery_acts, runs_data
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.runs_picture import RunPicture
 from persona_tui.widgets.data_list import Cell, Column, DataList
@@ -212,7 +212,7 @@ class WinnersScreen(PersonaScreen):
 
 
 def _open_words(podium: Podium) -> Content:
-    return runs_lines.status_mark(podium.status) + dim(f"  {counted(podium.pictures, 'picture')}, votes open")
+    return dim(f"{counted(podium.pictures, 'picture')}, votes open")
 
 
 def _read(session: Session, persona_id: int | None) -> Sequence[Podium]:
