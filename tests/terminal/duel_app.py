@@ -6,6 +6,7 @@ for a moment, z 100 %, p page without pictures, p back, q quit. Each event is a 
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from pathlib import Path
@@ -57,7 +58,10 @@ class DuelApp(PictureFrames, App[None]):
         self.note(f"protocol {choose_protocol(capabilities, forced)}")  # type: ignore[arg-type]
         self.files = sorted(folder.glob("*.png"), key=lambda path: int(path.stem))
         self.pair = 0
+        self.longest_pause = 0.0
         self.prepared = False
+        # Votes among the first pictures, which are there, while the others are on their way.
+        self.shown = self.files[:6] if "--between" in sys.argv else self.files
 
     def get_driver_class(self) -> type[Driver]:
         return TerminalDriver
@@ -83,7 +87,7 @@ class DuelApp(PictureFrames, App[None]):
 
     def show_pair(self) -> None:
         for pane, number in zip(self.panes, (2 * self.pair, 2 * self.pair + 1), strict=True):
-            pane.show(self.files[number % len(self.files)], f"picture {number}")
+            pane.show(self.shown[number % len(self.shown)], f"picture {number}")
         self.screen_stack[0].query_one("#status", Static).update(f"votes {self.pair}")
 
     def on_picture_pane_drawn(self, event: PicturePane.Drawn) -> None:
@@ -95,9 +99,19 @@ class DuelApp(PictureFrames, App[None]):
                 self.run_worker(self.prepare())
 
     async def prepare(self) -> None:
+        watch = asyncio.create_task(self.watch_the_loop())
         for file in self.files:
-            await self.panes[0].prepare(file)
+            for pane in self.panes:
+                await pane.prepare(file)
+        watch.cancel()
+        self.note(f"pause {1000 * self.longest_pause:.1f}")
         self.note("prepared")
+
+    async def watch_the_loop(self) -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            self.longest_pause = max(self.longest_pause, time.monotonic() - before - 0.005)
 
     def on_key(self, event: Key) -> None:
         self.note(f"key {event.key}")

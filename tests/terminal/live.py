@@ -63,6 +63,7 @@ class LiveTerminal:
         rate: bytes a second that arrive; 0 is no limit.
         round_trip: seconds that the line adds.
         size: rows, columns, width and height in pixels.
+        looks: it decodes pictures, strictly; otherwise it only counts.
     """
 
     model: Model = KITTY
@@ -70,6 +71,7 @@ class LiveTerminal:
     rate: float = 0.0
     round_trip: float = 0.0
     size: tuple[int, int, int, int] = (40, 120, 1080, 720)
+    looks: bool = True
     kitty: KittyTerminal = field(default_factory=KittyTerminal)
     drawn: list[Drawn] = field(default_factory=list)
     arrived: bytearray = field(default_factory=bytearray)
@@ -194,7 +196,7 @@ class LiveTerminal:
             question = _QUESTION.match(match.group())
             assert question is not None
             self._reply(self.model.answer(question))
-        elif match["keys"] is not None:
+        elif match["keys"] is not None and self.looks:
             self.kitty.feed(match.group().decode(), at=(self._row, self._column))
             self.most_decoded = max(self.most_decoded, self.decoded)
 
