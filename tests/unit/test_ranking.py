@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from persona_tui.services.voting import choosing, ranking
+from persona_tui.services.voting import choosing, outlook, ranking
 from persona_tui.services.voting.ranking import Posterior
 
 
@@ -57,3 +57,61 @@ def test_a_duel_shows_two_different_active_members() -> None:
         assert left != right and {left, right} <= {1, 4, 5}
     with pytest.raises(ValueError):
         choosing.choose(Posterior.prior(6), (1,), rng)
+
+
+@pytest.mark.parametrize(("count", "k"), [(2, 1), (3, 1), (4, 1), (2, 3), (4, 3)])
+def test_every_way_of_choosing_shows_different_active_members(count: int, k: int) -> None:
+    rng, active = np.random.default_rng(count + k), (0, 2, 3, 5, 6, 7, 9)
+    belief = Posterior.prior(10)
+    for turn in range(40):
+        beside = active[turn % 7] if turn % 2 else None
+        shown = choosing.choose(belief, active, rng, count=count, k=k, beside=beside)
+        assert len(set(shown)) == count and set(shown) <= set(active)
+        assert beside is None or beside in shown
+        belief = ranking.update(belief, shown, shown[0])
+
+
+def test_a_grid_begins_with_the_unseen_and_a_small_contest_shows_all() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        assert {1, 4, 6} <= set(choosing.choose(Posterior.prior(9), range(9), rng, count=4, unseen={1, 4, 6}))
+    assert sorted(choosing.choose(Posterior.prior(3), range(3), rng, count=4)) == [0, 1, 2]
+
+
+def test_the_top_of_five_is_found_better_by_asking_for_it() -> None:
+    def recall(k: int) -> float:
+        found = 0
+        for seed in range(25):
+            rng = np.random.default_rng(seed)
+            truth, belief, active = rng.normal(0, 2, 20), Posterior.prior(20), tuple(range(20))
+            for _ in range(60):
+                shown = choosing.choose(belief, active, rng, k=k)
+                seen = truth[list(shown)] + rng.gumbel(size=2)
+                belief = ranking.update(belief, shown, shown[int(seen.argmax())])
+            found += len(set(np.argsort(-belief.mean)[:5].tolist()) & set(np.argsort(-truth)[:5].tolist()))
+        return found / 125
+
+    assert recall(5) > recall(1) and recall(5) > 0.75
+
+
+def test_old_ratings_lift_by_what_they_are_worth_and_votes_learn_that() -> None:
+    ratings: list[int | None] = [900, 1000, 1100, 1200, None]
+    before = Posterior.prior_from(ratings)
+    assert before.mean[:4].tolist() == sorted(before.mean[:4].tolist()) and before.mean[4] == 0
+    assert before.covariance[4, 4] == 4 and before.covariance[0, 3] < 0
+    agreeing = ranking.update(before, (3, 0), 3)
+    contrary = ranking.update(before, (3, 0), 0)
+    assert agreeing.mean[2] > before.mean[2] > contrary.mean[2]
+    assert np.array_equal(Posterior.prior_from([1000, 1000, None]).covariance, np.eye(3) * 4)
+
+
+def test_an_outlook_says_what_is_known() -> None:
+    rng = np.random.default_rng(1)
+    apart = Posterior(np.array([9.0, 6.0, 0.0, -3.0]), np.eye(4) * 0.01)
+    clear = outlook.look(apart, range(4), 2, rng)
+    assert clear.best == 1 and clear.top_k == 1 and clear.regret == 0 and clear.sure(1) and clear.sure(2)
+    nothing = outlook.look(Posterior.prior(4), range(4), 2, rng)
+    assert nothing.best == pytest.approx(0.25, abs=0.05) and nothing.top_k == pytest.approx(1 / 6, abs=0.05)
+    assert nothing.regret == pytest.approx(2 * 1.03, abs=0.15) and not nothing.sure(1)
+    alike = outlook.Outlook(np.array([0.5, 0.5]), 0.5, 0.5, 0.05)
+    assert alike.sure(1) and not alike.sure(2)

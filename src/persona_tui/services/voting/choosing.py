@@ -11,16 +11,16 @@ Methods and constants are those that docs/ranking.md measures.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_tui.services.voting.ranking import Array, Posterior
+from persona_tui.services.voting.ranking import Array, Floats, Posterior
 
 _SAMPLES = 256
 _GRID_SAMPLES = 64
-_BEST_CANDIDATES = 12
-_TOP_CANDIDATES = 16
+_CANDIDATES = 12
 
 
 def choose(
@@ -62,18 +62,16 @@ def _duel(
     belief: Posterior, active: Sequence[int], rng: np.random.Generator, k: int, kept: int | None
 ) -> list[int]:
     samples = belief.sample(active, _SAMPLES, rng)
-    if k == 1:
-        best = samples.argmax(axis=1)
-        candidates = _most_often(best, belief, active, kept)
-        groups = _groups_of_best(best, candidates)
-    else:
-        groups = _membership(samples, k)
-        candidates = _most_doubtful(groups, belief, active, kept)
+    if k > 1:
+        return _pair_for_top(_Doubt.of(samples, k, _upper(belief, active), kept), kept)
+    best = samples.argmax(axis=1)
+    counts = np.bincount(best, minlength=len(active))
+    candidates = _first(np.lexsort((-_upper(belief, active), -counts)), kept)
     left, right = _pairs(candidates, kept)
-    shares = 1 / (1 + np.exp(samples[:, right] - samples[:, left]))
-    gains = _gain_on_best(shares, groups) if k == 1 else _gain_on_membership(_two_ways(shares), groups)
-    at = int(gains.argmax())
-    return [int(left[at]), int(right[at])]
+    strength = _strength(samples, candidates)
+    shares = strength[left] / (strength[left] + strength[right])
+    at = int(_gain_on_best(shares, _groups_of_best(best, candidates)).argmax())
+    return [int(candidates[left[at]]), int(candidates[right[at]])]
 
 
 def _grid(
@@ -88,8 +86,8 @@ def _grid(
     fresh = [place for place, member in enumerate(active) if member in unseen and place != kept]
     begun = ([] if kept is None else [kept]) + rng.permutation(fresh).tolist()
     begun = [int(place) for place in begun[:count]]
-    if k > 1 and len(begun) < count and not fresh:
-        return _grid_for_top(belief, active, rng, count, k, begun)
+    if k > 1 and not fresh:
+        return _grid_for_top(belief, active, rng, count, k, kept)
     return _thompson(belief, active, rng, count, begun)
 
 
@@ -108,46 +106,68 @@ def _thompson(
     return begun
 
 
+@dataclass(frozen=True)
+class _Doubt:
+    """Who may be among the K best, by samples.
+
+    Attributes:
+        candidates: the members of which that is least known.
+        inside: 1 or 0 by sample and candidate, of those who are neither in all samples nor in none.
+        strength: exp(θ) by candidate and sample.
+    """
+
+    candidates: NDArray[np.intp]
+    inside: Floats
+    strength: Floats
+
+    @staticmethod
+    def of(samples: Floats, k: int, upper: Array, kept: int | None) -> _Doubt:
+        bar = np.partition(samples, -k, axis=1)[:, [-k]]
+        inside = samples >= bar
+        share = inside.mean(axis=0)
+        candidates = _first(np.lexsort((-upper, -share * (1 - share))), kept)
+        named = candidates[(share[candidates] > 0) & (share[candidates] < 1)]
+        return _Doubt(candidates, inside[:, named].astype(np.float32), _strength(samples, candidates))
+
+    def gain(self, shares: Floats) -> Floats:
+        """Sum over candidates of the mutual information, in nats, between a vote and their membership.
+
+        Args:
+            shares: P(chosen) by showing, place and sample.
+        """
+        showings, places, samples = shares.shape
+        within = self.inside.mean(axis=0)
+        overall = shares.mean(axis=2, keepdims=True)
+        joint = (shares.reshape(-1, samples) @ self.inside / samples).reshape(showings, places, -1)
+        kept = _spread(joint / within) @ within + _spread((overall - joint) / (1 - within)) @ (1 - within)
+        return np.asarray(_spread(overall)[:, 0] * len(within) - kept)
+
+
+def _pair_for_top(doubt: _Doubt, kept: int | None) -> list[int]:
+    left, right = _pairs(doubt.candidates, kept)
+    wins = doubt.strength[left] / (doubt.strength[left] + doubt.strength[right])
+    at = int(doubt.gain(np.stack([wins, 1 - wins], axis=1)).argmax())
+    return [int(doubt.candidates[left[at]]), int(doubt.candidates[right[at]])]
+
+
 def _grid_for_top(
-    belief: Posterior, active: Sequence[int], rng: np.random.Generator, count: int, k: int, begun: list[int]
+    belief: Posterior, active: Sequence[int], rng: np.random.Generator, count: int, k: int, kept: int | None
 ) -> list[int]:
     """Begin with the most telling pair, then add the one that tells most beside those."""
-    samples = belief.sample(active, _SAMPLES, rng)
-    groups = _membership(samples, k)
-    kept = begun[0] if begun else None
-    candidates = _most_doubtful(groups, belief, active, kept)
-    left, right = _pairs(candidates, kept)
-    shares = 1 / (1 + np.exp(samples[:, right] - samples[:, left]))
-    at = int(_gain_on_membership(_two_ways(shares), groups).argmax())
-    taken = [int(left[at]), int(right[at])]
-    strength = np.exp(samples - samples.max(axis=1, keepdims=True))
+    doubt = _Doubt.of(belief.sample(active, _SAMPLES, rng), k, _upper(belief, active), kept)
+    order = doubt.candidates.tolist()
+    taken = [order.index(place) for place in _pair_for_top(doubt, kept)]
     while len(taken) < count:
-        others = np.array([place for place in candidates.tolist() if place not in taken])
-        fixed = np.repeat(strength[:, None, taken], len(others), axis=1)
-        shown = np.concatenate([fixed, strength[:, others, None]], axis=2)
-        gains = _gain_on_membership(shown / shown.sum(axis=2, keepdims=True), groups)
+        others = np.array([place for place in range(len(order)) if place not in taken])
+        fixed = np.broadcast_to(doubt.strength[taken], (len(others), len(taken), _SAMPLES))
+        shown = np.concatenate([fixed, doubt.strength[others][:, None]], axis=1)
+        gains = doubt.gain(shown / shown.sum(axis=1, keepdims=True))
         taken.append(int(others[gains.argmax()]))
-    return taken
+    return [order[place] for place in taken]
 
 
-def _most_often(
-    best: NDArray[np.intp], belief: Posterior, active: Sequence[int], kept: int | None
-) -> NDArray[np.intp]:
-    """The members that are the best in most samples; ties by mean plus standard deviation."""
-    counts = np.bincount(best, minlength=len(active))
-    return _first(np.lexsort((-_upper(belief, active), -counts)), _BEST_CANDIDATES, kept)
-
-
-def _most_doubtful(
-    inside: Array, belief: Posterior, active: Sequence[int], kept: int | None
-) -> NDArray[np.intp]:
-    """The members of which it is least known whether they are among the K best."""
-    share = inside.mean(axis=0)
-    return _first(np.lexsort((-_upper(belief, active), -share * (1 - share))), _TOP_CANDIDATES, kept)
-
-
-def _first(order: NDArray[np.intp], count: int, kept: int | None) -> NDArray[np.intp]:
-    first = order[:count]
+def _first(order: NDArray[np.intp], kept: int | None) -> NDArray[np.intp]:
+    first = order[:_CANDIDATES]
     if kept is None or kept in first:
         return first
     return np.append(first[:-1], kept)
@@ -159,71 +179,43 @@ def _upper(belief: Posterior, active: Sequence[int]) -> Array:
 
 
 def _pairs(candidates: NDArray[np.intp], kept: int | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    if kept is not None:
-        others = candidates[candidates != kept]
-        return np.full(len(others), kept), others
-    left, right = np.triu_indices(len(candidates), 1)
-    return candidates[left], candidates[right]
+    """All pairs of candidates, or those with the kept one, as places among them."""
+    if kept is None:
+        return np.triu_indices(len(candidates), 1)
+    others = np.flatnonzero(candidates != kept)
+    return np.full(len(others), int(np.flatnonzero(candidates == kept)[0])), others
 
 
-def _groups_of_best(best: NDArray[np.intp], candidates: NDArray[np.intp]) -> Array:
+def _groups_of_best(best: NDArray[np.intp], candidates: NDArray[np.intp]) -> Floats:
     """One column for each candidate and one for all others: 1 where that is the sample's best."""
     named = best[:, None] == candidates[None, :]
-    return np.column_stack([named, ~named.any(axis=1)]).astype(float)
+    return np.column_stack([named, ~named.any(axis=1)]).astype(np.float32)
 
 
-def _membership(samples: Array, k: int) -> Array:
-    """1 where a member is among the sample's K best, by sample and member."""
-    bar = np.partition(samples, -k, axis=1)[:, [-k]]
-    return (samples >= bar).astype(float)
+def _strength(samples: Floats, candidates: NDArray[np.intp]) -> Floats:
+    return np.asarray(np.exp(np.ascontiguousarray(samples[:, candidates].T)))
 
 
-def _two_ways(shares: Array) -> Array:
-    return np.stack([shares, 1 - shares], axis=2)
-
-
-def _gain_on_best(shares: Array, groups: Array) -> Array:
+def _gain_on_best(shares: Floats, groups: Floats) -> Floats:
     """Mutual information, in nats, between each pair's vote and the group that holds the best.
 
     Args:
-        shares: P(left wins) by sample and pair.
+        shares: P(left wins) by pair and sample.
         groups: one-hot by sample and group.
     """
     sizes = groups.sum(axis=0)
     filled = sizes > 0
-    conditional = (shares.T @ groups[:, filled]) / sizes[filled]
+    conditional = (shares @ groups[:, filled]) / sizes[filled]
     weights = sizes[filled] / len(groups)
-    return np.asarray(_entropy(shares.mean(axis=0)) - _entropy(conditional) @ weights)
+    return np.asarray(_entropy(shares.mean(axis=1)) - _entropy(conditional) @ weights)
 
 
-def _gain_on_membership(shares: Array, inside: Array) -> Array:
-    """Sum over members of the mutual information, in nats, between each showing's vote and their membership.
-
-    Args:
-        shares: P(chosen) by sample, showing and place.
-        inside: 1 or 0 by sample and member.
-    """
-    within = inside.mean(axis=0)
-    doubtful = (within > 0) & (within < 1)
-    if not doubtful.any():
-        return np.zeros(shares.shape[1])
-    inside, within = inside[:, doubtful], within[doubtful]
-    samples, showings, places = shares.shape
-    overall = shares.mean(axis=0)
-    flat = shares.reshape(samples, showings * places)
-    joint = (flat.T @ inside / samples).reshape(showings, places, -1)
-    conditional = joint / within
-    opposite = (overall[:, :, None] - joint) / (1 - within)
-    kept = within * _spread(conditional) + (1 - within) * _spread(opposite)
-    return np.asarray((_spread(overall[:, :, None]) - kept).sum(axis=1))
-
-
-def _spread(shares: Array) -> Array:
+def _spread(shares: Floats) -> Floats:
     """Entropy over the places, which are the second axis."""
-    safe = np.clip(shares, 1e-12, 1)
+    safe = np.clip(shares, 1e-9, 1)
     return np.asarray(-(safe * np.log(safe)).sum(axis=1))
 
 
-def _entropy(share: Array) -> Array:
-    safe = np.clip(share, 1e-12, 1 - 1e-12)
+def _entropy(share: Floats) -> Floats:
+    safe = np.clip(share, 1e-6, 1 - 1e-6)
     return np.asarray(-safe * np.log(safe) - (1 - safe) * np.log1p(-safe))

@@ -21,7 +21,7 @@ from persona_tui.services import events
 from persona_tui.services.voting import choosing, outlook
 from persona_tui.services.voting.outlook import SURE
 from persona_tui.services.voting.pace import VotingProgress, progress
-from persona_tui.services.voting.state import Member, State, keep, keep_vote, load, lock
+from persona_tui.services.voting.state import Member, State, keep, keep_vote, load
 
 __all__ = [
     "SURE",
@@ -257,8 +257,7 @@ def cast(
     Raises:
         InvalidRequest: a member is not of this contest, shown twice, or chosen without being shown.
     """
-    lock(session, contest_id)
-    state = load(session, contest_id)
+    state = load(session, contest_id, lock=True)
     if not 2 <= len(shown) <= 4 or len(set(shown)) != len(shown):
         raise InvalidRequest("A vote shows two to four different pictures.")
     if any(member not in state.index for member in shown):
@@ -279,7 +278,7 @@ def undo(session: Session, contest_id: int, *, sitting: uuid.UUID, voter: str = 
     Returns:
         The id of the vote that no longer counts, None when there is none.
     """
-    lock(session, contest_id)
+    load(session, contest_id, lock=True)
     record = rows_of(session, _UNDO, {"contest": contest_id, "sitting": sitting, "voter": voter})
     if not record:
         return None
@@ -290,8 +289,7 @@ def undo(session: Session, contest_id: int, *, sitting: uuid.UUID, voter: str = 
 
 def rebuild(session: Session, contest_id: int) -> None:
     """Make the scores anew from the votes alone."""
-    lock(session, contest_id)
-    state = load(session, contest_id, anew=True)
+    state = load(session, contest_id, lock=True, anew=True)
     keep(session, state, state.last_vote_id)
     events.emit(session, "vote", contest_id)
 
@@ -302,7 +300,7 @@ def import_old_elo(session: Session, contest_id: int, ratings: Mapping[int, int]
     Raises:
         InvalidRequest: a candidate does not take part in the contest.
     """
-    lock(session, contest_id)
+    load(session, contest_id, lock=True)
     wanted = {"contest": contest_id, "ids": list(ratings), "ratings": list(ratings.values())}
     if len(rows_of(session, _OLD_ELO, wanted)) != len(ratings):
         raise InvalidRequest("A rated picture is not in this contest.")

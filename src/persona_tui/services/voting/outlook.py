@@ -1,14 +1,13 @@
-"""What the votes say so far: how sure the best and the top K are, and how many votes are still to come."""
+"""What the votes say so far: how sure the best one and the top K are, and what a better one may be worth."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from persona_tui.services.voting.ranking import Array, Posterior
+from persona_tui.services.voting.ranking import Array, Floats, Posterior
 
 SURE = 0.9
 """P(best), or P(top K), from which the answer counts as sure enough."""
@@ -56,28 +55,14 @@ def look(belief: Posterior, active: Sequence[int], k: int, rng: np.random.Genera
     leader = int(means.argmax())
     shares = np.bincount(samples.argmax(axis=1), minlength=len(active)) / len(samples)
     regret = float((samples.max(axis=1) - samples[:, leader]).mean())
-    return Outlook(shares, float(shares[leader]), _share_of_top(samples, means, k), regret)
+    best = float(shares[leader])
+    return Outlook(shares, best, best if k == 1 else _share_of_top(samples, means, k), regret)
 
 
-def _share_of_top(samples: Array, means: Array, k: int) -> float:
+def _share_of_top(samples: Floats, means: Array, k: int) -> float:
     """Share of samples in which the K highest means all lie above all others."""
     if k >= len(means):
         return 1.0
     expected = np.argpartition(-means, k - 1)[:k]
     others = np.setdiff1d(np.arange(len(means)), expected)
     return float((samples[:, expected].min(axis=1) > samples[:, others].max(axis=1)).mean())
-
-
-def votes_to_go(outlook: Outlook, members: int, k: int, count: int) -> int:
-    """How many votes are still to come until the answer is sure: a median.
-
-    A line through the logarithms, fitted to simulated contests (benchmarks/voting.py --fit).
-
-    Args:
-        members: active ones.
-        count: shown at a time.
-    """
-    if outlook.sure(k):
-        return 0
-    left = max(outlook.regret, SMALL_REGRET) / SMALL_REGRET if k == 1 else 1 / max(outlook.top_k, 0.01)
-    return max(1, round(math.sqrt(members) * left / (1 if count == 2 else 2)))

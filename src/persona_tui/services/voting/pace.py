@@ -11,7 +11,7 @@ import numpy as np
 from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
-from persona_tui.services.voting import outlook
+from persona_tui.services.voting import forecast, outlook
 from persona_tui.services.voting.state import load
 
 RECENT = 400
@@ -72,7 +72,7 @@ def progress(
     repeated = [row.same for row in recent if row.same is not None]
     seen = outlook.look(state.belief, state.active, state.top_k, np.random.default_rng(contest_id))
     count = own[0].shown if own else 2
-    to_go = outlook.votes_to_go(seen, len(state.active), state.top_k, count) if state.votes else None
+    to_go = forecast.votes_to_go(seen, len(state.active), state.top_k, count) if state.votes else None
     per_minute = 60_000 * len(times) / sum(times) if times and sum(times) else None
     return VotingProgress(
         state.votes,

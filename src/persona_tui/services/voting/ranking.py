@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+"""Samples: three digits are enough for them, and half as many bytes are twice as fast."""
 
 PRIOR_SD = 2.0
 """Standard deviation of qualities before any vote, in logits."""
@@ -31,6 +33,8 @@ def _fixed_points(dimensions: int) -> Array:
     return np.asarray(points @ np.linalg.inv(spread).T)
 
 
+_NORMALS = np.random.default_rng(20260102).standard_normal(2**20, dtype=np.float32)
+"""Standard normal numbers for samples; 4 MiB."""
 _QUADRATURE = {size: _fixed_points(size) for size in (2, 3, 4)}
 
 
@@ -90,12 +94,25 @@ class Posterior:
         """Standard deviation of each member's quality, in logits."""
         return np.sqrt(np.diag(self.covariance))
 
-    def sample(self, members: Sequence[int], count: int, rng: np.random.Generator) -> Array:
-        """Qualities of some members drawn together: shape (count, len(members))."""
+    def sample(self, members: Sequence[int], count: int, rng: np.random.Generator) -> Floats:
+        """Qualities of some members drawn together: shape (count, len(members)).
+
+        The normal numbers are a stretch of a fixed table, from a place drawn by `rng`: drawing them anew was
+        a third of a choice's time.
+        """
         index = np.asarray(members)
-        covariance = self.covariance[index[:, None], index] + 1e-9 * np.eye(len(index))
-        draws = rng.standard_normal((count, len(index)))
-        return np.asarray(self.mean[index] + draws @ np.linalg.cholesky(covariance).T)
+        covariance = self.covariance[index[:, None], index]
+        covariance[np.diag_indices(len(index))] += 1e-9
+        factor = np.linalg.cholesky(covariance).astype(np.float32)
+        draws = _normals(count * len(index), rng).reshape(count, len(index))
+        return np.asarray(self.mean[index].astype(np.float32) + draws @ factor.T)
+
+
+def _normals(count: int, rng: np.random.Generator) -> Floats:
+    if count > len(_NORMALS) // 2:
+        return rng.standard_normal(count, dtype=np.float32)
+    begin = int(rng.integers(len(_NORMALS) - count))
+    return _NORMALS[begin : begin + count]
 
 
 def update(belief: Posterior, shown: Sequence[int], chosen: int | None) -> Posterior:

@@ -103,30 +103,23 @@ class State:
         return replace(self, belief=belief, shown=counts, votes=self.votes + 1)
 
 
-def lock(session: Session, contest_id: int) -> None:
-    """Hold the contest's row until the transaction ends: votes of several windows come one after another.
-
-    Raises:
-        UnknownName: there is no such contest.
-    """
-    if not rows_of(session, _LOCK, {"contest": contest_id}):
-        raise UnknownName(f"There is no contest {contest_id}.")
-
-
-def load(session: Session, contest_id: int, *, anew: bool = False) -> State:
+def load(session: Session, contest_id: int, *, lock: bool = False, anew: bool = False) -> State:
     """The contest as the votes say, from the cache where that is valid.
 
     Args:
+        lock: hold the contest's row until the transaction ends, so that votes of several windows come one
+            after another.
         anew: from the votes alone.
 
     Raises:
         UnknownName: there is no such contest.
     """
-    found = rows_of(session, _CONTEST, {"contest": contest_id})
+    found = rows_of(session, _LOCKED_CONTEST if lock else _CONTEST, {"contest": contest_id})
     if not found:
         raise UnknownName(f"There is no contest {contest_id}.")
     contest = found[0]
     rows = tuple(rows_of(session, _MEMBERS, {"contest": contest_id}))
+    last_vote_id = rows[0].last_vote_id if rows else None
     state = State(
         contest_id,
         contest.run_step_id,
@@ -138,9 +131,9 @@ def load(session: Session, contest_id: int, *, anew: bool = False) -> State:
         Posterior.prior_from([row.old_elo for row in rows]),
         (0,) * len(rows),
         0,
-        contest.last_vote_id,
+        last_vote_id,
     )
-    if anew or contest.posterior is None or contest.posterior_vote_id != contest.last_vote_id:
+    if anew or contest.posterior is None or contest.posterior_vote_id != last_vote_id:
         return _replayed(session, state)
     belief, shown, votes = _thaw(contest.posterior)
     late = len(rows) - len(shown)
@@ -191,31 +184,33 @@ def _replayed(session: Session, state: State) -> State:
 
 
 def _freeze(state: State) -> bytes:
-    """(n + 1)² numbers: the votes' count, the means, and for each member its count beside its covariances."""
-    grid = np.empty((len(state.rows) + 1, len(state.rows) + 1))
-    grid[0, 0], grid[0, 1:] = state.votes, state.belief.mean
-    grid[1:, 0], grid[1:, 1:] = state.shown, state.belief.covariance
-    return grid.tobytes()
+    """The votes' count, how many members, their means, how often each was shown, half the covariances."""
+    size = len(state.rows)
+    half = state.belief.covariance[np.triu_indices(size)]
+    return np.concatenate([[state.votes, size], state.belief.mean, state.shown, half]).tobytes()
 
 
 def _thaw(data: bytes) -> tuple[Posterior, tuple[int, ...], int]:
-    size = round((len(data) / 8) ** 0.5)
-    grid = np.frombuffer(data).reshape(size, size)
-    shown = tuple(int(count) for count in grid[1:, 0])
-    return Posterior(grid[0, 1:].copy(), grid[1:, 1:].copy()), shown, int(grid[0, 0])
+    numbers = np.frombuffer(data)
+    votes, size = int(numbers[0]), int(numbers[1])
+    mean, shown, half = np.split(numbers[2:], [size, 2 * size])
+    covariance = np.zeros((size, size))
+    covariance[np.triu_indices(size)] = half
+    covariance += np.triu(covariance, 1).T
+    return Posterior(mean, covariance), tuple(int(count) for count in shown), votes
 
-
-_LOCK = "SELECT id FROM contests WHERE id = :contest FOR NO KEY UPDATE"
 
 _CONTEST = """
-SELECT c.run_step_id, s.run_id, COALESCE(s.top_k, 1) AS top_k, c.posterior, c.posterior_vote_id,
-  (SELECT max(v.id) FROM votes v WHERE v.contest_id = c.id) AS last_vote_id
+SELECT c.run_step_id, s.run_id, COALESCE(s.top_k, 1) AS top_k, c.posterior, c.posterior_vote_id
 FROM contests c LEFT JOIN pipeline_run_steps s ON s.id = c.run_step_id WHERE c.id = :contest
 """
 
+_LOCKED_CONTEST = _CONTEST + "FOR NO KEY UPDATE OF c"
+"""The last vote is read by the next statement: this one may have waited, and sees other rows as before."""
+
 _MEMBERS = """
 SELECT m.id, m.old_elo, i.id AS candidate_id, i.media_key, i.sha256, i.seed, i.parent_id, i.status, i.flagged,
-  i.elo_score
+  i.elo_score, (SELECT max(v.id) FROM votes v WHERE v.contest_id = :contest) AS last_vote_id
 FROM contest_members m JOIN image_candidates i ON i.id = m.image_candidate_id
 WHERE m.contest_id = :contest ORDER BY m.id
 """
