@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -179,6 +180,8 @@ class TestRecovery:
             psycopg.connect(database.conninfo()).close()
             killed = database.server.pid
             os.kill(killed, signal.SIGKILL)
+            while database.is_alive():  # its children live a moment longer
+                time.sleep(0.01)
             database.wait_until_back(30)
             assert database.is_alive()
             assert database.server.pid != killed

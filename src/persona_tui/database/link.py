@@ -142,10 +142,12 @@ def _make_schema(connection: psycopg.Connection[Any], link: DatabaseLink) -> Non
     if found.fetchone() is not None:
         return
     try:
-        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
-        if link.is_embedded:
-            grant = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}")
-            connection.execute(grant.format(schema, sql.Identifier(APP_ROLE)))
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (link.schema,))
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+            if link.is_embedded:
+                grant = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}")
+                connection.execute(grant.format(schema, sql.Identifier(APP_ROLE)))
     except psycopg.errors.UniqueViolation:
         pass  # another process made it at the same instant
     except psycopg.errors.InsufficientPrivilege:
