@@ -90,6 +90,8 @@ class VoteScreen(LookingScreen):
             self._say_what_went(scene)
             self._show(scene)
             self._go_on_if_complete(scene)
+        elif self._idle.is_set():
+            self.request_reload()
 
     def _say_what_went(self, scene: Scene) -> None:
         """Tell where another window took away what was on the screen."""
@@ -325,7 +327,7 @@ class VoteScreen(LookingScreen):
         try:
             done = await self.act(vote_changes.accept, run_id)
         finally:
-            self._idle.set()
+            self._end_change()
         wake_engine(self.shell)
         self._forget()
         self._history.pop(run_id, None)

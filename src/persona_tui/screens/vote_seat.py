@@ -109,7 +109,12 @@ class SeatedScreen(PersonaScreen):
         try:
             return await self.act(work, self._media, self._seat(), *args, **options)
         finally:
-            self._idle.set()
+            self._end_change()
+
+    def _end_change(self) -> None:
+        """Keys count again; what was begun to be read during the change is older than what it shows."""
+        self._turn += 1
+        self._idle.set()
 
     # Showing
 
