@@ -15,6 +15,7 @@ from persona_tui.runtime import Core
 STOP_SECONDS = 60.0
 
 
+@pytest.mark.long
 @pytest.mark.skipif("PERSONA_DATABASE_URL" in os.environ, reason="ends the embedded server")
 async def test_a_core_whose_database_is_gone_for_good_stops() -> None:
     with throwaway_database() as database:
