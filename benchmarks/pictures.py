@@ -46,12 +46,12 @@ def swap(terminal: LiveTerminal, quiet: float = QUIET) -> tuple[int, float, int]
     terminal.quiet(quiet)
     terminal.arrived.clear()
     terminal.marks.clear()
-    before, began = terminal.bytes, time.monotonic()
+    before, began = terminal.byte_count, time.monotonic()
     terminal.type(b"n")
-    terminal.until(lambda: terminal.bytes > before)
+    terminal.until(lambda: terminal.byte_count > before)
     terminal.quiet(quiet)
     return (
-        terminal.bytes - before,
+        terminal.byte_count - before,
         1000 * (terminal.marks[-1][0] - began),
         terminal.arrived.count(b"\x1b[?2026h"),
     )
@@ -88,7 +88,7 @@ def through_textual_image(folder: Path, swaps: int) -> list[tuple[int, float, in
     app = Path(__file__).parent / "pictures_parts" / "textual_image_duel.py"
     command = [sys.executable, str(app), str(folder)]
     with LiveTerminal(looks=False).start(command, PYTHONPATH=os.pathsep.join(sys.path)) as terminal:
-        terminal.until(lambda: terminal.bytes > 100_000, "the other app")
+        terminal.until(lambda: terminal.byte_count > 100_000, "the other app")
         terminal.quiet(2.0)
         return [swap(terminal, quiet=1.0) for _ in range(swaps)]
 

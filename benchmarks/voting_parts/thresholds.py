@@ -32,7 +32,7 @@ class Reached:
 
 
 def _count(presses: float) -> str:
-    return f"{presses:.0f}" if np.isfinite(presses) else ""
+    return f"{presses:.0f}" if np.isfinite(presses) else "never"
 
 
 def reached(values: Array, threshold: float, *, rising: bool, seed: int = 0) -> Reached:

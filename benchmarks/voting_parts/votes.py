@@ -115,7 +115,7 @@ def _beside(found: dict[str, simulation.Runs], seeds: int) -> Iterator[Figure]:
         for way in ("duel", "grid"):
             for goal in CLAIMS[way][1]:
                 theirs, ours = goal.of(runs), goal.of(found[way])
-                print(f"  {name}, {goal.name}: {theirs.words() or 'never'}", flush=True)
+                print(f"  {name}, {goal.name}: {theirs.words()}", flush=True)
                 least = min(theirs.presses, curves.shape[1])
                 claimed = TIMES_FEWER if goal.column == FOUND and not unvoted else None
                 yield Figure(

@@ -7,8 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from persona_tui.cli import main
+from persona_tui.resources import Resources
+from persona_tui.settings import load_settings
 from tests.support.database import drop_schema, reachable_folder, sandbox_settings
 from tests.support.prepared import lay_prepared
 
@@ -119,3 +121,26 @@ def shell(prepared: bool) -> Iterator[Shell]:
             if keeper.stderr is not None:
                 keeper.stderr.close()
             drop_schema(settings)
+
+
+@pytest.fixture(scope="module")
+def peopled(shell: Shell) -> Shell:
+    """An installation with a persona and a cluster."""
+    assert shell("persona", "add", "Mira", "--age", "31", "--zone", "Europe/Lisbon").code == 0
+    assert shell("pillar", "add", "Mira", "Studio", "--weight", "60").code == 0
+    return shell
+
+
+@pytest.fixture
+def inside(peopled: Shell) -> Iterator[Callable[[], Any]]:
+    """What the leading process would do, in the shell's installation."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in peopled.environment.items():
+            patch.setenv(name, value)
+
+        @contextmanager
+        def opened() -> Iterator[Resources]:
+            with Resources.open(load_settings()) as resources:
+                yield resources
+
+        yield opened

@@ -5,45 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 from sqlmodel import Session
 
 from persona_tui.models.pipeline import ComfyuiJob, ImageCandidate
 from persona_tui.resources import Resources
 from persona_tui.services.generation.night import Night
-from persona_tui.settings import load_settings
 from tests.cli.conftest import Shell
 from tests.cli.test_commands import told
 from tests.database.growing import grow
-
-
-@pytest.fixture(scope="module")
-def peopled(shell: Shell) -> Shell:
-    """An installation with a persona and a cluster."""
-    assert shell("persona", "add", "Mira", "--age", "31", "--zone", "Europe/Lisbon").code == 0
-    assert shell("pillar", "add", "Mira", "Studio", "--weight", "60").code == 0
-    return shell
-
-
-@pytest.fixture
-def inside(peopled: Shell) -> Iterator[Callable[[], Any]]:
-    """What the leading process would do, in the shell's installation."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in peopled.environment.items():
-            patch.setenv(name, value)
-
-        @contextmanager
-        def opened() -> Iterator[Resources]:
-            with Resources.open(load_settings()) as resources:
-                yield resources
-
-        yield opened
 
 
 def make_pictures(inside: Callable[[], Any], run: str) -> list[int]:

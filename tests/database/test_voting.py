@@ -52,10 +52,11 @@ def test_undo_takes_back_only_the_own_sitting(session: Session, run: Grown) -> N
 def test_scores_are_rebuilt_from_votes_alone(session: Session, run: Grown) -> None:
     sitting, rng = uuid.uuid4(), np.random.default_rng(3)
     for _ in range(12):
-        duel = contest.next_duel(session, run.contest_id, rng)
-        assert duel is not None
-        best = max(duel.left, duel.right, key=lambda member: member.candidate_id)
-        contest.cast(session, run.contest_id, (duel.left.id, duel.right.id), best.id, sitting=sitting)
+        showing = contest.next_showing(session, run.contest_id, rng=rng)
+        assert showing is not None
+        best = max(showing.members, key=lambda member: member.candidate_id)
+        shown = [member.id for member in showing.members]
+        contest.cast(session, run.contest_id, shown, best.id, sitting=sitting)
     before = scores(session)
     assert before.index(max(before)) == 3
     session.execute(text("UPDATE image_candidates SET elo_score = 7"))
@@ -81,7 +82,7 @@ def test_a_rejected_picture_is_not_shown(session: Session, run: Grown) -> None:
     session.execute(
         text("UPDATE image_candidates SET status = 'rejected' WHERE id <> :id"), {"id": run.candidates[0]}
     )
-    assert contest.next_duel(session, run.contest_id) is None
+    assert contest.next_showing(session, run.contest_id) is None
     assert len(contest.standings(session, run.contest_id).members) == 1
 
 
@@ -98,7 +99,7 @@ def test_impossible_votes_are_refused(session: Session, run: Grown, case: str) -
     with pytest.raises(InvalidRequest):
         contest.cast(session, run.contest_id, shown, chosen, sitting=uuid.uuid4())
     with pytest.raises(UnknownName):
-        contest.next_duel(session, 10_000)
+        contest.next_showing(session, 10_000)
 
 
 def test_two_voters_at_once_lose_nothing(db: Database) -> None:
@@ -179,19 +180,19 @@ def test_a_hidden_repeat_shows_an_earlier_pair_once_and_measures_consistency(
 ) -> None:
     sitting, rng = uuid.uuid4(), AlwaysRepeats()
     a, b, c, d = run.members
-    assert not contest.next_showing(session, run.contest_id, sitting=sitting, rng=rng).repeat  # type: ignore
+    assert not contest.next_showing(session, run.contest_id, sitting=sitting, rng=rng).repeat
     for pair in ((a, b), (c, d), (a, c), (b, d), (a, d)):
         contest.cast(session, run.contest_id, pair, pair[0], sitting=sitting, response_ms=1000)
-    again = contest.next_showing(session, run.contest_id, sitting=sitting, rng=rng)  # type: ignore[arg-type]
+    again = contest.next_showing(session, run.contest_id, sitting=sitting, rng=rng)
     assert again is not None and again.repeat and {m.id for m in again.members} == {a, b}
-    other = contest.next_showing(session, run.contest_id, sitting=uuid.uuid4(), rng=rng)  # type: ignore
+    other = contest.next_showing(session, run.contest_id, sitting=uuid.uuid4(), rng=rng)
     assert other is not None and not other.repeat
     assert contest.progress(session, run.contest_id, sitting).consistency is None
     contest.cast(session, run.contest_id, (b, a), b, sitting=sitting, response_ms=2000, repeat=True)
     told = contest.progress(session, run.contest_id, sitting)
     assert told.repeats == 1 and told.consistency == 0
     assert told.votes == 6 and told.median_ms == 1000 and told.per_minute == pytest.approx(6 / 7 * 60)
-    once = contest.next_showing(session, run.contest_id, sitting=sitting, rng=rng)  # type: ignore[arg-type]
+    once = contest.next_showing(session, run.contest_id, sitting=sitting, rng=rng)
     assert once is not None and not (once.repeat and {m.id for m in once.members} == {a, b})
 
 

@@ -161,9 +161,9 @@ def _vote(session: Session, run_id: int) -> None:
     step = next((one for one in run_detail(session, run_id).steps if one.approved_at is None), None)
     if step is None or step.wanted == 0 or step.active < step.wanted or step.contest_id is None:
         return
-    duel = contest.next_duel(session, step.contest_id)
-    if duel is not None:
-        pair = (duel.left.id, duel.right.id)
+    showing = contest.next_showing(session, step.contest_id)
+    if showing is not None:
+        pair = [member.id for member in showing.members]
         contest.cast(session, step.contest_id, pair, pair[0], sitting=uuid.uuid4())
     preview = gates.gate_preview(session, step.id, step.top_k)
     if step.is_last:

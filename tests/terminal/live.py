@@ -75,7 +75,7 @@ class LiveTerminal:
     kitty: KittyTerminal = field(default_factory=KittyTerminal)
     drawn: list[Drawn] = field(default_factory=list)
     arrived: bytearray = field(default_factory=bytearray)
-    bytes: int = 0
+    byte_count: int = 0
     most_decoded: int = 0
 
     def start(self, command: list[str], **environ: str) -> LiveTerminal:
@@ -136,11 +136,11 @@ class LiveTerminal:
 
     def quiet(self, seconds: float = 0.3) -> None:
         """Wait until nothing has arrived for so long."""
-        before, since = self.bytes, time.monotonic()
+        before, since = self.byte_count, time.monotonic()
         while time.monotonic() - since < seconds:
             time.sleep(0.01)
-            if self.bytes != before:
-                before, since = self.bytes, time.monotonic()
+            if self.byte_count != before:
+                before, since = self.byte_count, time.monotonic()
 
     def _serve(self) -> None:
         while not self._stop.is_set():
@@ -167,10 +167,10 @@ class LiveTerminal:
                     self._take(piece)
 
     def _take(self, piece: bytes) -> None:
-        self.bytes += len(piece)
+        self.byte_count += len(piece)
         self.arrived += piece
         del self.arrived[: -(1 << 20)]
-        self.marks.append((time.monotonic(), self.bytes))
+        self.marks.append((time.monotonic(), self.byte_count))
         data = self._rest + piece
         done = 0
         for match in _PIECE.finditer(data):

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -111,6 +112,17 @@ def test_a_terminal_that_stalled_before_it_was_closed_is_left_as_well(session: S
     os.close(session.controller)
     assert session.ended(reads=False) == 128 + signal.SIGHUP
     assert session.postmaster is None
+
+
+def test_a_terminal_that_is_closed_after_the_database_was_lost_for_good(session: Session) -> None:
+    session.read_until(b"leading")
+    server = session.postmaster
+    assert server is not None
+    server.send_signal(signal.SIGQUIT)
+    shutil.rmtree(session.folder / "data", ignore_errors=True)
+    session.read_until(b"database")  # the app has noticed
+    os.close(session.controller)
+    assert session.ended(reads=False) == 128 + signal.SIGHUP
 
 
 @pytest.mark.parametrize("awaited", [b"leading", b"\x1b[?1049h"])

@@ -103,12 +103,12 @@ def test_a_swap_of_resident_pictures_is_four_hundred_bytes_in_one_frame(tmp_path
     with run_duel(tmp_path, "auto", "--ahead") as terminal:
         terminal.until(lambda: "prepared" in log_of(tmp_path), "all of them")
         terminal.quiet()
-        before = terminal.bytes
+        before = terminal.byte_count
         terminal.arrived.clear()
         terminal.type(b"n")
         pair_shown(tmp_path, terminal, 1)
         terminal.quiet()
-        assert terminal.bytes - before <= 400
+        assert terminal.byte_count - before <= 400
         assert terminal.arrived.count(b"\x1b[?2026h") == 1
         assert terminal.arrived.startswith(b"\x1b[?2026h") and terminal.arrived.endswith(b"\x1b[?2026l")
         assert b"votes 1" in terminal.arrived

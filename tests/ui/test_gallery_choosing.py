@@ -148,7 +148,10 @@ async def test_another_k_shows_who_goes_on_and_what_it_costs_and_is_approved_fro
     async with app.run_test(size=LARGE) as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "▲ 1 of 4 would go on → refine: 2 pictures" in screen_text(pilot))
-        passing = lambda: [t.words.plain for t in screen.query(Tile) if "▲" in t.words.plain]  # noqa: E731
+
+        def passing() -> list[str]:
+            return [tile.words.plain for tile in screen.query(Tile) if "▲" in tile.words.plain]
+
         assert not passing()
         await pilot.press("+")
         await until(pilot, lambda: len(passing()) == 1 and "3" in passing()[0].splitlines()[0])

@@ -180,14 +180,14 @@ class _Day:
         """Vote for the calmer, better exposed picture until the best one is sure enough."""
         marks: dict[str, float] = {}
         for _ in range(VOTES_PER_STEP):
-            duel = await self._do(lambda session: contest.next_duel(session, contest_id))
-            if duel is None:
+            showing = await self._do(lambda session: contest.next_showing(session, contest_id))
+            if showing is None:
                 return
-            best = max((duel.left, duel.right), key=lambda member: self._mark(member, marks))
+            best = max(showing.members, key=lambda member: self._mark(member, marks))
             vote = partial(
                 contest.cast,
                 contest_id=contest_id,
-                shown=(duel.left.id, duel.right.id),
+                shown=[member.id for member in showing.members],
                 chosen=best.id,
                 sitting=self.sitting,
                 voter="script",

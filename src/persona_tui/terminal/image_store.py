@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -212,12 +211,6 @@ class ImageStore:
             self._write(kitty.free(self._stored.pop(key).image_id))
         return True
 
-    def drop(self, image_id: int) -> None:
-        """The terminal does not have it any more, as it said itself."""
-        for key, stored in list(self._stored.items()):
-            if stored.image_id == image_id:
-                del self._stored[key]
-
     def close(self) -> str:
         """Send nothing until `open()`; returns the commands that free everything."""
         commands = [kitty.free(stored.image_id) for stored in self._stored.values()]
@@ -237,10 +230,3 @@ class ImageStore:
         self._uploading = None
         self._world += 1
         self._fences.clear()
-
-    async def aclose(self) -> None:
-        """End the task that sends."""
-        if self._runner is not None:
-            self._runner.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._runner

@@ -25,7 +25,6 @@ from persona_tui.services.voting.state import Member, State, keep, keep_vote, lo
 
 __all__ = [
     "SURE",
-    "Duel",
     "Member",
     "OpenContest",
     "Showing",
@@ -35,7 +34,6 @@ __all__ = [
     "contest_of_step",
     "flag_candidate",
     "import_old_elo",
-    "next_duel",
     "next_showing",
     "open_contests",
     "probability_top_k",
@@ -49,15 +47,6 @@ REPEATS = 0.05
 """Share of showings that repeat an earlier one, to see how consistent the voter is."""
 REPEAT_AFTER = 4
 """Votes that lie at least between a showing and its repeat."""
-
-
-@dataclass(frozen=True)
-class Duel:
-    """Two pictures to choose from; which stands left is drawn at random."""
-
-    contest_id: int
-    left: Member
-    right: Member
 
 
 @dataclass(frozen=True)
@@ -140,12 +129,6 @@ def open_contests(session: Session, persona_id: int | None = None) -> tuple[Open
         {"persona": persona_id},
     )
     return tuple(OpenContest(*row) for row in rows)
-
-
-def next_duel(session: Session, contest_id: int, rng: np.random.Generator | None = None) -> Duel | None:
-    """The most telling pair, or None when fewer than two active pictures are left."""
-    found = next_showing(session, contest_id, rng=rng)
-    return None if found is None else Duel(contest_id, *found.members)
 
 
 def next_showing(
