@@ -30,6 +30,8 @@ TASK_MODULES = ("persona_tui.services.library.tasks",)
 
 STALLED_AFTER = 60
 """Seconds without a worker's heartbeat after which its jobs are taken up again."""
+CONNECTION_SECONDS = 5.0
+"""How long a worker's statement waits for a connection."""
 
 _by_name = App(connector=SyncPsycopgConnector())
 
@@ -88,7 +90,9 @@ def defer(session: Session, task: str, *, once: str | None = None, **arguments: 
 
 def make_worker_app(conninfo: str) -> App:
     """The App that runs tasks, with every room's tasks registered."""
-    app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=4))
+    # The pool's own 30 s would be spent while the program ends, for each statement to a lost database.
+    connector = PsycopgConnector(conninfo=conninfo, min_size=1, max_size=4, timeout=CONNECTION_SECONDS)
+    app = App(connector=connector)
     for path in TASK_MODULES:
         module = importlib.import_module(path)
         app.add_tasks_from(module.make_blueprint(), namespace=module.NAMESPACE)
