@@ -28,6 +28,13 @@ PROGRAM = str(Path(sys.executable).with_name("persona-tui"))
 SECONDS = 60.0
 
 
+def _take_terminal() -> None:
+    """In the child: the terminal is its own, and under `nohup` the tests would have it ignore SIGHUP."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass
 class Session:
     """The app as the leader of a session on a pty of its own, as tmux and sshd start it."""
@@ -48,7 +55,7 @@ class Session:
             env={**kept, **{name: str(path) for name, path in places.items()}, "TERM": "xterm-256color",
                  "PERSONA_ENVIRONMENT": "sandbox"},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_terminal,
         )  # fmt: skip
         os.close(terminal)
 
