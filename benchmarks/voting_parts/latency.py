@@ -86,20 +86,23 @@ class Voter:
 
     def __call__(self, session: Session) -> None:
         """One key press."""
-        if self.showing is not None:
-            ids = [member.id for member in self.showing.members]
-            seen = np.array([self.truth[one % MEMBERS] for one in ids]) + self.rng.gumbel(size=len(ids))
-            contest.cast(
-                session,
-                self.contest_id,
-                ids,
-                ids[int(seen.argmax())],
-                sitting=self.sitting,
-                response_ms=900,
-                repeat=self.showing.repeat,
+        if self.showing is None:
+            self.showing = contest.next_showing(
+                session, self.contest_id, self.count, sitting=self.sitting, rng=self.rng
             )
-        self.showing = contest.next_showing(
-            session, self.contest_id, self.count, sitting=self.sitting, rng=self.rng
+            return
+        ids = [member.id for member in self.showing.members]
+        seen = np.array([self.truth[one % MEMBERS] for one in ids]) + self.rng.gumbel(size=len(ids))
+        _, self.showing = contest.cast_and_choose(
+            session,
+            self.contest_id,
+            ids,
+            ids[int(seen.argmax())],
+            sitting=self.sitting,
+            count=self.count,
+            response_ms=900,
+            repeat=self.showing.repeat,
+            rng=self.rng,
         )
 
 

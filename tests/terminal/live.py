@@ -93,7 +93,7 @@ class LiveTerminal:
         os.close(terminal)
         self._due: list[tuple[float, int, bytes]] = []
         self._numbers = count()
-        self._rest, self._row, self._column = b"", 0, 0
+        self._rest, self._row, self._column = bytearray(), 0, 0
         self._free_at = 0.0
         self.marks: list[tuple[float, int]] = []
         self._stop = threading.Event()
@@ -171,14 +171,17 @@ class LiveTerminal:
         self.arrived += piece
         del self.arrived[: -(1 << 20)]
         self.marks.append((time.monotonic(), self.byte_count))
-        data = self._rest + piece
+        if self._rest[:2] in (b"\x1bP", b"\x1b_", b"\x1b]") and not (b"\x1b" in piece or b"\x07" in piece):
+            self._rest += piece  # the middle of a picture; looking through it each time would take longest
+            return
+        data = bytes(self._rest) + piece
         done = 0
         for match in _PIECE.finditer(data):
             done = match.end()
             self._carry_out(match)
         tail = data[done:]
         begun = _UNFINISHED.search(tail)
-        self._rest = tail[begun.start() :] if begun else b""
+        self._rest = bytearray(tail[begun.start() :] if begun else b"")
 
     def _carry_out(self, match: re.Match[bytes]) -> None:
         if match["row"]:

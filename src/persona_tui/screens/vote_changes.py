@@ -93,7 +93,7 @@ def cast_and_look(
         chosen: member id; None for "not sure".
         response_ms: milliseconds from the pictures' appearance to the key.
     """
-    from persona_tui.services.voting.contest import cast, next_showing
+    from persona_tui.services.voting.contest import cast_and_choose
 
     showing, onwards = scene.showing, replace(seat, showing=None, asks=None)
     assert showing is not None
@@ -101,18 +101,18 @@ def cast_and_look(
     closed = closed and seat.asks is None
     if gone or closed:
         return Outcome(look(session, media, onwards), False, gone, closed)
-    cast(
+    _, following = cast_and_choose(
         session,
         showing.contest_id,
         [member.id for member in showing.members],
         chosen,
         sitting=seat.sitting,
+        count=seat.count,
         response_ms=response_ms,
         repeat=showing.repeat,
     )
-    following = None
-    if seat.asks is None:
-        following = next_showing(session, showing.contest_id, seat.count, sitting=seat.sitting)
+    if seat.asks is not None:
+        following = None  # the question about a parent ends with its answer
     if following is None or any(member.id not in scene.pictures for member in following.members):
         return Outcome(look(session, media, onwards))
     assert scene.standings is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sqlalchemy import text
@@ -31,6 +32,7 @@ __all__ = [
     "Standings",
     "VotingProgress",
     "cast",
+    "cast_and_choose",
     "contest_of_step",
     "flag_candidate",
     "import_old_elo",
@@ -153,16 +155,26 @@ def next_showing(
     Raises:
         InvalidRequest: another count, or `beside` does not take part.
     """
+    return _showing(session, load(session, contest_id), count, sitting, rng, beside)
+
+
+def _showing(
+    session: Session,
+    state: State,
+    count: int,
+    sitting: uuid.UUID | None,
+    rng: np.random.Generator | None,
+    beside: int | None = None,
+) -> Showing | None:
     if not 2 <= count <= 4:
         raise InvalidRequest("A vote shows two to four different pictures.")
-    rng = rng or np.random.default_rng()
-    state = load(session, contest_id)
     if len(state.active) < 2:
         return None
+    rng = rng or np.random.default_rng()
     if beside is None and sitting is not None and rng.random() < REPEATS:
         again = _earlier_showing(session, state, count, sitting, rng)
         if again is not None:
-            return Showing(contest_id, tuple(state.member(place) for place in again), repeat=True)
+            return Showing(state.contest_id, tuple(state.member(place) for place in again), repeat=True)
     wanted = None if beside is None else _place_of_candidate(state, beside)
     places = choosing.choose(
         state.belief,
@@ -173,7 +185,7 @@ def next_showing(
         unseen=state.unseen(),
         beside=wanted,
     )
-    return Showing(contest_id, tuple(state.member(place) for place in places))
+    return Showing(state.contest_id, tuple(state.member(place) for place in places))
 
 
 def standings(session: Session, contest_id: int) -> Standings:
@@ -240,7 +252,39 @@ def cast(
     Raises:
         InvalidRequest: a member is not of this contest, shown twice, or chosen without being shown.
     """
-    state = load(session, contest_id, lock=True)
+    facts = {"sitting": sitting, "response_ms": response_ms, "voter": voter, "repeat": repeat}
+    return _cast(session, load(session, contest_id, lock=True), tuple(shown), chosen, facts)[0]
+
+
+def cast_and_choose(
+    session: Session,
+    contest_id: int,
+    shown: Sequence[int],
+    chosen: int | None,
+    *,
+    sitting: uuid.UUID,
+    count: int,
+    response_ms: int | None = None,
+    voter: str = "operator",
+    repeat: bool = False,
+    rng: np.random.Generator | None = None,
+) -> tuple[int, Showing | None]:
+    """`cast`, and what `next_showing` would give after it, with the contest read once.
+
+    Returns:
+        The vote's id and the next showing.
+
+    Raises:
+        InvalidRequest: as both do.
+    """
+    facts = {"sitting": sitting, "response_ms": response_ms, "voter": voter, "repeat": repeat}
+    vote, after = _cast(session, load(session, contest_id, lock=True), tuple(shown), chosen, facts)
+    return vote, _showing(session, after, count, sitting, rng)
+
+
+def _cast(
+    session: Session, state: State, shown: tuple[int, ...], chosen: int | None, facts: dict[str, Any]
+) -> tuple[int, State]:
     if not 2 <= len(shown) <= 4 or len(set(shown)) != len(shown):
         raise InvalidRequest("A vote shows two to four different pictures.")
     if any(member not in state.index for member in shown):
@@ -249,10 +293,9 @@ def cast(
         raise InvalidRequest("The chosen picture was not shown.")
     taken = None if chosen is None else state.index[chosen]
     after = state.after(tuple(state.index[member] for member in shown), taken)
-    facts = {"sitting": sitting, "response_ms": response_ms, "voter": voter, "repeat": repeat}
-    vote = keep_vote(session, after, tuple(shown), chosen, facts)
-    events.emit(session, "vote", contest_id)
-    return vote
+    vote = keep_vote(session, after, shown, chosen, facts)
+    events.emit(session, "vote", state.contest_id)
+    return vote, after
 
 
 def undo(session: Session, contest_id: int, *, sitting: uuid.UUID, voter: str = "operator") -> int | None:

@@ -6,6 +6,7 @@ numpy only; knows neither tables nor pictures. What to show next is in `choosing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,9 @@ def _fixed_points(dimensions: int) -> Array:
 
 _NORMALS = np.random.default_rng(20260102).standard_normal(2**20, dtype=np.float32)
 """Standard normal numbers for samples; 4 MiB."""
-_QUADRATURE = {size: _fixed_points(size) for size in (2, 3, 4)}
+_QUADRATURE = {size: _fixed_points(size) for size in (3, 4)}
+_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
+"""Gauss and Hermite's rule for one standard normal number: a duel tells of one difference only."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,9 @@ def _normals(count: int, rng: np.random.Generator) -> Floats:
 def update(belief: Posterior, shown: Sequence[int], chosen: int | None) -> Posterior:
     """The belief after one vote.
 
-    Moment matching over 512 fixed points of the shown members' joint distribution, weighted by the
-    Plackett–Luce likelihood of the choice; the rest follows by the linear-Gaussian rule.
+    Moment matching of what the vote tells of, weighted by the Plackett–Luce likelihood of the choice: of two
+    shown their difference, by quadrature; of more their joint distribution, at 512 fixed points. The rest
+    follows by the linear-Gaussian rule.
 
     Args:
         shown: two to four indices.
@@ -127,6 +131,24 @@ def update(belief: Posterior, shown: Sequence[int], chosen: int | None) -> Poste
             the product of the shown's shares, largest where all are alike (as Davidson's tie, 1970,
             but with any number shown).
     """
+    return _after_duel(belief, shown, chosen) if len(shown) == 2 else _after_grid(belief, shown, chosen)
+
+
+def _after_duel(belief: Posterior, shown: Sequence[int], chosen: int | None) -> Posterior:
+    left, right = shown
+    along = belief.covariance[:, left] - belief.covariance[:, right]
+    deviation = math.sqrt(max(along[left] - along[right], 1e-12))
+    wins = 1 / (1 + np.exp(belief.mean[right] - belief.mean[left] - deviation * _NODES))
+    likelihood = wins * (1 - wins) if chosen is None else wins if chosen == left else 1 - wins
+    weights = _NODE_WEIGHTS * likelihood
+    weights /= weights.sum()
+    centre = float(weights @ _NODES)
+    spread = float(weights @ _NODES**2) - centre**2
+    gain = along / deviation
+    return Posterior(belief.mean + gain * centre, belief.covariance + (spread - 1) * np.outer(gain, gain))
+
+
+def _after_grid(belief: Posterior, shown: Sequence[int], chosen: int | None) -> Posterior:
     index = np.asarray(shown)
     factor = np.linalg.cholesky(belief.covariance[index[:, None], index] + 1e-9 * np.eye(len(index)))
     points = _QUADRATURE[len(index)]
