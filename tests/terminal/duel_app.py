@@ -79,6 +79,8 @@ class DuelApp(PictureFrames, App[None]):
             yield Input()
 
     def on_ready(self) -> None:
+        for pane in self.panes:
+            pane.alike = self.panes
         self.show_pair()
 
     @property

@@ -171,7 +171,8 @@ class LiveTerminal:
         self.arrived += piece
         del self.arrived[: -(1 << 20)]
         self.marks.append((time.monotonic(), self.byte_count))
-        if self._rest[:2] in (b"\x1bP", b"\x1b_", b"\x1b]") and not (b"\x1b" in piece or b"\x07" in piece):
+        inside = self._rest.startswith((b"\x1bP", b"\x1b_", b"\x1b]"))
+        if inside and b"\x1b" not in piece and b"\x07" not in piece:
             self._rest += piece  # the middle of a picture; looking through it each time would take longest
             return
         data = bytes(self._rest) + piece

@@ -123,6 +123,8 @@ class VoteTable(Failsafe, Container):
         """Give the pictures as much room as the terminal allows."""
         for number, side in enumerate(SIDES):
             self.query_one(f"#{side}").set_class(number < len(self._taken), "-taken")
+        for pane in self.panes:
+            pane.alike = self.panes
         columns = best_columns(len(self._taken), *self.size)
         if self.styles.grid_size_columns != columns:
             self.styles.grid_size_columns = columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -66,6 +67,9 @@ class PicturePane(Failsafe, PictureWidget):
         self._placed = False
         self._beside: Style | None = None
         self._resize_timer: Timer | None = None
+        self.alike: Sequence[PicturePane] = ()
+        """Panes of pictures to compare with: the smallest room of all gives the scale, since rooms that share
+        an odd number of columns differ by one."""
 
     def show(self, source: Source | None, alt: str, *, keep: bool = False) -> None:
         """Show another picture, from a file or from its bytes; None takes it away.
@@ -140,13 +144,18 @@ class PicturePane(Failsafe, PictureWidget):
         return pictures.painter if pictures is not None else None
 
     def _wish(self, source: Source | None, zoom: tuple[float, float] | None) -> Wish | None:
+        if source is None or min(self._room) <= 0:
+            return None
+        rooms = [pane._room for pane in (self, *self.alike) if min(pane._room) > 0]
+        return Wish(source, min(columns for columns, _ in rooms), min(rows for _, rows in rooms), zoom)
+
+    @property
+    def _room(self) -> tuple[int, int]:
         columns, rows = self.size
         painter = self._painter
         if painter is not None and painter.in_cells and self.region.bottom >= self.app.size.height:
             rows -= 1  # a picture that ends in the last row makes most terminals scroll
-        if source is None or columns <= 0 or rows <= 0:
-            return None
-        return Wish(source, columns, rows, zoom)
+        return columns, rows
 
     def on_mount(self) -> None:
         if (pictures := self._pictures) is not None:

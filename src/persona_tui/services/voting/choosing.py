@@ -20,7 +20,7 @@ from persona_tui.services.voting.ranking import Array, Floats, Posterior
 
 _SAMPLES = 256
 _GRID_SAMPLES = 64
-_CANDIDATES = 20
+_CANDIDATES, _CANDIDATES_FOR_TOP = 20, 12
 
 
 def choose(
@@ -66,7 +66,7 @@ def _duel(
         return _pair_for_top(_Doubt.of(samples, k, _upper(belief, active), kept), kept)
     best = samples.argmax(axis=1)
     counts = np.bincount(best, minlength=len(active))
-    candidates = _first(np.lexsort((-_upper(belief, active), -counts)), kept)
+    candidates = _first(np.lexsort((-_upper(belief, active), -counts)), _CANDIDATES, kept)
     left, right = _pairs(candidates, kept)
     strength = _strength(samples, candidates)
     shares = strength[left] / (strength[left] + strength[right])
@@ -125,7 +125,7 @@ class _Doubt:
         bar = np.partition(samples, -k, axis=1)[:, [-k]]
         inside = samples >= bar
         share = inside.mean(axis=0)
-        candidates = _first(np.lexsort((-upper, -share * (1 - share))), kept)
+        candidates = _first(np.lexsort((-upper, -share * (1 - share))), _CANDIDATES_FOR_TOP, kept)
         named = candidates[(share[candidates] > 0) & (share[candidates] < 1)]
         return _Doubt(candidates, inside[:, named].astype(np.float32), _strength(samples, candidates))
 
@@ -166,8 +166,8 @@ def _grid_for_top(
     return [order[place] for place in taken]
 
 
-def _first(order: NDArray[np.intp], kept: int | None) -> NDArray[np.intp]:
-    first = order[:_CANDIDATES]
+def _first(order: NDArray[np.intp], most: int, kept: int | None) -> NDArray[np.intp]:
+    first = order[:most]
     if kept is None or kept in first:
         return first
     return np.append(first[:-1], kept)

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from persona_tui.services.voting.ranking import Array, Floats, Posterior
+from persona_tui.services.voting.ranking import Array, Posterior
 
 SURE = 0.9
 """P(best), or P(top K), from which the answer counts as sure enough."""
 SMALL_REGRET = 0.1
 """Expected regret in logits from which a better picture is no longer worth looking for."""
 _SAMPLES = 2048
+_WIDTH = 0.97
+"""Of the posterior's deviations: one pass over the votes' moments leaves them a little too wide, and P(best)
+would be understated by up to 0.06; measured on 900 contests whose seeds no claim uses."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ def look(belief: Posterior, active: Sequence[int], k: int, rng: np.random.Genera
     """
     if not active:
         return Outlook(np.zeros(0), 0.0, 0.0, 0.0)
-    samples = belief.sample(active, _SAMPLES, rng)
     means = belief.mean[np.asarray(active)]
+    samples = means + _WIDTH * (belief.sample(active, _SAMPLES, rng) - means)
     leader = int(means.argmax())
     shares = np.bincount(samples.argmax(axis=1), minlength=len(active)) / len(samples)
     regret = float((samples.max(axis=1) - samples[:, leader]).mean())
@@ -59,7 +62,7 @@ def look(belief: Posterior, active: Sequence[int], k: int, rng: np.random.Genera
     return Outlook(shares, best, best if k == 1 else _share_of_top(samples, means, k), regret)
 
 
-def _share_of_top(samples: Floats, means: Array, k: int) -> float:
+def _share_of_top(samples: Array, means: Array, k: int) -> float:
     """Share of samples in which the K highest means all lie above all others."""
     if k >= len(means):
         return 1.0
