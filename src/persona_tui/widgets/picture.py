@@ -67,6 +67,7 @@ class PicturePane(Failsafe, PictureWidget):
         self._placed = False
         self._beside: Style | None = None
         self._resize_timer: Timer | None = None
+        self._refine_timer: Timer | None = None
         self.alike: Sequence[PicturePane] = ()
         """Panes of pictures to compare with: the smallest room of all gives the scale, since rooms that share
         an odd number of columns differ by one."""
@@ -230,6 +231,8 @@ class PicturePane(Failsafe, PictureWidget):
         pictures = self._pictures
         assert pictures is not None
         self._placed = False
+        if self._refine_timer is not None:
+            self._refine_timer.stop()  # it may be of an earlier showing of this very picture
         same_cells = self.picture is not None and not self._rows and not pictures.painter.in_cells
         self._rows, self.picture = [], picture
         pictures.expect(self)
@@ -242,7 +245,7 @@ class PicturePane(Failsafe, PictureWidget):
         self._placed = True
         self.post_message(self.Drawn(self))
         if self._painter is not None and self._painter.in_cells:
-            self.set_timer(REFINE_PAUSE, partial(self._refine_soon, picture))
+            self._refine_timer = self.set_timer(REFINE_PAUSE, partial(self._refine_soon, picture))
 
     def _refine_soon(self, picture: Ready) -> None:
         if self.picture is picture:
