@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from persona_tui.terminal import kitty
 from persona_tui.terminal.picture import scaled
+from persona_tui.terminal.stream_painter import QUICK
+from persona_tui.widgets.picture import REFINE_PAUSE
 from tests.terminal import pty_harness
 from tests.terminal.decoders import decode_sixel
 from tests.terminal.live import LiveTerminal, jpeg_of, log_of, make_pictures, run_duel
@@ -74,6 +77,20 @@ def test_sixel_is_within_six_of_255_and_never_in_the_last_row(tmp_path: Path, de
             assert error_of(pixels, files[0 if drawn.column < 60 else 1]) <= 6
             assert pixels.shape[0] % 19 == 0 and pixels.shape[1] % 10 == 0
             assert drawn.row + pixels.shape[0] // 19 < 40
+
+
+def test_sixel_waits_anew_with_its_second_showing_when_a_picture_comes_back(tmp_path: Path) -> None:
+    make_pictures(tmp_path, 4)
+    with run_duel(tmp_path, model=pty_harness.MLTERM, size=SIXEL_SIZE) as terminal:
+        began, number = time.monotonic(), 0
+        pair_shown(tmp_path, terminal, 0)
+        while time.monotonic() - began < 3 * REFINE_PAUSE:  # none stays as long as it takes
+            number += 1
+            terminal.type(b"n")
+            pair_shown(tmp_path, terminal, number)
+        assert number > 4
+        assert max(drawn.commands.count(";2;") for drawn in terminal.drawn) <= QUICK
+        terminal.until(lambda: terminal.drawn[-1].commands.count(";2;") > QUICK, "all 256 colours")
 
 
 @pytest.mark.parametrize("delay", DELAYS)
