@@ -332,6 +332,15 @@ def test_migrations_go_down_and_up_again(empty: Database) -> None:
     assert schema_state(empty) == "current"
 
 
+def test_a_posterior_in_the_longer_form_is_forgotten(empty: Database) -> None:
+    upgrade(empty, backup_dir=None, keep=1)
+    run_alembic(empty, "downgrade", "0007")
+    as_owner(empty, "INSERT INTO contests (kind, posterior) VALUES ('comparison', '\\x00')")
+    upgrade(empty, backup_dir=None, keep=1)
+    with empty.session_scope() as session:
+        assert session.execute(text("SELECT posterior FROM contests")).all() == [(None,)]
+
+
 def test_folders_with_percent_signs_can_hold_migrations(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -68,6 +68,27 @@ def test_scores_are_rebuilt_from_votes_alone(session: Session, run: Grown) -> No
     assert table.votes == 12 and table.members[0].p_best > 0.6
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_vote_and_the_next_choice_in_one_are_both_of_them(session: Session, run: Grown, count: int) -> None:
+    a, b, c, _ = run.members
+    contest.cast(session, run.contest_id, (c, a), a, sitting=uuid.uuid4())
+    sitting, votes = uuid.uuid4(), "SELECT count(*) FROM votes"
+    apart = session.begin_nested()
+    contest.cast(session, run.contest_id, (a, b), b, sitting=sitting)
+    wanted = contest.next_showing(
+        session, run.contest_id, count, sitting=sitting, rng=np.random.default_rng(5)
+    )
+    wanted_scores = scores(session)
+    apart.rollback()
+    vote, following = contest.cast_and_choose(
+        session, run.contest_id, (a, b), b, sitting=sitting, count=count, rng=np.random.default_rng(5)
+    )
+    assert following == wanted and following is not None and len(following.members) == count
+    assert scores(session) == wanted_scores
+    assert session.execute(text(votes)).scalar_one() == 2
+    assert contest.undo(session, run.contest_id, sitting=sitting) == vote
+
+
 def test_a_picture_that_comes_later_takes_part(session: Session, run: Grown) -> None:
     a, b, *_ = run.members
     contest.cast(session, run.contest_id, (a, b), a, sitting=uuid.uuid4())

@@ -70,9 +70,8 @@ def test_both_pictures_are_where_they_belong(name: str, display: str, tmp_path: 
     assert left[2] <= right[0] and abs(left[1] - right[1]) <= 1, boxes
     sizes = [(box[2] - box[0], box[3] - box[1]) for box in boxes]
     assert max(abs(sizes[0][0] - sizes[1][0]), abs(sizes[0][1] - sizes[1][1])) <= 1, sizes  # one scale
-    assert abs(sizes[0][0] / sizes[0][1] - 1) < 0.06 and sizes[0][1] > 200, (
-        sizes
-    )  # square, but for a cell's part
+    width, height = sizes[0]
+    assert abs(width / height - 1) < 0.06 and height > 200, sizes  # square, but for a part of a cell
 
 
 def _picture(colours: tuple[tuple[int, int, int], ...]) -> Image.Image:
@@ -117,9 +116,11 @@ def _shown(name: str, display: str, folder: Path) -> Iterator[None]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    yield
-    process.kill()
-    process.wait()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _wait(condition: Callable[[], bool]) -> None:

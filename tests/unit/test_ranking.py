@@ -17,6 +17,22 @@ def test_the_chosen_one_rises_and_the_other_falls_alike() -> None:
     assert after.covariance[0, 0] < 4 and after.covariance[2, 2] == pytest.approx(4)
 
 
+@pytest.mark.parametrize("chosen", [0, 1, None])
+def test_a_duel_leaves_the_moments_of_the_true_posterior(chosen: int | None) -> None:
+    before = Posterior(np.array([0.8, -0.3]), np.array([[3.0, 0.7], [0.7, 2.0]]))
+    after = ranking.update(before, (0, 1), chosen)
+    axes = [mean + np.sqrt(variance) * np.linspace(-9, 9, 601)
+            for mean, variance in zip(before.mean, np.diag(before.covariance), strict=True)]  # fmt: skip
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    off = points - before.mean
+    wins = 1 / (1 + np.exp(points[:, 1] - points[:, 0]))
+    told = {0: wins, 1: 1 - wins, None: wins * (1 - wins)}[chosen]
+    weights = told * np.exp(-0.5 * np.einsum("ni,ij,nj->n", off, np.linalg.inv(before.covariance), off))
+    weights /= weights.sum()
+    assert after.mean == pytest.approx(weights @ points, abs=1e-4)
+    assert after.covariance == pytest.approx(np.cov(points.T, aweights=weights, ddof=0), abs=1e-4)
+
+
 def test_one_vote_of_four_is_no_three_wins() -> None:
     four = ranking.update(Posterior.prior(4), (0, 1, 2, 3), 0)
     assert 0 < four.mean[0] < 4

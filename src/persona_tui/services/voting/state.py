@@ -190,11 +190,8 @@ def _freeze(state: State) -> bytes:
     """
     size = len(state.rows)
     half = state.belief.covariance[np.triu_indices(size)]
-    return (
-        np.concatenate([[state.votes, size], state.belief.mean, state.shown, half])
-        .astype(np.float32)
-        .tobytes()
-    )
+    numbers = np.concatenate([[state.votes, size], state.belief.mean, state.shown, half])
+    return numbers.astype(np.float32).tobytes()
 
 
 def _thaw(data: bytes) -> tuple[Posterior, tuple[int, ...], int]:
