@@ -371,7 +371,7 @@ class ImageCandidate(Table, table=True):
         CheckConstraint("NOT winner OR status = 'active'", name="winner_active"),
         CheckConstraint("winner = (winner_at IS NOT NULL)", name="winner_dated"),
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
-        Index("ix_image_candidates_step", "run_step_id", "status", "elo_score"),
+        Index("ix_image_candidates_step", "run_step_id", "status"),
         Index("ix_image_candidates_parent", "parent_id"),
     )
 

@@ -46,14 +46,19 @@ def emit(session: Session, topic: Topic, identifier: int) -> None:
 
 def emit_all(session: Session, told: Sequence[tuple[Topic, int]]) -> None:
     """Tell all processes several things at once, if and when the session's transaction commits."""
-    payloads = [json.dumps({"topic": topic, "id": identifier}) for topic, identifier in told]
-    rows_of(session, _NOTIFY, {"payloads": payloads})
+    rows_of(session, _NOTIFY, {"payloads": [payload(topic, identifier) for topic, identifier in told]})
 
 
-_NOTIFY = (
-    "SELECT pg_notify('persona_events_' || current_schema(), payload)"
-    " FROM unnest(CAST(:payloads AS text[])) AS payload"
-)
+def payload(topic: Topic, identifier: int) -> str:
+    """What listeners are told, for statements that tell it themselves on `CHANNEL`."""
+    return json.dumps({"topic": topic, "id": identifier})
+
+
+CHANNEL = "'persona_events_' || current_schema()"
+"""SQL for the channel that this schema's processes listen on."""
+
+
+_NOTIFY = f"SELECT pg_notify({CHANNEL}, payload) FROM unnest(CAST(:payloads AS text[])) AS payload"
 
 
 async def listen(conninfo: str, schema: str) -> AsyncIterator[DomainEvent]:
@@ -68,6 +73,6 @@ async def listen(conninfo: str, schema: str) -> AsyncIterator[DomainEvent]:
         await connection.execute(psycopg.sql.SQL("LISTEN {}").format(channel))
         yield DomainEvent(None, 0)
         async for notification in connection.notifies():
-            payload = json.loads(notification.payload)
-            yield DomainEvent(cast(Topic, payload["topic"]), int(payload["id"]))
+            told = json.loads(notification.payload)
+            yield DomainEvent(cast(Topic, told["topic"]), int(told["id"]))
             await asyncio.sleep(0)

@@ -293,9 +293,7 @@ def _cast(
         raise InvalidRequest("The chosen picture was not shown.")
     taken = None if chosen is None else state.index[chosen]
     after = state.after(tuple(state.index[member] for member in shown), taken)
-    vote = keep_vote(session, after, shown, chosen, facts)
-    events.emit(session, "vote", state.contest_id)
-    return vote, after
+    return keep_vote(session, after, shown, chosen, facts), after
 
 
 def undo(session: Session, contest_id: int, *, sitting: uuid.UUID, voter: str = "operator") -> int | None:

@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
 from persona_tui.errors import UnknownName
+from persona_tui.services import events
 from persona_tui.services.voting import ranking
 from persona_tui.services.voting.ranking import Posterior
 
@@ -147,7 +148,7 @@ def keep_vote(
     chosen: int | None,
     facts: dict[str, Any],
 ) -> int:
-    """Insert a vote, and keep the posterior and scores that `state` has after it.
+    """Insert a vote, keep the posterior and scores that `state` has after it, and tell all processes.
 
     Args:
         shown: member ids, left to right.
@@ -157,6 +158,7 @@ def keep_vote(
         The vote's id.
     """
     values = {"contest": state.contest_id, "shown": list(shown), "chosen": chosen, **facts}
+    values["told"] = events.payload("vote", state.contest_id)
     return int(rows_of(session, _KEEP_VOTE, values | _scores(state))[0].id)
 
 
@@ -244,7 +246,7 @@ items AS (
 kept AS (
   UPDATE contests c SET posterior = :posterior, posterior_vote_id = vote.id FROM vote WHERE c.id = :contest),
 {_SCORES}
-SELECT id FROM vote
+SELECT id, pg_notify({events.CHANNEL}, :told) FROM vote
 """
 
 _KEEP = f"""
