@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy as np
 from sqlmodel import Session
+from threadpoolctl import threadpool_limits
 
 from persona_tui.database.driver import rows_of
 from persona_tui.errors import UnknownName
 from persona_tui.services import events
 from persona_tui.services.voting import ranking
 from persona_tui.services.voting.ranking import Posterior
+
+# Matrices this small gain nothing from several threads; BLAS' idle ones spin on the cores that the database and
+# the pictures need, and made a vote on a busy machine more than twice as long.
+threadpool_limits(1, user_api="blas")
 
 NINETY_PERCENT = 1.6449
 """Standard deviations to either side of the mean that hold 90 % of a normal distribution."""
