@@ -19,8 +19,8 @@ from persona_tui.services import events
 from persona_tui.services.voting import ranking
 from persona_tui.services.voting.ranking import Posterior
 
-# Matrices this small gain nothing from several threads; BLAS' idle ones spin on the cores that the database and
-# the pictures need, and made a vote on a busy machine more than twice as long.
+# Matrices this small gain nothing from several threads; BLAS' idle ones spin on the cores that the database
+# and the pictures need, and made a vote on a busy machine more than twice as long.
 threadpool_limits(1, user_api="blas")
 
 NINETY_PERCENT = 1.6449
