@@ -3,6 +3,8 @@
 * `votes`: simulated contests of 50 pictures, our own choosing and updating beside random pairs with Elo
   K = 32 and the predecessor's rule, on two sets of 1,000 seeds. With `--keep FOLDER` what was played is kept
   and not played again, as long as the code that is measured is the same.
+* `tables`: other sizes, closer qualities, and voters who err; no claims, takes half an hour.
+* `forecast`: whether the votes that are said to be still to come are the median of those that come.
 * `latency`: one vote with update, persistence and next choice at 100 pictures, beside an empty SELECT 1.
 """
 
@@ -14,15 +16,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from report import Figure, Report
-from voting_parts import latency, votes
+from voting_parts import forecast, latency, tables, votes
 
-PARTS = ("votes", "latency")
+PARTS = ("votes", "forecast", "latency", "tables")
 
 
 def figures(part: str, asked: argparse.Namespace) -> Iterable[Figure]:
     """The figures of one part, as they come."""
     if part == "latency":
         return latency.figures(asked.quick)
+    if part == "forecast":
+        return forecast.figures(asked.quick, asked.processes)
+    if part == "tables":
+        return tables.figures(asked.quick, asked.keep, asked.processes)
     return votes.figures(asked.quick, asked.keep, asked.processes)
 
 
