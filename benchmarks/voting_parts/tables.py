@@ -1,4 +1,4 @@
-"""Contests of other sizes, closer qualities, and voters who err: tables with intervals for docs/ranking.md."""
+"""Contests of other sizes, closer qualities, voters who err: tables with intervals for docs/ranking.md."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from persona_tui.text import clean
 if TYPE_CHECKING:
     from persona_tui.services.media import MediaStore
 
-TASK_MODULES = ("persona_tui.services.library.tasks",)
+TASK_MODULES = ("persona_tui.services.library.tasks", "persona_tui.services.voting.tasks")
 """Modules whose `make_blueprint` gives a room's tasks; named by path, since jobs lie below all rooms."""
 
 STALLED_AFTER = 60

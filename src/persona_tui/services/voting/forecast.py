@@ -6,7 +6,7 @@ import math
 
 from persona_tui.services.voting.outlook import SMALL_REGRET, Outlook
 
-_DUELS, _GRIDS = (2.0, 0.95), (2.6, 0.75)
+_DUELS, _GRIDS = (3.1, 0.85), (2.6, 0.75)
 """Votes that half of the contests need at most while everything is open: factor, and power of the members."""
 _SCALE = 0.13
 """Logits of regret above the small one in which what is left rises to two thirds of that."""
