@@ -30,12 +30,14 @@ async def predict(context: JobContext, persona_id: int, model_hash: str) -> None
             return predictions.material(session, persona_id, model_hash)
 
     found = await to_thread(gather)
-    weights = None if found is None else await tools.pool.run(learn, found.vectors, found.shown, found.chosen)
+    learnt = None
+    if found is not None:
+        learnt = found, await tools.pool.run(learn, found.vectors, found.shown, found.chosen)
 
     def store() -> None:
         with tools.scope() as session:
-            if found is not None:
-                predictions.keep(session, persona_id, model_hash, found, weights)
+            if learnt is not None:
+                predictions.keep(session, persona_id, model_hash, *learnt)
             predictions.predict(session, persona_id, model_hash)
 
     await to_thread(store)
