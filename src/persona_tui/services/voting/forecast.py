@@ -33,4 +33,4 @@ def votes_to_go(outlook: Outlook, members: int, k: int, count: int) -> int | Non
         return None
     factor, power = _DUELS if count == 2 else _GRIDS
     open_share = 1 - math.exp(-max(outlook.regret - SMALL_REGRET, 0.0) / _SCALE)
-    return max(1, round(factor * float(members) ** power * open_share))
+    return max(1, round(factor * math.pow(members, power) * open_share))
