@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 
+from persona_tui.services import doctor
 from persona_tui.terminal import kitty, placeholders, tmux
 from persona_tui.terminal.probe import Capabilities, choose_protocol
 from persona_tui.terminal.tmux import Tmux
@@ -139,3 +141,7 @@ def test_where_nothing_passes_tmux_gets_half_blocks(server: list[str], tmp_path:
         terminal.until(lambda: "▀".encode() in terminal.arrived, "a half block")
         assert log_of(tmp_path)[0] == "protocol halfblock"
         assert not terminal.kitty.images
+        inside = {"TMUX": tmux_says(server, "#{socket_path},#{pid},0"), "PATH": os.environ["PATH"]}
+        (check,) = doctor._pictures(inside)
+        assert (check.state, check.sentence) == ("warn", "tmux lets no picture through to kitty(0.42.1).")
+        assert tmux.PASSTHROUGH_LINE in check.hint
