@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -175,6 +178,67 @@ def test_after_a_suspension_pictures_are_sent_again_and_nothing_is_left_behind(t
         terminal.until(lambda: b"\x1b[?1049l" in terminal.arrived, "the end")
         freed, left = bytes(terminal.arrived).rsplit(b"\x1b[?1049l", 1)
         assert freed.count(b"d=I") >= 2 and b"\x1b_G" not in left
+
+
+def test_after_sigcont_pictures_are_sent_again(tmp_path: Path) -> None:
+    make_pictures(tmp_path, 2)
+    with run_duel(tmp_path) as terminal:
+        pair_shown(tmp_path, terminal, 0)
+        first = set(terminal.kitty.images)
+        terminal.process.send_signal(signal.SIGTSTP)
+        os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
+        terminal.quiet(0.1)
+        assert not terminal.kitty.images
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.until(lambda: len(terminal.kitty.placements) == 2, "the pictures again")
+        assert not first & set(terminal.kitty.images)
+        assert no_stray_key(tmp_path)
+
+
+def test_what_the_terminal_threw_out_is_sent_again_and_its_words_are_no_keys(tmp_path: Path) -> None:
+    make_pictures(tmp_path, 4)
+    with run_duel(tmp_path, "auto", "--ahead") as terminal:
+        terminal.until(lambda: "prepared" in log_of(tmp_path), "all of them")
+        terminal.quiet()
+        first = set(terminal.kitty.images)
+        for keys in (b"\x1b[I", b"n", b"l"):  # the person comes back; the next pair; draw again
+            terminal.kitty.images.clear()
+            terminal.kitty.placements.clear()
+            terminal.type(keys)
+            terminal.until(lambda: len(terminal.kitty.placements) == 2, "the pair again")
+            terminal.quiet()
+            assert not first & set(terminal.kitty.images)
+            first |= set(terminal.kitty.images)
+        assert len(terminal.kitty.replies) == 4
+        assert no_stray_key(tmp_path, "nl")
+
+
+@pytest.mark.parametrize(
+    ("before", "size"),
+    [(pty_harness.KITTY, (40, 120, 1080, 720)), (pty_harness.MLTERM, SIXEL_SIZE)],
+    ids=["kitty", "sixel"],
+)
+def test_a_cell_of_another_size_gets_pictures_of_its_own_aspect(
+    tmp_path: Path, before: Model, size: tuple[int, int, int, int]
+) -> None:
+    make_pictures(tmp_path, 2)
+    with run_duel(tmp_path, model=before, size=size) as terminal:
+        pair_shown(tmp_path, terminal, 0)
+        terminal.model = replace(before, cell=b"20;16")
+        terminal.drawn.clear()
+        terminal.resize((40, 120, 1920, 800))
+
+        def cells() -> list[tuple[int, int]]:
+            found = [(int(keys["c"]), int(keys["r"])) for keys in terminal.kitty.placements.values()]
+            for drawn in terminal.drawn:
+                width, height = map(int, drawn.commands.split('"1;1;')[1].split("#")[0].split(";"))
+                found.append((width // 16, height // 20))
+            return found
+
+        terminal.until(
+            lambda: cells()[-2:] == [(48, 38)] * 2 or cells()[-2:] == [(49, 39)] * 2, "the pictures"
+        )
+        assert no_stray_key(tmp_path)
 
 
 def test_a_storm_of_resizes_leaves_two_whole_pictures(tmp_path: Path) -> None:

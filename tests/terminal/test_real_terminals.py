@@ -62,8 +62,14 @@ def test_both_pictures_are_where_they_belong(name: str, display: str, tmp_path: 
         _picture(colours).save(tmp_path / f"{number}.png")
     with _shown(name, display, tmp_path):
         _wait(lambda: "pair 0" in log_of(tmp_path))
-        _wait(lambda: _boxes(display) is not None)
-        boxes = _boxes(display)
+        seen: list[list[tuple[int, int, int, int]] | None] = [None]
+
+        def stands() -> bool:
+            seen.append(_boxes(display))
+            return seen[-1] is not None and seen[-1] == seen[-2]
+
+        _wait(stands)
+        boxes = seen[-1]
     assert f"protocol {PROTOCOLS[name]}" in log_of(tmp_path)
     assert boxes is not None
     left, right = boxes

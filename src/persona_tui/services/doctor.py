@@ -9,7 +9,7 @@ import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sqlalchemy import text
 
@@ -19,6 +19,9 @@ from persona_tui.errors import PersonaError
 from persona_tui.gpu.nvml import Card, read_cards
 from persona_tui.services.leadership import list_processes
 from persona_tui.settings import Settings, config_file
+
+if TYPE_CHECKING:
+    from persona_tui.terminal.tmux import Tmux
 
 State = Literal["ok", "warn", "fail", "off"]
 
@@ -64,7 +67,7 @@ def run_checks(
     if database is not None:
         checks += _inside(database)
     checks += asyncio.run(_services(settings))
-    checks += [_media_host(settings), _gpu(cards), _terminal(environ)]
+    checks += [_media_host(settings), _gpu(cards), _terminal(environ), *_pictures(environ)]
     return checks
 
 
@@ -225,3 +228,31 @@ def _terminal(environ: Mapping[str, str]) -> Check:
     if columns < 80 or rows < 24:
         return Check("terminal", "warn", f"{name}, {columns}×{rows}.", "Make it at least 80×24.")
     return Check("terminal", "ok", f"{name}, {columns}×{rows}")
+
+
+def _pictures(environ: Mapping[str, str]) -> list[Check]:
+    """What a multiplexer makes of pictures; nothing where there is none."""
+    from persona_tui.terminal import tmux
+
+    if "TMUX" in environ:
+        return [_through_tmux(tmux.ask(environ), tmux.PASSTHROUGH_LINE)]
+    name = "zellij" if "ZELLIJ" in environ else "screen" if "STY" in environ else None
+    if name is None:
+        return []
+    hint = "For sharp pictures leave it, or use tmux in kitty or Ghostty."
+    return [Check("pictures", "off", f"In {name} pictures are half blocks.", hint)]
+
+
+def _through_tmux(state: Tmux | None, line: str) -> Check:
+    if state is None:
+        return Check("pictures", "off", "tmux does not answer: pictures are half blocks.")
+    if state.placeholders and not state.passthrough:
+        hint = f"Write `{line}` into ~/.tmux.conf and run `tmux source-file ~/.tmux.conf`; then start anew."
+        return Check("pictures", "warn", f"tmux lets no picture through to {state.outside}.", hint)
+    if state.placeholders:
+        return Check("pictures", "ok", f"tmux lets pictures through to {state.outside}")
+    if state.sixel:
+        return Check("pictures", "ok", f"{state.outside} draws sixel, where tmux was built with it")
+    name = state.outside or "The terminal outside tmux"
+    hint = "For sharp pictures use kitty (0.28 or later) or Ghostty outside tmux."
+    return Check("pictures", "off", f"{name} shows no pictures in tmux: they are half blocks.", hint)
