@@ -39,6 +39,15 @@ def pytest_configure() -> None:
     _patch.setenv("HF_HUB_OFFLINE", "1")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the telling cases of a long sweep in the short run: those that `long(but=[...])` names."""
+    for item in items:
+        case = getattr(item, "callspec", None)
+        kept = [mark for mark in item.own_markers if case and case.id in mark.kwargs.get("but", ())]
+        item.own_markers[:] = [mark for mark in item.own_markers if mark not in kept]
+
+
 def pytest_collection_finish() -> None:
     """Collect garbage seldom: in a process that holds all tests and libraries it took a fifth of the time."""
     gc.collect()

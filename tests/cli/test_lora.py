@@ -93,6 +93,7 @@ def test_bad_files_and_values_are_told(studio: Shell, tmp_path: Path) -> None:
     assert studio("lora", "import", good, "--weight", "2").code == 2
 
 
+@pytest.mark.long
 def test_runs_take_the_personas_loras_or_others(studio: Shell, tmp_path: Path) -> None:
     own = write_lora(tmp_path, "face.safetensors", layers=SD15_KOHYA, width=2048, fill=3)
     flux = write_lora(tmp_path, "other.safetensors", layers=FLUX_DIFFUSERS, fill=4)
@@ -123,6 +124,7 @@ def test_runs_take_the_personas_loras_or_others(studio: Shell, tmp_path: Path) -
     refused(studio("lora", "remove", "face", "--yes"), 1, "was used by")
 
 
+@pytest.mark.long
 def test_a_lora_is_tried_on_a_server(studio: Shell, server: SandboxProcess, tmp_path: Path) -> None:
     path = write_lora(tmp_path, "seen.safetensors", layers=SD15_KOHYA, width=2048, fill=5)
     assert studio("lora", "import", str(path), "--persona", "Nils").code == 0

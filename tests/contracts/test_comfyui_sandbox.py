@@ -317,6 +317,7 @@ async def test_a_late_listener_is_told_what_runs(tmp_path: Path) -> None:
 # Kills
 
 
+@pytest.mark.long
 async def test_the_temp_folder_is_emptied_at_each_start(tmp_path: Path) -> None:
     process = SandboxProcess(tmp_path)
     try:

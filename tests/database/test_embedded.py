@@ -249,6 +249,7 @@ class TestAsRoot:
         assert stat.S_IMODE(found.st_mode) == 0o710
         assert found.st_gid == server_account().gid
 
+    @pytest.mark.long
     def test_an_ordinary_user_runs_it_as_himself(self) -> None:
         with reachable_folder() as folder:
             own = folder / "own"
@@ -459,6 +460,7 @@ class TestRecovery:
         zombie.wait()
         server.close()
 
+    @pytest.mark.long
     def test_a_hung_server_times_out_with_the_end_of_its_log(self, data: Path) -> None:
         server = EmbeddedServer.start(data)
         assert server.pid is not None
@@ -516,6 +518,7 @@ class TestRecovery:
             first.close()
             second.close()
 
+    @pytest.mark.long
     def test_half_made_databases_are_made_anew(self) -> None:
         with reachable_folder() as folder:
             left = folder / "data" / "postgres" / "18.new"

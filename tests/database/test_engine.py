@@ -172,6 +172,7 @@ class TestConstraints:
 
 
 class TestRecovery:
+    @pytest.mark.long
     def test_a_killed_embedded_server_is_waited_for_and_started(self) -> None:
         with throwaway_database(migrated=False) as database:
             if database.server is None or database.server.pid is None:

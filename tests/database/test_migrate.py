@@ -163,6 +163,7 @@ class TestUpgrade:
             owner.execute(text("UPDATE installation SET environment = 'sandbox', clock_offset = '1 hour'"))
             refuse_if_live_heartbeats(owner)
 
+    @pytest.mark.long
     def test_r05_this_versions_own_processes_are_no_hindrance(self, empty: Database) -> None:
         run_alembic(empty, "upgrade", "0001")
         beat(empty, persona_tui.__version__)
@@ -262,6 +263,7 @@ class TestGrants:
 
 
 class TestCommandLine:
+    @pytest.mark.long
     def test_alembic_check_reads_the_programs_own_settings(self, current: Database) -> None:
         environment = {
             **os.environ,
@@ -280,6 +282,7 @@ class TestCommandLine:
         assert check.returncode == 0
         assert current.is_alive(), "the command stopped a server that is in use"
 
+    @pytest.mark.long
     def test_a_migration_written_by_alembic_needs_neither_models_nor_sqlmodel(self, tmp_path: Path) -> None:
         folder = tmp_path / "alembic"
         (folder / "versions").mkdir(parents=True)
@@ -319,6 +322,7 @@ def test_schemas_are_upgraded_apart(current: Database, empty: Database) -> None:
         assert session.execute(text("SELECT count(*) FROM personas")).scalar() == 0
 
 
+@pytest.mark.long
 def test_migrations_go_down_and_up_again(empty: Database) -> None:
     upgrade(empty, backup_dir=None, keep=1)
     run_alembic(empty, "downgrade", "base")

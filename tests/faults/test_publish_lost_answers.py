@@ -34,6 +34,7 @@ def lose_answer(world: World, kind: str = "effect_then_drop", **more: Any) -> No
     world.plan("media_publish", kind, **more)
 
 
+@pytest.mark.long(but=["effect_then_drop-more0", "fail_before-more4"])
 @pytest.mark.parametrize(
     ("kind", "more"),
     [

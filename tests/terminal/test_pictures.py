@@ -38,6 +38,7 @@ def error_of(shown: Image.Image | np.ndarray, source: Path) -> float:
     return float(np.abs(pixels - wanted).mean())
 
 
+@pytest.mark.long(but=["0.15"])
 @pytest.mark.parametrize("delay", DELAYS)
 def test_kitty_shows_the_very_palette_picture_where_it_belongs(tmp_path: Path, delay: float) -> None:
     files = make_pictures(tmp_path, 4)
@@ -63,6 +64,7 @@ def as_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
+@pytest.mark.long(but=["0.15"])
 @pytest.mark.parametrize("delay", DELAYS)
 def test_sixel_is_within_six_of_255_and_never_in_the_last_row(tmp_path: Path, delay: float) -> None:
     files = make_pictures(tmp_path, 4)
@@ -93,6 +95,7 @@ def test_sixel_waits_anew_with_its_second_showing_when_a_picture_comes_back(tmp_
         terminal.until(lambda: terminal.drawn[-1].commands.count(";2;") > QUICK, "all 256 colours")
 
 
+@pytest.mark.long(but=["0.15"])
 @pytest.mark.parametrize("delay", DELAYS)
 def test_iterm2_gets_a_jpeg(tmp_path: Path, delay: float) -> None:
     files = make_pictures(tmp_path, 4)
@@ -105,6 +108,7 @@ def test_iterm2_gets_a_jpeg(tmp_path: Path, delay: float) -> None:
             assert error_of(jpeg_of(drawn).convert("RGB"), files[0 if drawn.column < 60 else 1]) <= 6
 
 
+@pytest.mark.long(but=["xterm"])
 @pytest.mark.parametrize("model", [pty_harness.XTERM, pty_harness.SILENT], ids=["xterm", "silent"])
 def test_any_other_terminal_gets_half_blocks(tmp_path: Path, model: Model) -> None:
     make_pictures(tmp_path, 4)

@@ -54,6 +54,7 @@ def display() -> Iterator[str]:
     server.wait(20)
 
 
+@pytest.mark.long(but=["xterm"])
 @pytest.mark.parametrize("name", list(TERMINALS))
 def test_both_pictures_are_where_they_belong(name: str, display: str, tmp_path: Path) -> None:
     if shutil.which(name) is None:

@@ -85,6 +85,7 @@ async def test_a_long_burst_arrives_whole(app: PersonaApp) -> None:
         await until(pilot, lambda: dialog.rows[0].raw() == (words * 8)[:-1])
 
 
+@pytest.mark.long
 async def test_what_is_typed_behind_the_key_of_a_dialog_goes_into_it(
     db: Database, studio: Studio, plan: Planned, tmp_path: Path
 ) -> None:

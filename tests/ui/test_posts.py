@@ -65,6 +65,7 @@ async def test_the_whole_post_shows_words_facts_and_attempts(world: World) -> No
         assert "1. " in text and "   sent " in text
 
 
+@pytest.mark.long
 async def test_a_filter_narrows_the_list_until_escape(world: World) -> None:
     planned, bare = world.post(at=world.now() + timedelta(days=1)).id, draft(world)
     async with opened(world) as pilot:
@@ -114,6 +115,7 @@ async def test_what_is_missing_is_said_with_what_to_do(world: World) -> None:
         assert "The persona has no Instagram account." in said(pilot) + screen_text(pilot)
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_an_empty_screen_says_what_to_do_next(world: World, size: tuple[int, int]) -> None:
     async with opened(world, size) as pilot:
@@ -125,6 +127,7 @@ async def test_an_empty_screen_says_what_to_do_next(world: World, size: tuple[in
             assert said(pilot) == "There is no post here to do that with.", key
 
 
+@pytest.mark.long
 async def test_the_picture_fills_the_terminal_and_names_its_file(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

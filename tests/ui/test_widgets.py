@@ -103,6 +103,7 @@ async def test_a_list_makes_only_the_rows_that_are_seen(app: PersonaApp) -> None
         assert len(set(asked)) < 100
 
 
+@pytest.mark.long
 async def test_a_lists_cursor_moves_by_row_page_and_end(app: PersonaApp) -> None:
     rows = numbers(100)
     async with app.run_test(size=SIZE) as pilot:
@@ -215,6 +216,7 @@ async def test_a_choice_is_filtered_by_every_word(app: PersonaApp) -> None:
         assert (await chosen).value == 2
 
 
+@pytest.mark.long
 async def test_a_choice_starts_at_the_current_one_and_can_be_left(app: PersonaApp) -> None:
     choices = [Choice(n, f"number {n}") for n in range(30)]
     async with app.run_test(size=SIZE) as pilot:
@@ -290,6 +292,7 @@ async def test_a_form_says_beside_the_field_what_is_wrong_and_goes_there(app: Pe
         assert (await done)["weight"] == 40
 
 
+@pytest.mark.long
 async def test_what_is_wrong_with_a_field_is_said_until_it_is_changed(app: PersonaApp) -> None:
     async def refuse(_values: object) -> None:
         raise InvalidRequest("The name is taken.")
@@ -311,6 +314,7 @@ async def test_what_is_wrong_with_a_field_is_said_until_it_is_changed(app: Perso
         assert "The name is taken." not in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_down_and_up_go_through_the_fields_and_stop_at_the_ends(app: PersonaApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
@@ -373,6 +377,7 @@ async def test_an_untouched_form_closes_at_once(app: PersonaApp) -> None:
         assert await done is None
 
 
+@pytest.mark.long
 async def test_a_form_stays_open_when_what_it_submits_is_refused(app: PersonaApp) -> None:
     tries: list[str] = []
 
@@ -394,6 +399,7 @@ async def test_a_form_stays_open_when_what_it_submits_is_refused(app: PersonaApp
         assert tries == ["Daily", "Daily2"]
 
 
+@pytest.mark.long
 async def test_a_choice_in_a_form_can_be_picked_from_a_list(app: PersonaApp) -> None:
     tones = [(n, f"tone {n}") for n in range(5)]
     async with app.run_test(size=SIZE) as pilot:
