@@ -190,6 +190,7 @@ def test_a_backup_is_one_file_and_comes_back_held(peopled: Shell, tmp_path: Path
     assert told(peopled, 2, "db", "restore", str(tmp_path / "none.backup"))
 
 
+@pytest.mark.long
 def test_an_account_is_connected_by_its_token_alone(peopled: Shell, tmp_path: Path) -> None:
     sandbox = SandboxProcess(tmp_path / "sandbox")
     try:

@@ -77,6 +77,7 @@ def test_a_lora_comes_in_is_used_shown_and_goes(studio: Shell, tmp_path: Path) -
     refused(studio("lora", "show", "ink"), 2, "There is no LoRA ink")
 
 
+@pytest.mark.long
 def test_bad_files_and_values_are_told(studio: Shell, tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"PK\x03\x04")
@@ -155,6 +156,7 @@ def test_a_lora_is_tried_on_a_server(studio: Shell, server: SandboxProcess, tmp_
     refused(studio("lora", "test", "Nils", "fresh", **lost), 1, "does not list the LoRA fresh@1")
 
 
+@pytest.mark.long
 def test_each_server_may_have_a_folder_of_its_own(studio: Shell, tmp_path: Path) -> None:
     told = f'{{"http://127.0.0.1:9": "{tmp_path}"}}'
     said = studio("settings", "show", "--json", PERSONA_COMFYUI__LORA_DIR=told)

@@ -61,6 +61,7 @@ def test_pipelines_are_changed_edited_and_deleted_on_the_command_line(peopled: S
     told(peopled, 2, "pipeline", "delete", "nothing", "--yes")
 
 
+@pytest.mark.long
 def test_an_export_is_imported_under_its_own_name_and_a_folder_is_refused(
     peopled: Shell, tmp_path: Path
 ) -> None:

@@ -178,6 +178,7 @@ def test_a_picture_s_provenance_is_told(peopled: Shell, inside: Callable[[], Any
     assert "99999" in told(peopled, 2, "candidate", "show", "99999")
 
 
+@pytest.mark.long
 def test_a_run_rests_ends_opens_again_and_is_deleted_with_its_files(
     peopled: Shell, inside: Callable[[], Any]
 ) -> None:

@@ -47,6 +47,7 @@ def start_and_stop(data: Path) -> str:
     return "started"
 
 
+@pytest.mark.long
 def test_a_full_disk_is_told_and_leaves_nothing_half_made() -> None:
     with disk(20) as folder:
         with pytest.raises(StorageError, match="can't be made: the disk is full") as full:

@@ -121,6 +121,7 @@ class TestUpgrade:
         upgrade(empty, backup_dir=None, keep=1)
         assert schema_state(empty) == "current"
 
+    @pytest.mark.long
     def test_r05_several_processes_that_upgrade_at_once_do_it_once(self, empty: Database) -> None:
         reports: list[migrate.UpgradeReport] = []
         threads = [
@@ -206,6 +207,7 @@ class TestUpgrade:
         finally:
             as_owner(empty, "DROP TABLE procrastinate_workers")
 
+    @pytest.mark.long
     def test_a_migration_that_meets_a_lock_gives_up(self, empty: Database) -> None:
         run_alembic(empty, "upgrade", "0001")
         with psycopg.connect(empty.conninfo("owner")) as other:
@@ -301,6 +303,7 @@ class TestCommandLine:
         assert "sqlmodel" not in source.lower()
         assert "procrastinate" not in source
 
+    @pytest.mark.long
     def test_offline_mode_is_refused(self) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "alembic", "upgrade", "head", "--sql"],
@@ -313,6 +316,7 @@ class TestCommandLine:
         assert "Migrations need a connection" in done.stderr
 
 
+@pytest.mark.long
 def test_schemas_are_upgraded_apart(current: Database, empty: Database) -> None:
     upgrade(empty, backup_dir=None, keep=1)
     with empty.session_scope() as session:

@@ -159,6 +159,7 @@ async def test_a_half_open_event_stream_does_not_hold_a_picture_up(world: World)
     assert sorted(world.kept(run_id)) == sorted(world.saved())
 
 
+@pytest.mark.long
 async def test_what_is_no_picture_is_fetched_again_and_then_made_again(world: World) -> None:
     run_id = new_run(world, pictures=1)
     for body in (HTML, "\x89PNG but not really"):
@@ -274,6 +275,7 @@ def without_checkpoint(process: SandboxProcess) -> Iterator[Path]:
             path.with_suffix(".away").rename(path)
 
 
+@pytest.mark.long
 async def test_a_job_goes_only_to_the_server_that_has_its_model(world: World, tmp_path: Path) -> None:
     bare = SandboxProcess(tmp_path / "bare", arguments=("--latency", "0", "--image-size", "64x80"))
     try:

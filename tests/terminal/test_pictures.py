@@ -151,6 +151,7 @@ def test_a_dialog_over_the_pictures_cuts_a_hole(tmp_path: Path) -> None:
         terminal.until(lambda: terminal.kitty.placements == whole, "the whole pictures")
 
 
+@pytest.mark.long
 def test_another_page_hides_the_pictures_and_the_way_back_shows_them(tmp_path: Path) -> None:
     make_pictures(tmp_path, 2)
     with run_duel(tmp_path) as terminal:
@@ -181,6 +182,7 @@ def test_after_a_suspension_pictures_are_sent_again_and_nothing_is_left_behind(t
         assert freed.count(b"d=I") >= 2 and b"\x1b_G" not in left
 
 
+@pytest.mark.long
 def test_a_storm_of_resizes_leaves_two_whole_pictures(tmp_path: Path) -> None:
     make_pictures(tmp_path, 2)
     with run_duel(tmp_path) as terminal:
@@ -196,6 +198,7 @@ def test_a_storm_of_resizes_leaves_two_whole_pictures(tmp_path: Path) -> None:
             assert int(keys["c"]) * 9 == pytest.approx(int(keys["r"]) * 18, abs=18)
 
 
+@pytest.mark.long
 def test_zoom_shows_the_pictures_own_pixels(tmp_path: Path) -> None:
     files = make_pictures(tmp_path, 2, side=900)
     with run_duel(tmp_path) as terminal:

@@ -56,6 +56,7 @@ async def test_clusters_show_stock_and_pillar_and_the_pictures_of_the_marked_one
         assert "unposted only" not in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_a_small_terminal_shows_a_list_and_one_picture(library: Library) -> None:
     library.stock(3)
     async with opened(library) as pilot:

@@ -78,6 +78,7 @@ async def test_an_import_stops_between_two_files_and_goes_on_when_repeated(
         assert not panel.running
 
 
+@pytest.mark.long
 async def test_a_cluster_is_made_renamed_and_given_a_pillar(library: Library) -> None:
     async with opened(library) as pilot:
         await pilot.press("n")

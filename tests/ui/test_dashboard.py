@@ -214,6 +214,7 @@ async def test_what_another_process_commits_appears_by_itself(
         await until(pilot, lambda: "Harbour (10 % weight" in screen_text(pilot))
 
 
+@pytest.mark.long
 async def test_another_persona_has_another_day(app: PersonaApp, db: Database, plan: Planned) -> None:
     with db.session_scope() as session:
         make_persona(session, "Zoe")

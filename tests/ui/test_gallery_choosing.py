@@ -119,6 +119,7 @@ async def test_flags_are_set_and_taken_away_and_the_filter_keeps_what_is_flagged
         await shown(pilot, screen, "1 2 3 4 5 6")
 
 
+@pytest.mark.long
 async def test_the_order_tells_no_secret_rating_until_it_is_asked_for(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

@@ -133,6 +133,7 @@ async def test_branches_fold_and_the_cursor_goes_to_parents_children_and_sibling
         await until(pilot, lambda: screen.has_class("-tree") and current(tree) == ("picture", 6))
 
 
+@pytest.mark.long
 async def test_what_is_made_waits_or_was_given_up_stands_where_it_will_be(
     app: PersonaApp, quiet_core: DrawingCore, db: Database, studio: Studio, plan: Planned
 ) -> None:

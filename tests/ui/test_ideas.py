@@ -161,6 +161,7 @@ async def test_an_idea_is_rejected_with_a_reason_or_without(
     assert asked(db, "SELECT reason FROM content_suggestions WHERE id = :id", id=third) == "too posed"
 
 
+@pytest.mark.long
 async def test_an_idea_is_edited_and_the_guard_is_heard_in_the_form(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:

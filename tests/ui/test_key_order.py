@@ -77,6 +77,7 @@ async def test_a_paste_stays_between_the_keys_around_it(app: PersonaApp) -> None
         await until(pilot, lambda: [row.raw() for row in dialog.rows] == ["a", "bpastec", "7"])
 
 
+@pytest.mark.long
 async def test_a_long_burst_arrives_whole(app: PersonaApp) -> None:
     async with app.run_test() as pilot:
         dialog, _ = await form(pilot)

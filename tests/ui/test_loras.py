@@ -207,6 +207,7 @@ async def test_weight_and_primary_are_changed_and_use_is_ended(studio: Studio) -
     )
 
 
+@pytest.mark.long
 async def test_a_lora_is_brought_to_the_servers(studio: Studio) -> None:
     lora = studio.imported()
     async with opened(studio) as pilot:
@@ -238,6 +239,7 @@ async def test_a_lora_is_tried_side_by_side(studio: Studio) -> None:
         assert "the server ignored the LoRA" in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_a_lora_that_no_run_used_is_removed_and_another_stays(studio: Studio) -> None:
     kept, gone = studio.imported("kept.safetensors", fill=1), studio.imported("gone.safetensors", fill=2)
     with studio.db.session_scope() as session:

@@ -216,6 +216,7 @@ async def test_clusters_are_linked_one_after_another(app: PersonaApp, db: Databa
     assert asked(db, primary, pillar=market) == "Loose, Stalls, Wheel"
 
 
+@pytest.mark.long
 async def test_the_cursor_shows_another_personas_pillars_without_using_it(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:

@@ -145,6 +145,7 @@ async def test_an_editor_s_file_without_a_server_is_told(db: Database, tmp_path:
         await shows(pilot, "needs a ComfyUI server")
 
 
+@pytest.mark.long
 async def test_a_check_shows_what_the_server_lacks(
     db: Database, tmp_path: Path, sandbox: SandboxProcess
 ) -> None:

@@ -84,6 +84,7 @@ async def test_a_filter_narrows_the_list_until_escape(world: World) -> None:
         assert pilot.app.current_mode == "posts"
 
 
+@pytest.mark.long
 async def test_being_sent_to_a_post_selects_it_and_begins_a_caption(world: World) -> None:
     first, second = draft(world), draft(world)
     core = QuietCore(world.db, world.folder, media=MEDIA)
@@ -100,6 +101,7 @@ async def test_being_sent_to_a_post_selects_it_and_begins_a_caption(world: World
         assert said(pilot) == "Post 99 is not among this persona's."
 
 
+@pytest.mark.long
 async def test_what_is_missing_is_said_with_what_to_do(world: World) -> None:
     draft(world)
     world.do("UPDATE scheduling_posts SET account_id = NULL")

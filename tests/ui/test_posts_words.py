@@ -85,6 +85,7 @@ async def test_without_a_language_model_a_template_writes_and_says_so(world: Wor
         assert world.view(post_id).caption_metadata["written_by"] == "template"
 
 
+@pytest.mark.long
 async def test_own_words_are_replaced_only_after_a_yes(world: World) -> None:
     post_id = ready(world, "My own words")
     async with opened(world) as pilot:

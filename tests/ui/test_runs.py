@@ -74,6 +74,7 @@ def status(db: Database) -> str:
     return str(asked(db, "SELECT status FROM pipeline_runs"))
 
 
+@pytest.mark.long
 async def test_each_run_tells_its_status_its_pictures_and_why_it_failed(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

@@ -107,6 +107,7 @@ async def test_a_time_typed_into_the_night_s_form_chooses_the_policy_that_takes_
         assert asked(db, "SELECT to_char(night_at, 'MI') FROM pipeline_runs") == "30"
 
 
+@pytest.mark.long
 async def test_a_run_that_has_ended_is_opened_again(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

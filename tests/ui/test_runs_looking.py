@@ -72,6 +72,7 @@ def fail_once(db: Database, run_id: int, words: str = WORDS, *, permanent: bool 
         jobs.fail(session, job, words, jobs.RetryPolicy(), permanent=permanent)
 
 
+@pytest.mark.long
 async def test_the_filter_cuts_the_list_down_and_counts_what_each_one_holds(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

@@ -109,6 +109,7 @@ async def test_growth_and_limits_are_shown_before_a_run_starts(
     assert tuple(budget) == (9, 150)
 
 
+@pytest.mark.long
 async def test_a_pipelines_own_variables_are_asked_for_and_keep_their_type(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:

@@ -169,6 +169,7 @@ async def test_the_core_is_stopped_once_however_the_app_ends(app: PersonaApp, co
     assert core.stopped == 1
 
 
+@pytest.mark.long
 async def test_the_command_line_completes_and_opens_a_view(app: PersonaApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("colon", "c", "a", "l")
@@ -204,6 +205,7 @@ async def test_an_unknown_word_keeps_the_command_line_open(app: PersonaApp) -> N
         assert app.current_mode == "dashboard"
 
 
+@pytest.mark.long
 async def test_the_palette_runs_what_is_chosen(app: PersonaApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("ctrl+p")

@@ -126,6 +126,7 @@ async def test_a_picture_shows_while_it_is_being_made(
         assert "so far" in seen and "62%" in seen
 
 
+@pytest.mark.long
 async def test_without_pictures_it_says_why_and_what_comes_next(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -177,6 +178,7 @@ async def test_the_duel_begins_with_the_second_picture_and_the_pair_stays_while_
         await until(pilot, lambda: screen.ready)
 
 
+@pytest.mark.long
 async def test_a_picture_whose_file_is_gone_is_not_judged(
     quiet_core: QuietCore, db: Database, studio: Studio, plan: Planned
 ) -> None:

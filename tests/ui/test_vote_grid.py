@@ -72,6 +72,7 @@ async def test_with_two_pictures_there_is_no_grid(
         assert asked(db, "SELECT count(*) FROM votes") == 0
 
 
+@pytest.mark.long
 async def test_swapped_sides_are_recorded_as_they_were_seen(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

@@ -86,6 +86,7 @@ def numbers(count: int, **options: Any) -> DataList[int]:
     return rows
 
 
+@pytest.mark.long
 async def test_a_list_makes_only_the_rows_that_are_seen(app: PersonaApp) -> None:
     asked: list[int] = []
     rows: DataList[int] = DataList(
@@ -158,6 +159,7 @@ async def test_space_marks_nothing_in_a_list_without_marks(app: PersonaApp) -> N
         assert rows.marked == []
 
 
+@pytest.mark.long
 async def test_a_list_shows_more_columns_where_there_is_room(app: PersonaApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await staged(pilot, numbers(3))
@@ -203,6 +205,7 @@ async def test_a_question_is_answered_by_keys(
         assert await answered is answer
 
 
+@pytest.mark.long
 async def test_a_choice_is_filtered_by_every_word(app: PersonaApp) -> None:
     choices = [Choice(1, "Harbour walks", "autumn"), Choice(2, "Harbour", "spring"), Choice(3, "Kitchen")]
     async with app.run_test(size=SIZE) as pilot:
@@ -331,6 +334,7 @@ async def test_down_and_up_go_through_the_fields_and_stop_at_the_ends(app: Perso
         assert form.focused is typed(form, "start")
 
 
+@pytest.mark.long
 async def test_letters_that_are_keys_elsewhere_are_just_letters_in_a_field(app: PersonaApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
@@ -618,6 +622,7 @@ async def test_the_message_goes_away_by_itself(app: PersonaApp) -> None:
         await until(pilot, lambda: said(pilot) == "")
 
 
+@pytest.mark.long
 async def test_the_legend_drops_what_is_less_important_and_says_where_the_rest_is(app: PersonaApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)

@@ -154,6 +154,7 @@ SIZES = [
 ]  # fmt: skip
 
 
+@pytest.mark.long(but=["1x1", "1x3000", "3000x1", "320x400", "1081x565", "832x1216"])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_every_size_becomes_a_fit_jpeg(size: tuple[int, int]) -> None:
     source = saved(Image.effect_noise(size, 40).convert("RGB"), "PNG", compress_level=1)

@@ -23,9 +23,7 @@ def run(program: str) -> str:
     return done.stdout.strip()
 
 
-def test_after_the_shim_all_can_be_imported_and_a_shimmed_operator_refuses_to_be_called() -> (
-    None
-):
+def test_after_the_shim_all_can_be_imported_and_a_shimmed_operator_refuses_to_be_called() -> None:
     said = run("""
         from persona_tui.gpu.torchvision_shim import ensure_torchvision
         first, second = ensure_torchvision(), ensure_torchvision()
