@@ -38,6 +38,8 @@ def pytest_configure() -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         _patch.setenv(name, str(folder))
     _patch.setenv("HF_HUB_OFFLINE", "1")
+    # Many tests start a program; without bytecode each of them compiles the whole product for seconds.
+    _patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
 
 
 @pytest.hookimpl(tryfirst=True)
