@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cli.conftest import Shell
 from tests.cli.test_runs import make_pictures, new_run, told
 
@@ -46,6 +48,7 @@ def test_a_contest_is_voted_on_without_a_screen(peopled: Shell, inside: Callable
     assert {one["elo_score"] for one in peopled("vote", "stats", contest, "--json").json["members"]} == {1000}
 
 
+@pytest.mark.long
 def test_what_can_not_be_voted_on_is_told(peopled: Shell, inside: Callable[[], Any]) -> None:
     make_pictures(inside, new_run(peopled))
     contest = contest_of(peopled)

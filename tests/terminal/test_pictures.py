@@ -41,6 +41,7 @@ def error_of(shown: Image.Image | np.ndarray, source: Path) -> float:
     return float(np.abs(pixels - wanted).mean())
 
 
+@pytest.mark.long(but=["0.15"])
 @pytest.mark.parametrize("delay", DELAYS)
 def test_kitty_shows_the_very_palette_picture_where_it_belongs(tmp_path: Path, delay: float) -> None:
     files = make_pictures(tmp_path, 4)
@@ -66,6 +67,7 @@ def as_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
+@pytest.mark.long(but=["0.15"])
 @pytest.mark.parametrize("delay", DELAYS)
 def test_sixel_is_within_six_of_255_and_never_in_the_last_row(tmp_path: Path, delay: float) -> None:
     files = make_pictures(tmp_path, 4)
@@ -96,6 +98,7 @@ def test_sixel_waits_anew_with_its_second_showing_when_a_picture_comes_back(tmp_
         terminal.until(lambda: terminal.drawn[-1].commands.count(";2;") > QUICK, "all 256 colours")
 
 
+@pytest.mark.long(but=["0.15"])
 @pytest.mark.parametrize("delay", DELAYS)
 def test_iterm2_gets_a_jpeg(tmp_path: Path, delay: float) -> None:
     files = make_pictures(tmp_path, 4)
@@ -108,6 +111,7 @@ def test_iterm2_gets_a_jpeg(tmp_path: Path, delay: float) -> None:
             assert error_of(jpeg_of(drawn).convert("RGB"), files[0 if drawn.column < 60 else 1]) <= 6
 
 
+@pytest.mark.long(but=["xterm"])
 @pytest.mark.parametrize("model", [pty_harness.XTERM, pty_harness.SILENT], ids=["xterm", "silent"])
 def test_any_other_terminal_gets_half_blocks(tmp_path: Path, model: Model) -> None:
     make_pictures(tmp_path, 4)
@@ -150,6 +154,7 @@ def test_a_dialog_over_the_pictures_cuts_a_hole(tmp_path: Path) -> None:
         terminal.until(lambda: terminal.kitty.placements == whole, "the whole pictures")
 
 
+@pytest.mark.long
 def test_another_page_hides_the_pictures_and_the_way_back_shows_them(tmp_path: Path) -> None:
     make_pictures(tmp_path, 2)
     with run_duel(tmp_path) as terminal:
@@ -241,6 +246,7 @@ def test_a_cell_of_another_size_gets_pictures_of_its_own_aspect(
         assert no_stray_key(tmp_path)
 
 
+@pytest.mark.long
 def test_a_storm_of_resizes_leaves_two_whole_pictures(tmp_path: Path) -> None:
     make_pictures(tmp_path, 2)
     with run_duel(tmp_path) as terminal:
@@ -256,6 +262,7 @@ def test_a_storm_of_resizes_leaves_two_whole_pictures(tmp_path: Path) -> None:
             assert int(keys["c"]) * 9 == pytest.approx(int(keys["r"]) * 18, abs=18)
 
 
+@pytest.mark.long
 def test_zoom_shows_the_pictures_own_pixels(tmp_path: Path) -> None:
     files = make_pictures(tmp_path, 2, side=900)
     with run_duel(tmp_path) as terminal:

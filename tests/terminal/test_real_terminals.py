@@ -54,6 +54,7 @@ def display() -> Iterator[str]:
     server.wait(20)
 
 
+@pytest.mark.long(but=["xterm"])
 @pytest.mark.parametrize("name", list(TERMINALS))
 def test_both_pictures_are_where_they_belong(name: str, display: str, tmp_path: Path) -> None:
     if shutil.which(name) is None:
@@ -114,11 +115,13 @@ def _extent(screen: NDArray[np.int16], colour: tuple[int, int, int]) -> tuple[in
 @contextmanager
 def _shown(name: str, display: str, folder: Path) -> Iterator[None]:
     """The small app of `duel_app.py` in a terminal on the screen."""
+    # pytest's processes say COLUMNS, which an app believes more than its terminal.
+    told = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "TMUX"}}
     places = {"DISPLAY": display, "LIBGL_ALWAYS_SOFTWARE": "1", "XDG_RUNTIME_DIR": str(folder)}
     process = subprocess.Popen(
         [*TERMINALS[name], sys.executable, "-m", "tests.terminal.duel_app", str(folder), "auto"],
         cwd=Path(__file__).parents[2],
-        env=os.environ | places,
+        env=told | places,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

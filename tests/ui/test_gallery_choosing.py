@@ -82,6 +82,7 @@ async def test_several_are_marked_rejected_at_once_and_taken_back_by_one_key(
         assert isinstance(screen, GalleryScreen)
 
 
+@pytest.mark.long
 async def test_nothing_is_rejected_where_the_winner_is_among_the_marked(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -95,6 +96,7 @@ async def test_nothing_is_rejected_where_the_winner_is_among_the_marked(
         assert asked(db, REJECTED) == []
 
 
+@pytest.mark.long
 async def test_flags_are_set_and_taken_away_and_the_filter_keeps_what_is_flagged(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -117,6 +119,7 @@ async def test_flags_are_set_and_taken_away_and_the_filter_keeps_what_is_flagged
         await shown(pilot, screen, "1 2 3 4 5 6")
 
 
+@pytest.mark.long
 async def test_the_order_tells_no_secret_rating_until_it_is_asked_for(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -139,6 +142,7 @@ async def test_the_order_tells_no_secret_rating_until_it_is_asked_for(
         await shown(pilot, screen, "4 3 2 1")
 
 
+@pytest.mark.long
 async def test_another_k_shows_who_goes_on_and_what_it_costs_and_is_approved_from_there(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
