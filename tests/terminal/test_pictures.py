@@ -87,12 +87,17 @@ def test_sixel_is_within_six_of_255_and_never_in_the_last_row(tmp_path: Path, de
 def test_sixel_waits_anew_with_its_second_showing_when_a_picture_comes_back(tmp_path: Path) -> None:
     make_pictures(tmp_path, 4)
     with run_duel(tmp_path, model=pty_harness.MLTERM, size=SIXEL_SIZE) as terminal:
-        began, number = time.monotonic(), 0
+        began = last = time.monotonic()
+        number, longest = 0, 0.0
         pair_shown(tmp_path, terminal, 0)
-        while time.monotonic() - began < 3 * REFINE_PAUSE:  # none stays as long as it takes
+        while last - began < 3 * REFINE_PAUSE:  # none stays as long as it takes
             number += 1
             terminal.type(b"n")
             pair_shown(tmp_path, terminal, number)
+            before, last = last, time.monotonic()
+            longest = max(longest, last - before)
+        if longest >= REFINE_PAUSE:
+            pytest.skip("too busy a machine: a pair stayed long enough to be refined")
         assert number > 4
         assert max(drawn.commands.count(";2;") for drawn in terminal.drawn) <= QUICK
         terminal.until(lambda: terminal.drawn[-1].commands.count(";2;") > QUICK, "all 256 colours")
