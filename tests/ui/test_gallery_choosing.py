@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
@@ -173,3 +175,23 @@ async def test_another_k_shows_who_goes_on_and_what_it_costs_and_is_approved_fro
         await until(pilot, lambda: "base is approved: refine makes 4 pictures." in said(pilot))
         members = asked(db, gate)
         assert len(members) == 2 and members[0] == 3
+
+
+async def test_old_ratings_from_a_file_are_a_start(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned, tmp_path: Path
+) -> None:
+    run_with_pictures(db, studio, plan)
+    ids = asked(db, "SELECT array_agg(id ORDER BY id) FROM image_candidates")
+    file = tmp_path / "old.csv"
+    lines = [f"{one},{1000 + 50 * place}" for place, one in enumerate(ids)]
+    file.write_text("\n".join(["picture,rating", *lines]))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("R")
+        await until(pilot, lambda: "Old ratings" in screen_text(pilot))
+        pilot.app.screen.query_one(Input).value = str(file)
+        await pilot.press("enter")
+        await until(pilot, lambda: "4 old ratings taken" in said(pilot))
+    rating = "SELECT elo_score FROM image_candidates WHERE id = :id"
+    assert asked(db, rating, id=ids[-1]) > 1000 > asked(db, rating, id=ids[0])
+    assert asked(db, "SELECT count(old_elo) FROM contest_members") == 4
