@@ -62,8 +62,8 @@ def reliability(way: Way, habit: Habit) -> float:
 def seconds_to_winner(way: Way, habit: Habit) -> float:
     """How long finding a winner among 50 would take: presses · median time / reliability².
 
-    What a press tells falls with the square of the reliability: at 0.8 and 0.6 simulated grids needed 1.45
-    and 2.7 times the presses (docs/ranking.md), 1 / r² is 1.56 and 2.8.
+    What a press tells falls with the square of the reliability: at 0.8 and 0.6 simulated grids needed 1.4
+    and 2.6 times the presses (docs/ranking.md), 1 / r² is 1.6 and 2.8.
     """
     return PRESSES[way] * median(habit.times) / 1000 / reliability(way, habit) ** 2
 
