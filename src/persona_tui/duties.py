@@ -64,6 +64,7 @@ class Duties:
         self._leadership = leadership
         self._trouble = trouble
         self._pool = WorkPool()
+        self._models = WorkPool()
         self._publisher = Publisher(
             self._scope,
             resources.media,
@@ -118,7 +119,7 @@ class Duties:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._pool.aclose()
+        await asyncio.gather(self._pool.aclose(), self._models.aclose())
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -167,7 +168,14 @@ class Duties:
     # Jobs
 
     async def _work_loop(self) -> None:
-        tools = jobs.JobTools(self._scope, self._resources.media, self._pool)
+        tools = jobs.JobTools(
+            self._scope,
+            self._resources.media,
+            self._pool,
+            self._settings,
+            self._models,
+            self._resources.seers,
+        )
         me = asyncio.current_task()
         assert me is not None
         while not me.cancelling():  # the worker swallows a cancellation when it fails while it ends
