@@ -150,7 +150,7 @@ class FacesSettings(Section):
     """Counting faces and telling them apart."""
 
     detector: Literal["hog", "cnn"] = "hog"
-    """How faces are found, with the extra `faces`; cnn finds more and takes ten times as long without a card."""
+    """How faces are found, with the extra `faces`; cnn finds more and takes ten times as long."""
     arcface: Path | None = None
     """ONNX file of an ArcFace model."""
 

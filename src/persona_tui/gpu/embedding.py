@@ -83,4 +83,5 @@ def _encoder(weights: Weights) -> Encoder:
 
 def _unit(features: Vector) -> Vector:
     length = np.linalg.norm(features, axis=1, keepdims=True)
-    return (features / np.maximum(length, 1e-12)).astype(np.float32)
+    vectors: Vector = (features / np.maximum(length, 1e-12)).astype(np.float32)
+    return vectors

@@ -44,7 +44,7 @@ def weights_file() -> Path:
 
 @cache
 def projection() -> Vector:
-    """The fixed matrix, 1280 × 512, with orthonormal columns: Q of a seeded Gaussian one, diagonal of R > 0."""
+    """The fixed matrix, 1280 × 512, with orthonormal columns: Q of a seeded Gaussian, R's diagonal > 0."""
     seed = int.from_bytes(hashlib.sha256(PROJECTION.encode()).digest()[:8])
     drawn = np.random.default_rng(seed).standard_normal((_FEATURES, DIMENSIONS))
     q, r = np.linalg.qr(drawn)

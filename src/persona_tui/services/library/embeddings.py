@@ -84,8 +84,8 @@ async def text_vector(pool: Pool, settings: Settings, words: str) -> Vector:
     model = current_model(settings)
     if not model.speaks:
         raise NotAllowedNow(model.notice, title="Search by text needs CLIP", hint=model.hint)
-    rows: Vector = await pool.run(embed_words, model.weights, [words])
-    return rows[0]
+    vector: Vector = (await pool.run(embed_words, model.weights, [words]))[0]
+    return vector
 
 
 def store(
