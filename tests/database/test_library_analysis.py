@@ -14,10 +14,6 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import text
-from tests.support.library import Workshop, add_photo, photograph
-from tests.support.models import tiny_clip
-from tests.support.sandbox import SandboxProcess
-from tests.support.world import grow_run, insert, make_persona, make_plan
 
 from persona_tui.clients.gemini import GeminiClient
 from persona_tui.database.engine import Database
@@ -30,6 +26,10 @@ from persona_tui.services.library.vision import Description
 from persona_tui.services.media import MediaStore
 from persona_tui.services.writers import Writer
 from persona_tui.settings import ClipSettings, GeminiSettings, Settings, VisionSettings
+from tests.support.library import Workshop, add_photo, photograph
+from tests.support.models import tiny_clip
+from tests.support.sandbox import SandboxProcess
+from tests.support.world import grow_run, insert, make_persona, make_plan
 
 
 @pytest.fixture(scope="module")
