@@ -21,14 +21,14 @@ from persona_tui.widgets.confirm import ConfirmDialog
 from tests.ui.quiet_core import QuietCore, app_over, asked, until
 from tests.ui.support import said, screen_text, settle
 
-TASK = "library:analyse_photo"
+TASK = "library:analyse_persona"
 
 
 @pytest.fixture
 def work(db: Database) -> list[int]:
     """Jobs that failed, run, wait and are done, by their ids in this order."""
     with db.session_scope() as session:
-        made = [jobs.defer(session, TASK, photo_id=number) for number in range(1, 5)]
+        made = [jobs.defer(session, TASK, persona_id=number) for number in range(1, 5)]
         for job, status in zip(made, ("failed", "doing", "todo", "succeeded"), strict=True):
             session.execute(
                 text(f"UPDATE procrastinate_jobs SET status = '{status}' WHERE id = :id"), {"id": job}
@@ -69,7 +69,7 @@ async def test_jobs_show_their_state_and_the_failed_one_is_marked_and_retried(
         shown = screen_text(pilot)
         for words in ("❌ failed", "🚀 runs", "🕒 waits", "✅ done", "1 running, 1 waiting, 1 failed"):
             assert words in shown
-        assert TASK in shown and f"photo_id {done}" in shown and f"photo_id {running}" in shown
+        assert TASK in shown and f"persona_id {done}" in shown and f"persona_id {running}" in shown
         assert screen.job_list.current_key == failed
         await pilot.press("tab", "enter")
         await settle(pilot)

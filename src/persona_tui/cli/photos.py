@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
+from persona_tui.cli import analysis
 from persona_tui.cli.frame import AsJson, PersonaName, group, persona_of, resources, session, show, table
 
 commands = group("Real photographs.")
+commands.command("analyse")(analysis.analyse)
+commands.command("missing")(analysis.missing)
 
 
 @commands.command("import")

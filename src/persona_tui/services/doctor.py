@@ -16,8 +16,10 @@ from sqlalchemy import text
 from persona_tui.database.engine import Database
 from persona_tui.database.migrate import schema_state
 from persona_tui.errors import PersonaError
+from persona_tui.gpu import faces
 from persona_tui.gpu.nvml import Card, read_cards
 from persona_tui.services.leadership import list_processes
+from persona_tui.services.library import embeddings, vision
 from persona_tui.settings import Settings, config_file
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def run_checks(
     if database is not None:
         checks += _inside(database)
     checks += asyncio.run(_services(settings))
+    checks += [_clip(settings), _faces(settings), _vision(settings)]
     checks += [_media_host(settings), _gpu(cards), _terminal(environ), *_pictures(environ)]
     return checks
 
@@ -199,6 +202,32 @@ async def _asked(name: str, client: _Checkable) -> Check:
         return Check(name, "ok", await client.check())
     except PersonaError as problem:
         return Check(name, "fail", problem.message, problem.hint)
+
+
+def _clip(settings: Settings) -> Check:
+    try:
+        model = embeddings.current_model(settings)
+    except PersonaError as problem:
+        return Check("clip", "fail", problem.message, problem.hint)
+    if model.speaks:
+        return Check("clip", "ok", f"{model.name}, weights {model.hash[:12]} at {model.weights.path}")
+    return Check("clip", "fail" if settings.clip.checkpoint else "off", model.notice, model.hint)
+
+
+def _faces(settings: Settings) -> Check:
+    if not faces.is_installed():
+        hint = "pip install 'persona-tui[faces]'"
+        return Check("faces", "off", "Faces are not counted: the extra is not installed.", hint)
+    return Check("faces", "ok", f"{faces.MODEL}, found by {settings.faces.detector}")
+
+
+def _vision(settings: Settings) -> Check:
+    lack = vision.lack_of(settings)
+    if lack:
+        return Check("vision", "off", f"Pictures are not described. {lack}")
+    leaving = settings.vision.by != "local"
+    where = "pictures leave this machine" if leaving else "pictures stay with the local server"
+    return Check("vision", "ok", f"{' or '.join(vision.models_of(settings))}; {where}")
 
 
 def _media_host(settings: Settings) -> Check:
