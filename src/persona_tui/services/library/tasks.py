@@ -10,6 +10,7 @@ from procrastinate import Blueprint, JobContext
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu import clip
+from persona_tui.services import jobs
 from persona_tui.services.jobs import JobTools
 from persona_tui.services.library import analyses, embeddings
 from persona_tui.services.library.analyses import Ability, Kind, kind_of
@@ -62,6 +63,8 @@ async def analyse_kind(context: JobContext, persona_id: int, kind: str) -> None:
         wait = AWAY_SECONDS
     if wait or len(refs) == WORK[known].most:
         await to_thread(_go_on, tools, persona_id, known, wait)
+    elif known == "embedding":
+        await to_thread(_predict, tools, persona_id)
 
 
 def _begin(tools: JobTools, persona_id: int, kind: Kind) -> tuple[tuple[PictureRef, ...], Ability]:
@@ -79,6 +82,14 @@ def _begin(tools: JobTools, persona_id: int, kind: Kind) -> tuple[tuple[PictureR
 def _go_on(tools: JobTools, persona_id: int, kind: Kind, wait: int) -> None:
     with tools.scope() as session:
         analyses.queue_kind(session, persona_id, kind, wait=wait)
+
+
+def _predict(tools: JobTools, persona_id: int) -> None:
+    """Contests of the new pictures may begin with what the persona's taste says of them."""
+    model = embeddings.current_model(tools.settings)
+    with tools.scope() as session:
+        arguments = {"persona_id": persona_id, "model_hash": model.hash}
+        jobs.defer(session, "voting:predict", once=f"taste of {persona_id}", **arguments)
 
 
 async def fetch_clip(context: JobContext) -> None:
