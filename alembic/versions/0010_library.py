@@ -243,6 +243,10 @@ def upgrade() -> None:
     )
     op.add_column("photos", sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index("ix_photos_persona_id_stage", "photos", ["persona_id", "stage", "id"], unique=False)
+    op.create_index("ix_photos_newest", "photos", ["persona_id", "created_at", "id"], unique=False)
+    op.create_index(
+        "ix_image_candidates_newest", "image_candidates", ["persona_id", "created_at", "id"], unique=False
+    )
     op.add_column("picture_analyses", sa.Column("faces", sa.Integer(), nullable=True))
     op.add_column("picture_analyses", sa.Column("face_share", sa.Float(), nullable=True))
     op.add_column("picture_analyses", sa.Column("face_model", sa.String(), nullable=True))
@@ -290,6 +294,8 @@ def downgrade() -> None:
     op.drop_column("picture_analyses", "face_model")
     op.drop_column("picture_analyses", "face_share")
     op.drop_column("picture_analyses", "faces")
+    op.drop_index("ix_image_candidates_newest", table_name="image_candidates")
+    op.drop_index("ix_photos_newest", table_name="photos")
     op.drop_index("ix_photos_persona_id_stage", table_name="photos")
     op.drop_column("photos", "deleted_at")
     op.drop_column("photos", "details")

@@ -105,6 +105,7 @@ class Photo(Table, table=True):
         CheckConstraint("stage = 'rejected' OR reject_reason = ''", name="reason_of_rejected"),
         CheckConstraint("(poster_key IS NULL) = (poster_sha256 IS NULL)", name="poster_whole"),
         Index("ix_photos_persona_id_stage", "persona_id", "stage", "id"),
+        Index("ix_photos_newest", "persona_id", "created_at", "id"),
     )
 
     id: int = identity()

@@ -373,6 +373,7 @@ class ImageCandidate(Table, table=True):
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
         Index("ix_image_candidates_step", "run_step_id", "status"),
         Index("ix_image_candidates_parent", "parent_id"),
+        Index("ix_image_candidates_newest", "persona_id", "created_at", "id"),
     )
 
     id: int = identity()
