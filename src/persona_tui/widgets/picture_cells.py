@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from persona_tui.terminal.layer import Wish
 
 KEPT = 32
-"""Encoded pictures kept, those used last: about 1 MB each in a pane of 80×40 cells."""
+"""Encoded pictures kept, those used last: about 1 MB each in a pane of 80×40 cells, more of smaller ones."""
+KEPT_CELLS = KEPT * 80 * 40
 
 _encoded: OrderedDict[Wish, list[Strip]] = OrderedDict()
 """Encoded files; a file that a pane shows never changes its content."""
@@ -36,8 +37,10 @@ def keep(wish: Wish, strips: list[Strip]) -> None:
         return
     _encoded[wish] = strips
     _encoded.move_to_end(wish)
-    while len(_encoded) > KEPT:
-        _encoded.popitem(last=False)
+    cells = sum(wish.columns * wish.rows for wish in _encoded)
+    while cells > KEPT_CELLS and len(_encoded) > KEPT:
+        oldest, _ = _encoded.popitem(last=False)
+        cells -= oldest.columns * oldest.rows
 
 
 def encode(wish: Wish) -> list[Strip]:
@@ -50,7 +53,8 @@ def encode(wish: Wish) -> list[Strip]:
     from persona_tui.terminal.layer import Size, view
     from persona_tui.terminal.painter import decoded
 
-    image = decoded(wish.source)
+    least = None if wish.zoom is not None else Size(4 * wish.columns, 8 * wish.rows)
+    image = decoded(wish.source, least)
     if wish.zoom is not None:
         _, part = view(Size(*image.size), Size(1, 2), wish)
         image = image.crop((part.x, part.y, part.right, part.bottom))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -59,6 +60,11 @@ class Tile(Vertical):
         yield PicturePane("")
         yield Static("", markup=False)
 
+    @property
+    def pane(self) -> PicturePane:
+        """Its picture."""
+        return self.query_one(PicturePane)
+
     async def show(self, picture: Pictured | None, words: Content) -> None:
         """Show another picture, or none."""
         self.visible = picture is not None
@@ -69,7 +75,7 @@ class Tile(Vertical):
             self.query_one(Static).update(words)
         if picture.sha256 == self._sha256:
             return
-        pane, media = self.query_one(PicturePane), shell_of(self).core.resources.media
+        pane, media = self.pane, shell_of(self).core.resources.media
         try:
             path = await asyncio.to_thread(media.thumbnail, picture.media_key, picture.sha256)
         except PersonaError:
@@ -80,7 +86,7 @@ class Tile(Vertical):
 
 
 class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
-    """As many tiles as fit; paging shows the others.
+    """As many tiles as fit; paging shows the others, whose pictures are made ready ahead of time.
 
     Args:
         words: what stands below a picture, on one line or two.
@@ -119,18 +125,36 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         super().__init__(id=id)
         self._words = words
         self._tile = tile
-        self._pictures: Sequence[T] = ()
+        self._pictures: Sequence[T | None] = ()
         self._shape = (0, 0)
         self._outdated = False
         self._filling = False
+        self._ahead = 1
 
     @property
     def page(self) -> int:
         """How many pictures are shown at once."""
         return max(self._shape[0] * self._shape[1], 1)
 
-    def show(self, pictures: Sequence[T], cursor: int) -> None:
-        """Replace the pictures."""
+    @property
+    def shown(self) -> range:
+        """The places of the page that is shown."""
+        first = self.cursor - self.cursor % self.page
+        return range(first, first + self.page)
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Columns and rows that a tile is to have, more or less."""
+        return self._tile
+
+    @tile.setter
+    def tile(self, tile: tuple[int, int]) -> None:
+        if tile != self._tile:
+            self._tile = tile
+            self.on_resize()
+
+    def show(self, pictures: Sequence[T | None], cursor: int) -> None:
+        """Replace the pictures. A page waits until none of its own is None: those are still being read."""
         self._pictures = pictures
         self.set_reactive(Thumbnails.cursor, max(0, min(cursor, len(pictures) - 1)))
         if self.size.area:
@@ -185,6 +209,10 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
             self._filling = False
 
     async def _fill_page(self) -> None:
+        count = len(self._pictures)
+        wanted = [self._pictures[place] if place < count else None for place in self.shown]
+        if None in wanted[: max(count - self.shown.start, 0)]:
+            return
         tiles = list(self.query(Tile))
         if len(tiles) < self.page:
             new = [Tile(place) for place in range(len(tiles), self.page)]
@@ -193,12 +221,23 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         for tile in tiles:
             tile.display = tile.place < self.page
         self._mark()
-        first = self.cursor - self.cursor % self.page
-        for index, tile in enumerate(tiles[: self.page], first):
-            picture = self._pictures[index] if index < len(self._pictures) else None
+        for picture, tile in zip(wanted, tiles, strict=False):
             await tile.show(picture, self._words(picture) if picture is not None else Content.empty())
             if self._outdated:
                 return
+        self.spawn(self._prepare_next, group="ahead", exclusive=True, quiet=True)
+
+    async def _prepare_next(self) -> None:
+        """Make the pictures of the page that comes next ready, and of the one before."""
+        media, page = shell_of(self).core.resources.media, self.page
+        for by in (self._ahead * page, -self._ahead * page):
+            for place, tile in zip(self.shown, list(self.query(Tile)), strict=False):
+                there = place + by
+                picture = self._pictures[there] if 0 <= there < len(self._pictures) else None
+                if picture is not None:
+                    with suppress(PersonaError):
+                        path = await asyncio.to_thread(media.thumbnail, picture.media_key, picture.sha256)
+                        await tile.pane.prepare(path)
 
     def _mark(self) -> None:
         for tile in self.query(Tile):
@@ -211,6 +250,7 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         if index == self.cursor:
             return
         turned = index // self.page != self.cursor // self.page
+        self._ahead = 1 if index > self.cursor else -1
         self.cursor = index
         self._mark()
         if turned:
