@@ -13,7 +13,6 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from persona_tui.screens.clusters_reading import Shelf
 from persona_tui.widgets.failsafe import shell_of
 from persona_tui.widgets.fields import ChoiceField, TextField
 from persona_tui.widgets.form import FormDialog
@@ -22,6 +21,7 @@ from persona_tui.widgets.progress import ProgressPanel
 
 if TYPE_CHECKING:
     from persona_tui.screens.base import PersonaScreen
+    from persona_tui.services.library.clusters import ClusterView
     from persona_tui.services.library.photos import FileOutcome
 
 FAILURES_SHOWN = 3
@@ -68,10 +68,10 @@ class ImportTally:
 
 
 async def ask_what_to_import(
-    screen: PersonaScreen, persona_id: int, shelves: Sequence[Shelf], current: Shelf | None
+    screen: PersonaScreen, persona_id: int, known: Sequence[ClusterView], current: ClusterView | None
 ) -> ImportPlan | None:
     """Ask for a folder and a cluster; what can't be read there is said in the form."""
-    clusters = [(shelf.cluster.id, shelf.name) for shelf in shelves if shelf.cluster is not None]
+    clusters = [(cluster.id, cluster.name) for cluster in known]
     found: list[tuple[Path, ...]] = []
 
     async def submit(values: Mapping[str, Any]) -> None:
@@ -92,7 +92,7 @@ async def ask_what_to_import(
             ChoiceField(
                 name="cluster",
                 label="Into",
-                value=current.key if current is not None else None,
+                value=current.id if current is not None else None,
                 choices=[*clusters, (None, "no cluster")],
             ),
         ],

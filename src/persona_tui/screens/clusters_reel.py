@@ -1,4 +1,4 @@
-"""A listing of a hundred thousand pictures seen through a window: only what lies around the cursor is read."""
+"""A listing of any length seen through a window: only what lies around the cursor is read."""
 
 from __future__ import annotations
 
@@ -20,9 +20,6 @@ class Source(Protocol):
 
     def page(self, session: Session, after: Mark | None, backwards: bool) -> Page:
         """The next pictures behind a mark, or those before it."""
-
-    def count(self, session: Session) -> int:
-        """How many there are in all."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,7 @@ class Reel(Sequence["LibraryPicture | None"]):
     def __getitem__(self, index: int) -> LibraryPicture | None: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[LibraryPicture | None]: ...
-    def __getitem__(
-        self, index: int | slice
-    ) -> LibraryPicture | None | Sequence[LibraryPicture | None]:
+    def __getitem__(self, index: int | slice) -> LibraryPicture | Sequence[LibraryPicture | None] | None:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):

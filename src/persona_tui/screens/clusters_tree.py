@@ -28,8 +28,9 @@ SHELVES: Mapping[str, tuple[str, str]] = {
     "rejected": ("✗", "Rejected"),
     "deleted": ("✗", "Deleted"),
 }
-"""Name of each shelf → its icon of one column, and its title; those below the second are shown when filled."""
+"""Name of each shelf → its icon of one column, and its title."""
 ALWAYS = ("all", "unclustered")
+"""Shelves that are shown while they are empty, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ def branches(catalogue: Catalogue, folded: Iterable[Key]) -> Iterator[Branch]:
         if name in ALWAYS or count:
             yield Branch((name, 0), 0, title, count=count)
     for pillar in catalogue.pillars:
-        yield from _group(("pillar", pillar.id), pillar.name, catalogue.clusters_of(pillar.id), hidden, pillar)
+        yield from _group(
+            ("pillar", pillar.id), pillar.name, catalogue.clusters_of(pillar.id), hidden, pillar
+        )
     loose = catalogue.clusters_of(None)
     if loose:
         yield from _group(("loose", 0), "No pillar", loose, hidden)
@@ -107,23 +110,29 @@ def row(branch: Branch) -> list[Cell]:
     if branch.cluster is not None:
         return _cluster_row(branch.cluster)
     if branch.kind in SHELVES:
-        count = "…" if branch.count is None else f"{branch.count:,}"
+        count = "…" if branch.count is None else _short(branch.count)
         icon = Content.styled(f"{SHELVES[branch.kind][0]} ", "$section")
         return [icon + Content.styled(branch.title, "bold" if branch.kind == "all" else ""), dim(count)]
     fold = {None: "  ", True: "▼ ", False: "▶ "}[branch.unfolded]
     title = Content.styled(fold, "$title") + Content.styled(branch.title, "bold $title")
-    return [title, dim("empty") if branch.unfolded is None else dim(f"{branch.count:,}")]
+    return [title, dim("empty") if branch.unfolded is None else dim(_short(branch.count or 0))]
 
 
 def _cluster_row(cluster: ClusterView) -> list[Cell]:
     if cluster.status != "active":
         name = Content("  ") + Content.styled("✗ ", "$dim") + Content.styled(cluster.name, "$dim strike")
-        return [name, dim("unusable")]
+        return [name, dim("out")]
     name = Content("  ") + stock_dot(cluster.unposted, word=False) + Content(f" {cluster.name}")
     if getattr(cluster, "proposed_name", ""):
         name += Content.styled(" ✎", "$info")
-    count = Content(f"{cluster.unposted:,}") + dim(f"/{cluster.pictures:,}")
-    return [name, count]
+    return [name, Content(_short(cluster.unposted)) + dim(f"/{_short(cluster.pictures)}")]
+
+
+def _short(count: int) -> str:
+    """`999`, `1.2k`, `100k`."""
+    if count < 1000:
+        return str(count)
+    return f"{count / 1000:.1f}k" if count < 10_000 else f"{count // 1000}k"
 
 
 class LibraryTree(DataList[Branch]):
@@ -134,7 +143,7 @@ class LibraryTree(DataList[Branch]):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(
-            [Column("", share=1), Column("", 11, align="right")], row, key=lambda branch: branch.key, id=id
+            [Column("", share=1), Column("", 7, align="right")], row, key=lambda branch: branch.key, id=id
         )
         self._catalogue = Catalogue()
         self._folded: set[Key] = set()

@@ -12,7 +12,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 if TYPE_CHECKING:
-    from persona_tui.terminal.halfblock import Cell
+    from persona_tui.terminal.halfblock import Cell, Colour
     from persona_tui.terminal.layer import Wish
 
 KEPT = 32
@@ -62,14 +62,27 @@ def encode(wish: Wish) -> list[Strip]:
     return [strip for strip in map(_strip, cells) if strip.cell_length]
 
 
+def centred(line: Strip, width: int, ground: Style) -> Strip:
+    """A line of the picture in the middle of a pane; made at once, for there are hundreds on a page."""
+    left = (width - line.cell_length) // 2
+    right = width - line.cell_length - left
+    if left < 0:
+        return line.crop(0, width)
+    return Strip([Segment(" " * left, ground), *line, Segment(" " * right, ground)], width)
+
+
 def _strip(cells: Sequence[Cell]) -> Strip:
     """A line of the picture without what lies beside it, which is the pane's own ground."""
-    from rich.color import Color
+    from rich.color import Color, ColorType
+    from rich.color_triplet import ColorTriplet
 
-    return Strip(
-        [
-            Segment(cell.char, Style.from_color(Color.from_rgb(*cell.fg), Color.from_rgb(*cell.bg)))
-            for cell in cells
-            if cell.fg is not None and cell.bg is not None
-        ]
-    )
+    def colour(rgb: Colour) -> Color:
+        """As `Color.from_rgb` makes it, without the name that nobody reads and that takes longest."""
+        return Color("", ColorType.TRUECOLOR, triplet=ColorTriplet(*rgb))
+
+    segments = [
+        Segment(cell.char, Style.from_color(colour(cell.fg), colour(cell.bg)))
+        for cell in cells
+        if cell.fg is not None and cell.bg is not None
+    ]
+    return Strip(segments, len(segments))

@@ -69,7 +69,7 @@ class PictureFacts:
     origin: Origin | None = None
 
 
-_OF = "photo_id IS NOT DISTINCT FROM :photo_id AND image_candidate_id IS NOT DISTINCT FROM :image_candidate_id"
+_OF = "(photo_id = :photo_id OR image_candidate_id = :image_candidate_id)"
 _FACTS = f"""
 SELECT coalesce(p.format, '') AS format, p.byte_count, coalesce(p.source_path, '') AS source_path,
        coalesce(p.reject_reason, '') AS reject_reason, p.duration_seconds,
