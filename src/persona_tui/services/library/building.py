@@ -1,7 +1,7 @@
 """Putting pictures together by their vectors: pure, runs in the child pool.
 
-All distances are cosine distances between vectors of length 1, 0 to 2. The same vectors in the same order give
-the same groups.
+All distances are cosine distances between vectors of length 1, 0 to 2. The same vectors in the same order
+give the same groups.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ APART = -1
 SMALLEST = 5
 """Pictures that make a group."""
 WHOLE = 10_000
-"""Up to so many pictures all distances are held at once: 1.6 GB for 10,000, growing with the square (scikit-learn's
-`auto` takes 29 times as long); above it they are reduced to 50 dimensions and searched by a tree, in 100 MB."""
+"""Up to so many pictures all distances are held at once: 1.6 GB for 10,000, growing with the square
+(scikit-learn's `auto` takes 29 times as long); above it they are reduced to 50 dimensions and searched by a
+tree, in 100 MB."""
 REDUCED = 30_000
 """Above so many, evenly drawn ones make the groups and the others are assigned to them."""
 DIMENSIONS = 50
@@ -39,7 +40,7 @@ STRETCH = 1.3
 PRIOR = 10
 """A group's own reach counts as much as that of all groups together once it has so many pictures."""
 WIDEST = 1.5
-"""No group reaches farther than so many times what groups usually do: a loose one would swallow its neighbours."""
+"""No group reaches farther than so many times the usual: a loose one would swallow its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def _silhouette(vectors: Vectors, labels: npt.NDArray[np.intp]) -> float:
 
 
 def _largest_first(labels: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """The labels numbered by the groups' sizes, of equal ones the first picture's first; too small ones apart."""
+    """Labels numbered by the groups' sizes, of equal ones by their first picture; too small ones apart."""
     numbers, firsts, counts = np.unique(labels[labels != APART], return_index=True, return_counts=True)
     kept = [(-count, first, number) for number, first, count in zip(numbers, firsts, counts, strict=True)]
     names = {number: place for place, (size, _, number) in enumerate(sorted(kept)) if -size >= SMALLEST}
