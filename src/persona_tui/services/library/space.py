@@ -53,6 +53,13 @@ WITH member AS MATERIALIZED (
 SELECT c.cluster_id, vector_send(c.vector) AS vector, c.pictures, least(s.farthest, 1.5 * s.decile) AS spread
 FROM centre c JOIN spread s ON s.cluster_id = c.cluster_id ORDER BY c.cluster_id
 """
+_OF_PICTURES = """
+SELECT e.photo_id, e.image_candidate_id, vector_send(e.vector) AS vector
+FROM unnest(CAST(:photos AS bigint[]), CAST(:candidates AS bigint[]))
+  WITH ORDINALITY AS g(photo, candidate, place)
+JOIN embeddings e ON e.model_hash = :hash AND (e.photo_id = g.photo OR e.image_candidate_id = g.candidate)
+ORDER BY g.place
+"""
 
 
 def read_space(session: Session, persona_id: int, model_hash: str, filters: PictureFilters) -> Space:
@@ -95,3 +102,15 @@ def numbers(sent: Sequence[bytes]) -> Vectors:
     width = _HEADER + 4 * DIMENSIONS
     packed = np.frombuffer(b"".join(sent), dtype=np.uint8).reshape(len(sent), width)
     return np.ascontiguousarray(packed[:, _HEADER:]).view(">f4").astype(np.float32)
+
+
+def vectors_of(session: Session, refs: Sequence[PictureRef], model_hash: str) -> Space:
+    """The vectors of these pictures, in their order; those that have none are left out."""
+    values = {
+        "photos": [ref.photo_id for ref in refs],
+        "candidates": [ref.candidate_id for ref in refs],
+        "hash": model_hash,
+    }
+    rows = rows_of(session, _OF_PICTURES, values, binary=True)
+    found = tuple(PictureRef(row.photo_id, row.image_candidate_id) for row in rows)
+    return Space(found, numbers([row.vector for row in rows]))
