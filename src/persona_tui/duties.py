@@ -28,6 +28,7 @@ from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine,
 from persona_tui.services.generation.night import Night
 from persona_tui.services.generation.removals import remove_files
 from persona_tui.services.leadership import Leadership, this_process
+from persona_tui.services.library import analyses, embeddings
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
 from persona_tui.services.publishing.restore import check_incarnation
@@ -36,6 +37,7 @@ log = structlog.get_logger("persona_tui.duties")
 
 TICK_SECONDS = {"live": 5.0, "sandbox": 1.0}
 RESCUE_SECONDS = 30.0
+ANALYSE_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
 
@@ -64,6 +66,7 @@ class Duties:
         self._leadership = leadership
         self._trouble = trouble
         self._pool = WorkPool()
+        self._models = WorkPool()
         self._publisher = Publisher(
             self._scope,
             resources.media,
@@ -84,6 +87,8 @@ class Duties:
         self._scheduler: AsyncIOScheduler | None = None
         self._tick_lock = asyncio.Lock()
         self._last_rescue = 0.0
+        self._last_look: float | None = None
+        self._asked_for_clip = False
         self._schema = head_revision()
 
     # Life
@@ -118,7 +123,7 @@ class Duties:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._pool.aclose()
+        await asyncio.gather(self._pool.aclose(), self._models.aclose())
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -167,7 +172,14 @@ class Duties:
     # Jobs
 
     async def _work_loop(self) -> None:
-        tools = jobs.JobTools(self._scope, self._resources.media, self._pool)
+        tools = jobs.JobTools(
+            self._scope,
+            self._resources.media,
+            self._pool,
+            self._settings,
+            self._models,
+            self._resources.seers,
+        )
         me = asyncio.current_task()
         assert me is not None
         while not me.cancelling():  # the worker swallows a cancellation when it fails while it ends
@@ -197,6 +209,25 @@ class Duties:
             self._trouble.settle("files")
         except StorageError as problem:
             self._trouble.say("files", problem.message)
+
+    async def _queue_analyses(self) -> None:
+        """Have new candidates analysed, and all after a change of model; fetch CLIP's weights once."""
+        loop_time = asyncio.get_running_loop().time()
+        if self._last_look is None:  # a start has more urgent work
+            self._last_look = loop_time
+        if loop_time - self._last_look < ANALYSE_SECONDS:
+            return
+        self._last_look = loop_time
+
+        def queue() -> None:
+            able = analyses.abilities(self._settings)
+            with self._scope() as session:
+                analyses.queue_missing(session, able)
+                if embeddings.may_fetch(self._settings) and not self._asked_for_clip:
+                    jobs.defer(session, "library:fetch_clip", once="fetch clip")
+
+        await to_thread(queue)
+        self._asked_for_clip = True
 
     # The tick
 
@@ -244,6 +275,7 @@ class Duties:
             await self._reconciler.tick(now)
             await self._publisher.tick(now)
             await self._sweep()
+            await self._queue_analyses()
             await self._pass_gates()
             self.last_tick = now
         await self._ping_dead_man()

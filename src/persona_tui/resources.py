@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from persona_tui.database.link import DatabaseLink
     from persona_tui.services.generation.lora_desk import LoraDesk
     from persona_tui.services.loras.shelf import Shelf
-    from persona_tui.services.planning.writers import Writer
     from persona_tui.services.secrets import Keyring
+    from persona_tui.services.writers import Writer
 
 Say = Callable[[str], None]
 
@@ -105,19 +105,38 @@ class Resources:
     @cached_property
     def writers(self) -> Sequence[Writer]:
         """Language models in the order in which they are asked."""
-        from persona_tui.clients.gemini import GeminiClient
-        from persona_tui.clients.openai_compatible import OpenAICompatibleClient
-        from persona_tui.services.planning.writers import Writer
+        return tuple(writer for writer in (self._gemini, self._local_model) if writer is not None)
 
-        found: list[Writer] = []
-        gemini, local = self.settings.gemini, self.settings.local_llm
-        if gemini.api_key is not None:
-            client = GeminiClient(gemini.api_key, model=gemini.model, base_url=gemini.base_url)
-            found.append(Writer(gemini.model, client))
-        if local.base_url is not None:
-            local_client = OpenAICompatibleClient(local.base_url, model=local.model, api_key=local.api_key)
-            found.append(Writer(local.model, local_client))
-        return tuple(found)
+    @cached_property
+    def seers(self) -> Sequence[Writer]:
+        """Language models that are shown pictures of the library, in the order in which they are asked."""
+        by = self.settings.vision.by
+        local = self._local_model if by in {"local", "both"} else None
+        gemini = self._gemini if by in {"gemini", "both"} else None
+        return tuple(seer for seer in (local, gemini) if seer is not None)
+
+    @cached_property
+    def _gemini(self) -> Writer | None:
+        from persona_tui.clients.gemini import GeminiClient
+        from persona_tui.services.writers import Writer
+
+        gemini = self.settings.gemini
+        if gemini.api_key is None:
+            return None
+        return Writer(
+            gemini.model, GeminiClient(gemini.api_key, model=gemini.model, base_url=gemini.base_url)
+        )
+
+    @cached_property
+    def _local_model(self) -> Writer | None:
+        from persona_tui.clients.openai_compatible import OpenAICompatibleClient
+        from persona_tui.services.writers import Writer
+
+        local = self.settings.local_llm
+        if local.base_url is None:
+            return None
+        client = OpenAICompatibleClient(local.base_url, model=local.model, api_key=local.api_key)
+        return Writer(local.model, client)
 
     def comfyui_clients(self) -> dict[str, ComfyUIClient]:
         """A client per ComfyUI server, by address."""

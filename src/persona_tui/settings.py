@@ -136,12 +136,21 @@ class ClipSettings(Section):
     """The picture embedding model."""
 
     checkpoint: Path | None = None
-    """Local open_clip ViT-B-32 checkpoint; without it the model hub is asked."""
+    """Weights of open_clip's ViT-B-32 (.pt or .safetensors), or a folder with an open_clip_config.json."""
+    download: bool = True
+    """Without a checkpoint fetch 605 MB from the model hub once, in the background; never in the sandbox."""
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
 
 
 class FacesSettings(Section):
-    """The face embedding model."""
+    """Counting faces and telling them apart."""
 
+    detector: Literal["hog", "cnn"] = "hog"
+    """How faces are found, with the extra `faces`; cnn finds more and takes ten times as long."""
     arcface: Path | None = None
     """ONNX file of an ArcFace model."""
 
@@ -183,6 +192,14 @@ class LocalLLMSettings(Section):
     """Model name as that server lists it."""
     api_key: SecretStr | None = None
     """Key, where the server wants one."""
+
+
+class VisionSettings(Section):
+    """Captions, objects and taste of pictures, by a language model that sees."""
+
+    by: Literal["local", "gemini", "both", "off"] = "local"
+    """Who is shown the pictures: the local model, Gemini (they leave this machine), the local model first and
+    then Gemini, or nobody."""
 
 
 class MediaSettings(Section):
@@ -263,6 +280,8 @@ class Settings(BaseSettings):
     """Words by Gemini."""
     local_llm: LocalLLMSettings = LocalLLMSettings()
     """Words by a local model."""
+    vision: VisionSettings = VisionSettings()
+    """Pictures described."""
     media: MediaSettings = MediaSettings()
     """Pictures."""
     notify: NotifySettings = NotifySettings()

@@ -20,18 +20,18 @@ def waiting(db: Database) -> int:
 
 def test_r06_a_job_commits_and_rolls_back_with_its_transaction(db: Database) -> None:
     with db.session_scope() as session:
-        jobs.defer(session, "library:analyse_photo", photo_id=1)
+        jobs.defer(session, "library:analyse_persona", persona_id=1)
     assert waiting(db) == 1
     with pytest.raises(RuntimeError), db.session_scope() as session:
-        jobs.defer(session, "library:analyse_photo", photo_id=2)
+        jobs.defer(session, "library:analyse_persona", persona_id=2)
         raise RuntimeError
     assert waiting(db) == 1
 
 
 def test_r06_a_second_of_the_same_kind_spoils_nothing(db: Database) -> None:
     with db.session_scope() as session:
-        assert jobs.defer(session, "library:analyse_photo", once="photo 1", photo_id=1) is not None
-        assert jobs.defer(session, "library:analyse_photo", once="photo 1", photo_id=1) is None
+        assert jobs.defer(session, "library:analyse_persona", once="photo 1", persona_id=1) is not None
+        assert jobs.defer(session, "library:analyse_persona", once="photo 1", persona_id=1) is None
         make_persona(session)
     assert waiting(db) == 1
     with db.session_scope() as session:
@@ -42,14 +42,14 @@ async def test_r06_tasks_can_be_deferred_while_the_worker_app_is_open(db: Databa
     app = jobs.make_worker_app(db.conninfo())
     async with app.open_async():
         with db.session_scope() as session:
-            jobs.defer(session, "library:analyse_photo", photo_id=1)
+            jobs.defer(session, "library:analyse_persona", persona_id=1)
         assert waiting(db) == 1
         assert await jobs.rescue_stalled(app) == 0
 
 
 def test_a_waiting_job_is_cancelled_and_a_failed_one_is_run_again(db: Database) -> None:
     with db.session_scope() as session:
-        job = jobs.defer(session, "library:analyse_photo", photo_id=1)
+        job = jobs.defer(session, "library:analyse_persona", persona_id=1)
         assert job is not None
     with pytest.raises(NotAllowedNow), db.session_scope() as session:
         jobs.retry_job(session, job)
@@ -58,6 +58,6 @@ def test_a_waiting_job_is_cancelled_and_a_failed_one_is_run_again(db: Database) 
         jobs.retry_job(session, job)
         jobs.cancel_job(session, job)
         (view,) = jobs.list_jobs(session)
-        assert (view.status, view.task) == ("cancelled", "library:analyse_photo")
+        assert (view.status, view.task) == ("cancelled", "library:analyse_persona")
     with pytest.raises(UnknownName), db.session_scope() as session:
         jobs.cancel_job(session, 10_000)

@@ -17,7 +17,7 @@ from persona_tui.services.library.pictures import (
     list_pictures,
     read_pictures,
 )
-from tests.support.library import make_photo, rows
+from tests.support.space import make_photo, rows
 from tests.support.world import Planned, digest, grow_run, insert, make_account, make_plan, make_post
 
 

@@ -18,7 +18,7 @@ from persona_tui.passed import Passed
 from persona_tui.services.library.photos import find_files, import_photos, list_photos
 from persona_tui.services.media import MediaStore
 from persona_tui.services.planning.ideas import propose_ideas
-from persona_tui.services.planning.writers import Writer
+from persona_tui.services.writers import Writer
 from persona_tui.settings import Settings
 from tests.support.world import make_plan
 

@@ -1,48 +1,76 @@
-"""Pictures with places in an embedding space, as imports and analyses leave them."""
+"""Real photographs as a persona's library, and working until no job waits."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+import io
+from contextlib import aclosing
+from functools import cache
 
-import numpy as np
-from sqlalchemy import text
+import skimage.data
+from PIL import Image
 from sqlmodel import Session
 
+from persona_tui.database.engine import Database
+from persona_tui.pool import WorkPool
+from persona_tui.services import jobs
 from persona_tui.services.library.pictures import PictureRef
-from tests.support.world import digest, insert
-
-MODEL, MODEL_HASH = "stand-in", "a" * 64
-
-
-def make_photo(session: Session, persona_id: int, name: str, **fields: Any) -> PictureRef:
-    """An accepted photo whose file nobody reads."""
-    known = {
-        "sha256": digest(f"{persona_id} {name}"),
-        "media_key": f"{name}.jpg",
-        "original_name": f"{name}.jpg",
-    }
-    size = {"format": "JPEG", "width": 640, "height": 480, "byte_count": 1000}
-    return PictureRef(insert(session, "photos", persona_id=persona_id, **known | size | fields))
+from persona_tui.services.media import MediaStore
+from persona_tui.services.writers import Writer
+from persona_tui.settings import Settings
+from tests.support.world import insert
 
 
-def embed(session: Session, persona_id: int, ref: PictureRef, vector: Sequence[float] | np.ndarray) -> None:
-    """Put a picture into the space, at length 1."""
-    unit = np.asarray(vector, dtype=float)
-    unit = np.pad(unit, (0, 512 - len(unit)))
-    unit /= np.linalg.norm(unit)
-    insert(
+@cache
+def photograph(name: str) -> bytes:
+    """One of scikit-image's, as JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(getattr(skimage.data, name)()).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def add_photo(
+    session: Session, media: MediaStore, persona_id: int, data: bytes, **fields: object
+) -> PictureRef:
+    """An accepted photo of these bytes, with no job of its own."""
+    stored = media.put(data)
+    made = insert(
         session,
-        "embeddings",
+        "photos",
         persona_id=persona_id,
-        model=MODEL,
-        model_hash=MODEL_HASH,
-        vector=json.dumps(unit.tolist()),
-        **ref.columns,
+        sha256=stored.sha256,
+        media_key=stored.key,
+        format=stored.facts.format,
+        width=stored.facts.width,
+        height=stored.facts.height,
+        byte_count=stored.byte_count,
+        **fields,
     )
+    return PictureRef(photo_id=made)
 
 
-def rows(session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-    """What the database says."""
-    return [tuple(row) for row in session.execute(text(statement), values)]
+def work(
+    db: Database, settings: Settings, pool: WorkPool | None = None, seers: tuple[Writer, ...] = ()
+) -> None:
+    """Work until nothing waits.
+
+    Args:
+        pool: one that has its libraries loaded already.
+    """
+
+    async def until_idle(own: WorkPool) -> None:
+        app = jobs.make_worker_app(db.conninfo())
+        tools = jobs.JobTools(db.session_scope, MediaStore(settings), own, settings, own, seers)
+        async with app.open_async():
+            await app.run_worker_async(
+                wait=False, install_signal_handlers=False, additional_context={"tools": tools}
+            )
+
+    async def run() -> None:
+        if pool is not None:
+            await until_idle(pool)
+            return
+        async with aclosing(WorkPool()) as own:
+            await until_idle(own)
+
+    asyncio.run(run())

@@ -19,7 +19,7 @@ from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
 from persona_tui.resources import Resources
 from persona_tui.runtime import Core
-from persona_tui.services.planning.writers import Writer
+from persona_tui.services.writers import Writer
 from persona_tui.settings import Settings
 from persona_tui.widgets.form import FormDialog
 from tests.ui.support import said, screen_text, settle

@@ -21,14 +21,14 @@ from persona_tui.widgets.confirm import ConfirmDialog
 from tests.ui.quiet_core import QuietCore, app_over, asked, until
 from tests.ui.support import said, screen_text, settle
 
-TASK = "library:analyse_photo"
+TASK = "library:analyse_persona"
 
 
 @pytest.fixture
 def work(db: Database) -> list[int]:
     """Jobs that failed, run, wait and are done, by their ids in this order."""
     with db.session_scope() as session:
-        made = [jobs.defer(session, TASK, photo_id=number) for number in range(1, 5)]
+        made = [jobs.defer(session, TASK, persona_id=number) for number in range(1, 5)]
         for job, status in zip(made, ("failed", "doing", "todo", "succeeded"), strict=True):
             session.execute(
                 text(f"UPDATE procrastinate_jobs SET status = '{status}' WHERE id = :id"), {"id": job}

@@ -9,7 +9,7 @@ import pytest
 from textual.widgets import Input, TextArea
 
 from persona_tui.database.engine import Database
-from persona_tui.services.planning.writers import Writer
+from persona_tui.services.writers import Writer
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.form import FormDialog
 from tests.support.publishing import World, make_rows

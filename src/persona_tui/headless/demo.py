@@ -25,6 +25,7 @@ from persona_tui.settings import (
     InstagramSettings,
     MediaSettings,
     Settings,
+    VisionSettings,
     config_home,
     data_home,
     load_settings,
@@ -146,6 +147,7 @@ def demo_settings(stand_ins: StandIns) -> Settings:
             "instagram": InstagramSettings(base_url=stand_ins.instagram, min_gap_minutes=0),
             "gemini": GeminiSettings(base_url=stand_ins.gemini, api_key=token),
             "local_llm": type(load_settings().local_llm)(),
+            "vision": VisionSettings(by="gemini"),
             "media": MediaSettings(
                 publish_url=f"file://{stand_ins.media_dir}", public_base_url=stand_ins.media
             ),
@@ -184,6 +186,7 @@ def _told_to_shells(stand_ins: StandIns) -> Iterator[None]:
         "PERSONA_INSTAGRAM__MIN_GAP_MINUTES": "0",
         "PERSONA_GEMINI__BASE_URL": stand_ins.gemini,
         "PERSONA_GEMINI__API_KEY": stand_ins.token,
+        "PERSONA_VISION__BY": "gemini",
         "PERSONA_MEDIA__PUBLISH_URL": f"file://{stand_ins.media_dir}",
         "PERSONA_MEDIA__PUBLIC_BASE_URL": stand_ins.media,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,8 @@ from persona_tui.text import clean
 
 if TYPE_CHECKING:
     from persona_tui.services.media import MediaStore
+    from persona_tui.services.writers import Writer
+    from persona_tui.settings import Settings
 
 TASK_MODULES = ("persona_tui.services.library.tasks", "persona_tui.services.voting.tasks")
 """Modules whose `make_blueprint` gives a room's tasks; named by path, since jobs lie below all rooms."""
@@ -46,11 +48,20 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class JobTools:
-    """What a task may use; it reaches a task as `context.additional_context["tools"]`."""
+    """What a task may use; it reaches a task as `context.additional_context["tools"]`.
+
+    Attributes:
+        pool: the child process for short work.
+        models: the one that holds a model for pictures, so that short work never waits behind it.
+        seers: language models that are shown pictures, in the order in which they are asked.
+    """
 
     scope: SessionScope
     media: MediaStore
     pool: Pool
+    settings: Settings
+    models: Pool
+    seers: Sequence[Writer] = ()
 
 
 @dataclass(frozen=True)
@@ -66,12 +77,22 @@ class JobView:
     changed_at: datetime | None
 
 
-def defer(session: Session, task: str, *, once: str | None = None, **arguments: Any) -> int | None:
+def defer(
+    session: Session,
+    task: str,
+    *,
+    once: str | None = None,
+    alone: str | None = None,
+    wait: int = 0,
+    **arguments: Any,
+) -> int | None:
     """Write a job that exists if and only if the session's transaction commits.
 
     Args:
         task: the task's full name, `room:name`.
         once: a waiting job with the same word makes this one unneeded.
+        alone: jobs with the same word run one after another.
+        wait: seconds until it may begin.
 
     Returns:
         The job's id; None when `once` says that one waits already.
@@ -79,7 +100,8 @@ def defer(session: Session, task: str, *, once: str | None = None, **arguments: 
     # Without a statement before it, the savepoint below would be a transaction that commits at once.
     session.execute(text("SELECT 1"))
     connection = cast(Any, session.connection().connection.driver_connection)
-    deferrer = _by_name.configure_task(task, connection=connection, queueing_lock=once)
+    later: Any = {"schedule_in": {"seconds": wait}} if wait else {}
+    deferrer = _by_name.configure_task(task, connection=connection, queueing_lock=once, lock=alone, **later)
     try:
         # A duplicate would abort the whole transaction without this savepoint of the driver's own.
         with connection.transaction():

@@ -14,8 +14,9 @@ from sqlmodel import Session, col, select
 
 from persona_tui.errors import InvalidRequest, PersonaError, UnknownName
 from persona_tui.models.library import Cluster, ClusterCandidate, Photo
-from persona_tui.services import events, jobs
-from persona_tui.services.library import clusters
+from persona_tui.services import events
+from persona_tui.services.library import analyses, clusters
+from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.media import MediaStore, StoredPicture
 from persona_tui.services.safety import audit
 from persona_tui.text import clean
@@ -167,7 +168,7 @@ def _insert(session: Session, persona_id: int, file: Path, stored: StoredPicture
 
 
 def _register(session: Session, photo: Photo) -> None:
-    jobs.defer(session, "library:analyse_photo", once=f"analyse photo {photo.id}", photo_id=photo.id)
+    analyses.queue(session, PictureRef(photo_id=photo.id))
     audit.append(
         session,
         actor="operator",

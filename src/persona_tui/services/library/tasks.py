@@ -2,58 +2,91 @@
 
 from __future__ import annotations
 
+import os
 from asyncio import to_thread
 
-from procrastinate import Blueprint, JobContext, RetryStrategy
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Session
+import structlog
+from procrastinate import Blueprint, JobContext
 
-from persona_tui.models.library import Photo, PictureAnalysis
-from persona_tui.services import events
+from persona_tui.errors import InvalidRequest
+from persona_tui.gpu import clip
 from persona_tui.services.jobs import JobTools
-from persona_tui.services.library.analysis import PictureMeasures, measure
+from persona_tui.services.library import analyses, embeddings
+from persona_tui.services.library.analyses import Ability, Kind, kind_of
+from persona_tui.services.library.analysing import WORK, analyse
+from persona_tui.services.library.pictures import PictureRef
+from persona_tui.services.library.vision import Away
 
 NAMESPACE = "library"
+AWAY_SECONDS = 300
+"""Until a vision model that could not be reached is asked again."""
+
+log = structlog.get_logger("persona_tui.library")
 
 
 def make_blueprint() -> Blueprint:
     """The room's tasks, made anew for each App: an App changes the tasks that it takes up."""
     blueprint = Blueprint()
-    retry = RetryStrategy(max_attempts=4, exponential_wait=4)
-    blueprint.task(name="analyse_photo", pass_context=True, retry=retry)(analyse_photo)
+    blueprint.task(name="analyse_persona", pass_context=True)(analyse_persona)
+    blueprint.task(name="analyse", pass_context=True)(analyse_kind)
+    blueprint.task(name="fetch_clip", pass_context=True)(fetch_clip)
     return blueprint
 
 
-async def analyse_photo(context: JobContext, photo_id: int) -> None:
-    """Measure a photo; run twice it writes the same one row."""
+async def analyse_persona(context: JobContext, persona_id: int) -> None:
+    """Queue each kind that a picture of the persona lacks."""
     tools: JobTools = context.additional_context["tools"]
 
-    def original() -> bytes | None:
+    def queue() -> None:
+        able = analyses.abilities(tools.settings)
         with tools.scope() as session:
-            photo = session.get(Photo, photo_id)
-            return None if photo is None else tools.media.get(photo.media_key)
+            for kind in analyses.KINDS:
+                if analyses.missing(session, persona_id, kind, able[kind], limit=1):
+                    analyses.queue_kind(session, persona_id, kind)
 
-    data = await to_thread(original)
-    if data is None:
+    await to_thread(queue)
+
+
+async def analyse_kind(context: JobContext, persona_id: int, kind: str) -> None:
+    """Do one kind for some of the pictures that lack it; what is left goes to the next job."""
+    tools: JobTools = context.additional_context["tools"]
+    known = kind_of(kind)
+    refs, ability = await to_thread(_begin, tools, persona_id, known)
+    if not refs:
         return
-    measures = await tools.pool.run(measure, data)
+    wait = 0
+    try:
+        await analyse(tools, known, ability, refs)
+    except Away as away:
+        log.warning("no model sees pictures now", problem=str(away))
+        wait = AWAY_SECONDS
+    if wait or len(refs) == WORK[known].most:
+        await to_thread(_go_on, tools, persona_id, known, wait)
 
-    def store() -> None:
-        with tools.scope() as session:
-            _store(session, photo_id, measures)
 
-    await to_thread(store)
+def _begin(tools: JobTools, persona_id: int, kind: Kind) -> tuple[tuple[PictureRef, ...], Ability]:
+    """The next pictures; none where the kind can't be done here, which is then written for all of them."""
+    ability = analyses.abilities(tools.settings)[kind]
+    with tools.scope() as session:
+        if ability.lack:
+            analyses.record_lack(session, persona_id, kind, ability)
+            return (), ability
+        if kind == "embedding":
+            analyses.record_embedded(session, persona_id, ability)
+        return analyses.missing(session, persona_id, kind, ability, limit=WORK[kind].most), ability
 
 
-def _store(session: Session, photo_id: int, measures: PictureMeasures) -> None:
-    values = {
-        "sharpness": measures.sharpness,
-        "exposure": measures.exposure,
-        "details": {"clipped_dark": measures.clipped_dark, "clipped_bright": measures.clipped_bright},
-    }
-    session.execute(
-        insert(PictureAnalysis)
-        .values(photo_id=photo_id, **values)
-        .on_conflict_do_update(index_elements=["photo_id"], set_=values)
-    )
-    events.emit(session, "photo", photo_id)
+def _go_on(tools: JobTools, persona_id: int, kind: Kind, wait: int) -> None:
+    with tools.scope() as session:
+        analyses.queue_kind(session, persona_id, kind, wait=wait)
+
+
+async def fetch_clip(context: JobContext) -> None:
+    """Fetch CLIP's weights, once they are wanted and not there; pictures are embedded anew after that."""
+    tools: JobTools = context.additional_context["tools"]
+    if not embeddings.may_fetch(tools.settings) or os.environ.get("HF_HUB_OFFLINE"):
+        return
+    try:
+        await tools.pool.run(clip.download, embeddings.clip_place(tools.settings).parent)
+    except InvalidRequest as problem:
+        log.warning("no CLIP", problem=problem.message, hint=problem.hint)

@@ -22,8 +22,8 @@ from persona_tui.models.post import CaptionDraft, SchedulingPost
 from persona_tui.passed import Passed
 from persona_tui.services.media import MediaStore
 from persona_tui.services.planning import hashtags
-from persona_tui.services.planning.writers import Writer, ask
 from persona_tui.services.safety import guard
+from persona_tui.services.writers import Writer, ask
 from persona_tui.text import clean
 
 MAX_CAPTION = 2200

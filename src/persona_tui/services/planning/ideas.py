@@ -23,8 +23,8 @@ from persona_tui.passed import Passed
 from persona_tui.services import events
 from persona_tui.services.inputs import Input, Line, Prose, validated
 from persona_tui.services.planning import gaps
-from persona_tui.services.planning.writers import Writer, ask
 from persona_tui.services.safety import audit, guard
+from persona_tui.services.writers import Writer, ask
 
 MAX_IDEAS = 10
 

@@ -51,11 +51,32 @@ async def ask(
     Returns:
         The first answer with its writer's name; None when there is no writer or none could answer.
     """
+    try:
+        return await insist(writers, system, prompt, pictures=pictures, schema=schema)
+    except ClientError:
+        return None
+
+
+async def insist(
+    writers: Sequence[Writer],
+    system: Passed[str],
+    prompt: Passed[str],
+    *,
+    pictures: Sequence[Passed[bytes]] = (),
+    schema: type[Answer],
+) -> tuple[Answer, str]:
+    """The same, for work that can't be done without an answer.
+
+    Raises:
+        ClientError: of the last writer, or that there is none.
+    """
+    last = ClientError("There is no language model to ask.")
     for writer in writers:
         try:
             answer = await writer.model.generate(system, prompt, pictures=pictures, schema=schema)
         except ClientError as problem:
             log.warning("writer failed", writer=writer.name, problem=problem.message)
+            last = problem
             continue
         return answer, writer.name
-    return None
+    raise last

@@ -1,0 +1,142 @@
+"""Faces by dlib: where they are, how sure, and a vector for telling people apart. Needs the extra `faces`.
+
+Runs in a child process. The best-scored face counts, never the largest: a helmet can be larger than a face.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+Detector = Literal["hog", "cnn"]
+
+LEAST_SCORE = 0.5
+LEAST_SIDE = 48
+"""Pixels; a smaller face tells too little to be compared."""
+SEEN_SIDE = 1024
+"""Longest side of the copy that is searched; HOG and CNN find faces of 40 px and more in it."""
+MODEL = "dlib resnet v1"
+"""Gives 128 numbers; two pictures of one person lie closer than 0.6."""
+_PACKAGE = "face_recognition_models"
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face; its box in shares of the picture, so that it fits a copy of any size.
+
+    Attributes:
+        score: by the detector; at least 0.5.
+        height: pixels in the picture that was searched in full.
+    """
+
+    left: float
+    top: float
+    width: float
+    height_share: float
+    height: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Faces:
+    """All faces of a picture, the surest first.
+
+    Attributes:
+        best: of those that are large enough the surest; None where there is none.
+        vector: of `best`, 128 numbers.
+    """
+
+    found: tuple[Face, ...]
+    best: Face | None
+    vector: tuple[float, ...] | None
+
+
+def is_installed() -> bool:
+    """Whether the extra is there; imports nothing."""
+    return find_spec("dlib") is not None and find_spec(_PACKAGE) is not None
+
+
+def find_faces(picture: Image.Image, detector: Detector = "hog") -> Faces:
+    """Look for faces in an upright RGB picture."""
+    copy = picture.copy()
+    copy.thumbnail((SEEN_SIDE, SEEN_SIDE), Image.Resampling.LANCZOS)
+    found = sorted(
+        (_face(box, score, copy.size, picture.size) for box, score in _detected(np.asarray(copy), detector)),
+        key=lambda face: face.score,
+        reverse=True,
+    )
+    sure = tuple(face for face in found if face.score >= LEAST_SCORE)
+    best = next((face for face in sure if face.height >= LEAST_SIDE), None)
+    return Faces(sure, best, None if best is None else _vector(picture, best))
+
+
+def _detected(pixels: Any, detector: Detector) -> list[tuple[Any, float]]:
+    """Boxes with their scores; the picture is doubled once, so that faces of 40 px are found."""
+    if detector == "cnn":
+        return [(found.rect, float(found.confidence)) for found in _cnn()(pixels, 1)]
+    boxes, scores, _poses = _hog().run(pixels, 1, 0.0)
+    return list(zip(boxes, map(float, scores), strict=True))
+
+
+def _face(box: Any, score: float, seen: tuple[int, int], whole: tuple[int, int]) -> Face:
+    width, height = seen
+    top, bottom = max(box.top(), 0), min(box.bottom(), height)
+    left, right = max(box.left(), 0), min(box.right(), width)
+    share = (bottom - top) / height
+    return Face(
+        left / width, top / height, (right - left) / width, share, round(share * whole[1]), round(score, 3)
+    )
+
+
+def _vector(picture: Image.Image, face: Face) -> tuple[float, ...]:
+    """The face's 128 numbers, turned upright by five landmarks."""
+    import dlib
+
+    width, height = picture.size
+    left, top = round(face.left * width), round(face.top * height)
+    box = dlib.rectangle(left, top, left + round(face.width * width), top + round(face.height_share * height))
+    pixels = np.asarray(picture)
+    described = _describer().compute_face_descriptor(pixels, _landmarks()(pixels, box))
+    return tuple(float(number) for number in described)
+
+
+def _weights(name: str) -> str:
+    """A file of the models' package, which can't be imported: it wants pkg_resources, which is no more."""
+    spec = find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(_PACKAGE)
+    return str(Path(spec.submodule_search_locations[0]) / "models" / name)
+
+
+@cache
+def _hog() -> Any:
+    import dlib
+
+    return dlib.get_frontal_face_detector()
+
+
+@cache
+def _cnn() -> Any:
+    import dlib
+
+    return dlib.cnn_face_detection_model_v1(_weights("mmod_human_face_detector.dat"))
+
+
+@cache
+def _landmarks() -> Any:
+    import dlib
+
+    return dlib.shape_predictor(_weights("shape_predictor_5_face_landmarks.dat"))
+
+
+@cache
+def _describer() -> Any:
+    import dlib
+
+    return dlib.face_recognition_model_v1(_weights("dlib_face_recognition_resnet_model_v1.dat"))
