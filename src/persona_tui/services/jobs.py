@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,6 +86,13 @@ def defer(session: Session, task: str, *, once: str | None = None, **arguments: 
             return deferrer.defer(**arguments)
     except AlreadyEnqueued:
         return None
+
+
+def defer_all(session: Session, task: str, jobs: Sequence[Mapping[str, Any]]) -> None:
+    """Write several jobs of one task by one statement; see `defer`."""
+    if jobs:
+        connection = cast(Any, session.connection().connection.driver_connection)
+        _by_name.configure_task(task, connection=connection).batch_defer(*(dict(job) for job in jobs))
 
 
 def make_worker_app(conninfo: str) -> App:

@@ -31,7 +31,7 @@ async def analyse_photo(context: JobContext, photo_id: int) -> None:
     def original() -> bytes | None:
         with tools.scope() as session:
             photo = session.get(Photo, photo_id)
-            return None if photo is None else tools.media.get(photo.media_key)
+            return None if photo is None else tools.media.get(photo.poster_key or photo.media_key)
 
     data = await to_thread(original)
     if data is None:
