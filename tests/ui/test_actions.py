@@ -18,6 +18,8 @@ from persona_tui.actions import keys as key_names
 from persona_tui.actions.registry import by_scope
 from persona_tui.app import VIEWS, PersonaApp
 from persona_tui.errors import SettingsError
+from persona_tui.screens.clusters_filter import FilterInput
+from persona_tui.screens.clusters_tree import LibraryTree
 from persona_tui.screens.command_line import CommandLine
 from persona_tui.screens.compare import CompareScreen
 from persona_tui.screens.file_picker import FilePicker
@@ -88,6 +90,8 @@ WIDGETS: dict[str, type[DOMNode]] = {
     "cycle": Cycle,
     "grid": MonthCalendar,
     "branches": BranchList,
+    "folds": LibraryTree,
+    "filter": FilterInput,
 }
 """Where the actions of widget scopes live."""
 

@@ -19,12 +19,21 @@ from sqlmodel import Session
 _NAME = re.compile(r"(?<![:\w]):(\w+)")
 
 
-def rows_of(session: Session, statement: str, values: Mapping[str, Any]) -> list[Any]:
+def rows_of(
+    session: Session,
+    statement: str,
+    values: Mapping[str, Any],
+    *,
+    prepare: bool | None = None,
+    binary: bool = False,
+) -> list[Any]:
     """Run a statement in the session's transaction and return its rows, as named tuples.
 
     Args:
         statement: SQL with `:name` for values, as in `text()`; a constant, since it is prepared once.
         values: plain values, sequences as arrays, JSON documents wrapped in `Jsonb`.
+        prepare: False plans it anew each time, as settings that change plans need it.
+        binary: values come in PostgreSQL's binary form: bytes as they are instead of in hex.
 
     Raises:
         sqlalchemy.exc.DBAPIError: as `session.execute` raises it.
@@ -34,8 +43,8 @@ def rows_of(session: Session, statement: str, values: Mapping[str, Any]) -> list
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     try:
-        with driver.cursor(row_factory=namedtuple_row) as cursor:
-            cursor.execute(_in_drivers_words(statement), values)
+        with driver.cursor(row_factory=namedtuple_row, binary=binary) as cursor:
+            cursor.execute(_in_drivers_words(statement), values, prepare=prepare)
             return cursor.fetchall() if cursor.description else []
     except psycopg.Error as problem:
         wrapped = DBAPIError.instance(

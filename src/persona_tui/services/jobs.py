@@ -110,6 +110,13 @@ def defer(
         return None
 
 
+def defer_all(session: Session, task: str, jobs: Sequence[Mapping[str, Any]]) -> None:
+    """Write several jobs of one task by one statement; see `defer`."""
+    if jobs:
+        connection = cast(Any, session.connection().connection.driver_connection)
+        _by_name.configure_task(task, connection=connection).batch_defer(*(dict(job) for job in jobs))
+
+
 def make_worker_app(conninfo: str) -> App:
     """The App that runs tasks, with every room's tasks registered."""
     # The pool's own 30 s would be spent while the program ends, for each statement to a lost database.

@@ -89,8 +89,12 @@ class Painter(ABC):
         """The terminal is back, and knows none of our pictures."""
 
 
-def decoded(source: Path | bytes) -> Image:
+def decoded(source: Path | bytes, least: Size | None = None) -> Image:
     """Read a picture as RGB; takes tens of milliseconds.
+
+    Args:
+        least: pixels that are enough; a JPEG is then read at a half, a quarter or an eighth of its size,
+            several times faster.
 
     Raises:
         OSError, ValueError: it can't be read.
@@ -98,5 +102,7 @@ def decoded(source: Path | bytes) -> Image:
     from PIL import Image
 
     with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        if least is not None:
+            image.draft(None, least)
         image.load()
         return image if image.mode in {"RGB", "RGBA"} else image.convert("RGBA")

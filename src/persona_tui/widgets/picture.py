@@ -292,10 +292,7 @@ class PicturePane(Failsafe, PictureWidget):
         row = y - (height - len(self._rows)) // 2
         if not 0 <= row < len(self._rows):
             return Strip.blank(width, self._ground)
-        strip = self._rows[row]
-        left = (width - strip.cell_length) // 2
-        blank = Strip.blank(left, self._ground)
-        return Strip.join([blank, strip]).adjust_cell_length(width, self._ground)
+        return picture_cells.centred(self._rows[row], width, self._ground)
 
     def _pictured(self, y: int, width: int, picture: Ready) -> Strip:
         """A blank line that does not touch a picture which lies in the cells, or shows one that is text."""

@@ -31,6 +31,10 @@ class ClusterView:
         pictures: pictures that count: accepted photos and active candidates.
         unposted: those that no live post holds.
         pillar_id: its primary pillar.
+        status: pictures of an `unusable` one are not offered for posts, and none are added by themselves.
+        origin: put together by the `operator`, or `built`.
+        proposed_name: found for it; empty where there is none, or the operator took or dismissed it.
+        to_review: pictures that may belong to it.
     """
 
     id: int
@@ -42,6 +46,9 @@ class ClusterView:
     pillar: str | None
     pictures: int
     unposted: int
+    origin: str
+    proposed_name: str
+    to_review: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,8 @@ class ClusterPicture:
 
 _CLUSTERS = """
 SELECT c.id, c.persona_id, c.name, c.status, c.ai_prompt, p.id, p.name,
-       coalesce(s.pictures, 0), coalesce(s.unposted, 0)
+       coalesce(s.pictures, 0), coalesce(s.unposted, 0), c.origin, c.proposed_name,
+       (SELECT count(*) FROM cluster_reviews w WHERE w.cluster_id = c.id AND w.state = 'open')
 FROM clusters c
 LEFT JOIN pillar_cluster_assignments a ON a.cluster_id = c.id AND a."primary"
 LEFT JOIN content_pillars p ON p.id = a.pillar_id
@@ -72,7 +80,8 @@ LEFT JOIN (
   FROM cluster_candidates m
   WHERE m.persona_id = :persona
     AND NOT EXISTS (SELECT FROM image_candidates i WHERE i.id = m.image_candidate_id AND i.status <> 'active')
-    AND NOT EXISTS (SELECT FROM photos f WHERE f.id = m.photo_id AND f.stage <> 'accepted')
+    AND NOT EXISTS (SELECT FROM photos f WHERE f.id = m.photo_id
+                    AND (f.stage <> 'accepted' OR f.deleted_at IS NOT NULL))
   GROUP BY m.cluster_id
 ) s ON s.cluster_id = c.id
 WHERE c.persona_id = :persona AND (CAST(:cluster AS bigint) IS NULL OR c.id = :cluster)
@@ -89,7 +98,8 @@ FROM cluster_candidates m
 LEFT JOIN photos f ON f.id = m.photo_id
 LEFT JOIN image_candidates i ON i.id = m.image_candidate_id
 WHERE m.cluster_id = :cluster
-  AND coalesce(f.stage, 'accepted') = 'accepted' AND coalesce(i.status, 'active') = 'active'
+  AND coalesce(f.stage, 'accepted') = 'accepted' AND f.deleted_at IS NULL
+  AND coalesce(i.status, 'active') = 'active'
 ORDER BY m.display_order, m.id LIMIT :limit OFFSET :offset
 """
 
@@ -130,6 +140,16 @@ def rename_cluster(session: Session, cluster_id: int, name: str) -> ClusterView:
     session.add(cluster)
     with told(session, {"uq_clusters_persona_id_name": _taken(name)}):
         pass
+    events.emit(session, "cluster", cluster_id)
+    return get_cluster(session, cluster_id)
+
+
+def set_usable(session: Session, cluster_id: int, usable: bool) -> ClusterView:
+    """Mark a cluster unusable, so that none of its pictures is offered for a post, or usable again."""
+    cluster = _row(session, cluster_id)
+    cluster.status = "active" if usable else "unusable"
+    session.add(cluster)
+    session.flush()
     events.emit(session, "cluster", cluster_id)
     return get_cluster(session, cluster_id)
 

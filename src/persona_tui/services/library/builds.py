@@ -1,0 +1,195 @@
+"""Clusters out of pictures that lie in none, and a big cluster in parts."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import Session
+
+from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.models.library import Cluster
+from persona_tui.services import events, jobs
+from persona_tui.services.jobs import Pool, SessionScope
+from persona_tui.services.library.assigning import (
+    UNCLUSTERED,
+    assign_new,
+    lock_clusters,
+    still_unclustered,
+)
+from persona_tui.services.library.building import Grouping, Method, group_pictures
+from persona_tui.services.library.clusters import ClusterView, get_cluster
+from persona_tui.services.library.membership import add_pictures, move_pictures
+from persona_tui.services.library.picture_filters import PictureFilters
+from persona_tui.services.library.pictures import PictureRef
+from persona_tui.services.library.space import Space, read_space
+
+METHODS: tuple[Method, ...] = ("density", "means")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did.
+
+    Attributes:
+        made: new clusters, the largest first.
+        joined: pictures that went into clusters that were there.
+        to_review: pictures that may belong to a cluster.
+        apart: pictures that are like no others.
+    """
+
+    made: tuple[ClusterView, ...]
+    joined: int
+    to_review: int
+    apart: int
+
+
+def request_build(session: Session, persona_id: int, method: Method = "density") -> int | None:
+    """Queue a build in the background.
+
+    Returns:
+        The job's id; None where one waits already.
+
+    Raises:
+        InvalidRequest: no such method.
+    """
+    return jobs.defer(
+        session,
+        "library:build_clusters",
+        once=f"build_clusters {persona_id}",
+        persona_id=persona_id,
+        method=_known(method),
+    )
+
+
+async def build_clusters(
+    scope: SessionScope, pool: Pool, persona_id: int, model_hash: str, method: Method = "density"
+) -> Built:
+    """Put pictures that lie in no cluster into those that are there, and the rest into new ones.
+
+    Clusters that are there keep all their pictures and their names. What is like nothing
+    else stays without a cluster. The same pictures give the same clusters.
+
+    Raises:
+        InvalidRequest: no such method.
+    """
+    first = await assign_new(scope, pool, persona_id, model_hash)
+
+    def read() -> Space:
+        with scope() as session:
+            return read_space(session, persona_id, model_hash, UNCLUSTERED)
+
+    space = await to_thread(read)
+    grouping: Grouping = await pool.run(group_pictures, space.vectors, _known(method))
+
+    def store() -> tuple[ClusterView, ...]:
+        with scope() as session:
+            made = _store(session, persona_id, space.refs, grouping, model_hash)
+            return tuple(get_cluster(session, one) for one in made)
+
+    made = await to_thread(store)
+    last = await assign_new(scope, pool, persona_id, model_hash)
+    return Built(made, first.joined + last.joined, first.to_review + last.to_review, last.apart)
+
+
+async def split_cluster(
+    scope: SessionScope, pool: Pool, cluster_id: int, model_hash: str
+) -> tuple[ClusterView, ...]:
+    """Split a cluster into the parts that its pictures form; the largest stays, with what fits none.
+
+    Returns:
+        The cluster and its new parts.
+
+    Raises:
+        NotAllowedNow: its pictures form no parts, or are not embedded yet.
+    """
+
+    def read() -> tuple[ClusterView, Space]:
+        with scope() as session:
+            whole = get_cluster(session, cluster_id)
+            inside = PictureFilters(cluster_id=cluster_id)
+            return whole, read_space(session, whole.persona_id, model_hash, inside)
+
+    whole, space = await to_thread(read)
+    grouping: Grouping = await pool.run(group_pictures, space.vectors, "means")
+    parts = _groups(space.refs, grouping)
+    if len(parts) < 2:
+        raise NotAllowedNow(
+            f"The pictures of {whole.name} form no parts.",
+            hint="Choose the pictures that go into a new cluster yourself.",
+        )
+
+    def store() -> tuple[ClusterView, ...]:
+        with scope() as session:
+            lock_clusters(session, whole.persona_id)
+            names = _free_names(session, whole.persona_id, whole.name, 2)
+            made = [cluster_id]
+            for part in parts[1:]:
+                made.append(_make(session, whole.persona_id, next(names), grouping.facts, model_hash))
+                move_pictures(session, part, into=made[-1], out_of=[cluster_id])
+            return tuple(get_cluster(session, one) for one in made)
+
+    return await to_thread(store)
+
+
+def _known(method: str) -> Method:
+    for known in METHODS:
+        if method == known:
+            return known
+    raise InvalidRequest(f"Clusters are not built by {method!r}.", hint=f"Use {' or '.join(METHODS)}.")
+
+
+def _store(
+    session: Session,
+    persona_id: int,
+    refs: Sequence[PictureRef],
+    grouping: Grouping,
+    model_hash: str,
+) -> list[int]:
+    lock_clusters(session, persona_id)
+    free = still_unclustered(session, persona_id)
+    names = _free_names(session, persona_id, "Group")
+    made = []
+    for group in _groups(refs, grouping):
+        still = [ref for ref in group if ref in free]
+        if still:
+            made.append(_make(session, persona_id, next(names), grouping.facts, model_hash))
+            add_pictures(session, made[-1], still, by="built")
+    return made
+
+
+def _groups(refs: Sequence[PictureRef], grouping: Grouping) -> list[list[PictureRef]]:
+    """Pictures by group, the largest first, without those that are apart."""
+    found: dict[int, list[PictureRef]] = defaultdict(list)
+    for ref, label in zip(refs, grouping.labels, strict=True):
+        if label >= 0:
+            found[label].append(ref)
+    return [found[label] for label in sorted(found)]
+
+
+def _make(session: Session, persona_id: int, name: str, facts: dict[str, Any], model_hash: str) -> int:
+    made = session.execute(
+        insert(Cluster)
+        .values(persona_id=persona_id, name=name, origin="built", details={**facts, "model_hash": model_hash})
+        .returning(Cluster.id)
+    ).scalar_one()
+    events.emit(session, "cluster", made)
+    return int(made)
+
+
+def _free_names(session: Session, persona_id: int, stem: str, number: int = 1) -> Iterator[str]:
+    """Names that no cluster of the persona has: the stem with numbers, counted from `number`."""
+    rows = session.execute(
+        text("SELECT lower(name) FROM clusters WHERE persona_id = :persona"), {"persona": persona_id}
+    )
+    taken = set(rows.scalars())
+    while True:
+        name = f"{stem} {number}"
+        if name.lower() not in taken:
+            yield name
+        number += 1

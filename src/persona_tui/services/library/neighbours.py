@@ -1,0 +1,234 @@
+"""Nearest neighbours among a persona's pictures: by an index of their own, or by looking at all of them.
+
+HNSW finds neighbours of a vector that lies among the persona's pictures. For one from elsewhere, such as a
+text's, and for filters that let few pictures through, its walk ends among pictures that don't count; all
+vectors are looked at then, in the short form that lies in the row itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import text
+from sqlmodel import Session
+
+from persona_tui.database.driver import rows_of
+from persona_tui.services import jobs
+from persona_tui.services.library.picture_filters import Conditions, PictureFilters, conditions_of
+from persona_tui.services.library.pictures import PictureRef
+
+ENOUGH = 5_000
+"""Vectors of one persona and model from which on an index is made; fewer are looked at in 15 ms."""
+DEEPEST = 200
+"""Neighbours that the index is asked for at most; pages beyond it look at all vectors."""
+BEAM = 120
+"""hnsw.ef_search: pictures that the walk keeps at a time."""
+SCANNED = 20_000
+"""hnsw.max_scan_tuples: where the walk gives up, and all vectors are looked at instead."""
+RAREST = 0.02
+"""Share of the vectors that filters must let through for the index to be worth its walk."""
+_BUILD_MEMORY = "512MB"
+"""Holds the graph of 250,000 vectors; one that does not fit is built many times more slowly."""
+
+OwnerConnection = Callable[[], AbstractContextManager["psycopg.Connection[Any]"]]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A picture and its cosine distance, 0 to 2."""
+
+    ref: PictureRef
+    distance: float
+
+
+_BY_INDEX = """
+SELECT e.photo_id, e.image_candidate_id, e.compact <=> CAST(:vector AS halfvec(512)) AS distance
+FROM embeddings e
+LEFT JOIN photos p ON p.id = e.photo_id
+LEFT JOIN image_candidates c ON c.id = e.image_candidate_id
+WHERE e.persona_id = {persona} AND e.model_hash = '{hash}'
+  AND (p.id IS NOT NULL AND {photo} OR c.id IS NOT NULL AND {candidate})
+ORDER BY e.compact <=> CAST(:vector AS halfvec(512)) LIMIT :limit
+"""
+_BY_SCAN = """
+(SELECT e.photo_id, e.image_candidate_id, (e.compact <=> CAST(:vector AS halfvec(512))) + 0 AS distance
+ FROM embeddings e JOIN {table} {row} ON {row}.id = e.{column} AND {row}.persona_id = {persona}
+ WHERE e.persona_id = {persona} AND e.model_hash = '{hash}' AND {where}
+ ORDER BY 3, e.id LIMIT :limit)
+"""
+_SET = "SELECT set_config(name, value, true) FROM (VALUES {pairs}) AS s(name, value)"
+_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
+_WALK = {
+    "hnsw.ef_search": str(BEAM),
+    "hnsw.iterative_scan": "strict_order",
+    "hnsw.max_scan_tuples": str(SCANNED),
+} | dict.fromkeys(_PLANS, "off")
+_IS_THERE = """
+SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+  WHERE i.indrelid = 'embeddings'::regclass AND c.relname = :name AND i.indisvalid)
+"""
+_HOW_MANY = """
+SELECT count(*) FROM embeddings WHERE persona_id = :persona AND model_hash = :hash
+"""
+
+
+def nearest(
+    session: Session,
+    persona_id: int,
+    model_hash: str,
+    vector: Sequence[float],
+    filters: PictureFilters,
+    *,
+    limit: int,
+    among: bool = True,
+) -> tuple[Neighbour, ...]:
+    """The pictures whose vectors are nearest, the nearest first.
+
+    Args:
+        vector: of the same model, of length 1.
+        among: it is a picture's, or a mean of pictures'; False for a text's.
+    """
+    conditions = conditions_of(filters)
+    values = {"vector": as_text(vector), "limit": limit, **conditions.values}
+    if among and limit <= DEEPEST and _is_worth_it(session, persona_id, model_hash, conditions):
+        found = _by_index(session, persona_id, model_hash, conditions, values)
+        if len(found) == limit:
+            return found
+    return scan(session, persona_id, model_hash, conditions, values)
+
+
+def scan(
+    session: Session, persona_id: int, model_hash: str, conditions: Conditions, values: dict[str, Any]
+) -> tuple[Neighbour, ...]:
+    """The nearest by looking at every vector that the conditions let through."""
+    branches = [
+        _BY_SCAN.format(
+            table=table, row=row, column=column, where=where, persona=int(persona_id), hash=_hex(model_hash)
+        )
+        for table, row, column, where in (
+            ("photos", "p", "photo_id", conditions.photo),
+            ("image_candidates", "c", "image_candidate_id", conditions.candidate),
+        )
+    ]
+    return _neighbours(session, f"{' UNION ALL '.join(branches)} ORDER BY 3 LIMIT :limit", values)
+
+
+def index_name(persona_id: int, model_hash: str) -> str:
+    """What the index of a persona's vectors of one model is called."""
+    return f"hnsw_embeddings_{int(persona_id)}_{_hex(model_hash)[:16]}"
+
+
+def has_index(session: Session, persona_id: int, model_hash: str) -> bool:
+    """Whether the persona's own index is there and whole."""
+    name = index_name(persona_id, model_hash)
+    return bool(session.execute(text(_IS_THERE), {"name": name}).scalar_one())
+
+
+def request_index(session: Session, persona_id: int, model_hash: str) -> int | None:
+    """Queue the making of an index, where there are enough vectors and none is there.
+
+    Returns:
+        The job's id; None where none is needed or one waits already.
+    """
+    if has_index(session, persona_id, model_hash):
+        return None
+    count = session.execute(text(_HOW_MANY), {"persona": persona_id, "hash": model_hash}).scalar_one()
+    if count < ENOUGH:
+        return None
+    name = index_name(persona_id, model_hash)
+    return jobs.defer(session, "library:build_index", once=name, persona_id=persona_id, model_hash=model_hash)
+
+
+def build_index(owner: OwnerConnection, persona_id: int, model_hash: str) -> None:
+    """Make the index while the table is written on; what a killed build left behind is removed first.
+
+    Args:
+        owner: opens a connection of the role that owns the tables, outside of any transaction.
+    """
+    name = sql.Identifier(index_name(persona_id, model_hash))
+    with owner() as connection:
+        connection.execute("SELECT set_config('maintenance_work_mem', %s, false)", (_BUILD_MEMORY,))
+        found = connection.execute(
+            "SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass(%s)",
+            (index_name(persona_id, model_hash),),
+        ).fetchone()
+        if found == (True,):
+            return
+        if found is not None:
+            connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(name))
+        connection.execute(
+            sql.SQL(
+                "CREATE INDEX CONCURRENTLY {} ON embeddings USING hnsw (compact halfvec_cosine_ops)"
+                " WITH (m = 16, ef_construction = 64) WHERE persona_id = {} AND model_hash = {}"
+            ).format(name, sql.Literal(int(persona_id)), sql.Literal(_hex(model_hash)))
+        )
+
+
+def as_text(vector: Sequence[float]) -> str:
+    """A vector as pgvector reads it."""
+    return json.dumps([float(number) for number in vector])
+
+
+def _is_worth_it(session: Session, persona_id: int, model_hash: str, conditions: Conditions) -> bool:
+    if not has_index(session, persona_id, model_hash):
+        return False
+    values = {"persona": persona_id, **conditions.values}
+    let_through = sum(
+        _estimate(session, f"SELECT FROM {table} {row} WHERE {row}.persona_id = :persona AND {where}", values)
+        for table, row, where in (
+            ("photos", "p", conditions.photo),
+            ("image_candidates", "c", conditions.candidate),
+        )
+    )
+    every = _estimate(session, "SELECT FROM embeddings WHERE persona_id = :persona", values)
+    return let_through >= RAREST * every
+
+
+def _estimate(session: Session, statement: str, values: dict[str, Any]) -> float:
+    """How many rows the planner expects; it asks its statistics and reads no row."""
+    ((plan,),) = rows_of(session, f"EXPLAIN (FORMAT JSON) {statement}", values, prepare=False)
+    return float(plan[0]["Plan"]["Plan Rows"])
+
+
+def _by_index(
+    session: Session,
+    persona_id: int,
+    model_hash: str,
+    conditions: Conditions,
+    values: dict[str, Any],
+) -> tuple[Neighbour, ...]:
+    statement = _BY_INDEX.format(
+        persona=int(persona_id),
+        hash=_hex(model_hash),
+        photo=conditions.photo,
+        candidate=conditions.candidate,
+    )
+    _set(session, _WALK)
+    found = _neighbours(session, statement, values)
+    _set(session, dict.fromkeys(_PLANS, "on"))
+    return found
+
+
+def _set(session: Session, settings: Mapping[str, str]) -> None:
+    """Change settings until the transaction ends."""
+    pairs = ", ".join(f"('{name}', '{value}')" for name, value in settings.items())
+    rows_of(session, _SET.format(pairs=pairs), {})
+
+
+def _neighbours(session: Session, statement: str, values: dict[str, Any]) -> tuple[Neighbour, ...]:
+    # Unprepared: a plan that was prepared before knows nothing of what SET LOCAL says now.
+    rows = rows_of(session, statement, values, prepare=False)
+    return tuple(Neighbour(PictureRef(row[0], row[1]), float(row[2])) for row in rows)
+
+
+def _hex(model_hash: str) -> str:
+    """The hash, since it stands in a statement as it is: a partial index is found by constants alone."""
+    assert re.fullmatch(r"[0-9a-f]{8,128}", model_hash), "a model's hash is hexadecimal"
+    return model_hash
