@@ -88,8 +88,8 @@ def _predict(tools: JobTools, persona_id: int) -> None:
     """Contests of the new pictures may begin with what the persona's taste says of them."""
     model = embeddings.current_model(tools.settings)
     with tools.scope() as session:
-        arguments = {"persona_id": persona_id, "model_hash": model.hash}
-        jobs.defer(session, "voting:predict", once=f"taste of {persona_id}", **arguments)
+        once = f"taste of {persona_id}"
+        jobs.defer(session, "voting:predict", once=once, persona_id=persona_id, model_hash=model.hash)
 
 
 async def fetch_clip(context: JobContext) -> None:
