@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.errors import NotAllowedNow, UnknownName
-from persona_tui.services import events
+from persona_tui.services import events, jobs
 from persona_tui.services.jobs import Pool, SessionScope
 from persona_tui.services.library.building import Centres, Placing, place_pictures
 from persona_tui.services.library.membership import Change, add_pictures
@@ -78,6 +78,16 @@ WHERE w.persona_id = :persona AND w.state = 'open'
   AND (CAST(:cluster AS bigint) IS NULL OR w.cluster_id = :cluster) AND w.id > :after
 ORDER BY w.id LIMIT :limit
 """
+
+
+def request_assignment(session: Session, persona_id: int) -> int | None:
+    """Queue an assignment of new pictures in the background.
+
+    Returns:
+        The job's id; None where one waits already.
+    """
+    once = f"assign_clusters {persona_id}"
+    return jobs.defer(session, "library:assign_clusters", once=once, persona_id=persona_id)
 
 
 async def assign_new(scope: SessionScope, pool: Pool, persona_id: int, model_hash: str) -> Assigned:

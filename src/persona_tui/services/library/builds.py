@@ -49,7 +49,7 @@ class Built:
     apart: int
 
 
-def request_build(session: Session, persona_id: int, method: Method = "density") -> int | None:
+def request_build(session: Session, persona_id: int, method: str = "density") -> int | None:
     """Queue a build in the background.
 
     Returns:
@@ -68,7 +68,7 @@ def request_build(session: Session, persona_id: int, method: Method = "density")
 
 
 async def build_clusters(
-    scope: SessionScope, pool: Pool, persona_id: int, model_hash: str, method: Method = "density"
+    scope: SessionScope, pool: Pool, persona_id: int, model_hash: str, method: str = "density"
 ) -> Built:
     """Put pictures that lie in no cluster into those that are there, and the rest into new ones.
 
