@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from persona_tui.cli.frame import AsJson, PersonaName, group, persona_of, resources, session, show, table
+from persona_tui.cli.search import search
 
 commands = group("Real photographs.")
+commands.command("search")(search)
 
 
 @commands.command("import")

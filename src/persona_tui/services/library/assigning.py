@@ -146,6 +146,15 @@ def take_review(session: Session, review_id: int, *, into: int | None = None) ->
     )
 
 
+def persona_of_review(session: Session, review_id: int) -> int:
+    """Whose review it is.
+
+    Raises:
+        UnknownName, NotAllowedNow: as `take_review`.
+    """
+    return int(_open(session, review_id).persona_id)
+
+
 def dismiss_review(session: Session, review_id: int) -> None:
     """Say that the picture does not belong to the cluster; it is not proposed for it again.
 
@@ -217,7 +226,7 @@ def _review(persona_id: int, ref: PictureRef, placing: Placing) -> dict[str, Any
 def _open(session: Session, review_id: int) -> Any:
     row = session.execute(
         text(
-            "SELECT photo_id, image_candidate_id, cluster_id, state FROM cluster_reviews"
+            "SELECT persona_id, photo_id, image_candidate_id, cluster_id, state FROM cluster_reviews"
             " WHERE id = :id FOR UPDATE"
         ),
         {"id": review_id},

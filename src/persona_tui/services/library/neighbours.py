@@ -197,7 +197,7 @@ def _share(session: Session, persona_id: int, model_hash: str, conditions: Condi
     ((plan,),) = rows_of(session, statement, values, prepare=False)
     parts = plan[0]["Plan"].get("Plans", [])
     every = parts[-1]["Plan Rows"] if parts else 0
-    return sum(part["Plan Rows"] for part in parts[:-1]) / max(every, 1)
+    return float(sum(part["Plan Rows"] for part in parts[:-1]) / max(every, 1))
 
 
 def _by_index(
