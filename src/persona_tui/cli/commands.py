@@ -34,9 +34,7 @@ class Commands(LazyGroup):
         "lora": _group("lora", "LoRAs: import, list, show, use, unuse, remove, test."),
         "vote": _group("vote", "Votes: list, next, cast, undo, stats, rebuild."),
         "photos": _group("photos", "Real photographs: import, list."),
-        "cluster": _group(
-            "cluster", "Pictures that belong together: build, list, rename, merge, split."
-        ),
+        "cluster": _group("cluster", "Pictures that belong together: build, list, rename, merge, split."),
         "caption": _command("post", "caption", "Write a post's caption, by the language model or yourself."),
         "post": _group("post", "Posts: list, draft, schedule, publish, cancel, retry, reconcile."),
         "account": _group("account", "Instagram accounts: add, list, check."),

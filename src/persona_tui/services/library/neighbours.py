@@ -83,9 +83,11 @@ SELECT FROM photos p WHERE p.persona_id = :persona AND {photo}
 UNION ALL SELECT FROM image_candidates c WHERE c.persona_id = :persona AND {candidate}
 UNION ALL SELECT FROM embeddings e WHERE e.persona_id = :persona AND e.model_hash = :hash
 """
-_SET = "SELECT set_config(name, value, true) FROM (VALUES {pairs}) AS s(name, value)"
+_SET = """
+SELECT name, current_setting(name, true) AS was, set_config(name, value, true)
+FROM (VALUES {pairs}) AS s(name, value)
+"""
 _PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
-_KEPT = (*_PLANS, "work_mem")
 # Little memory keeps the planner from hashing all posted pictures before the walk asks about some thirty.
 _WALK = {
     "work_mem": "64kB",
@@ -94,7 +96,6 @@ _WALK = {
     "hnsw.iterative_scan": "strict_order",
     "hnsw.max_scan_tuples": str(SCANNED),
 } | dict.fromkeys(_PLANS, "off")
-_SETTINGS = "SELECT name, setting || coalesce(unit, '') FROM pg_settings WHERE name = ANY(:names)"
 _IS_THERE = """
 SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
   WHERE i.indrelid = 'embeddings'::regclass AND c.relname = :name AND i.indisvalid)
@@ -203,11 +204,11 @@ def _share(session: Session, persona_id: int, model_hash: str, conditions: Condi
 def _by_index(
     session: Session, persona_id: int, model_hash: str, conditions: Conditions, values: dict[str, Any]
 ) -> tuple[Neighbour, ...]:
-    usual = dict(rows_of(session, _SETTINGS, {"names": list(_KEPT)}))
-    _set(session, _WALK)
+    usual = _set(session, _WALK)
     found = _neighbours(session, _filled(_BY_INDEX, persona_id, model_hash, conditions), values)
     _set(session, usual)
-    return found
+    # The index keeps vectors at length 1, rounded once more, so its order is off where two are as near.
+    return tuple(sorted(found, key=lambda one: one.distance))
 
 
 def _by_filter(
@@ -234,10 +235,10 @@ def _filled(statement: str, persona_id: int, model_hash: str, conditions: Condit
     )
 
 
-def _set(session: Session, settings: Mapping[str, str]) -> None:
-    """Change settings until the transaction ends."""
+def _set(session: Session, settings: Mapping[str, str]) -> dict[str, str]:
+    """Change settings until the transaction ends; gives back what they were, where they were set."""
     pairs = ", ".join(f"('{name}', '{value}')" for name, value in settings.items())
-    rows_of(session, _SET.format(pairs=pairs), {})
+    return {row.name: row.was for row in rows_of(session, _SET.format(pairs=pairs), {}) if row.was}
 
 
 def _neighbours(session: Session, statement: str, values: dict[str, Any]) -> tuple[Neighbour, ...]:
