@@ -181,13 +181,14 @@ def _with_the_near(vectors: Vectors, labels: npt.NDArray[np.intp]) -> npt.NDArra
     left_out = np.flatnonzero(labels == APART)
     if labels.max() < 0 or not len(left_out):
         return labels
-    placed = place_pictures(vectors[left_out], _centres(vectors, labels))
+    placed = place_pictures(vectors[left_out], centres_of(vectors, labels))
     joined = labels.copy()
     joined[left_out] = [placing.nearest if placing.sure else APART for placing in placed]
     return joined
 
 
-def _centres(vectors: Vectors, labels: npt.NDArray[np.intp]) -> Centres:
+def centres_of(vectors: Vectors, labels: npt.NDArray[np.intp]) -> Centres:
+    """The groups that the labels say: 0 and up, none without a picture."""
     parts = [vectors[labels == label] for label in range(int(labels.max()) + 1)]
     centres = np.stack([part.mean(axis=0) for part in parts])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
@@ -206,7 +207,7 @@ def _by_means(vectors: Vectors) -> tuple[npt.NDArray[np.intp], dict[str, Any]]:
             best = (silhouette, k, labels.astype(np.intp))
     assert best is not None
     silhouette, k, labels = best
-    known = _centres(vectors, labels)
+    known = centres_of(vectors, labels)
     placed = place_pictures(vectors, known)
     kept = np.array([label if placing.sure else APART for label, placing in zip(labels, placed, strict=True)])
     return kept, {"pictures": len(vectors), "k": k, "silhouette": round(silhouette, 4)}
