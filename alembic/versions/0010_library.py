@@ -255,6 +255,24 @@ def upgrade() -> None:
     op.add_column("picture_analyses", sa.Column("safety", sa.String(), nullable=True))
     op.add_column("picture_analyses", sa.Column("caption", sa.String(), nullable=True))
     op.add_column("picture_analyses", sa.Column("objects", postgresql.JSONB(), nullable=True))
+    op.create_table(
+        "tastes",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("persona_id", sa.BigInteger(), nullable=False),
+        sa.Column("model_hash", sa.String(), nullable=False),
+        sa.Column("weights", pgvector.sqlalchemy.Vector(dim=512), nullable=False),
+        sa.Column("votes", sa.Integer(), nullable=False),
+        sa.Column("last_vote_id", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "learnt_at", sa.DateTime(timezone=True), server_default=sa.text("persona_now()"), nullable=False
+        ),
+        sa.ForeignKeyConstraint(
+            ["persona_id"], ["personas.id"], name=op.f("fk_tastes_persona_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tastes")),
+        sa.UniqueConstraint("persona_id", "model_hash", name=op.f("uq_tastes_persona_id_model_hash")),
+    )
+    op.add_column("contest_members", sa.Column("predicted", sa.REAL(), nullable=True))
     op.execute("ALTER TABLE embeddings ALTER compact SET STORAGE PLAIN")
     op.execute(_OWNERS)
     for table, checks in _CHECKS.items():
@@ -263,6 +281,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("contest_members", "predicted")
+    op.drop_table("tastes")
     for table, checks in _CHECKS.items():
         for name in checks:
             op.drop_constraint(op.f(f"ck_{table}_{name}"), table, type_="check")

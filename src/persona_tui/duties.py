@@ -26,18 +26,22 @@ from persona_tui.resources import Resources
 from persona_tui.services import jobs
 from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine, EngineOptions
 from persona_tui.services.generation.night import Night
-from persona_tui.services.generation.removals import remove_files
 from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.library import analyses, embeddings
+from persona_tui.services.library.staging import remove_deleted
+from persona_tui.services.library.watch import Watcher
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
 from persona_tui.services.publishing.restore import check_incarnation
+from persona_tui.services.removals import remove_files
 
 log = structlog.get_logger("persona_tui.duties")
 
 TICK_SECONDS = {"live": 5.0, "sandbox": 1.0}
 RESCUE_SECONDS = 30.0
 ANALYSE_SECONDS = 60.0
+WATCH_SECONDS = {"live": 30.0, "sandbox": 2.0}
+"""Rest between two looks into the watched folders."""
 STOP_SECONDS = 10.0
 
 
@@ -77,6 +81,7 @@ class Duties:
         )
         self._reconciler = Reconciler(self._scope, **self._publishing_parts())
         self._night = Night(self._scope, resources.media)
+        self._watcher = Watcher(self._scope, resources.media)
         self.engine: Engine | None = None
         """The generation engine, while this process leads."""
         self.last_tick: datetime | None = None
@@ -109,9 +114,11 @@ class Duties:
         self._begin(self._work_loop(), "jobs")
         if ticks:
             self._start_ticking()
+            self._begin(self._watch_loop(), "watch")
 
     async def aclose(self) -> None:
         """Finish or record what is under way, then stop."""
+        self._watcher.stop()
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
@@ -206,6 +213,7 @@ class Duties:
         if rescued:
             log.info("stalled jobs taken up again", count=rescued)
         try:
+            await to_thread(self._remove_deleted)
             await to_thread(remove_files, self._scope, self._resources.media, rest=RESCUE_SECONDS)
             self._trouble.settle("files")
         except StorageError as problem:
@@ -229,6 +237,26 @@ class Duties:
 
         await to_thread(queue)
         self._asked_for_clip = True
+
+    def _remove_deleted(self) -> None:
+        with self._scope() as session:
+            remove_deleted(session, self._settings.library.restore_days)
+
+    async def _watch_loop(self) -> None:
+        """Look into the watched folders while this process leads."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS[self._settings.environment])
+            if not self._leadership.leads:
+                continue
+            try:
+                trouble = await to_thread(self._watcher.look)
+            except Exception as problem:  # the driver and the pool each raise their own
+                log.warning("watched folders not looked at", problem=type(problem).__name__)
+                continue
+            if trouble:
+                self._trouble.say("watch", trouble)
+            else:
+                self._trouble.settle("watch")
 
     # The tick
 

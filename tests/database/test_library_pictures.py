@@ -66,6 +66,11 @@ def test_library_4_both_kinds_are_listed_as_one_page_by_page(
         if (after := page.end) is None:
             break
     assert paged == list(whole) == list(read_pictures(session, [one.ref for one in whole]))
+    back, before = list_pictures(session, plan.persona_id, order=order, limit=2, backwards=True), []
+    while back.start is not None:
+        before = [*back.pictures, *before]
+        back = list_pictures(session, plan.persona_id, order=order, limit=2, after=back.start, backwards=True)
+    assert [*back.pictures, *before] == paged, "from the last one to the first"
     assert count_pictures(session, plan.persona_id) == len({one.ref for one in whole}) == 7
 
 

@@ -18,6 +18,8 @@ from persona_tui.actions import keys as key_names
 from persona_tui.actions.registry import by_scope
 from persona_tui.app import VIEWS, PersonaApp
 from persona_tui.errors import SettingsError
+from persona_tui.screens.clusters_filter import FilterInput
+from persona_tui.screens.clusters_tree import LibraryTree
 from persona_tui.screens.command_line import CommandLine
 from persona_tui.screens.compare import CompareScreen
 from persona_tui.screens.file_picker import FilePicker
@@ -88,6 +90,8 @@ WIDGETS: dict[str, type[DOMNode]] = {
     "cycle": Cycle,
     "grid": MonthCalendar,
     "branches": BranchList,
+    "folds": LibraryTree,
+    "filter": FilterInput,
 }
 """Where the actions of widget scopes live."""
 
@@ -229,6 +233,7 @@ def assert_in_legend(legend: Legend, action: Action, label: str) -> None:
         assert f"[{label}] {action.title.lower()}" in legend.render().plain
 
 
+@pytest.mark.long(but=["runs", "global"])
 @pytest.mark.parametrize("scope", [*VIEWS, GLOBAL])
 async def test_every_key_of_a_screen_can_be_changed(
     make_app: MakeApp, scope: str, monkeypatch: pytest.MonkeyPatch
@@ -254,6 +259,7 @@ async def test_every_key_of_a_screen_can_be_changed(
             await assert_fires(pilot, node, action, key, monkeypatch)
 
 
+@pytest.mark.long(but=["wizard", "choice"])
 @pytest.mark.parametrize("scope", sorted(DIALOGS))
 async def test_every_key_of_a_dialog_can_be_changed(
     make_app: MakeApp, scope: str, monkeypatch: pytest.MonkeyPatch
@@ -273,6 +279,7 @@ async def test_every_key_of_a_dialog_can_be_changed(
             await assert_fires(pilot, node, action, key, monkeypatch)
 
 
+@pytest.mark.long(but=["winners"])
 @pytest.mark.parametrize("scope", sorted(PUSHED))
 async def test_every_key_of_a_pushed_screen_can_be_changed(
     make_app: MakeApp, scope: str, monkeypatch: pytest.MonkeyPatch, unforeseen: list[BaseException]

@@ -56,6 +56,7 @@ async def test_clusters_show_stock_and_pillar_and_the_pictures_of_the_marked_one
         assert "unposted only" not in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_a_small_terminal_shows_a_list_and_one_picture(library: Library) -> None:
     library.stock(3)
     async with opened(library) as pilot:
@@ -68,6 +69,7 @@ async def test_a_small_terminal_shows_a_list_and_one_picture(library: Library) -
         assert library_screen(pilot).shelf_list.has_focus
 
 
+@pytest.mark.long
 async def test_a_large_terminal_shows_pages_of_thumbnails(library: Library) -> None:
     library.stock(13)
     async with opened(library, LARGE) as pilot:
@@ -117,6 +119,7 @@ async def test_being_sent_to_a_cluster_marks_it(library: Library) -> None:
         assert shelves.current_key == library.plan.cluster_id
 
 
+@pytest.mark.long(but=["False"])
 @pytest.mark.parametrize("persona", [True, False])
 async def test_an_empty_library_says_what_to_do_next(db: Database, tmp_path: Path, persona: bool) -> None:
     if persona:

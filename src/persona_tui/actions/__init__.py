@@ -50,6 +50,8 @@ TABLES: Mapping[str, Table] = by_scope(
         runs.TROUBLE,
         runs.WIZARD,
         gallery.BRANCHES,
+        clusters.FOLDS,
+        clusters.FILTER,
         compare.COMPARE,
         compare.WINNERS,
         *SCREEN_TABLES,

@@ -55,8 +55,8 @@ def is_typed(key: str) -> bool:
 
 
 def _character(key: str) -> str | None:
-    """What a key types. Textual shortens two names that it does not find again itself."""
-    return {"plus": "+", "minus": "-"}.get(key) or key_to_character(key)
+    """What a key types. Textual shortens some names that it does not find again itself."""
+    return {"plus": "+", "minus": "-", "slash": "/"}.get(key) or key_to_character(key)
 
 
 def label(key: str) -> str:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
+from pgvector.sqlalchemy import Vector
+from sqlalchemy import (
+    REAL,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field
 
 from persona_tui.models.base import (
@@ -18,6 +29,7 @@ from persona_tui.models.base import (
     identity,
     one_of,
 )
+from persona_tui.models.library import EMBEDDING_DIMENSIONS
 
 
 class Contest(Table, table=True):
@@ -65,7 +77,26 @@ class ContestMember(Table, table=True):
     photo_id: int | None = bigint(default=None, foreign_key="photos.id", ondelete="CASCADE")
     old_elo: int | None = None
     """Rating that the picture brought along from another program; a prior, not a vote."""
+    predicted: float | None = Field(default=None, sa_type=REAL)
+    """What the persona's taste says of the picture, on a scale of its own; a prior too."""
     joined_at: datetime = created_at()
+
+
+class Taste(Table, table=True):
+    """What a persona's votes say about pictures that nobody voted on: weights over embeddings."""
+
+    __tablename__ = "tastes"
+    __table_args__ = (UniqueConstraint("persona_id", "model_hash"),)
+
+    id: int = identity()
+    persona_id: int = bigint(foreign_key="personas.id", ondelete="CASCADE")
+    model_hash: str
+    """Of the embeddings' model."""
+    weights: Any = Field(sa_column=Column(Vector(EMBEDDING_DIMENSIONS), nullable=False))
+    votes: int
+    """How many it was learnt from."""
+    last_vote_id: int = bigint()
+    learnt_at: datetime = created_at()
 
 
 class Vote(Table, table=True):

@@ -1,362 +1,307 @@
-"""Clusters & photos: the library's shelves with their stock, and the pictures on one of them."""
+"""Clusters & photos: what its keys do with the library's pictures and clusters."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from textual.app import ComposeResult
-from textual.containers import Container, Vertical
 from textual.content import Content
-from textual.events import Resize
 
-from persona_tui.errors import PersonaError
-from persona_tui.screens.base import PersonaScreen
-from persona_tui.screens.clusters_import import (
-    ImportPanel,
-    ImportPlan,
-    ask_what_to_import,
-    failure_lines,
-)
-from persona_tui.screens.clusters_reading import (
-    Shelf,
-    Shot,
-    load_shelves,
-    load_shots,
-    shelf_row,
-    shot_row,
-    tile_words,
-)
-from persona_tui.widgets.choice import Choice, ChoiceDialog
-from persona_tui.widgets.data_list import Column, DataList
-from persona_tui.widgets.empty import EmptyState
-from persona_tui.widgets.fields import ChoiceField, LongTextField, TextField
-from persona_tui.widgets.form import FormDialog
+from persona_tui.screens import clusters_acts, clusters_filter, clusters_groups
+from persona_tui.screens.clusters_acts import Undo
+from persona_tui.screens.clusters_filter import FilterInput, FilterLine
+from persona_tui.screens.clusters_import import ImportPlan, ask_what_to_import, failure_lines
+from persona_tui.screens.clusters_view import ClustersView
+from persona_tui.widgets.data_list import DataList
 from persona_tui.widgets.marks import counted
-from persona_tui.widgets.picture import PicturePane
 from persona_tui.widgets.reader import TextDialog
-from persona_tui.widgets.section import SectionTitle
 from persona_tui.widgets.thumbnails import Thumbnails
 from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog
 
 if TYPE_CHECKING:
     from persona_tui.services.library.clusters import ClusterView
-    from persona_tui.services.planning.pillars import PillarView
+    from persona_tui.services.library.pictures import LibraryPicture
+
+MOST_MARKED = 2000
+"""Pictures that one key marks at most; more are filtered first."""
+PICTURE_ACTS = frozenset(
+    {
+        "mark",
+        "range",
+        "draft",
+        "plan",
+        "move",
+        "add",
+        "flag",
+        "open",
+        "similar",
+        "caption",
+        "reject",
+        "delete",
+    }
+)
+CLUSTER_ACTS = frozenset({"rename", "prompt", "merge", "split", "unusable", "samples", "name"})
+
+PictureAct = Callable[[ClustersView, Sequence["LibraryPicture"]], Awaitable[Undo | None]]
 
 
-class ClustersScreen(PersonaScreen):
-    """Clusters on the left, the pictures of one of them on the right."""
+class ClustersScreen(ClustersView):
+    """The library; acts are on the marked pictures, or the one under the cursor, or on the tree's cluster."""
 
     SCOPE = "clusters"
     TITLE = "Clusters & photos"
     HELP = (
-        "The library. A cluster is a batch of pictures that belong together and serve a pillar; the dot says "
-        "how many of them were not posted yet. Photos come in from a folder, winners of runs by themselves."
+        "The library: photos that were imported and pictures that runs made, in one place. In the tree stand "
+        "shelves and the pillars with their clusters; a cluster is a batch of pictures that belong together, "
+        "and its dot says how many were not posted yet. Enter goes from the tree to its pictures, and there "
+        "shows one alone. Space marks pictures ✓, r marks all up to the cursor, M all that are listed; then "
+        "a key moves, flags, drafts, schedules or deletes them together, and u takes it back. / filters by "
+        "name as you type, the keys 1 to 5 go through what else can be filtered for."
     )
-    TOPICS = frozenset({"cluster", "photo", "pillar", "candidate", "post"})
-    CSS_PATH = "clusters.tcss"
 
     def __init__(self) -> None:
         super().__init__()
-        self._shots: tuple[Shot, ...] = ()
-        self._only_unposted = False
-        self._target: int | None = None
+        self._undone: list[Undo] = []
 
-    def compose_body(self) -> ComposeResult:
-        yield EmptyState("No clusters yet.", "clusters.new", icon="📷", id="clusters-empty")
-        with Container(id="panes"):
-            with Vertical(id="clusters-part"):
-                yield SectionTitle("Clusters", id="clusters-title")
-                yield DataList(
-                    [
-                        Column("Stock", 8),
-                        Column("Cluster", share=3),
-                        Column("Pillar", share=2, from_width=48),
-                        Column("Unposted", 8, align="right"),
-                    ],
-                    shelf_row,
-                    key=lambda shelf: shelf.key,
-                    id="clusters",
-                )
-            with Vertical(id="pictures-part"):
-                yield SectionTitle("Pictures", id="pictures-title")
-                yield DataList(
-                    [Column("Picture"), Column("", 10), Column("Size", 10, from_width=40)],
-                    shot_row,
-                    key=lambda shot: shot.key,
-                    empty="nothing here",
-                    id="pictures",
-                )
-                yield PicturePane("", id="preview")
-                yield Thumbnails(tile_words, id="thumbnails")
-        yield ImportPanel(id="import")
-
-    @property
-    def shelf_list(self) -> DataList[Shelf]:
-        """The list of clusters."""
-        found: DataList[Shelf] = self.query_one("#clusters", DataList)
-        return found
-
-    @property
-    def shot_list(self) -> DataList[Shot]:
-        """The list of pictures."""
-        found: DataList[Shot] = self.query_one("#pictures", DataList)
-        return found
-
-    @property
-    def pictures(self) -> DataList[Shot] | Thumbnails[Shot]:
-        """What shows the pictures at this size."""
-        return self.query_one(Thumbnails) if self.has_class("-wide") else self.shot_list
-
-    @property
-    def panel(self) -> ImportPanel:
-        """The import's panel."""
-        return self.query_one(ImportPanel)
-
-    def on_mount(self) -> None:
-        self.shelf_list.focus()
-
-    def on_resize(self, _event: Resize) -> None:
-        """At another size other widgets show the pictures."""
-        if isinstance(self.focused, Thumbnails) or self.focused is self.shot_list:
-            self.call_after_refresh(self._focus_pictures)
-
-    def _focus_pictures(self) -> None:
-        self.pictures.focus()
-
-    # Reading
-
-    async def reload(self) -> None:
-        persona_id = self.shell.persona_id
-        shelves = await self.read(load_shelves, persona_id) if persona_id is not None else ()
-        self.set_class(not shelves, "-empty")
-        empty = self.query_one(EmptyState)
-        if persona_id is None:
-            empty.text, empty.action = "No persona yet.\nA cluster belongs to one.", "global.personas"
-        else:
-            empty.text, empty.action = (
-                "No clusters yet.\nA cluster gathers pictures that belong together.",
-                "clusters.new",
-            )
-        self.shelf_list.show(shelves)
-        if self._target is not None and self.shelf_list.go_to(self._target):
-            self.shelf_list.focus()
-        self._target = None
-        unposted = sum(shelf.cluster.unposted for shelf in shelves if shelf.cluster is not None)
-        title = self.query_one("#clusters-title", SectionTitle)
-        title.note = f"{counted(unposted, 'picture')} unposted"
-
-    def aim(self, **target: int) -> None:
-        """Look at `cluster_id`."""
-        self._target = target.get("cluster_id")
-        self.request_reload()
-
-    def on_data_list_row_highlighted(self, event: DataList.RowHighlighted) -> None:
-        if event.list.id == "clusters":
-            self.spawn(partial(self._load_shots, event.item), group="shots", exclusive=True, quiet=True)
-        else:
-            self.query_one(Thumbnails).show(self.shot_list.items, event.index)
-            self.spawn(partial(self._preview, event.item), group="preview", exclusive=True, quiet=True)
-
-    async def _load_shots(self, shelf: Shelf) -> None:
-        persona_id = self.shell.persona_id
-        if persona_id is not None:
-            self._shots = await self.read(load_shots, persona_id, shelf.key)
-            self._show_shots(shelf)
-
-    def _show_shots(self, shelf: Shelf) -> None:
-        listed = [shot for shot in self._shots if not (self._only_unposted and shot.posted)]
-        title = self.query_one("#pictures-title", SectionTitle)
-        title.title = shelf.name
-        notes = [counted(len(listed), "picture")]
-        notes += ["unposted only"] if self._only_unposted else []
-        if shelf.cluster is not None:
-            notes.append(shelf.cluster.pillar or "no pillar")
-        title.note = ", ".join(notes)
-        self.set_class(not listed, "-no-pictures")
-        self.shot_list.show(listed)
-        if not listed:
-            self.query_one(Thumbnails).show((), 0)
-            key = self.shell.registry.label("clusters.import")
-            self.query_one("#preview", PicturePane).show(None, f"No pictures yet: {key} imports a folder.")
-
-    async def _preview(self, shot: Shot) -> None:
-        pane, media = self.query_one("#preview", PicturePane), self.shell.core.resources.media
-        try:
-            path = await asyncio.to_thread(media.thumbnail, shot.media_key, shot.sha256)
-        except PersonaError as problem:
-            pane.show(None, problem.message)
-            return
-        pane.show(path, shot.label)
-
-    def on_thumbnails_highlighted(self, event: Thumbnails.Highlighted) -> None:
-        self.shot_list.cursor = event.index
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in PICTURE_ACTS:
+            return self.picture is not None
+        if action == "mark_all":
+            return bool(len(self._reel))
+        if action in CLUSTER_ACTS:
+            return self._cluster is not None
+        if action == "undo":
+            return bool(self._undone)
+        if action == "clear":
+            return self._chips.active
+        return super().check_action(action, parameters)
 
     # Going in and out
 
     def on_data_list_row_selected(self, event: DataList.RowSelected) -> None:
-        if event.list.id == "clusters":
-            self._focus_pictures()
-        else:
-            self.action_open()
+        self.grid.focus()
 
     def on_thumbnails_opened(self, _event: Thumbnails.Opened) -> None:
-        self.action_open()
+        self._show_alone(not self.grid.alone)
+
+    def _show_alone(self, alone: bool) -> None:
+        self.grid.alone = alone
+        self.set_class(alone, "-alone")
+        self._wind_soon()
 
     def step_back(self) -> bool:
-        if self.panel.running:
+        if self.query_one(FilterLine).has_class("-open"):
+            self._leave_filter(keep=False)
+        elif self.panel.running:
             self.panel.stop()
             self.flash("Stopping after this file…", "busy")
-        elif self.focused is self.pictures:
-            self.shelf_list.focus()
-        elif self._only_unposted:
-            self.action_unposted()
+        elif self.grid.alone:
+            self._show_alone(False)
+        elif self._found:
+            self.look()
+        elif self._marked:
+            self._mark({})
+        elif self.focused is self.grid:
+            self.tree.focus()
+        elif self._chips.active:
+            self.action_clear()
         else:
             return super().step_back()
         return True
 
+    # Filters and order
+
+    def action_filter(self) -> None:
+        self.query_one(FilterLine).open(self._chips.words, by_meaning=False)
+
+    def on_filter_line_typed(self, event: FilterLine.Typed) -> None:
+        self._filter(replace(self._chips, words=event.words))
+
+    def on_filter_line_entered(self, _event: FilterLine.Entered) -> None:
+        self._leave_filter(keep=True)
+
+    def _leave_filter(self, *, keep: bool) -> None:
+        self.query_one(FilterLine).close()
+        if isinstance(self.focused, FilterInput):
+            self.grid.focus()
+        if not keep and self._chips.words:
+            self._filter(replace(self._chips, words=""))
+
+    def _filter(self, chips: clusters_filter.Chips) -> None:
+        if chips != self._chips:
+            self._chips = chips
+            self.look()
+
+    def action_step(self, name: str) -> None:
+        self._filter(self._chips.stepped(name))
+
+    def action_sort(self) -> None:
+        self._filter(self._chips.sorted_on())
+
+    def action_clear(self) -> None:
+        self._filter(clusters_filter.Chips(order=self._chips.order))
+
+    def action_more(self) -> None:
+        if self.shell.persona_id is not None:
+            self.spawn(partial(self._ask_for_more, self.shell.persona_id), group="ask", exclusive=True)
+
+    async def _ask_for_more(self, persona_id: int) -> None:
+        asked = await clusters_filter.ask_for_more(self, persona_id, self._chips)
+        if asked is not None:
+            chips, self._more_words = asked
+            self._filter(chips)
+
+    # Marks
+
+    def _chosen(self) -> list[LibraryPicture]:
+        """The marked pictures; without a mark the one under the cursor."""
+        here = self.picture
+        return list(self._marked.values()) or ([here] if here is not None else [])
+
+    def _mark(self, marked: dict[object, LibraryPicture]) -> None:
+        self._marked = marked  # type: ignore[assignment]
+        self._show_grid()
+
+    def action_mark(self) -> None:
+        picture = self.picture
+        if picture is None:
+            return
+        if self._marked.pop(picture.ref, None) is None:
+            self._marked[picture.ref] = picture
+        self._show_grid()
+        self.grid.action_right()
+
+    def action_range(self) -> None:
+        """From the one marked last, as far as it is loaded, to the cursor."""
+        pictures = self._reel.pictures
+        here = self.picture
+        last = next(reversed(self._marked), None)
+        places = {picture.ref: place for place, picture in enumerate(pictures)}
+        if here is None or last is None or last not in places:
+            key = self.shell.registry.label("clusters.mark")
+            self.flash(f"Mark the first one with [{key}]; then this key marks all up to the cursor.", "info")
+            return
+        low, high = sorted((places[last], places[here.ref]))
+        for picture in pictures[low : high + 1]:
+            self._marked.setdefault(picture.ref, picture)
+        self._show_grid()
+        self.flash(f"{counted(len(self._marked), 'picture')} marked.", "info")
+
+    def action_mark_all(self) -> None:
+        if self._marked:
+            self._mark({})
+        else:
+            self.spawn(self._mark_all, group="act", exclusive=True)
+
+    async def _mark_all(self) -> None:
+        pictures, more = await self.read(clusters_acts.all_of, self._source, MOST_MARKED)
+        self._mark({picture.ref: picture for picture in pictures})
+        if more:
+            self.flash(f"The first {MOST_MARKED:,} are marked; filter for fewer to mark the others.", "warn")
+        else:
+            self.flash(f"{counted(len(pictures), 'picture')} marked.", "info")
+
+    # Acts on pictures
+
+    def _do(self, act: PictureAct) -> None:
+        pictures = self._chosen()
+        if not pictures:
+            self.flash("There is no picture here to do that with.", "info")
+        else:
+            self.spawn(partial(self._carry_out, act, pictures), group="ask", exclusive=True)
+
+    async def _carry_out(self, act: PictureAct, pictures: Sequence[LibraryPicture]) -> None:
+        undo = await act(self, pictures)
+        if undo is not None:
+            self._undone.append(undo)
+            self._marked = {}
+            self.request_reload()
+
+    def action_undo(self) -> None:
+        if self._undone:
+            self.spawn(partial(self._undo, self._undone.pop()), group="act")
+
+    async def _undo(self, undo: Undo) -> None:
+        await self.act(undo.work)
+        self.flash(undo.words)
+        self.request_reload()
+
+    def action_flag(self) -> None:
+        self._do(clusters_acts.flag)
+
+    def action_plan(self) -> None:
+        self._do(clusters_acts.plan)
+
+    def action_draft(self) -> None:
+        pictures = self._chosen()
+        if not pictures:
+            self.flash("There is no picture here to do that with.", "info")
+        else:
+            self.spawn(partial(self._draft, pictures), group="ask", exclusive=True)
+
+    async def _draft(self, pictures: Sequence[LibraryPicture]) -> None:
+        post_id = await clusters_acts.draft(self, pictures)
+        self._mark({})
+        if len(pictures) == 1:
+            await self.shell.go_to("posts", post_id=post_id, propose=1)
+
+    def action_open(self) -> None:
+        pictures = self._chosen()
+        if not pictures:
+            self.flash("There is no picture here to do that with.", "info")
+        else:
+            self.spawn(partial(self._view, pictures), group="ask", exclusive=True)
+
+    async def _view(self, pictures: Sequence[LibraryPicture]) -> None:
+        viewed = [ViewedPicture(one.media_key, one.sha256, one.label) for one in pictures]
+        await self.ask(ViewerDialog(self.shell.core.resources.media, viewed))
+
     # Clusters
 
+    @property
+    def _cluster(self) -> ClusterView | None:
+        return self._branch.cluster if self._branch is not None else None
+
+    def _with_cluster(self, work: Callable[[ClusterView], Awaitable[object]]) -> None:
+        cluster = self._cluster
+        if cluster is None:
+            self.flash("There is no cluster here to do that with.", "info")
+        else:
+            self.spawn(partial(self._change, work, cluster), group="ask", exclusive=True)
+
+    async def _change(self, work: Callable[[ClusterView], Awaitable[object]], cluster: ClusterView) -> None:
+        await work(cluster)
+        self.request_reload()
+
     def action_new(self) -> None:
-        self.spawn(self._new, group="ask")
+        self.spawn(self._new, group="ask", exclusive=True)
 
     async def _new(self) -> None:
-        from persona_tui.services.library.clusters import create_cluster
-
         persona_id = self.shell.persona_id
         if persona_id is None:
             self.flash("A cluster belongs to a persona; there is none yet.", "info")
             return
-        made: list[ClusterView] = []
-
-        async def submit(values: Mapping[str, Any]) -> None:
-            words = {"name": values["name"], "ai_prompt": values["prompt"]}
-            made.append(await self.act(create_cluster, persona_id, words, pillar_id=values["pillar"]))
-
-        pillars = [(pillar.id, pillar.name) for pillar in await self._pillars()]
-        form = FormDialog(
-            "New cluster",
-            [
-                TextField(name="name", label="Name", required=True),
-                ChoiceField(name="pillar", label="Pillar", choices=[*pillars, (None, "none yet")]),
-                LongTextField(name="prompt", label="Prompt", hint="What its pictures show; may stay empty."),
-            ],
-            submit=submit,
-        )
-        if await self.ask(form) and made:
-            self._target = made[0].id
+        made = await clusters_groups.new(self, persona_id, self.tree.catalogue.pillars)
+        if made is not None:
+            self._target = ("cluster", made)
             self.request_reload()
-            key = self.shell.registry.label("clusters.import")
-            self.flash(f"Cluster “{made[0].name}” is there. {key} imports photos into it.")
-
-    async def _pillars(self) -> tuple[PillarView, ...]:
-        from persona_tui.services.planning.pillars import list_pillars
-
-        persona_id = self.shell.persona_id
-        return await self.read(list_pillars, persona_id) if persona_id is not None else ()
-
-    def _cluster(self) -> ClusterView | None:
-        shelf = self.shelf_list.current
-        if shelf is None or shelf.cluster is None:
-            self.flash("There is no cluster here to do that with.", "info")
-            return None
-        return shelf.cluster
 
     def action_rename(self) -> None:
-        if (cluster := self._cluster()) is not None:
-            self.spawn(partial(self._rename, cluster), group="ask")
-
-    async def _rename(self, cluster: ClusterView) -> None:
-        from persona_tui.services.library.clusters import rename_cluster
-
-        async def submit(values: Mapping[str, Any]) -> None:
-            await self.act(rename_cluster, cluster.id, values["name"])
-
-        field = TextField(name="name", label="Name", value=cluster.name, required=True)
-        if await self.ask(FormDialog("Rename the cluster", [field], submit=submit)):
-            self.request_reload()
-            self.flash("The cluster has its new name.")
+        self._with_cluster(partial(clusters_groups.rename, self))
 
     def action_pillar(self) -> None:
-        if (cluster := self._cluster()) is not None:
-            self.spawn(partial(self._choose_pillar, cluster), group="ask")
-
-    async def _choose_pillar(self, cluster: ClusterView) -> None:
-        from persona_tui.services.library.clusters import assign_pillar
-
-        choices = [Choice(p.id, p.name, f"{p.weight:g} %") for p in await self._pillars()]
-        key = self.shell.registry.label("global.personas")
-        dialog = ChoiceDialog(
-            f"Which pillar does “{cluster.name}” serve?",
-            choices,
-            current=cluster.pillar_id,
-            empty=f"no pillars yet: {key} is where they are made",
-        )
-        if (chosen := await self.ask(dialog)) is not None:
-            await self.act(assign_pillar, cluster.id, chosen.value)
-            self.request_reload()
-            self.flash(f"“{cluster.name}” serves {chosen.label} now.")
+        pillars = self.tree.catalogue.pillars
+        self._with_cluster(partial(clusters_groups.give_to_pillar, self, pillars=pillars))
 
     def action_prompt(self) -> None:
-        if (cluster := self._cluster()) is not None:
+        cluster = self._cluster
+        if cluster is None:
+            self.flash("There is no cluster here to do that with.", "info")
+        else:
             words = cluster.ai_prompt or "It was made without one."
             self.app.push_screen(TextDialog(f"Prompt of “{cluster.name}”", words))
-
-    # Pictures
-
-    def _shot(self) -> Shot | None:
-        shot = self.shot_list.current
-        if shot is None:
-            self.flash("There is no picture here to do that with.", "info")
-        return shot
-
-    def action_open(self) -> None:
-        if self._shot() is not None:
-            self.spawn(self._view, group="ask")
-
-    async def _view(self) -> None:
-        shots = self.shot_list.items
-        pictures = [ViewedPicture(shot.media_key, shot.sha256, shot.label) for shot in shots]
-        viewer = ViewerDialog(self.shell.core.resources.media, pictures, self.shot_list.cursor)
-        last = await self.ask(viewer)
-        if last is not None:
-            self.shot_list.cursor = last
-
-    def action_draft(self) -> None:
-        if (shot := self._shot()) is not None:
-            self.spawn(partial(self._draft, shot), group="ask")
-
-    async def _draft(self, shot: Shot) -> None:
-        from persona_tui.services.publishing.winners import draft_for_winner
-
-        post = await self.act(draft_for_winner, shot.candidate_id, photo_id=shot.photo_id)
-        await self.shell.go_to("posts", post_id=post.id, propose=1)
-
-    def action_add(self) -> None:
-        if (shot := self._shot()) is not None:
-            self.spawn(partial(self._add, shot), group="ask")
-
-    async def _add(self, shot: Shot) -> None:
-        from persona_tui.services.library.clusters import add_picture
-
-        here = self.shelf_list.current_key
-        choices = [
-            Choice(shelf.key, shelf.name, shelf.cluster.pillar or "")
-            for shelf in self.shelf_list.items
-            if shelf.cluster is not None and shelf.key != here
-        ]
-        dialog = ChoiceDialog(f"Put {shot.label} into which cluster?", choices, empty="there is no other one")
-        if (chosen := await self.ask(dialog)) is not None:
-            await self.act(add_picture, chosen.value, photo_id=shot.photo_id, candidate_id=shot.candidate_id)
-            self.request_reload()
-            self.flash(f"{shot.label} is in “{chosen.label}” as well.")
-
-    def action_unposted(self) -> None:
-        self._only_unposted = not self._only_unposted
-        if (shelf := self.shelf_list.current) is not None:
-            self._show_shots(shelf)
 
     # Importing
 
@@ -365,15 +310,14 @@ class ClustersScreen(PersonaScreen):
             key = self.shell.registry.label("global.back")
             self.flash(f"An import is running already; {key} stops it.", "info")
         else:
-            self.spawn(self._ask_and_import, group="ask")
+            self.spawn(self._ask_and_import, group="ask", exclusive=True)
 
     async def _ask_and_import(self) -> None:
         persona_id = self.shell.persona_id
         if persona_id is None:
             self.flash("Photos belong to a persona; there is none yet.", "info")
             return
-        shelf = self.shelf_list.current
-        plan = await ask_what_to_import(self, persona_id, self.shelf_list.items, shelf)
+        plan = await ask_what_to_import(self, persona_id, self.tree.catalogue.clusters, self._cluster)
         if plan is not None:
             self.spawn(partial(self._import, plan), group="import")
 
@@ -382,6 +326,5 @@ class ClustersScreen(PersonaScreen):
         self.flash(tally.sentence(), "warn" if tally.failed or tally.stopped else "ok", seconds=10)
         self.request_reload()
         if tally.failed:
-            self.app.push_screen(
-                TextDialog(tally.failed_words(), Content("\n").join(failure_lines(tally.failed)))
-            )
+            lines = Content("\n").join(failure_lines(tally.failed))
+            self.app.push_screen(TextDialog(tally.failed_words(), lines))

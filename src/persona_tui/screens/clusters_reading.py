@@ -1,124 +1,99 @@
-"""What the library's screen reads: shelves (clusters, and all photos) and the pictures on one of them."""
+"""What the library's screen reads: the tree with its counts, and the pictures on a shelf."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual.content import Content
-
-from persona_tui.widgets.data_list import Cell
-from persona_tui.widgets.marks import dim, stock_dot
+from persona_tui.screens.clusters_reel import CHUNK
+from persona_tui.screens.clusters_tree import Branch, Catalogue
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from persona_tui.services.library.clusters import ClusterPicture, ClusterView
-    from persona_tui.services.library.photos import PhotoView
-
-LIMIT = 2000
-ALL_PHOTOS = 0
-"""Key of the shelf that holds every imported photo."""
+    from persona_tui.screens.clusters_filter import Chips
+    from persona_tui.services.library.pictures import LibraryPicture, Mark, Order, Page, PictureFilters
 
 
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """A cluster, or (without one) all photos of the persona."""
+@dataclass(frozen=True)
+class Listing:
+    """Pictures by filters, page by page from the database."""
 
-    cluster: ClusterView | None
+    persona_id: int
+    filters: PictureFilters
+    order: Order
 
-    @property
-    def key(self) -> int:
-        """Identity: the cluster's id."""
-        return self.cluster.id if self.cluster is not None else ALL_PHOTOS
+    def page(self, session: Session, after: Mark | None, backwards: bool) -> Page:
+        """The next pictures behind a mark, or those before it."""
+        from persona_tui.services.library.pictures import list_pictures
 
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        return self.cluster.name if self.cluster is not None else "All photos"
+        return list_pictures(
+            session,
+            self.persona_id,
+            self.filters,
+            order=self.order,
+            limit=CHUNK,
+            after=after,
+            backwards=backwards,
+        )
 
+    def count(self, session: Session) -> int:
+        """How many there are in all."""
+        from persona_tui.services.library.pictures import count_pictures
 
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """A picture on a shelf.
-
-    Attributes:
-        key: identity on its shelf.
-        posted: a live post holds it; None: not known here.
-    """
-
-    key: int
-    photo_id: int | None
-    candidate_id: int | None
-    media_key: str
-    sha256: str
-    width: int
-    height: int
-    posted: bool | None
-    label: str
+        return count_pictures(session, self.persona_id, self.filters)
 
 
-def load_shelves(session: Session, persona_id: int) -> tuple[Shelf, ...]:
-    """The persona's clusters by name, then all photos if there are any."""
+@dataclass(frozen=True)
+class Findings:
+    """A few pictures that were looked for, all at once."""
+
+    find: Callable[[Session], Sequence[LibraryPicture]]
+
+    def page(self, session: Session, after: Mark | None, backwards: bool) -> Page:
+        """All of them."""
+        from persona_tui.services.library.pictures import Page
+
+        return Page(tuple(self.find(session)), None)
+
+
+NOTHING = Findings(lambda _session: ())
+
+
+def load_catalogue(session: Session, persona_id: int) -> Catalogue:
+    """The persona's clusters with their stock, and its pillars."""
     from persona_tui.services.library.clusters import list_clusters
-    from persona_tui.services.library.photos import list_photos
+    from persona_tui.services.planning.pillars import list_pillars
 
-    shelves = tuple(Shelf(cluster) for cluster in list_clusters(session, persona_id))
-    return (*shelves, Shelf(None)) if list_photos(session, persona_id, limit=1) else shelves
-
-
-def load_shots(session: Session, persona_id: int, shelf_key: int) -> tuple[Shot, ...]:
-    """The pictures of a shelf in their order."""
-    from persona_tui.services.library.clusters import cluster_pictures
-    from persona_tui.services.library.photos import list_photos
-
-    if shelf_key == ALL_PHOTOS:
-        return tuple(_of_photo(photo) for photo in list_photos(session, persona_id, limit=LIMIT))
-    return tuple(_of_picture(picture) for picture in cluster_pictures(session, shelf_key, limit=LIMIT))
+    return Catalogue(list_clusters(session, persona_id), list_pillars(session, persona_id))
 
 
-def _of_picture(picture: ClusterPicture) -> Shot:
-    return Shot(
-        picture.membership_id,
-        picture.photo_id,
-        picture.candidate_id,
-        picture.media_key,
-        picture.sha256,
-        picture.width,
-        picture.height,
-        picture.posted,
-        picture.label,
-    )
+def load_counts(session: Session, persona_id: int) -> dict[str, int]:
+    """How many pictures each shelf holds."""
+    from persona_tui.services.library.pictures import PictureFilters, count_pictures
+
+    asked = {
+        "all": PictureFilters(),
+        "unclustered": PictureFilters(unclustered=True),
+        "staged": PictureFilters(stage="staged"),
+        "rejected": PictureFilters(stage="rejected"),
+        "deleted": PictureFilters(stage="deleted"),
+    }
+    return {name: count_pictures(session, persona_id, filters) for name, filters in asked.items()}
 
 
-def _of_photo(photo: PhotoView) -> Shot:
-    size = (photo.width, photo.height)
-    name = photo.original_name
-    return Shot(photo.id, photo.id, None, photo.media_key, photo.sha256, *size, None, name)
-
-
-def shelf_row(shelf: Shelf) -> list[Cell]:
-    """A shelf's cells: stock, name, pillar, unposted of all."""
-    cluster = shelf.cluster
-    if cluster is None:
-        return ["📷", Content.styled(shelf.name, "italic"), "", ""]
-    pillar = cluster.pillar or dim("no pillar")
-    count = Content.assemble(str(cluster.unposted), (f"/{cluster.pictures}", "$dim"))
-    return [stock_dot(cluster.unposted), cluster.name, pillar, count]
-
-
-def shot_row(shot: Shot) -> list[Cell]:
-    """A picture's cells: its name, whether it was posted, its size."""
-    return [shot.label, posted_mark(shot), dim(f"{shot.width}×{shot.height}")]
-
-
-def posted_mark(shot: Shot) -> Content:
-    """Whether a picture was posted, in icon and word."""
-    if shot.posted is None:
-        return dim("photo")
-    return Content.styled("✅ posted", "$success") if shot.posted else Content.styled("○ unposted", "$info")
-
-
-def tile_words(shot: Shot) -> Content:
-    """What stands below a thumbnail."""
-    return posted_mark(shot) + Content(" ") + dim(shot.label)
+def source_of(persona_id: int, branch: Branch, chips: Chips) -> Listing | Findings:
+    """The pictures of a shelf, a pillar or a cluster that the filters let through."""
+    if branch.kind == "loose":
+        return NOTHING
+    base = {
+        "unclustered": {"unclustered": True},
+        "staged": {"stage": "staged"},
+        "rejected": {"stage": "rejected"},
+        "deleted": {"stage": "deleted"},
+        "pillar": {"pillar_id": branch.key[1]},
+        "cluster": {"cluster_id": branch.key[1]},
+    }.get(branch.kind, {})
+    own: Order = "cluster" if branch.kind == "cluster" else "newest"
+    return Listing(persona_id, chips.filters(base), chips.order or own)

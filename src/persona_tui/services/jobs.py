@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from persona_tui.services.writers import Writer
     from persona_tui.settings import Settings
 
-TASK_MODULES = ("persona_tui.services.library.tasks",)
+TASK_MODULES = ("persona_tui.services.library.tasks", "persona_tui.services.voting.tasks")
 """Modules whose `make_blueprint` gives a room's tasks; named by path, since jobs lie below all rooms."""
 
 STALLED_AFTER = 60
@@ -111,6 +111,13 @@ def defer(
             return deferrer.defer(**arguments)
     except AlreadyEnqueued:
         return None
+
+
+def defer_all(session: Session, task: str, jobs: Sequence[Mapping[str, Any]]) -> None:
+    """Write several jobs of one task by one statement; see `defer`."""
+    if jobs:
+        connection = cast(Any, session.connection().connection.driver_connection)
+        _by_name.configure_task(task, connection=connection).batch_defer(*(dict(job) for job in jobs))
 
 
 def make_worker_app(conninfo: str) -> App:

@@ -97,6 +97,6 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 photo`, `2 photos`, `no photos`."""
+    """`1 photo`, `12,000 photos`, `no photos`."""
     word = noun if number == 1 else plural or noun + "s"
-    return f"{number or 'no'} {word}"
+    return f"{number:,} {word}" if number else f"no {word}"

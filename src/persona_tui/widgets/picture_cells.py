@@ -12,11 +12,12 @@ from rich.style import Style
 from textual.strip import Strip
 
 if TYPE_CHECKING:
-    from persona_tui.terminal.halfblock import Cell
+    from persona_tui.terminal.halfblock import Cell, Colour
     from persona_tui.terminal.layer import Wish
 
 KEPT = 32
-"""Encoded pictures kept, those used last: about 1 MB each in a pane of 80×40 cells."""
+"""Encoded pictures kept, those used last: about 1 MB each in a pane of 80×40 cells, more of smaller ones."""
+KEPT_CELLS = KEPT * 80 * 40
 
 _encoded: OrderedDict[Wish, list[Strip]] = OrderedDict()
 """Encoded files; a file that a pane shows never changes its content."""
@@ -36,8 +37,10 @@ def keep(wish: Wish, strips: list[Strip]) -> None:
         return
     _encoded[wish] = strips
     _encoded.move_to_end(wish)
-    while len(_encoded) > KEPT:
-        _encoded.popitem(last=False)
+    cells = sum(wish.columns * wish.rows for wish in _encoded)
+    while cells > KEPT_CELLS and len(_encoded) > KEPT:
+        oldest, _ = _encoded.popitem(last=False)
+        cells -= oldest.columns * oldest.rows
 
 
 def encode(wish: Wish) -> list[Strip]:
@@ -50,7 +53,8 @@ def encode(wish: Wish) -> list[Strip]:
     from persona_tui.terminal.layer import Size, view
     from persona_tui.terminal.painter import decoded
 
-    image = decoded(wish.source)
+    least = None if wish.zoom is not None else Size(4 * wish.columns, 8 * wish.rows)
+    image = decoded(wish.source, least)
     if wish.zoom is not None:
         _, part = view(Size(*image.size), Size(1, 2), wish)
         image = image.crop((part.x, part.y, part.right, part.bottom))
@@ -58,14 +62,27 @@ def encode(wish: Wish) -> list[Strip]:
     return [strip for strip in map(_strip, cells) if strip.cell_length]
 
 
+def centred(line: Strip, width: int, ground: Style) -> Strip:
+    """A line of the picture in the middle of a pane; made at once, for there are hundreds on a page."""
+    left = (width - line.cell_length) // 2
+    right = width - line.cell_length - left
+    if left < 0:
+        return line.crop(0, width)
+    return Strip([Segment(" " * left, ground), *line, Segment(" " * right, ground)], width)
+
+
 def _strip(cells: Sequence[Cell]) -> Strip:
     """A line of the picture without what lies beside it, which is the pane's own ground."""
-    from rich.color import Color
+    from rich.color import Color, ColorType
+    from rich.color_triplet import ColorTriplet
 
-    return Strip(
-        [
-            Segment(cell.char, Style.from_color(Color.from_rgb(*cell.fg), Color.from_rgb(*cell.bg)))
-            for cell in cells
-            if cell.fg is not None and cell.bg is not None
-        ]
-    )
+    def colour(rgb: Colour) -> Color:
+        """As `Color.from_rgb` makes it, without the name that nobody reads and that takes longest."""
+        return Color("", ColorType.TRUECOLOR, triplet=ColorTriplet(*rgb))
+
+    segments = [
+        Segment(cell.char, Style.from_color(colour(cell.fg), colour(cell.bg)))
+        for cell in cells
+        if cell.fg is not None and cell.bg is not None
+    ]
+    return Strip(segments, len(segments))

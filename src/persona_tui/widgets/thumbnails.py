@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -21,6 +23,9 @@ from persona_tui.actions import TABLES, bindings
 from persona_tui.errors import PersonaError
 from persona_tui.widgets.failsafe import Failsafe, shell_of
 from persona_tui.widgets.picture import PicturePane
+
+if TYPE_CHECKING:
+    from persona_tui.services.media import MediaStore
 
 TILE = (26, 18)
 """Columns and rows that a tile is to have, more or less."""
@@ -59,28 +64,35 @@ class Tile(Vertical):
         yield PicturePane("")
         yield Static("", markup=False)
 
-    async def show(self, picture: Pictured | None, words: Content) -> None:
-        """Show another picture, or none."""
+    @property
+    def pane(self) -> PicturePane:
+        """Its picture."""
+        return self.query_one(PicturePane)
+
+    def shows(self, picture: Pictured) -> bool:
+        """Whether this very picture is on the screen."""
+        return picture.sha256 == self._sha256 and self.pane.loaded
+
+    def show(self, picture: Pictured | None, words: Content, file: Path | None) -> None:
+        """Show another picture, or none.
+
+        Args:
+            file: its thumbnail; None where it is gone.
+        """
         self.visible = picture is not None
         if picture is None:
             return
         if not words.is_same(self.words):
+            lines = words.plain.count("\n") != self.words.plain.count("\n") or not self.words
             self.words = words
-            self.query_one(Static).update(words)
-        if picture.sha256 == self._sha256:
-            return
-        pane, media = self.query_one(PicturePane), shell_of(self).core.resources.media
-        try:
-            path = await asyncio.to_thread(media.thumbnail, picture.media_key, picture.sha256)
-        except PersonaError:
-            pane.show(None, "the file is gone")
-        else:
-            pane.show(path, picture.label)
-        self._sha256 = picture.sha256
+            self.query_one(Static).update(words, layout=lines)
+        if picture.sha256 != self._sha256:
+            self._sha256 = picture.sha256
+            self.pane.show(file, picture.label if file is not None else "the file is gone")
 
 
 class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
-    """As many tiles as fit; paging shows the others.
+    """As many tiles as fit; paging shows the others, whose pictures are made ready ahead of time.
 
     Args:
         words: what stands below a picture, on one line or two.
@@ -119,18 +131,46 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         super().__init__(id=id)
         self._words = words
         self._tile = tile
-        self._pictures: Sequence[T] = ()
+        self._pictures: Sequence[T | None] = ()
         self._shape = (0, 0)
         self._outdated = False
         self._filling = False
+        self._ahead = 1
+        self._ready: dict[str, Path | None] = {}
 
     @property
     def page(self) -> int:
         """How many pictures are shown at once."""
         return max(self._shape[0] * self._shape[1], 1)
 
-    def show(self, pictures: Sequence[T], cursor: int) -> None:
-        """Replace the pictures."""
+    @property
+    def shown(self) -> range:
+        """The places of the page that is shown."""
+        first = self.cursor - self.cursor % self.page
+        return range(first, first + self.page)
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Columns and rows that a tile is to have, more or less."""
+        return self._tile
+
+    @tile.setter
+    def tile(self, tile: tuple[int, int]) -> None:
+        if tile != self._tile:
+            self._tile = tile
+            self.on_resize()
+
+    @property
+    def drawn(self) -> bool:
+        """Whether each tile of the page shows its picture."""
+        wanted = [self._pictures[place] for place in self.shown if place < len(self._pictures)]
+        tiles = list(self.query(Tile))
+        return len(tiles) >= len(wanted) and all(
+            picture is not None and tile.shows(picture) for picture, tile in zip(wanted, tiles, strict=False)
+        )
+
+    def show(self, pictures: Sequence[T | None], cursor: int) -> None:
+        """Replace the pictures. A page waits until none of its own is None: those are still being read."""
         self._pictures = pictures
         self.set_reactive(Thumbnails.cursor, max(0, min(cursor, len(pictures) - 1)))
         if self.size.area:
@@ -185,6 +225,10 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
             self._filling = False
 
     async def _fill_page(self) -> None:
+        count = len(self._pictures)
+        wanted = [self._pictures[place] if place < count else None for place in self.shown]
+        if None in wanted[: max(count - self.shown.start, 0)]:
+            return
         tiles = list(self.query(Tile))
         if len(tiles) < self.page:
             new = [Tile(place) for place in range(len(tiles), self.page)]
@@ -193,12 +237,36 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         for tile in tiles:
             tile.display = tile.place < self.page
         self._mark()
-        first = self.cursor - self.cursor % self.page
-        for index, tile in enumerate(tiles[: self.page], first):
-            picture = self._pictures[index] if index < len(self._pictures) else None
-            await tile.show(picture, self._words(picture) if picture is not None else Content.empty())
+        if not all(picture is None or picture.sha256 in self._ready for picture in wanted):
+            await self._find_files(wanted)
             if self._outdated:
                 return
+        files = [self._ready.get(picture.sha256) if picture is not None else None for picture in wanted]
+        with self.app.batch_update():
+            for picture, file, tile in zip(wanted, files, tiles, strict=False):
+                words = self._words(picture) if picture is not None else Content.empty()
+                tile.show(picture, words, file)
+        self.spawn(self._prepare_next, group="ahead", exclusive=True, quiet=True)
+
+    async def _find_files(self, pictures: Sequence[T | None]) -> None:
+        """Note where the thumbnails of these pictures lie; of others only the latest are known still."""
+        media = shell_of(self).core.resources.media
+        wanted = [picture for picture in pictures if picture is not None]
+        self._ready |= await asyncio.to_thread(_thumbnails, media, wanted)
+        for old in list(self._ready)[: -6 * self.page - 6]:
+            del self._ready[old]
+
+    async def _prepare_next(self) -> None:
+        """Make the pictures of the page that comes next ready, and of the one before."""
+        count, panes = len(self._pictures), self.query(Tile)
+        for by in (self._ahead * self.page, -self._ahead * self.page):
+            places = [place + by for place in self.shown]
+            next_ones = [self._pictures[place] if 0 <= place < count else None for place in places]
+            await self._find_files(next_ones)
+            for picture, tile in zip(next_ones, panes, strict=False):
+                file = self._ready.get(picture.sha256) if picture is not None else None
+                if file is not None:
+                    await tile.pane.prepare(file)
 
     def _mark(self) -> None:
         for tile in self.query(Tile):
@@ -211,6 +279,7 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         if index == self.cursor:
             return
         turned = index // self.page != self.cursor // self.page
+        self._ahead = 1 if index > self.cursor else -1
         self.cursor = index
         self._mark()
         if turned:
@@ -253,6 +322,16 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         if index == self.cursor and self.has_focus:
             self.action_open()
         self._go(index)
+
+
+def _thumbnails(media: MediaStore, pictures: Sequence[Pictured]) -> dict[str, Path | None]:
+    """SHA-256 → the thumbnail, made where it is missing; runs in a thread."""
+    files: dict[str, Path | None] = {}
+    for picture in pictures:
+        files[picture.sha256] = None
+        with suppress(PersonaError):
+            files[picture.sha256] = media.thumbnail(picture.media_key, picture.sha256)
+    return files
 
 
 def _ancestors(widget: Widget | None) -> Sequence[object]:

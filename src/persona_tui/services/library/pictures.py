@@ -89,10 +89,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class Page:
-    """Some pictures of a listing; `end` is handed in for those after them, and None where there are none."""
+    """Some pictures of a listing.
+
+    Attributes:
+        end: handed in for those after them; None where there are none.
+        start: handed in for those before them; None where there are none.
+    """
 
     pictures: tuple[LibraryPicture, ...]
     end: Mark | None
+    start: Mark | None = None
 
 
 _KEYS: dict[str, tuple[str, str, str, str]] = {
@@ -155,6 +161,7 @@ def list_pictures(
     order: Order = "newest",
     limit: int = 100,
     after: Mark | None = None,
+    backwards: bool = False,
 ) -> Page:
     """One page of a persona's pictures.
 
@@ -162,7 +169,9 @@ def list_pictures(
 
     Args:
         limit: pictures at most, 1 to 1,000.
-        after: the `end` of the page before, of the same filters and order.
+        after: the `end` of the page before, of the same filters and order; None begins at the first.
+        backwards: the page before, and then `after` is the `start` of the page behind it; None begins at
+            the last. The pictures come in the order's own direction all the same.
 
     Raises:
         InvalidRequest: an order that there is not, or `cluster` without a cluster; a limit out of range.
@@ -175,10 +184,11 @@ def list_pictures(
     values = {"persona": persona_id, "limit": limit + 1, **conditions.values}
     if after is not None:
         values |= {"key": after.key, "id": after.ref.photo_id or after.ref.candidate_id}
-    rows = session.execute(text(_page(conditions, order, after)), values).all()
+    rows = session.execute(text(_page(conditions, order, after, backwards)), values).all()
     pictures = tuple(_picture(row) for row in rows[:limit])
-    end = Mark(rows[limit - 1][2], pictures[-1].ref) if len(rows) > limit else None
-    return Page(pictures, end)
+    beyond = Mark(rows[limit - 1][2], pictures[-1].ref) if len(rows) > limit else None
+    behind = Mark(rows[0][2], pictures[0].ref) if rows and after is not None else None
+    return Page(pictures[::-1], behind, beyond) if backwards else Page(pictures, beyond, behind)
 
 
 def count_pictures(session: Session, persona_id: int, filters: PictureFilters = NO_FILTERS) -> int:
@@ -199,8 +209,11 @@ def read_pictures(session: Session, refs: Sequence[PictureRef]) -> tuple[Library
     return tuple(_picture(row) for row in session.execute(text(_READ), values))
 
 
-def _page(conditions: Conditions, order: Order, after: Mark | None) -> str:
+def _page(conditions: Conditions, order: Order, after: Mark | None, backwards: bool) -> str:
     photo_key, candidate_key, way, kind = _KEYS[order]
+    if backwards:
+        way = "ASC" if way == "DESC" else "DESC"
+    second = "DESC" if backwards else "ASC"
     branches = [
         _BRANCH.format(
             kind=generated,
@@ -210,7 +223,7 @@ def _page(conditions: Conditions, order: Order, after: Mark | None) -> str:
             type=kind,
             way=way,
             where=where,
-            after=_after(after, f"CAST({key} AS {kind})", row, generated, way),
+            after=_after(after, f"CAST({key} AS {kind})", row, generated, way, backwards),
         )
         for generated, row, table, key, where in (
             (False, "p", "photos", photo_key, conditions.photo),
@@ -218,19 +231,19 @@ def _page(conditions: Conditions, order: Order, after: Mark | None) -> str:
         )
     ]
     # Photos come before candidates of the same key; within one kind the id decides, in the key's direction.
-    ordered = f"key {way}, generated, id {way}"
+    ordered = f"key {way}, generated {second}, id {way}"
     union = f"{branches[0]} UNION ALL {branches[1]} ORDER BY {ordered} LIMIT :limit"
-    return f"WITH page AS ({union}) {_FACTS} ORDER BY page.key {way}, page.generated, page.id {way}"
+    return f"WITH page AS ({union}) {_FACTS} ORDER BY page.key {way}, page.generated {second}, page.id {way}"
 
 
-def _after(after: Mark | None, key: str, row: str, generated: bool, way: str) -> str:
+def _after(after: Mark | None, key: str, row: str, generated: bool, way: str, backwards: bool) -> str:
     if after is None:
         return ""
     beyond = "<" if way == "DESC" else ">"
     marked = after.ref.candidate_id is not None
     if generated == marked:
         return f"AND ({key}, {row}.id) {beyond} (:key, :id)"
-    return f"AND {key} {beyond}{'=' if generated else ''} :key"
+    return f"AND {key} {beyond}{'=' if generated is not backwards else ''} :key"
 
 
 def _picture(row: Any) -> LibraryPicture:

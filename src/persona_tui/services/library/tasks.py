@@ -10,6 +10,7 @@ from procrastinate import Blueprint, JobContext
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu import clip
+from persona_tui.services import jobs
 from persona_tui.services.jobs import JobTools
 from persona_tui.services.library import analyses, embeddings, neighbours
 from persona_tui.services.library.analyses import Ability, Kind, kind_of
@@ -58,7 +59,7 @@ async def analyse_kind(context: JobContext, persona_id: int, kind: str) -> None:
     known = kind_of(kind)
     refs, ability = await to_thread(_begin, tools, persona_id, known)
     if not refs:
-        if known == "embedding":
+        if known == "embedding" and not ability.lack:
             await to_thread(_use_vectors, tools, persona_id)
         return
     wait = 0
@@ -91,11 +92,15 @@ def _go_on(tools: JobTools, persona_id: int, kind: Kind, wait: int) -> None:
 
 
 def _use_vectors(tools: JobTools, persona_id: int) -> None:
-    """All pictures are embedded: assign new ones to clusters, and make an index where it is worth it."""
+    """All pictures are embedded: new ones join clusters, an index is made where it is worth it, and contests
+    of new ones may begin with what the persona's taste says of them.
+    """
     model = embeddings.current_model(tools.settings)
     with tools.scope() as session:
         request_assignment(session, persona_id)
         neighbours.request_index(session, persona_id, model.hash)
+        arguments = {"persona_id": persona_id, "model_hash": model.hash}
+        jobs.defer(session, "voting:predict", once=f"taste of {persona_id}", **arguments)
 
 
 async def make_clusters(context: JobContext, persona_id: int, method: str = "density") -> None:

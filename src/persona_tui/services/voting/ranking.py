@@ -23,7 +23,7 @@ ELO_PER_LOGIT = 173.72
 """400 / ln 10: one logit on Elo's scale."""
 _POINTS = 512
 _WEIGHT, _WEIGHT_SD = 0.3, 0.4
-"""Prior of an old rating's weight: its correlation with the qualities is learnt with the votes."""
+"""Prior of a hint's weight: its correlation with the qualities is learnt with the votes."""
 
 
 def _fixed_points(dimensions: int) -> Array:
@@ -59,19 +59,19 @@ class Posterior:
         return Posterior(np.zeros(size), np.eye(size) * PRIOR_SD**2)
 
     @staticmethod
-    def prior_from(old_elo: Sequence[int | None]) -> Posterior:
-        """The belief before any vote of members that may bring an old rating along.
+    def prior_from(hints: Sequence[float | None]) -> Posterior:
+        """The belief before any vote of members that bring a hint along: an old rating, or a prediction.
 
-        θ = 2 (w x + u) with the standardised old rating x and w ~ N(0.3, 0.4²), so that votes also tell how
-        much the old ratings are worth; a rating that says nothing does little harm (docs/ranking.md).
+        θ = 2 (w x + u) with the standardised hint x and w ~ N(0.3, 0.4²), so that votes also tell how much
+        the hints are worth; one that says nothing does little harm (docs/ranking.md).
 
         Args:
-            old_elo: a rating, or None, for each member.
+            hints: a number on any scale, or None, for each member.
         """
-        known = np.array([value is not None for value in old_elo], dtype=bool)
-        ratings = np.array([value or 0 for value in old_elo], dtype=float)
+        known = np.array([value is not None for value in hints], dtype=bool)
+        ratings = np.array([value or 0 for value in hints], dtype=float)
         if known.sum() < 2 or np.ptp(ratings[known]) == 0:
-            return Posterior.prior(len(old_elo))
+            return Posterior.prior(len(hints))
         x = np.where(known, (ratings - ratings[known].mean()) / ratings[known].std(), 0.0)
         own = np.where(known, 1 - _WEIGHT**2, 1.0)
         return Posterior(

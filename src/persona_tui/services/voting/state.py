@@ -6,6 +6,7 @@ votes. Reading takes two statements and keeping a vote one, since this is the pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,10 +98,9 @@ class State:
         )
 
     def unseen(self) -> frozenset[int]:
-        """Indices that no vote has shown and that brought no rating along."""
-        return frozenset(
-            place for place, row in enumerate(self.rows) if not self.shown[place] and row.old_elo is None
-        )
+        """Indices that no vote has shown and of which nothing else is known."""
+        hints = _hints(self.rows)
+        return frozenset(place for place, hint in enumerate(hints) if not self.shown[place] and hint is None)
 
     def after(self, shown: tuple[int, ...], chosen: int | None) -> State:
         """The contest with one more vote, by indices."""
@@ -134,7 +134,7 @@ def load(session: Session, contest_id: int, *, lock: bool = False, anew: bool = 
         rows,
         {row.id: place for place, row in enumerate(rows)},
         tuple(place for place, row in enumerate(rows) if row.status == "active"),
-        Posterior.prior_from([row.old_elo for row in rows]),
+        Posterior.prior_from(_hints(rows)),
         (0,) * len(rows),
         0,
         last_vote_id,
@@ -170,6 +170,12 @@ def keep_vote(
 def keep(session: Session, state: State, last_vote_id: int | None) -> None:
     """Keep posterior and scores, valid for this last vote."""
     rows_of(session, _KEEP, {"contest": state.contest_id, "vote": last_vote_id} | _scores(state))
+
+
+def _hints(rows: Sequence[Any]) -> list[float | None]:
+    """What is known of the members before any vote: old ratings where there are any, else predictions."""
+    old = [row.old_elo for row in rows]
+    return old if any(rating is not None for rating in old) else [row.predicted for row in rows]
 
 
 def _scores(state: State) -> dict[str, Any]:
@@ -220,8 +226,9 @@ _LOCKED_CONTEST = _CONTEST + "FOR NO KEY UPDATE OF c"
 """The last vote is read by the next statement: this one may have waited, and sees other rows as before."""
 
 _MEMBERS = """
-SELECT m.id, m.old_elo, i.id AS candidate_id, i.media_key, i.sha256, i.seed, i.parent_id, i.status, i.flagged,
-  i.elo_score, (SELECT max(v.id) FROM votes v WHERE v.contest_id = :contest) AS last_vote_id
+SELECT m.id, m.old_elo, m.predicted, i.id AS candidate_id, i.media_key, i.sha256, i.seed, i.parent_id,
+  i.status, i.flagged, i.elo_score,
+  (SELECT max(v.id) FROM votes v WHERE v.contest_id = :contest) AS last_vote_id
 FROM contest_members m JOIN image_candidates i ON i.id = m.image_candidate_id
 WHERE m.contest_id = :contest ORDER BY m.id
 """

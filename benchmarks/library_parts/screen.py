@@ -1,0 +1,182 @@
+"""The library's screen over 100,000 pictures: from a key to the drawn page, at 200x50 cells and half blocks.
+
+The rows come by SQL; each thumbnail is a file of its own on the disk (a link to one of forty real
+photographs' crops of 614x768), so that every page is read, decoded and encoded. A page counts as drawn when all
+its tiles show their own picture and the frame behind that is painted. Keys come one by one, 0.15 s after the
+page before, as from somebody who looks; `held` comes as soon as the page before is drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from report import Figure
+
+if TYPE_CHECKING:
+    from persona_tui.database.engine import Database
+    from persona_tui.screens.clusters import ClustersScreen
+    from persona_tui.settings import Settings
+
+sys.path[:0] = [str(Path(__file__).parents[2])]
+
+ROWS = Path(__file__).with_suffix(".sql")
+SIZE = (200, 50)
+LOOKING = 0.15
+CROPS = 40
+
+
+def figures(quick: bool) -> Iterator[Figure]:
+    """Measure."""
+    count, presses = (10_000, 30) if quick else (100_000, 200)
+    with tempfile.TemporaryDirectory(prefix="persona-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield from asyncio.run(_measure(folder, count, presses))
+
+
+async def _measure(folder: Path, count: int, presses: int) -> list[Figure]:
+    from tests.ui.quiet_core import QuietCore, app_over
+    from tests.ui.support import settle
+
+    from persona_tui.database.engine import open_database
+    from persona_tui.database.migrate import upgrade
+    from persona_tui.settings import Settings
+
+    database = open_database(Settings(data_dir=folder / "data", environment="sandbox", database_url=None))
+    try:
+        upgrade(database, backup_dir=None, keep=1)
+        load(database, count)
+        core = QuietCore(database, folder)
+        make_thumbnails(core.settings, count)
+        app = app_over(core)
+        async with app.run_test(size=SIZE) as pilot:
+            await settle(pilot)
+            began = time.perf_counter()
+            await pilot.press("f7")
+            screen: ClustersScreen = app.screen  # type: ignore[assignment]
+            await drawn(screen, lambda: bool(screen.loaded.pages))
+            opened = milliseconds(began)
+            await settle(pilot)
+            return [
+                Figure(f"library of {count:,}: key to first page", opened, "ms"),
+                *await turn_pages(screen, presses),
+                *await walk_about(screen, presses // 2),
+                Figure("pictures held in memory at most", held_in_memory(screen), "pictures", "<=", 600),
+            ]
+    finally:
+        database.dispose()
+
+
+async def turn_pages(screen: ClustersScreen, presses: int) -> list[Figure]:
+    """PgDn with and without a look at each page, then PgUp, End and Home."""
+    screen.grid.focus()
+    looked = [await press(screen, "pagedown", LOOKING) for _ in range(presses)]
+    back = [await press(screen, "pageup", LOOKING) for _ in range(presses // 4)]
+    held = [await press(screen, "pagedown", 0.0) for _ in range(presses)]
+    ends = [await press(screen, key, LOOKING) for _ in range(presses // 10) for key in ("end", "home")]
+    return [
+        Figure("key to drawn page, p95", p95(looked + back), "ms", "<=", 80),
+        Figure("key to drawn page, median", statistics.median(looked + back), "ms"),
+        Figure("key to drawn page, held, p95", p95(held), "ms", "<=", 80),
+        Figure("End and Home to drawn page, p95", p95(ends), "ms", "<=", 80),
+    ]
+
+
+async def walk_about(screen: ClustersScreen, presses: int) -> list[Figure]:
+    """From shelf to shelf in the tree, and filters by key."""
+    screen.tree.focus()
+    shelves = [await press(screen, key, LOOKING) for key in ["down"] * presses]
+    screen.tree.action_first()
+    await asyncio.sleep(0.5)
+    chips = [await press(screen, "2", LOOKING) for _ in range(min(presses, 40))]
+    return [
+        Figure("key to another shelf's page, p95", p95(shelves), "ms"),
+        Figure("key to a filtered page, p95", p95(chips), "ms"),
+    ]
+
+
+async def press(screen: ClustersScreen, key: str, pause: float) -> float:
+    """Milliseconds from a key to the page that it brings."""
+    await asyncio.sleep(pause)
+    before = _standing(screen)
+    began = time.perf_counter()
+    screen.app.simulate_key(key)
+    await drawn(screen, lambda: _standing(screen) != before)
+    return milliseconds(began)
+
+
+def _standing(screen: ClustersScreen) -> tuple[object, ...]:
+    """What the page is of; a listing that is being read is none."""
+    first = next(iter(screen.loaded.pictures), None)
+    return screen.grid.shown, first and first.ref, screen.loaded.total
+
+
+async def drawn(screen: ClustersScreen, moved: Callable[[], bool]) -> None:
+    """Return when another page is there, each tile shows its own picture, and the frame is painted."""
+    deadline = time.perf_counter() + 30
+    while not (moved() and screen.grid.drawn):
+        if time.perf_counter() > deadline:
+            raise SystemExit("The page was not drawn within 30 seconds.")
+        await asyncio.sleep(0.001)
+    painted = asyncio.Event()
+    screen.call_after_refresh(painted.set)
+    await painted.wait()
+
+
+def load(database: Database, count: int) -> None:
+    """Insert everything, and let the planner know what is there, as autovacuum would."""
+    with database.connect("owner", autocommit=True) as connection:
+        connection.execute(ROWS.read_text().replace(":count", str(count)).encode())
+        connection.execute("VACUUM ANALYZE")
+
+
+def make_thumbnails(settings: Settings, count: int) -> None:
+    """A file for each picture, where the media store looks for its thumbnail."""
+    folder = settings.media_dir / "thumbnails"
+    folder.mkdir(parents=True)
+    crops = list(_crops(folder))
+    for number in range(1, count + 1):
+        sha256 = hashlib.sha256(str(number).encode()).hexdigest()
+        place = folder / sha256[:2] / f"{sha256}.jpg"
+        place.parent.mkdir(exist_ok=True)
+        os.link(crops[number % CROPS], place)
+
+
+def _crops(folder: Path) -> Iterator[Path]:
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    chance = random.Random(7)
+    photographs = [Image.fromarray(one) for one in load_sample_images().images]
+    for number in range(CROPS):
+        whole = photographs[number % len(photographs)]
+        left, top = chance.randrange(whole.width - 340), chance.randrange(whole.height - 425)
+        crop = whole.crop((left, top, left + 340, top + 425)).resize((614, 768))
+        path = folder / f"crop-{number}.jpg"
+        crop.save(path, "JPEG", quality=88)
+        yield path
+
+
+def held_in_memory(screen: ClustersScreen) -> int:
+    """Pictures that the screen has loaded now."""
+    return len(screen.loaded.pictures)
+
+
+def milliseconds(began: float) -> float:
+    """Since `began`, of `perf_counter`."""
+    return 1000 * (time.perf_counter() - began)
+
+
+def p95(values: list[float]) -> float:
+    """The value that 95 of 100 do not exceed."""
+    return statistics.quantiles(values, n=20)[-1]

@@ -1,0 +1,47 @@
+"""Contests of other sizes, closer qualities, voters who err: tables with intervals for docs/ranking.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from report import Figure
+from voting_parts import simulation
+from voting_parts.simulation import Setting
+from voting_parts.votes import CLAIMS
+
+SEEDS, QUICK_SEEDS = 300, 25
+FIRST = 2_000_000
+ROWS: dict[str, tuple[Setting, ...]] = {
+    "20 pictures": (Setting(2, 90, members=20), Setting(4, 60, members=20)),
+    "100 pictures": (Setting(2, 280, members=100), Setting(4, 140, members=100)),
+    "20 pictures, deviation 1": (Setting(2, 160, members=20, sd=1), Setting(4, 110, members=20, sd=1)),
+    "50 pictures, deviation 1": (Setting(2, 260, sd=1), Setting(4, 180, sd=1)),
+    "100 pictures, deviation 1": (Setting(2, 400, members=100, sd=1), Setting(4, 260, members=100, sd=1)),
+    "heavy tails": (Setting(2, 130, heavy=True), Setting(4, 70, heavy=True)),
+    "5 % take the left one": (Setting(2, 140, left=0.05), Setting(4, 80, left=0.05)),
+    "10 % random presses": (Setting(2, 160, lapse=0.1), Setting(4, 90, lapse=0.1)),
+    "grid judged at 0.8": (Setting(4, 100, reliability=0.8),),
+    "grid judged at 0.6": (Setting(4, 160, reliability=0.6),),
+    "old ratings, correlation 0.5": (Setting(2, 120, old=0.5), Setting(4, 70, old=0.5)),
+    "old ratings that say nothing": (Setting(2, 150, old=0.0), Setting(4, 90, old=0.0)),
+}
+"""50 pictures and a deviation of 2 logits where nothing else is said."""
+GOALS = CLAIMS["duel"][1]
+
+
+def figures(quick: bool, keep: Path | None, processes: int) -> Iterator[Figure]:
+    """One figure for each row, way and goal, and the table's lines as they come."""
+    seeds = QUICK_SEEDS if quick else SEEDS
+    with ProcessPoolExecutor(processes, initializer=threadpool_limits, initargs=(1,)) as pool:
+        for name, settings in ROWS.items():
+            for setting in settings:
+                runs = simulation.simulate(pool, setting, FIRST, seeds, keep)
+                way = "duel" if setting.shown == 2 else "grid"
+                found = [goal.of(runs) for goal in GOALS]
+                print(f"| {name} | {way} | " + " | ".join(one.words() for one in found) + " |", flush=True)
+                for goal, one in zip(GOALS, found, strict=True):
+                    yield Figure(f"{name}, {way}, {goal.name}", one.presses, "presses")

@@ -1,0 +1,362 @@
+"""What the library's screen shows: the tree, a page of thumbnails, and all about the one under the cursor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.events import Resize
+from textual.widgets import Static
+
+from persona_tui.errors import PersonaError
+from persona_tui.screens import clusters_filter, clusters_lines
+from persona_tui.screens.base import PersonaScreen
+from persona_tui.screens.clusters_filter import Chips, FilterLine
+from persona_tui.screens.clusters_import import ImportPanel
+from persona_tui.screens.clusters_reading import NOTHING, Listing, load_catalogue, load_counts, source_of
+from persona_tui.screens.clusters_reel import Reel, Source, reread, wound
+from persona_tui.screens.clusters_tree import ALL, Branch, Key, LibraryTree
+from persona_tui.screens.runs_parts import PartsPanel
+from persona_tui.widgets.data_list import DataList
+from persona_tui.widgets.empty import EmptyState
+from persona_tui.widgets.marks import counted
+from persona_tui.widgets.messages import PersonaChanged
+from persona_tui.widgets.picture import PicturePane
+from persona_tui.widgets.section import SectionTitle
+from persona_tui.widgets.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from persona_tui.services.library.facts import PictureFacts
+    from persona_tui.services.library.pictures import LibraryPicture, PictureRef
+
+TILE, SMALL_TILE = (24, 14), (17, 7)
+"""Columns and rows of a thumbnail with its words, more or less, where there is room and where not."""
+LOOK_PAUSE = 0.06
+"""Seconds that the cursor rests on a picture before all about it is read."""
+
+
+class ClustersView(PersonaScreen):
+    """The library; only the page that is seen and its neighbours are read."""
+
+    TOPICS = frozenset({"cluster", "photo", "pillar", "candidate", "post"})
+    CSS_PATH = "clusters.tcss"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._branch: Branch | None = None
+        self._chips = Chips()
+        self._more_words: Mapping[str, str] = {}
+        self._found = ""
+        self._notes: Mapping[PictureRef, str] = {}
+        self._source: Source = NOTHING
+        self._reel = Reel()
+        self._unwound = self._winding = False
+        self._facts: PictureFacts | None = None
+        self._marked: dict[PictureRef, LibraryPicture] = {}
+        self._target: Key | None = None
+        self._bar = Content.empty()
+        self._acts_on = (False, False, False)
+
+    # What is on the screen
+
+    def compose_body(self) -> ComposeResult:
+        with Horizontal(id="library"):
+            with Vertical(id="tree-part"):
+                yield SectionTitle("Library", id="tree-title")
+                yield LibraryTree(id="tree")
+                yield Static(id="missing", markup=False)
+            with Vertical(id="pictures-part"):
+                yield SectionTitle("Pictures", id="pictures-title")
+                yield Static(id="bar", markup=False)
+                yield FilterLine()
+                yield Thumbnails(self._tile, tile=SMALL_TILE, id="grid")
+                yield EmptyState("No pictures here.", "clusters.import", icon="📷", id="no-pictures")
+                yield Static(id="lines", markup=False)
+            with Vertical(id="panel-part"):
+                yield PicturePane("", id="preview")
+                yield PartsPanel(clusters_lines.PARTS, id="panel")
+        yield EmptyState(
+            "No persona yet.\nA library belongs to one.", "global.personas", icon="📷", id="none"
+        )
+        yield ImportPanel(id="import")
+
+    @property
+    def tree(self) -> LibraryTree:
+        """Shelves, pillars and clusters."""
+        return self.query_one(LibraryTree)
+
+    @property
+    def grid(self) -> Thumbnails[LibraryPicture]:
+        """The pictures of one of them."""
+        found: Thumbnails[LibraryPicture] = self.query_one("#grid", Thumbnails)
+        return found
+
+    @property
+    def picture(self) -> LibraryPicture | None:
+        """The picture under the cursor, once it is read."""
+        place = self.grid.cursor
+        return self._reel[place] if place < len(self._reel) else None
+
+    @property
+    def loaded(self) -> Reel:
+        """The part of the listing that is read."""
+        return self._reel
+
+    @property
+    def panel(self) -> ImportPanel:
+        """The import's panel."""
+        return self.query_one(ImportPanel)
+
+    def on_mount(self) -> None:
+        self.tree.focus()
+
+    def on_resize(self, _event: Resize) -> None:
+        self.call_after_refresh(self._choose_tile)
+
+    def _choose_tile(self) -> None:
+        roomy = self.has_class("-wide") and self.has_class("-tall")
+        self.grid.tile = TILE if roomy else SMALL_TILE
+        self._show_grid()
+
+    def _tile(self, picture: LibraryPicture) -> Content:
+        return clusters_lines.tile(
+            picture,
+            marked=picture.ref in self._marked,
+            note=self._notes.get(picture.ref, ""),
+            tall=self.grid.tile == TILE,
+        )
+
+    # The tree
+
+    async def reload(self) -> None:
+        persona_id = self.shell.persona_id
+        self.set_class(persona_id is None, "-nobody")
+        if persona_id is None:
+            return
+        catalogue = await self.read(load_catalogue, persona_id)
+        self.tree.plant(replace(catalogue, counts=self.tree.catalogue.counts))
+        self._follow_target()
+        self._look_again()
+        self.spawn(partial(self._count_shelves, persona_id), group="counts", exclusive=True, quiet=True)
+
+    async def _count_shelves(self, persona_id: int) -> None:
+        counts = await self.read(load_counts, persona_id)
+        self.tree.plant(replace(self.tree.catalogue, counts=counts))
+        self._say_tree()
+
+    def _say_tree(self) -> None:
+        unposted = sum(one.unposted for one in self.tree.catalogue.clusters if one.status == "active")
+        self.query_one("#tree-title", SectionTitle).note = f"{unposted:,} unposted"
+
+    def aim(self, **target: int) -> None:
+        """Look at `cluster_id`."""
+        if (cluster_id := target.get("cluster_id")) is not None:
+            self._target = ("cluster", cluster_id)
+        self.request_reload()
+
+    def _follow_target(self) -> None:
+        if self._target is not None and self.tree.seek(self._target):
+            self.tree.focus()
+        elif self._branch is None:
+            self.tree.seek(ALL)
+        self._target = None
+
+    def on_persona_changed(self, _message: PersonaChanged) -> None:
+        self._branch, self._chips, self._marked = None, Chips(), {}
+        self.request_reload()
+
+    def on_data_list_row_highlighted(self, event: DataList.RowHighlighted) -> None:
+        branch: Branch = event.item
+        before, self._branch = self._branch, branch
+        if before is None or before.key != branch.key:
+            self._marked = {}
+            self.look()
+        self.refresh_bindings()
+
+    # The pictures
+
+    def look(self) -> None:
+        """Show the shelf under the tree's cursor, through the filters, from its beginning."""
+        persona_id, branch = self.shell.persona_id, self._branch
+        if persona_id is not None and branch is not None:
+            self.show_source(source_of(persona_id, branch, self._chips))
+
+    def show_source(
+        self, source: Source, *, found: str = "", notes: Mapping[PictureRef, str] | None = None
+    ) -> None:
+        """Show other pictures from their beginning.
+
+        Args:
+            found: what was looked for, where it is a search.
+            notes: a word or two on each picture.
+        """
+        self._source, self._found, self._notes = source, found, notes or {}
+        self._reel = Reel()
+        self.grid.show((), 0)
+        self._wind_soon()
+        self.spawn(self._count, group="count", exclusive=True, quiet=True)
+
+    def _look_again(self) -> None:
+        """Read the same part of the same listing again."""
+        if self._reel.pages:
+            self.spawn(self._reread, group="reread", exclusive=True, quiet=True)
+            self.spawn(self._count, group="count", exclusive=True, quiet=True)
+
+    async def _reread(self) -> None:
+        source, here = self._source, self.grid.shown
+        found = await self.read(reread, source, self._reel, here.start, here.stop)
+        if source is self._source:
+            self._take(found)
+
+    async def _count(self) -> None:
+        source = self._source
+        if not isinstance(source, Listing):
+            return
+        total = await self.read(source.count)
+        if source is self._source:
+            self._reel = replace(self._reel, total=total)
+            self._show_grid()
+
+    def _wind_soon(self) -> None:
+        self._unwound = True
+        if not self._winding:
+            self._winding = True
+            self.spawn(self._wind, group="pages", quiet=True)
+
+    async def _wind(self) -> None:
+        """Read what the page and its neighbours lack; never cut off, so that held keys don't starve it."""
+        try:
+            while self._unwound:
+                self._unwound = False
+                source, reel, here = self._source, self._reel, self.grid.shown
+                low, high = here.start - len(here), here.stop + len(here)
+                if reel.pages and not reel.lacks(low, high):
+                    continue
+                found = await self.read(wound, source, reel, low, high)
+                if source is self._source:
+                    self._take(found)
+                self._unwound |= source is not self._source or self.grid.shown != here
+        finally:
+            self._winding = False
+
+    def _take(self, reel: Reel) -> None:
+        """Show what was read; the cursor stays on its picture where the places have changed."""
+        here, place = self.picture, self.grid.cursor
+        self._reel = replace(reel, total=self._reel.total)
+        now = self.picture
+        if here is not None and now is not None and now.ref != here.ref:
+            refs = [picture.ref for picture in reel.pictures]
+            place = reel.first + refs.index(here.ref) if here.ref in refs else place
+        if here is None or now != here or not self.grid.drawn:
+            self._show_grid(place)
+        else:
+            self.grid.show(self._reel, place)
+
+    def _show_grid(self, place: int | None = None) -> None:
+        self.grid.show(self._reel, self.grid.cursor if place is None else place)
+        empty = bool(self._reel.pages) and not len(self._reel)
+        self.set_class(empty, "-no-pictures")
+        if empty:
+            self._say_empty()
+        self._show_words()
+        self._look_at()
+
+    def _say_empty(self) -> None:
+        empty, branch = self.query_one("#no-pictures", EmptyState), self._branch
+        if self._found:
+            empty.text, empty.action = f"Nothing was found for {self._found}.", "global.back"
+        elif self._chips.active:
+            empty.text, empty.action = "No picture here is let through by the filters.", "clusters.clear"
+        elif branch is not None and branch.kind == "loose":
+            empty.text, empty.action = (
+                "These clusters serve no pillar yet.\nGo to one of them.",
+                "clusters.pillar",
+            )
+        else:
+            empty.text, empty.action = "No pictures here yet.\nPhotos come from a folder.", "clusters.import"
+
+    def on_thumbnails_highlighted(self, _event: Thumbnails.Highlighted) -> None:
+        self._wind_soon()
+        self._show_words()
+        self._look_at()
+
+    # Words, and all about one picture
+
+    def _show_words(self) -> None:
+        branch, reel = self._branch, self._reel
+        title = self.query_one("#pictures-title", SectionTitle)
+        title.title = self._found or (branch.title if branch is not None else "Pictures")
+        title.note = ", ".join(self._standing()) if reel.pages else "…"
+        wide = self.has_class("-wide")
+        bar = clusters_filter.bar(self._chips, self.shell.registry, self._more_words, short=not wide)
+        if not bar.is_same(self._bar):
+            self._bar = bar
+            self.query_one("#bar", Static).update(bar, layout=False)
+        if self._acts_on != (acts_on := (bool(self._marked), len(reel) > 0, self._chips.active)):
+            self._acts_on = acts_on
+            self.refresh_bindings()
+
+    def _standing(self) -> Sequence[str]:
+        reel, place = self._reel, self.grid.cursor
+        total = reel.total if reel.goes_on or reel.first else len(reel)
+        notes = ["counting…" if total is None else counted(total, "picture")]
+        notes += [f"this is {place + 1:,}"] if len(reel) and place else []
+        notes += [f"✓ {len(self._marked)} marked"] if self._marked else []
+        cluster = self._branch.cluster if self._branch is not None and not self._found else None
+        if cluster is not None:
+            notes.append(cluster.pillar or "no pillar")
+        return notes
+
+    def _look_at(self) -> None:
+        picture = self.picture
+        if self._facts is not None and (picture is None or picture.ref != self._facts.ref):
+            self._facts = None
+        if not self.has_class("-wide"):
+            self._show_lines()
+        self.spawn(partial(self._read_facts, picture), group="facts", exclusive=True, quiet=True)
+
+    async def _read_facts(self, picture: LibraryPicture | None) -> None:
+        from persona_tui.services.library.facts import facts_of
+
+        if picture is None:
+            self.query_one("#preview", PicturePane).show(None, "")
+            self.query_one(PartsPanel).show(())
+            return
+        await asyncio.sleep(LOOK_PAUSE)
+        self._facts = await self.read(facts_of, picture.ref)
+        if self.has_class("-wide"):
+            self._show_parts()
+            await self._preview(picture)
+        else:
+            self._show_lines()
+
+    async def _preview(self, picture: LibraryPicture) -> None:
+        pane, media = self.query_one("#preview", PicturePane), self.shell.core.resources.media
+        try:
+            path = await asyncio.to_thread(media.thumbnail, picture.media_key, picture.sha256)
+        except PersonaError as problem:
+            pane.show(None, problem.message)
+        else:
+            pane.show(path, picture.label, keep=True)
+
+    def _show_lines(self) -> None:
+        """Two lines below the pictures, where there is no room beside them."""
+        picture = self.picture
+        words = Content.empty()
+        if picture is not None:
+            words = clusters_lines.lines(picture, self._facts, self.shell.zone)
+        self.query_one("#lines", Static).update(words, layout=False)
+
+    def _show_parts(self) -> None:
+        """The panel beside the pictures."""
+        picture, clusters = self.picture, self.tree.catalogue.clusters
+        names = {cluster.id: cluster.name for cluster in clusters}
+        if picture is not None:
+            about = clusters_lines.parts(picture, self._facts, self.shell.zone, names)
+            self.query_one(PartsPanel).show(about)
