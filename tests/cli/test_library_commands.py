@@ -5,13 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-import numpy as np
-
 from persona_tui.resources import Resources
 from persona_tui.services.library.embeddings import current_model
 from persona_tui.settings import load_settings
 from tests.cli.conftest import Shell
-from tests.cli.test_runs import told
+from tests.cli.test_commands import told
 from tests.support.space import make_subject, rows
 
 
