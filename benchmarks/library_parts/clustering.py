@@ -107,9 +107,9 @@ def _grown(vectors: Vectors, order: Labels) -> Labels:
     return labels
 
 
-def _placed(vectors: Vectors, labels: Labels, seen: Labels, news: Labels) -> list[int]:
-    known = centres_of(vectors[seen], labels[seen])
-    return [one.nearest if one.sure else APART for one in place_pictures(vectors[news], known)]
+def _placed(vectors: Vectors, labels: Labels, seen: Labels, news: Labels) -> Labels:
+    placed = place_pictures(vectors[news], centres_of(vectors[seen], labels[seen]))
+    return np.where(placed.sure, placed.nearest, APART)
 
 
 def _labels(vectors: Vectors, method: Method) -> Labels:

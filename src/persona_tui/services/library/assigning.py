@@ -14,7 +14,7 @@ from sqlmodel import Session
 from persona_tui.errors import NotAllowedNow, UnknownName
 from persona_tui.services import events, jobs
 from persona_tui.services.jobs import Pool, SessionScope
-from persona_tui.services.library.building import Centres, Placing, place_pictures
+from persona_tui.services.library.building import Centres, Placing, Placings, place_pictures
 from persona_tui.services.library.membership import Change, add_pictures
 from persona_tui.services.library.picture_filters import PictureFilters
 from persona_tui.services.library.pictures import LibraryPicture, PictureRef, read_pictures
@@ -109,11 +109,11 @@ async def assign_new(scope: SessionScope, pool: Pool, persona_id: int, model_has
     space, known = await to_thread(read)
     if not space.refs or not known.ids:
         return Assigned(0, 0, len(space.refs))
-    placed: tuple[Placing, ...] = await pool.run(place_pictures, space.vectors, known)
+    placed: Placings = await pool.run(place_pictures, space.vectors, known)
 
     def store() -> Assigned:
         with scope() as session:
-            return _store(session, persona_id, list(zip(space.refs, placed, strict=True)))
+            return _store(session, persona_id, list(zip(space.refs, placed.each(), strict=True)))
 
     return await to_thread(store)
 

@@ -29,7 +29,7 @@ ENOUGH = 5_000
 """Vectors of one persona and model from which on an index is made; fewer are looked at in 15 ms."""
 DEEPEST = 200
 """Neighbours that the index is asked for at most; pages beyond it look at all vectors."""
-BEAM = 80
+BEAM = 100
 """hnsw.ef_search: pictures that the walk keeps at a time."""
 SCANNED = 20_000
 """hnsw.max_scan_tuples: where the walk gives up, and all vectors are looked at instead."""
