@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.errors import NotAllowedNow, UnknownName
 from persona_tui.services import events, jobs
 from persona_tui.services.jobs import Pool, SessionScope
@@ -57,6 +58,14 @@ class ReviewView:
     other_distance: float | None
 
 
+_FREE = """
+SELECT p.id AS photo_id, CAST(NULL AS bigint) AS image_candidate_id FROM photos p
+WHERE p.persona_id = :persona AND NOT EXISTS (SELECT FROM cluster_candidates m WHERE m.photo_id = p.id)
+UNION ALL
+SELECT NULL, c.id FROM image_candidates c
+WHERE c.persona_id = :persona AND NOT EXISTS
+  (SELECT FROM cluster_candidates m WHERE m.image_candidate_id = c.id)
+"""
 _DECIDED = """
 SELECT photo_id, image_candidate_id, cluster_id, state FROM cluster_reviews
 WHERE persona_id = :persona AND state IN ('open', 'dismissed')
@@ -176,22 +185,13 @@ def lock_clusters(session: Session, persona_id: int) -> None:
 
 def still_unclustered(session: Session, persona_id: int) -> set[PictureRef]:
     """Pictures that count and lie in no cluster."""
-    rows = session.execute(
-        text(
-            "SELECT p.id, NULL FROM photos p WHERE p.persona_id = :id AND NOT EXISTS"
-            " (SELECT FROM cluster_candidates m WHERE m.photo_id = p.id) UNION ALL"
-            " SELECT NULL, c.id FROM image_candidates c WHERE c.persona_id = :id AND NOT EXISTS"
-            " (SELECT FROM cluster_candidates m WHERE m.image_candidate_id = c.id)"
-        ),
-        {"id": persona_id},
-    )
-    return {PictureRef(*row) for row in rows}
+    return {PictureRef(*row) for row in rows_of(session, _FREE, {"persona": persona_id}, binary=True)}
 
 
 def _store(session: Session, persona_id: int, placed: Sequence[tuple[PictureRef, Placing]]) -> Assigned:
     lock_clusters(session, persona_id)
     free = still_unclustered(session, persona_id)
-    decided = session.execute(text(_DECIDED), {"persona": persona_id}).all()
+    decided = rows_of(session, _DECIDED, {"persona": persona_id})
     refused = {(PictureRef(row[0], row[1]), row[2]) for row in decided if row[3] == "dismissed"}
     asked = {PictureRef(row[0], row[1]) for row in decided if row[3] == "open"}
     joining: dict[int, list[PictureRef]] = defaultdict(list)
