@@ -186,6 +186,7 @@ class Duties:
             self._settings,
             self._models,
             self._resources.seers,
+            owner=lambda: self._resources.database.connect("owner", autocommit=True),
         )
         me = asyncio.current_task()
         assert me is not None
@@ -236,6 +237,7 @@ class Duties:
 
         await to_thread(queue)
         self._asked_for_clip = True
+
     def _remove_deleted(self) -> None:
         with self._scope() as session:
             remove_deleted(session, self._settings.library.restore_days)

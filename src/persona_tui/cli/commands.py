@@ -34,9 +34,9 @@ class Commands(LazyGroup):
         "lora": _group("lora", "LoRAs: import, list, show, use, unuse, remove, test."),
         "vote": _group("vote", "Votes: list, next, cast, undo, stats, import-ratings, taste, rebuild."),
         "photos": _group(
-            "photos", "Photographs: import, list, accept, reject, near, watch, delete, analyse, missing."
+            "photos", "Photographs: import, list, search, accept, reject, near, watch, delete, analyse."
         ),
-        "cluster": _group("cluster", "Pictures that belong together: add, list, show, rename."),
+        "cluster": _group("cluster", "Pictures that belong together: build, list, rename, merge, split."),
         "caption": _command("post", "caption", "Write a post's caption, by the language model or yourself."),
         "post": _group("post", "Posts: list, draft, schedule, publish, cancel, retry, reconcile."),
         "account": _group("account", "Instagram accounts: add, list, check."),

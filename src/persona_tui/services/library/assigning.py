@@ -11,10 +11,11 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.errors import NotAllowedNow, UnknownName
-from persona_tui.services import events
+from persona_tui.services import events, jobs
 from persona_tui.services.jobs import Pool, SessionScope
-from persona_tui.services.library.building import Centres, Placing, place_pictures
+from persona_tui.services.library.building import Centres, Placing, Placings, place_pictures
 from persona_tui.services.library.membership import Change, add_pictures
 from persona_tui.services.library.picture_filters import PictureFilters
 from persona_tui.services.library.pictures import LibraryPicture, PictureRef, read_pictures
@@ -57,6 +58,14 @@ class ReviewView:
     other_distance: float | None
 
 
+_FREE = """
+SELECT p.id AS photo_id, CAST(NULL AS bigint) AS image_candidate_id FROM photos p
+WHERE p.persona_id = :persona AND NOT EXISTS (SELECT FROM cluster_candidates m WHERE m.photo_id = p.id)
+UNION ALL
+SELECT NULL, c.id FROM image_candidates c
+WHERE c.persona_id = :persona AND NOT EXISTS
+  (SELECT FROM cluster_candidates m WHERE m.image_candidate_id = c.id)
+"""
 _DECIDED = """
 SELECT photo_id, image_candidate_id, cluster_id, state FROM cluster_reviews
 WHERE persona_id = :persona AND state IN ('open', 'dismissed')
@@ -80,6 +89,16 @@ ORDER BY w.id LIMIT :limit
 """
 
 
+def request_assignment(session: Session, persona_id: int) -> int | None:
+    """Queue an assignment of new pictures in the background.
+
+    Returns:
+        The job's id; None where one waits already.
+    """
+    once = f"assign_clusters {persona_id}"
+    return jobs.defer(session, "library:assign_clusters", once=once, persona_id=persona_id)
+
+
 async def assign_new(scope: SessionScope, pool: Pool, persona_id: int, model_hash: str) -> Assigned:
     """Assign a persona's pictures that lie in no cluster, by their distance to the clusters' centres.
 
@@ -99,11 +118,11 @@ async def assign_new(scope: SessionScope, pool: Pool, persona_id: int, model_has
     space, known = await to_thread(read)
     if not space.refs or not known.ids:
         return Assigned(0, 0, len(space.refs))
-    placed: tuple[Placing, ...] = await pool.run(place_pictures, space.vectors, known)
+    placed: Placings = await pool.run(place_pictures, space.vectors, known)
 
     def store() -> Assigned:
         with scope() as session:
-            return _store(session, persona_id, list(zip(space.refs, placed, strict=True)))
+            return _store(session, persona_id, list(zip(space.refs, placed.each(), strict=True)))
 
     return await to_thread(store)
 
@@ -136,6 +155,15 @@ def take_review(session: Session, review_id: int, *, into: int | None = None) ->
     )
 
 
+def persona_of_review(session: Session, review_id: int) -> int:
+    """Whose review it is.
+
+    Raises:
+        UnknownName, NotAllowedNow: as `take_review`.
+    """
+    return int(_open(session, review_id).persona_id)
+
+
 def dismiss_review(session: Session, review_id: int) -> None:
     """Say that the picture does not belong to the cluster; it is not proposed for it again.
 
@@ -157,22 +185,13 @@ def lock_clusters(session: Session, persona_id: int) -> None:
 
 def still_unclustered(session: Session, persona_id: int) -> set[PictureRef]:
     """Pictures that count and lie in no cluster."""
-    rows = session.execute(
-        text(
-            "SELECT p.id, NULL FROM photos p WHERE p.persona_id = :id AND NOT EXISTS"
-            " (SELECT FROM cluster_candidates m WHERE m.photo_id = p.id) UNION ALL"
-            " SELECT NULL, c.id FROM image_candidates c WHERE c.persona_id = :id AND NOT EXISTS"
-            " (SELECT FROM cluster_candidates m WHERE m.image_candidate_id = c.id)"
-        ),
-        {"id": persona_id},
-    )
-    return {PictureRef(*row) for row in rows}
+    return {PictureRef(*row) for row in rows_of(session, _FREE, {"persona": persona_id}, binary=True)}
 
 
 def _store(session: Session, persona_id: int, placed: Sequence[tuple[PictureRef, Placing]]) -> Assigned:
     lock_clusters(session, persona_id)
     free = still_unclustered(session, persona_id)
-    decided = session.execute(text(_DECIDED), {"persona": persona_id}).all()
+    decided = rows_of(session, _DECIDED, {"persona": persona_id})
     refused = {(PictureRef(row[0], row[1]), row[2]) for row in decided if row[3] == "dismissed"}
     asked = {PictureRef(row[0], row[1]) for row in decided if row[3] == "open"}
     joining: dict[int, list[PictureRef]] = defaultdict(list)
@@ -207,7 +226,7 @@ def _review(persona_id: int, ref: PictureRef, placing: Placing) -> dict[str, Any
 def _open(session: Session, review_id: int) -> Any:
     row = session.execute(
         text(
-            "SELECT photo_id, image_candidate_id, cluster_id, state FROM cluster_reviews"
+            "SELECT persona_id, photo_id, image_candidate_id, cluster_id, state FROM cluster_reviews"
             " WHERE id = :id FOR UPDATE"
         ),
         {"id": review_id},
