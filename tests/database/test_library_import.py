@@ -95,6 +95,7 @@ def test_library_1_every_kind_is_upright_and_told(world: World) -> None:
     small = CAT.resize((90, 60))
     small.save(world.folder / "moving.webp", save_all=True, append_images=[small.rotate(9)])
     CAT.resize((120, 80)).save(world.folder / "scan.TIFF")
+    CAT.save(world.folder / "odd.jpg", exif=b"Exif\0\0no EXIF at all")
 
     outcomes = {done.name: done for done in world.run()}
 
@@ -104,6 +105,7 @@ def test_library_1_every_kind_is_upright_and_told(world: World) -> None:
     assert told == {
         "turned.jpg": ("JPEG", 300, 451, {}),
         "phone.heic": ("HEIF", 300, 451, {}),
+        "odd.jpg": ("JPEG", 451, 300, {}),
         "print.jpg": ("JPEG", 451, 300, {"mode": "CMYK"}),
         "deep.png": ("PNG", 451, 300, {"mode": "I;16"}),
         "moving.webp": ("WEBP", 90, 60, {"frames": 2}),
