@@ -115,6 +115,29 @@ def test_photos_are_imported_and_a_broken_one_is_named(peopled: Shell, tmp_path:
     assert peopled("photos", "import", "Mira", str(only_bad)).code == 1
 
 
+def test_photos_wait_for_a_look_and_are_decided_on(peopled: Shell, tmp_path: Path) -> None:
+    for number in range(3):
+        Image.fromarray(skimage.data.chelsea()).rotate(40 * number + 7).save(tmp_path / f"{number}.jpg")
+    said = peopled("photos", "import", "Mira", str(tmp_path))
+    assert said.code == 0 and said.out.startswith("3 imported") and "photos accept" in said.out
+    listed = peopled("photos", "list", "Mira", "--stage", "staged", "--json").json
+    first, second, third = sorted(str(photo["id"]) for photo in listed)
+    assert "Name their numbers" in peopled("photos", "accept", "Mira").err
+    assert peopled("photos", "accept", "Mira", first, "--json").json == {"accepted": 1}
+    assert peopled("photos", "reject", "Mira", second, "--reason", "blurred").code == 0
+    assert peopled("photos", "caption", "Mira", first, "A cat.").code == 0
+    assert peopled("photos", "delete", "Mira", third).code == 0
+    assert "photo 999" in told(peopled, 2, "photos", "delete", "Mira", "999")
+    photos = {str(p["id"]): p for p in peopled("photos", "list", "Mira", "--json").json}
+    assert third not in photos and photos[first]["caption"] == "A cat."
+    assert photos[second]["reject_reason"] == "blurred"
+    assert peopled("photos", "restore", "Mira", third, "--json").json == {"restored": 1}
+    (watched,) = peopled("photos", "watch", "Mira", str(tmp_path), "--json").json
+    assert (watched["root"], watched["accept"], watched["kept"]) == (str(tmp_path), False, "copy")
+    assert peopled("photos", "watch", "Mira", str(tmp_path), "--stop", "--json").json == []
+    assert peopled("photos", "near", "Mira", "--json").code == 0
+
+
 def test_a_post_without_account_is_told_what_is_missing(peopled: Shell, tmp_path: Path) -> None:
     Image.fromarray(skimage.data.chelsea()).save(tmp_path / "cat.jpg")
     photo = peopled("photos", "import", "Mira", str(tmp_path), "--accept", "--json").json["files"][0][

@@ -183,7 +183,9 @@ class ImportPanel(Vertical):
         core = shell_of(self).core
         kept = core.resources.settings.library.kept
         wanted = imports.ImportPlan(plan.persona_id, plan.root, plan.accept, kept, plan.cluster_id)
-        return imports.Import(core.database.session_scope, core.resources.media, wanted)
+        return imports.Import(
+            core.database.session_scope, core.resources.media, wanted, niceness=imports.NICENESS
+        )
 
     def _say(self, tally: ImportTally) -> None:
         outcomes = Content(f"{tally.imported} imported  {tally.known} there already  {tally.failed_words()}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.services.srgb import to_srgb
@@ -80,10 +80,10 @@ def decode(data: bytes, side: int) -> tuple[PictureFacts, Image.Image]:
         raise _too_many("over 170 megapixels") from None
     except Unreadable:
         raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, ImageCms.PyCMSError):
-        raise Unreadable("That is no picture that can be read.") from None
     except MemoryError:
         raise Unreadable("There is not enough memory for the picture.", hint="Make it smaller.") from None
+    except Exception:  # each format's decoder raises what it likes on damaged files
+        raise Unreadable("That is no picture that can be read.") from None
 
 
 def _require_few_pixels(width: int, height: int) -> None:
@@ -104,21 +104,21 @@ def _small(image: Image.Image, side: int) -> Image.Image:
     small: Image.Image = image if image.mode in _SHRINKS_WELL else to_srgb(image, [])
     if max(small.size) > side:
         small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    upright = ImageOps.exif_transpose(small)
-    return to_srgb(upright, []) if small is image else upright
+    if _orientation(image) != 1:
+        small = ImageOps.exif_transpose(small)
+    return to_srgb(small, []) if image.mode in _SHRINKS_WELL else small
 
 
 def _facts(image: Image.Image) -> PictureFacts:
-    exif = image.getexif()
     width, height = image.size
-    if exif.get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
+    if _orientation(image) in _SIDEWAYS:
         width, height = height, width
     details: dict[str, Any] = {} if image.mode == "RGB" else {"mode": image.mode}
     if (frames := getattr(image, "n_frames", 1)) > 1:
         details["frames"] = frames
     if profile := _profile_name(image):
         details["profile"] = profile
-    return PictureFacts(image.format or "unknown", width, height, _taken_at(exif), details)
+    return PictureFacts(image.format or "unknown", width, height, _taken_at(image), details)
 
 
 def _profile_name(image: Image.Image) -> str:
@@ -132,17 +132,23 @@ def _profile_name(image: Image.Image) -> str:
     return "" if "sRGB" in name else name.strip()[:80]
 
 
-def _taken_at(exif: Image.Exif) -> datetime | None:
-    shot = exif.get_ifd(ExifTags.IFD.Exif)
-    words = str(shot.get(ExifTags.Base.DateTimeOriginal, ""))
-    zone = str(shot.get(ExifTags.Base.OffsetTimeOriginal, ""))
-    for text, form in ((words + zone, "%Y:%m:%d %H:%M:%S%z"), (words, "%Y:%m:%d %H:%M:%S")):
-        try:
-            taken = datetime.strptime(text, form)  # noqa: DTZ007 - the camera's clock may have no zone
-        except ValueError:
-            continue
-        return taken.astimezone(UTC) if taken.tzinfo else taken.replace(tzinfo=UTC)
-    return None
+def _orientation(image: Image.Image) -> int:
+    """1 upright to 8, as EXIF has it."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # EXIF comes from anywhere and is often broken
+        return 1
+
+
+def _taken_at(image: Image.Image) -> datetime | None:
+    try:
+        shot = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        words = str(shot.get(ExifTags.Base.DateTimeOriginal, ""))
+        zone = str(shot.get(ExifTags.Base.OffsetTimeOriginal, ""))
+        taken = datetime.strptime(f"{words} {zone or '+00:00'}", "%Y:%m:%d %H:%M:%S %z")
+        return taken.astimezone(UTC)
+    except Exception:  # as above
+        return None
 
 
 def _is_heif(prefix: bytes) -> bool:

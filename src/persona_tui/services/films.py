@@ -55,7 +55,11 @@ def middle_frame(film: Path | BytesIO) -> tuple[FilmFacts, Image.Image]:
             shown: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
             picture = shown.rotate(frame.rotation, expand=True)
             return _facts(container, picture, seconds), picture
-    except (av.FFmpegError, EOFError, ValueError, IndexError):
+    except Unreadable:
+        raise
+    except Exception as problem:  # FFmpeg's errors, and what damaged files make of its figures
+        if isinstance(problem, OSError) and not isinstance(problem, av.FFmpegError):
+            raise
         raise Unreadable("That is no film that can be read.", hint="Use MP4 or MOV.") from None
 
 

@@ -7,14 +7,16 @@ time are the same as when it was imported is not read again.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Literal
 
 from sqlmodel import Session
@@ -29,11 +31,12 @@ SessionScope = Callable[[], AbstractContextManager[Session]]
 Kept = Literal["copy", "reference"]
 Done = Ready | Known | Refused
 
-GROUP = 16
-"""So many files are booked together at most; the first groups are smaller, to show something at once."""
+GROUP, GROUP_SECONDS = 128, 0.5
+"""So many files are booked together at most, or what came in so many seconds; at first fewer, to show some
+at once."""
 _LOOKED_UP = 256
-_NICENESS = 10
-"""Added to the reading threads' nice value, so that the app stays quick; Linux has one for each thread."""
+NICENESS = 10
+"""For `niceness`, where an app shall stay quick beside it: Linux has a nice value for each thread."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,12 @@ class Import:
         *,
         found: Iterable[Found] | None = None,
         threads: int | None = None,
+        niceness: int = 0,
     ) -> None:
         """Args:
         found: files instead of those that the plan's root has.
         threads: that read and decode; None: one for each core, and one for waiting on the disk.
+        niceness: of these threads.
         """
         self.total: int | None = None
         """How many files there are, once they are counted."""
@@ -88,6 +93,7 @@ class Import:
         self._taker = Taker(media, plan.kept)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._threads = threads or cores + 1
+        self._niceness = niceness
         self._stopped = threading.Event()
 
     def __iter__(self) -> Generator[FileOutcome, None, None]:
@@ -135,13 +141,13 @@ class Import:
     def _groups(self, booking: Booking) -> Generator[list[Done], None, None]:
         """Files that are read, in groups that grow; in the end what an error leaves, then the error."""
         group: list[Done] = []
-        booked = 0
+        booked, last = 0, monotonic()
         try:
             for done in self._read_files(booking):
                 group.append(done)
-                if len(group) >= min(max(booked, 1), GROUP):
+                if len(group) >= min(max(booked, 1), GROUP) or monotonic() - last > GROUP_SECONDS:
                     yield group
-                    booked, group = booked + len(group), []
+                    booked, group, last = booked + len(group), [], monotonic()
         except StorageError as problem:
             if group:
                 yield group
@@ -156,7 +162,7 @@ class Import:
     def _read_files(self, booking: Booking) -> Iterator[Done]:
         """Each file as it was read, in their order; only a few are held at a time."""
         waiting: deque[Done | Future[Done]] = deque()
-        readers = ThreadPoolExecutor(self._threads, "import", initializer=_be_nice)
+        readers = ThreadPoolExecutor(self._threads, "import", _be_nice, (self._niceness,))
         try:
             for found, known in self._looked_up(booking):
                 waiting.append(known or readers.submit(self._taker.take, found))
@@ -211,6 +217,6 @@ def _result(waiting: Done | Future[Done]) -> Done:
     return waiting.result() if isinstance(waiting, Future) else waiting
 
 
-def _be_nice() -> None:
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+def _be_nice(niceness: int) -> None:
+    if niceness and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -44,7 +44,7 @@ def reject(session: Session, persona_id: int, photo_ids: Sequence[int], reason: 
 
     Raises:
         UnknownName: as `accept`.
-        NotAllowedNow: a live post shows one of them.
+        NotAllowedNow: a post that is not cancelled uses one of them.
         InvalidRequest: the reason is longer than 300 characters.
     """
     words = validated(_Reason, {"reason": reason}).reason
@@ -71,7 +71,7 @@ def delete(session: Session, persona_id: int, photo_ids: Sequence[int], *, actor
 
     Raises:
         UnknownName: as `accept`.
-        NotAllowedNow: a live post shows one of them.
+        NotAllowedNow: a post that is not cancelled uses one of them.
     """
     _lock(session, persona_id, photo_ids)
     _require_unused(session, photo_ids)
@@ -100,6 +100,7 @@ def remove_deleted(session: Session, days: float) -> int:
     if gone:
         ids = [row.id for row in gone]
         rows_of(session, _NOTE_FILES, {"photos": ids})
+        rows_of(session, _LEAVE_POSTS, {"photos": ids})
         rows_of(session, _REMOVE, {"photos": ids})
         audit.append_all(
             session,
@@ -124,11 +125,11 @@ def _lock(session: Session, persona_id: int, photo_ids: Sequence[int], *, delete
 
 
 def _require_unused(session: Session, photo_ids: Sequence[int]) -> None:
-    rows = rows_of(session, _HELD, {"photos": list(photo_ids)})
+    rows = rows_of(session, _USED, {"photos": list(photo_ids)})
     if rows:
         photos = ", ".join(str(row.photo_id) for row in rows[:5])
         raise NotAllowedNow(
-            f"Planned or published posts show photo {photos}.",
+            f"Posts use photo {photos}.",
             hint="Cancel those that are not out; what was published keeps its picture.",
         )
 
@@ -160,10 +161,8 @@ _LOCK = (
     f"SELECT id FROM photos WHERE persona_id = :persona AND {_THESE}"
     " AND (deleted_at IS NOT NULL) = :deleted ORDER BY id FOR UPDATE"
 )
-_HELD = (
-    "SELECT DISTINCT photo_id FROM post_items WHERE holds AND photo_id = ANY (CAST(:photos AS bigint[]))"
-    " ORDER BY photo_id"
-)
+_IN_POSTS = "FROM post_items i JOIN scheduling_posts o ON o.id = i.post_id WHERE o.state <> 'cancelled' AND"
+_USED = f"SELECT DISTINCT i.photo_id {_IN_POSTS} i.photo_id = ANY (CAST(:photos AS bigint[])) ORDER BY 1"
 _ACCEPT = (
     f"UPDATE photos SET stage = 'accepted', reject_reason = '' WHERE {_THESE} AND stage <> 'accepted'"
     " RETURNING id"
@@ -172,10 +171,10 @@ _REJECT = f"UPDATE photos SET stage = 'rejected', reject_reason = :reason WHERE 
 _CAPTION = f"UPDATE photos SET caption = :caption WHERE {_THESE} RETURNING id"
 _DELETE = f"UPDATE photos SET deleted_at = persona_now() WHERE {_THESE} RETURNING id"
 _RESTORE = f"UPDATE photos SET deleted_at = NULL WHERE {_THESE} RETURNING id"
-_GONE = """
+_GONE = f"""
 SELECT id, persona_id, sha256 FROM photos p
 WHERE deleted_at < persona_now() - make_interval(secs => :days * 86400)
-  AND NOT EXISTS (SELECT FROM post_items i WHERE i.photo_id = p.id)
+  AND NOT EXISTS (SELECT {_IN_POSTS} i.photo_id = p.id)
   AND NOT EXISTS (SELECT FROM dataset_images t WHERE t.photo_id = p.id)
 ORDER BY id LIMIT 200 FOR UPDATE SKIP LOCKED
 """
@@ -186,4 +185,5 @@ SELECT DISTINCT ON (media_key) media_key, sha256 FROM (
   UNION ALL SELECT poster_key, poster_sha256 FROM photos WHERE {_THESE} AND poster_key IS NOT NULL) AS gone
 ON CONFLICT (media_key) DO UPDATE SET created_at = persona_now()
 """
+_LEAVE_POSTS = "DELETE FROM post_items WHERE photo_id = ANY (CAST(:photos AS bigint[]))"
 _REMOVE = f"DELETE FROM photos WHERE {_THESE}"

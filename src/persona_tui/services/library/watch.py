@@ -15,7 +15,7 @@ from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, PersonaError, UnknownName
 from persona_tui.services.library.booking import folder_name
 from persona_tui.services.library.files import Found, look_into, shown
-from persona_tui.services.library.imports import Import, ImportPlan, Kept, SessionScope
+from persona_tui.services.library.imports import NICENESS, Import, ImportPlan, Kept, SessionScope
 from persona_tui.services.media import MediaStore
 
 SETTLED_SECONDS = 3.0
@@ -124,7 +124,9 @@ class Watcher:
 
     def _import(self, folder: WatchedFolder, root: Path) -> None:
         plan = ImportPlan(folder.persona_id, root, folder.accept, folder.kept, folder.cluster_id, watch=True)
-        self._under_way = Import(self._scope, self._media, plan, found=Settled(root), threads=1)
+        self._under_way = Import(
+            self._scope, self._media, plan, found=Settled(root), threads=1, niceness=NICENESS
+        )
         if self._stopped:
             return
         for _ in self._under_way:
