@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
+from procrastinate.jobs import Status
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -141,7 +142,10 @@ async def rescue_stalled(app: App, seconds: float = STALLED_AFTER) -> int:
     stalled = await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=seconds)
     count = 0
     for job in stalled:
-        await app.job_manager.retry_job(job)
+        try:
+            await app.job_manager.retry_job(job)
+        except UniqueViolation:  # its like waits already, and may wait for the end of this one
+            await app.job_manager.finish_job(job, Status.ABORTED, delete_job=False)
         count += 1
     return count
 
