@@ -38,6 +38,8 @@ log = structlog.get_logger("persona_tui.duties")
 TICK_SECONDS = {"live": 5.0, "sandbox": 1.0}
 RESCUE_SECONDS = 30.0
 ANALYSE_SECONDS = 60.0
+MODEL_SECONDS = 120.0
+"""How long a model without work keeps its gigabyte."""
 LOOK_ANYWAY_SECONDS = 3600.0
 """Jobs can be lost; a look over all pictures of 100,000 takes a second."""
 STOP_SECONDS = 10.0
@@ -68,7 +70,7 @@ class Duties:
         self._leadership = leadership
         self._trouble = trouble
         self._pool = WorkPool()
-        self._models = WorkPool()
+        self._models = WorkPool(idle=MODEL_SECONDS)
         self._publisher = Publisher(
             self._scope,
             resources.media,
