@@ -26,12 +26,14 @@ from persona_tui.resources import Resources
 from persona_tui.services import jobs
 from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine, EngineOptions
 from persona_tui.services.generation.night import Night
-from persona_tui.services.generation.removals import remove_files
 from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.library import analyses, embeddings
+from persona_tui.services.library.staging import remove_deleted
+from persona_tui.services.library.watch import Watcher
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
 from persona_tui.services.publishing.restore import check_incarnation
+from persona_tui.services.removals import remove_files
 
 log = structlog.get_logger("persona_tui.duties")
 
@@ -42,6 +44,8 @@ MODEL_SECONDS = 120.0
 """How long a model without work keeps its gigabyte."""
 LOOK_ANYWAY_SECONDS = 3600.0
 """Jobs can be lost; a look over all pictures of 100,000 takes a second."""
+WATCH_SECONDS = {"live": 30.0, "sandbox": 2.0}
+"""Rest between two looks into the watched folders."""
 STOP_SECONDS = 10.0
 
 
@@ -81,6 +85,7 @@ class Duties:
         )
         self._reconciler = Reconciler(self._scope, **self._publishing_parts())
         self._night = Night(self._scope, resources.media)
+        self._watcher = Watcher(self._scope, resources.media)
         self.engine: Engine | None = None
         """The generation engine, while this process leads."""
         self.last_tick: datetime | None = None
@@ -113,9 +118,11 @@ class Duties:
         self._begin(self._work_loop(), "jobs")
         if ticks:
             self._start_ticking()
+            self._begin(self._watch_loop(), "watch")
 
     async def aclose(self) -> None:
         """Finish or record what is under way, then stop."""
+        self._watcher.stop()
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
@@ -209,6 +216,7 @@ class Duties:
         if rescued:
             log.info("stalled jobs taken up again", count=rescued)
         try:
+            await to_thread(self._remove_deleted)
             await to_thread(remove_files, self._scope, self._resources.media, rest=RESCUE_SECONDS)
             self._trouble.settle("files")
         except StorageError as problem:
@@ -234,6 +242,26 @@ class Duties:
                 return found
 
         self._looked_at = await to_thread(queue)
+
+    def _remove_deleted(self) -> None:
+        with self._scope() as session:
+            remove_deleted(session, self._settings.library.restore_days)
+
+    async def _watch_loop(self) -> None:
+        """Look into the watched folders while this process leads."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS[self._settings.environment])
+            if not self._leadership.leads:
+                continue
+            try:
+                trouble = await to_thread(self._watcher.look)
+            except Exception as problem:  # the driver and the pool each raise their own
+                log.warning("watched folders not looked at", problem=type(problem).__name__)
+                continue
+            if trouble:
+                self._trouble.say("watch", trouble)
+            else:
+                self._trouble.settle("watch")
 
     # The tick
 

@@ -213,6 +213,15 @@ class MediaSettings(Section):
     """The address under which the world sees `publish_url`."""
 
 
+class LibrarySettings(Section):
+    """Imported photographs."""
+
+    kept: Literal["copy", "reference"] = "copy"
+    """What an import keeps: a copy of each original, or only where it lies; then it must stay there."""
+    restore_days: int = Field(default=30, ge=0, le=3650)
+    """Days for which a deleted photo can come back; then its files are removed."""
+
+
 class NotifySettings(Section):
     """What reaches the operator outside the app."""
 
@@ -284,6 +293,8 @@ class Settings(BaseSettings):
     """Pictures described."""
     media: MediaSettings = MediaSettings()
     """Pictures."""
+    library: LibrarySettings = LibrarySettings()
+    """Photographs."""
     notify: NotifySettings = NotifySettings()
     """Alarms."""
     terminal: TerminalSettings = TerminalSettings()

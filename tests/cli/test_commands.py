@@ -94,7 +94,16 @@ def test_photos_are_imported_and_a_broken_one_is_named(peopled: Shell, tmp_path:
     Image.fromarray(skimage.data.coffee()).save(tmp_path / "coffee.jpg")
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     said = peopled(
-        "photos", "import", "Mira", str(tmp_path), "--cluster", "Cups", "--pillar", "Studio", "--json"
+        "photos",
+        "import",
+        "Mira",
+        str(tmp_path),
+        "--cluster",
+        "Cups",
+        "--pillar",
+        "Studio",
+        "--accept",
+        "--json",
     )
     assert said.code == 0
     assert said.json["counts"] == {"imported": 1, "already there": 0, "failed": 1}
@@ -108,7 +117,9 @@ def test_photos_are_imported_and_a_broken_one_is_named(peopled: Shell, tmp_path:
 
 def test_a_post_without_account_is_told_what_is_missing(peopled: Shell, tmp_path: Path) -> None:
     Image.fromarray(skimage.data.chelsea()).save(tmp_path / "cat.jpg")
-    photo = peopled("photos", "import", "Mira", str(tmp_path), "--json").json["files"][0]["photo_id"]
+    photo = peopled("photos", "import", "Mira", str(tmp_path), "--accept", "--json").json["files"][0][
+        "photo_id"
+    ]
     post = str(peopled("post", "draft", "--photo", str(photo), "--json").json["id"])
     assert peopled("caption", "Mira", post, "--text", "A cat in the studio.", "--tag", "clay").code == 0
     assert "account" in told(peopled, 1, "post", "schedule", post).lower()

@@ -23,10 +23,10 @@ from persona_tui.services.generation.deletion import (
     remove_files,
 )
 from persona_tui.services.generation.keeping import Fetched, Finished, keep
-from persona_tui.services.generation.removals import PICTURE_TABLES
 from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing.posts import draft_for_winner
+from persona_tui.services.removals import PICTURE_TABLES
 from persona_tui.services.voting import contest
 from persona_tui.settings import Settings
 from tests.database.growing import add_persona, add_run, grow, take

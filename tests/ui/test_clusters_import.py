@@ -6,11 +6,13 @@ import stat
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 from persona_tui.database.engine import Database
 from persona_tui.screens.clusters_import import ImportPanel
 from persona_tui.services.library.clusters import create_cluster, list_clusters
 from persona_tui.widgets.choice import ChoiceDialog
+from persona_tui.widgets.form import FormDialog
 from persona_tui.widgets.reader import TextDialog
 from tests.support.world import make_plan
 from tests.ui.clusters_world import Library, library_screen, opened
@@ -24,6 +26,14 @@ def library(db: Database, tmp_path: Path) -> Library:
         return Library(db, tmp_path, make_plan(session))
 
 
+async def at_once(pilot: Pilot[None]) -> None:
+    """Choose that the photos count without a look."""
+    form = pilot.app.screen
+    assert isinstance(form, FormDialog)
+    next(row for row in form.rows if row.field.name == "accept").control.focus()
+    await pilot.press("right")
+
+
 async def test_a_folder_is_imported_and_what_fails_is_named(library: Library) -> None:
     library.drop(3)
     (library.inbox / "broken.png").write_bytes(b"no picture")
@@ -34,6 +44,7 @@ async def test_a_folder_is_imported_and_what_fails_is_named(library: Library) ->
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "There is no folder" in " ".join(screen_text(pilot).split()))
         await fill(pilot, path=str(library.inbox))
+        await at_once(pilot)
         await saved(pilot)
         await until(pilot, lambda: isinstance(pilot.app.screen, TextDialog))
         text = screen_text(pilot)
@@ -66,14 +77,14 @@ async def test_an_import_stops_between_two_files_and_goes_on_when_repeated(
         await saved(pilot)
         await until(pilot, lambda: said(pilot).startswith("Stopped"))
         assert pressed == [True]
-        assert said(pilot) == "Stopped: 2 photos imported."
+        assert said(pilot) == "Stopped: 2 photos imported, to be looked at."
         assert asked(library.db, "SELECT count(*) FROM photos") == 2
         monkeypatch.undo()
         await pilot.press("i")
         await form_opens(pilot)
         await fill(pilot, path=str(library.inbox))
         await saved(pilot)
-        await until(pilot, lambda: said(pilot) == "4 photos imported, 2 there already.")
+        await until(pilot, lambda: said(pilot) == "4 photos imported, to be looked at, 2 there already.")
         assert not panel.running
 
 

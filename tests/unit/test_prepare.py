@@ -32,13 +32,13 @@ from persona_tui.services.publishing.prepare import (
     ProvenanceContradicted,
     prepare_feed_picture,
 )
-from persona_tui.services.publishing.srgb import srgb_profile
 from persona_tui.services.safety.disclosure import (
     Provenance,
     digital_source_type,
     is_ai_label,
     read_digital_source_type,
 )
+from persona_tui.services.srgb import srgb_profile
 
 
 def saved(picture: Image.Image, kind: str, **options: object) -> bytes:

@@ -33,7 +33,7 @@ class Commands(LazyGroup):
         "candidate": _group("candidate", "Pictures of runs: show, flag, unflag, reject, restore."),
         "lora": _group("lora", "LoRAs: import, list, show, use, unuse, remove, test."),
         "vote": _group("vote", "Votes: list, next, cast, undo, stats, rebuild."),
-        "photos": _group("photos", "Real photographs: import, list, analyse, missing."),
+        "photos": _group("photos", "Photographs: import, list, accept, near, watch, analyse, delete."),
         "cluster": _group("cluster", "Pictures that belong together: add, list, show, rename."),
         "caption": _command("post", "caption", "Write a post's caption, by the language model or yourself."),
         "post": _group("post", "Posts: list, draft, schedule, publish, cancel, retry, reconcile."),

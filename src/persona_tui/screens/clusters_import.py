@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from persona_tui.widgets.progress import ProgressPanel
 
 if TYPE_CHECKING:
     from persona_tui.screens.base import PersonaScreen
+    from persona_tui.services.library.imports import Import
     from persona_tui.services.library.photos import FileOutcome
 
 FAILURES_SHOWN = 3
@@ -29,20 +31,23 @@ FAILURES_SHOWN = 3
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """Which files go into which cluster."""
+    """Which folder goes into which cluster, and whether its pictures count without a look."""
 
     persona_id: int
-    files: tuple[Path, ...]
+    root: Path
     cluster_id: int | None
     into: str
+    accept: bool
 
 
 @dataclass
 class ImportTally:
     """What came of the files so far."""
 
+    staged: bool = False
     imported: int = 0
     known: int = 0
+    alike: int = 0
     failed: list[FileOutcome] = field(default_factory=list)
     stopped: bool = False
 
@@ -52,15 +57,22 @@ class ImportTally:
             self.failed.append(outcome)
         elif outcome.outcome == "imported":
             self.imported += 1
+            self.alike += outcome.near_id is not None
         else:
             self.known += 1
 
     def sentence(self) -> str:
         """What came of it, in one sentence."""
-        parts = [f"{counted(self.imported, 'photo')} imported"]
+        parts = [f"{counted(self.imported, 'photo')} imported{', to be looked at' * self.staged}"]
+        parts += [f"{self.alike} of them like others"] if self.alike else []
         parts += [f"{self.known} there already"] if self.known else []
         parts += [f"{self.failed_words()}"] if self.failed else []
         return ("Stopped: " if self.stopped else "") + ", ".join(parts) + "."
+
+    @property
+    def done(self) -> int:
+        """Files so far."""
+        return self.imported + self.known + len(self.failed)
 
     def failed_words(self) -> str:
         """How many files failed."""
@@ -72,12 +84,11 @@ async def ask_what_to_import(
 ) -> ImportPlan | None:
     """Ask for a folder and a cluster; what can't be read there is said in the form."""
     clusters = [(shelf.cluster.id, shelf.name) for shelf in shelves if shelf.cluster is not None]
-    found: list[tuple[Path, ...]] = []
 
     async def submit(values: Mapping[str, Any]) -> None:
-        from persona_tui.services.library.photos import find_files
+        from persona_tui.services.library.files import require_pictures
 
-        found.append(await asyncio.to_thread(find_files, Path(values["path"]).expanduser()))
+        await asyncio.to_thread(require_pictures, Path(values["path"]).expanduser())
 
     form = FormDialog(
         "Import photos",
@@ -87,7 +98,7 @@ async def ask_what_to_import(
                 label="Folder or file",
                 required=True,
                 longest=4096,
-                hint="All pictures below it: JPEG, PNG, WebP, TIFF. The originals are not touched.",
+                hint="All below it: JPEG, PNG, WebP, HEIC, TIFF, MP4, MOV. The originals are not touched.",
             ),
             ChoiceField(
                 name="cluster",
@@ -95,14 +106,21 @@ async def ask_what_to_import(
                 value=current.key if current is not None else None,
                 choices=[*clusters, (None, "no cluster")],
             ),
+            ChoiceField(
+                name="accept",
+                label="They",
+                value=False,
+                choices=[(False, "wait for a look"), (True, "count at once")],
+            ),
         ],
         submit=submit,
     )
     values = await screen.ask(form)
-    if values is None or not found:
+    if values is None:
         return None
     name = dict(clusters).get(values["cluster"], "the library")
-    return ImportPlan(persona_id, found[-1], values["cluster"], name)
+    root = Path(values["path"]).expanduser()
+    return ImportPlan(persona_id, root, values["cluster"], name, values["accept"])
 
 
 class ImportPanel(Vertical):
@@ -132,46 +150,52 @@ class ImportPanel(Vertical):
         self._stop = True
 
     async def run(self, plan: ImportPlan) -> ImportTally:
-        """Import the files one by one, each in a thread."""
-        progress, tally = self.query_one(ProgressPanel), ImportTally()
+        """Import in a thread, and show each file's outcome when it is known.
+
+        Raises:
+            PersonaError: it could not go on (disk full, database away); what was imported stays.
+        """
+        progress, tally = self.query_one(ProgressPanel), ImportTally(staged=not plan.accept)
         self._stop = False
         progress.restart(f"Importing into {plan.into}")
-        progress.advance_to(0, len(plan.files))
         self._say(tally)
         self.add_class("-running")
+        under_way = self._begin(plan)
+        outcomes = iter(under_way)
         try:
-            outcomes = self._outcomes(plan)
             while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
                 tally.add(outcome)
-                progress.advance_to(tally.imported + tally.known + len(tally.failed), len(plan.files))
+                progress.advance_to(tally.done, under_way.total)
                 self._say(tally)
                 if self._stop:
                     tally.stopped = True
                     break
         finally:
             self.remove_class("-running")
+            under_way.stop()
+            with suppress(ValueError):  # cancelled while a thread is inside: it ends by itself
+                await asyncio.to_thread(outcomes.close)
         return tally
 
-    def _outcomes(self, plan: ImportPlan) -> Iterator[FileOutcome]:
-        from persona_tui.services.library.photos import import_photos
+    def _begin(self, plan: ImportPlan) -> Import:
+        from persona_tui.services.library import imports
 
         core = shell_of(self).core
-        return import_photos(
-            core.database.session_scope,
-            core.resources.media,
-            plan.persona_id,
-            plan.files,
-            cluster_id=plan.cluster_id,
+        kept = core.resources.settings.library.kept
+        wanted = imports.ImportPlan(plan.persona_id, plan.root, plan.accept, kept, plan.cluster_id)
+        return imports.Import(
+            core.database.session_scope, core.resources.media, wanted, niceness=imports.NICENESS
         )
 
     def _say(self, tally: ImportTally) -> None:
+        outcomes = Content(f"{tally.imported} imported  {tally.known} there already  {tally.failed_words()}")
         lines = failure_lines(tally.failed[-FAILURES_SHOWN:])
-        self.query_one(Static).update(Content("\n").join(lines))
+        self.query_one(Static).update(Content("\n").join([outcomes, *lines]))
 
 
 def failure_lines(failed: Sequence[FileOutcome]) -> list[Content]:
     """A line for each file that failed: its name, and why."""
     return [
-        Content.assemble(("❌ ", "$error"), (outcome.path.name, "bold"), (f"  {outcome.sentence}", "$dim"))
+        Content.assemble(("❌ ", "$error"), (outcome.name, "bold"), (f"  {outcome.sentence}", "$dim"))
         for outcome in failed
     ]

@@ -8,10 +8,10 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.errors import NotAllowedNow, UnknownName
-from persona_tui.services import events
-from persona_tui.services.generation import progress, removals
-from persona_tui.services.generation.removals import remove_files
+from persona_tui.services import events, removals
+from persona_tui.services.generation import progress
 from persona_tui.services.generation.run_acts import ENDED
+from persona_tui.services.removals import remove_files
 from persona_tui.services.safety import audit
 
 

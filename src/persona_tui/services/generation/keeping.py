@@ -10,8 +10,8 @@ from psycopg.types.json import Jsonb
 from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
-from persona_tui.services import events
-from persona_tui.services.generation import progress, removals, spending
+from persona_tui.services import events, removals
+from persona_tui.services.generation import progress, spending
 from persona_tui.services.generation.jobs import SENT, LiveJob
 from persona_tui.services.media import StoredPicture
 

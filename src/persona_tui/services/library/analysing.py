@@ -6,7 +6,6 @@ import asyncio
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col
 
-from persona_tui.errors import PersonaError
+from persona_tui.errors import InvalidRequest, PersonaError, StorageError
 from persona_tui.gpu import embedding, faces
 from persona_tui.gpu.pictures import Source, Unreadable
 from persona_tui.models.library import PictureAnalysis
@@ -35,14 +34,12 @@ class Picture:
 
     Attributes:
         key, sha256: in media storage; of a film those of its poster.
-        original: where it lies when media storage keeps only a reference to it.
     """
 
     ref: PictureRef
     persona_id: int
     key: str
     sha256: str
-    original: Path | None
 
     @property
     def subject(self) -> str:
@@ -151,19 +148,15 @@ def _pictures(tools: JobTools, refs: Sequence[PictureRef]) -> list[Picture]:
     values = {"photos": [ref.photo_id for ref in refs], "candidates": [ref.candidate_id for ref in refs]}
     with tools.scope() as session:
         rows = session.execute(text(_WHERE), values).all()
-    return [
-        Picture(PictureRef(row[0], row[1]), row[2], row[3], row[4], Path(row[5]) if row[5] else None)
-        for row in rows
-    ]
+    return [Picture(PictureRef(row[0], row[1]), *row[2:]) for row in rows]
 
 
 _WHERE = """
 SELECT p.id, NULL::bigint, p.persona_id, coalesce(p.poster_key, p.media_key),
-       coalesce(p.poster_sha256, p.sha256),
-       CASE WHEN p.kept = 'reference' AND p.kind = 'still' THEN p.source_path END
+       coalesce(p.poster_sha256, p.sha256)
 FROM photos p WHERE p.id = ANY (CAST(:photos AS bigint[])) AND p.persona_id IS NOT NULL
 UNION ALL
-SELECT NULL, c.id, c.persona_id, c.media_key, c.sha256, NULL
+SELECT NULL, c.id, c.persona_id, c.media_key, c.sha256
 FROM image_candidates c WHERE c.id = ANY (CAST(:candidates AS bigint[])) AND c.persona_id IS NOT NULL
 ORDER BY 1, 2
 """
@@ -232,17 +225,21 @@ def _write_vectors(
 
 async def _find_faces(tools: JobTools, pictures: Sequence[Picture]) -> Sequence[Any]:
     """In the originals: a face of 48 px is a few pixels in a thumbnail."""
+    return [await _faces_of(tools, picture) for picture in pictures]
 
-    def original(picture: Picture) -> Source | Failure:
-        path = picture.original or tools.media.path(picture.key)
-        try:
-            return path if path is not None else tools.media.get(picture.key)
-        except PersonaError as problem:
-            return Failure(problem.message)
 
-    sources = await to_thread(lambda: [original(picture) for picture in pictures])
-    detector = tools.settings.faces.detector
-    return await _by_children(sources, lambda there: tools.models.run(pooled.find_faces_in, there, detector))
+async def _faces_of(tools: JobTools, picture: Picture) -> faces.Faces | Failure:
+    path = tools.media.path(picture.key)
+    try:
+        source: Source = path if path is not None else await to_thread(tools.media.get, picture.key)
+        found: faces.Faces = await tools.models.run(
+            pooled.find_faces_in, source, tools.settings.faces.detector
+        )
+    except (InvalidRequest, StorageError) as problem:
+        return Failure(problem.message)
+    except OSError:
+        return Failure(f"The picture {picture.key} is gone.")
+    return found
 
 
 def _write_faces(session: Session, _tools: JobTools, found: Sequence[tuple[Picture, faces.Faces]]) -> None:

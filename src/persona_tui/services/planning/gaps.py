@@ -64,7 +64,8 @@ WITH held AS (
   JOIN clusters c ON c.id = a.cluster_id AND c.status = 'active'
   LEFT JOIN cluster_candidates m ON m.cluster_id = a.cluster_id
     AND NOT EXISTS (SELECT FROM image_candidates i WHERE i.id = m.image_candidate_id AND i.status <> 'active')
-    AND NOT EXISTS (SELECT FROM photos f WHERE f.id = m.photo_id AND f.stage <> 'accepted')
+    AND NOT EXISTS (SELECT FROM photos f WHERE f.id = m.photo_id
+      AND (f.stage <> 'accepted' OR f.deleted_at IS NOT NULL))
   WHERE a.persona_id = %(persona)s AND a."primary"
   GROUP BY a.pillar_id
 ), planned AS (

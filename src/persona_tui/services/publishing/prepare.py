@@ -34,8 +34,8 @@ from persona_tui.services.publishing.feed_rules import (
     validate_for_instagram,
     xmp_of,
 )
-from persona_tui.services.publishing.srgb import srgb_profile, to_srgb
 from persona_tui.services.safety.disclosure import Provenance, generator_traces, xmp_packet
+from persona_tui.services.srgb import srgb_profile, to_srgb
 
 EXPORT_WIDTH = 1080
 START_QUALITY = 92

@@ -26,8 +26,8 @@ _CANDIDATE = text(
     " WHERE c.id = :id"
 )
 _PHOTO = text(
-    "SELECT f.sha256, f.kind = 'still' AND f.stage = 'accepted' AS usable, CAST(NULL AS bigint) AS run_id,"
-    f" CAST(NULL AS bigint) AS content_suggestion_id,{_BELONGINGS}"
+    "SELECT f.sha256, f.kind = 'still' AND f.stage = 'accepted' AND f.deleted_at IS NULL AS usable,"
+    f" CAST(NULL AS bigint) AS run_id, CAST(NULL AS bigint) AS content_suggestion_id,{_BELONGINGS}"
     " FROM photos f JOIN personas p ON p.id = f.persona_id"
     " CROSS JOIN LATERAL (SELECT CAST(NULL AS bigint) AS pillar_id, (SELECT m.cluster_id"
     "   FROM cluster_candidates m WHERE m.photo_id = f.id ORDER BY m.id LIMIT 1) AS cluster_id) g"

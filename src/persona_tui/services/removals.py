@@ -79,7 +79,10 @@ FROM media_removals m WHERE m.created_at <= persona_now() - make_interval(secs =
 ORDER BY m.id LIMIT :limit FOR UPDATE SKIP LOCKED
 """.format(
     named=" OR ".join(
-        f"EXISTS (SELECT FROM {table} WHERE media_key = m.media_key OR sha256 = m.sha256)"
-        for table in PICTURE_TABLES
+        f"EXISTS (SELECT FROM {table} WHERE {key} = m.media_key OR {sha256} = m.sha256)"
+        for table, (key, sha256) in [
+            *((table, ("media_key", "sha256")) for table in PICTURE_TABLES),
+            ("photos", ("poster_key", "poster_sha256")),
+        ]
     )
 )

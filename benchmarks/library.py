@@ -1,0 +1,44 @@
+"""How fast the library takes pictures in.
+
+* `import`: 2,000 JPEGs of 1600 × 2000 (1 in 20 of 12 MP) beside a bare loop that reads, hashes, decodes and
+  makes one thumbnail on the same cores; memory of our processes without PostgreSQL. With `--keep FOLDER` the
+  pictures are kept and not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from library_parts import import_rate
+from report import Figure, Report
+
+PARTS = ("import",)
+
+
+def figures(part: str, asked: argparse.Namespace) -> Iterable[Figure]:
+    """The figures of one part, as they come."""
+    del part
+    return import_rate.figures(asked.quick, asked.keep)
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, the same targets")
+    parser.add_argument("--only", action="append", choices=PARTS, help="one part; may be given again")
+    parser.add_argument("--keep", type=Path, help="folder for the pictures that are made")
+    asked = parser.parse_args()
+    report = Report("library", asked.quick)
+    for part in asked.only or PARTS:
+        for figure in figures(part, asked):
+            print(f"{part}: {figure.name} {figure.value:.4g} {figure.unit}", flush=True)
+            report.add(figure)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
