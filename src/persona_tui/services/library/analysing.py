@@ -23,6 +23,7 @@ from persona_tui.services.jobs import JobTools
 from persona_tui.services.library import analyses, embeddings, pooled, vision
 from persona_tui.services.library.analyses import Ability, Kind, State
 from persona_tui.services.library.analysis import PictureMeasures, measure_all
+from persona_tui.services.library.embeddings import EmbeddingModel
 from persona_tui.services.library.pictures import PictureRef
 
 log = structlog.get_logger("persona_tui.library")
@@ -72,7 +73,7 @@ class Work:
     most: int
     at_once: int
     look: Callable[[JobTools, Sequence[Picture]], Awaitable[Sequence[Any]]]
-    write: Callable[[Session, JobTools, Sequence[tuple[Picture, Any]]], None]
+    write: Callable[[Session, Sequence[tuple[Picture, Any]]], None]
 
 
 async def analyse(tools: JobTools, kind: Kind, ability: Ability, refs: Sequence[PictureRef]) -> None:
@@ -132,7 +133,7 @@ def _write(
             there = analyses.record(session, picture.ref, kind, state, ability.version, problem)
             if there and failure is None:
                 done.append((picture, one))
-        WORK[kind].write(session, tools, done)
+        WORK[kind].write(session, done)
         events.emit_all(session, [_event(picture.ref) for picture in pictures])
 
 
@@ -193,9 +194,7 @@ async def _measure(tools: JobTools, pictures: Sequence[Picture]) -> Sequence[Any
     )
 
 
-def _write_measures(
-    session: Session, _tools: JobTools, found: Sequence[tuple[Picture, PictureMeasures]]
-) -> None:
+def _write_measures(session: Session, found: Sequence[tuple[Picture, PictureMeasures]]) -> None:
     for picture, measures in found:
         values = asdict(measures)
         columns = {name: values.pop(name) for name in ("sharpness", "exposure")}
@@ -206,18 +205,21 @@ def _write_measures(
 
 
 async def _embed(tools: JobTools, pictures: Sequence[Picture]) -> Sequence[Any]:
+    """Each vector with the model that made it: the weights may be exchanged before it is written."""
     model = await to_thread(embeddings.current_model, tools.settings)
-    return await _by_children(
+    found = await _by_children(
         await _seen(tools, pictures),
         lambda sources: tools.models.run(embedding.embed, model.weights, sources),
     )
+    return [one if isinstance(one, Failure) else (model, one) for one in found]
 
 
 def _write_vectors(
-    session: Session, tools: JobTools, found: Sequence[tuple[Picture, embedding.Vector]]
+    session: Session, found: Sequence[tuple[Picture, tuple[EmbeddingModel, embedding.Vector]]]
 ) -> None:
-    model = embeddings.current_model(tools.settings)
-    embeddings.store(session, model, [(picture.ref, vector) for picture, vector in found])
+    for model in {model for _, (model, _) in found}:
+        mine = [(picture.ref, vector) for picture, (made_by, vector) in found if made_by == model]
+        embeddings.store(session, model, mine)
 
 
 # Faces
@@ -242,7 +244,7 @@ async def _faces_of(tools: JobTools, picture: Picture) -> faces.Faces | Failure:
     return found
 
 
-def _write_faces(session: Session, _tools: JobTools, found: Sequence[tuple[Picture, faces.Faces]]) -> None:
+def _write_faces(session: Session, found: Sequence[tuple[Picture, faces.Faces]]) -> None:
     for picture, one in found:
         columns = {
             "faces": len(one.found),
@@ -275,7 +277,7 @@ async def _described(tools: JobTools, picture: Picture, source: Source | Failure
 
 
 def _write_descriptions(
-    session: Session, _tools: JobTools, found: Sequence[tuple[Picture, tuple[vision.Description, str]]]
+    session: Session, found: Sequence[tuple[Picture, tuple[vision.Description, str]]]
 ) -> None:
     for picture, (said, by) in found:
         columns = {
