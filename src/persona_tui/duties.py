@@ -40,6 +40,10 @@ log = structlog.get_logger("persona_tui.duties")
 TICK_SECONDS = {"live": 5.0, "sandbox": 1.0}
 RESCUE_SECONDS = 30.0
 ANALYSE_SECONDS = 60.0
+MODEL_SECONDS = 120.0
+"""How long a model without work keeps its gigabyte."""
+LOOK_ANYWAY_SECONDS = 3600.0
+"""Jobs can be lost; a look over all pictures of 100,000 takes a second."""
 WATCH_SECONDS = {"live": 30.0, "sandbox": 2.0}
 """Rest between two looks into the watched folders."""
 STOP_SECONDS = 10.0
@@ -70,7 +74,7 @@ class Duties:
         self._leadership = leadership
         self._trouble = trouble
         self._pool = WorkPool()
-        self._models = WorkPool()
+        self._models = WorkPool(idle=MODEL_SECONDS)
         self._publisher = Publisher(
             self._scope,
             resources.media,
@@ -93,7 +97,7 @@ class Duties:
         self._tick_lock = asyncio.Lock()
         self._last_rescue = 0.0
         self._last_look: float | None = None
-        self._asked_for_clip = False
+        self._looked_at: object = None
         self._schema = head_revision()
 
     # Life
@@ -228,15 +232,17 @@ class Duties:
             return
         self._last_look = loop_time
 
-        def queue() -> None:
+        def queue() -> object:
             able = analyses.abilities(self._settings)
             with self._scope() as session:
-                analyses.queue_missing(session, able)
-                if embeddings.may_fetch(self._settings) and not self._asked_for_clip:
+                found = (able, analyses.newest(session), loop_time // LOOK_ANYWAY_SECONDS)
+                if found != self._looked_at:
+                    analyses.queue_missing(session, able)
+                if embeddings.may_fetch(self._settings) and self._looked_at is None:
                     jobs.defer(session, "library:fetch_clip", once="fetch clip")
+                return found
 
-        await to_thread(queue)
-        self._asked_for_clip = True
+        self._looked_at = await to_thread(queue)
 
     def _remove_deleted(self) -> None:
         with self._scope() as session:

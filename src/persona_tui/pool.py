@@ -54,13 +54,21 @@ class WorkPool:
     replaced `sys.stderr`.
     """
 
-    def __init__(self, *, workers: int = 1, niceness: int = 10, output: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int = 1,
+        niceness: int = 10,
+        output: Path | None = None,
+        idle: float | None = None,
+    ) -> None:
         """Args:
         workers: children at most; each is a process with its own copy of whatever it loads.
         niceness: added to the children's nice value.
         output: file that takes what the children print; by default it is thrown away.
+        idle: seconds without work after which a child ends and gives its memory back; None keeps it.
         """
-        self._all = tuple(_Worker(niceness, output) for _ in range(workers))
+        self._all = tuple(_Worker(niceness, output, idle) for _ in range(workers))
         self._idle = list(self._all)
         self._free = asyncio.Semaphore(workers)
         self._closed = False
@@ -126,7 +134,8 @@ class _Worker:
     ends without closing the pool does not wait for the work.
     """
 
-    def __init__(self, niceness: int, output: Path | None) -> None:
+    def __init__(self, niceness: int, output: Path | None, idle: float | None) -> None:
+        self._idle = idle
         self._niceness = niceness
         self._output = output
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
@@ -163,7 +172,7 @@ class _Worker:
     def _serve(self) -> None:
         # A child inherits this mask: no Ctrl+C hits it before it has learned to ignore it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next_job()) is not None:
             if not job.future.set_running_or_notify_cancel():
                 continue
             try:
@@ -171,6 +180,14 @@ class _Worker:
             except Exception as problem:
                 job.future.set_exception(problem)
         self._stop_child()
+
+    def _next_job(self) -> _Job[Any] | None:
+        if self._idle is not None and self._child is not None:
+            try:
+                return self._jobs.get(timeout=self._idle)
+            except queue.Empty:
+                self._stop_child()
+        return self._jobs.get()
 
     def _result_of(self, job: _Job[R]) -> R:
         name = getattr(job.function, "__name__", "The work")

@@ -61,3 +61,16 @@ def test_a_waiting_job_is_cancelled_and_a_failed_one_is_run_again(db: Database) 
         assert (view.status, view.task) == ("cancelled", "library:analyse_persona")
     with pytest.raises(UnknownName), db.session_scope() as session:
         jobs.cancel_job(session, 10_000)
+
+
+async def test_a_stalled_job_whose_like_waits_makes_room_for_it(db: Database) -> None:
+    with db.session_scope() as session:
+        stalled = jobs.defer(session, "library:analyse", once="faces", alone="faces")
+        session.execute(text("UPDATE procrastinate_jobs SET status = 'doing'"))
+        waiting_one = jobs.defer(session, "library:analyse", once="faces", alone="faces")
+    app = jobs.make_worker_app(db.conninfo())
+    async with app.open_async():
+        assert await jobs.rescue_stalled(app, seconds=0) == 1
+    with db.session_scope() as session:
+        states = {view.id: view.status for view in jobs.list_jobs(session)}
+    assert states == {stalled: "aborted", waiting_one: "todo"}

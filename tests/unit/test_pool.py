@@ -314,3 +314,11 @@ def test_importing_the_pool_loads_no_machinery() -> None:
     program = "import sys, persona_tui.pool; print('multiprocessing' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+async def test_an_idle_child_gives_its_memory_back_and_the_next_call_starts_another() -> None:
+    async with contextlib.aclosing(WorkPool(idle=0.02)) as pool:
+        first = await pool.run(os.getpid)
+        while psutil.pid_exists(first):
+            await asyncio.sleep(0.01)
+        assert await pool.run(os.getpid) != first

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import psycopg
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
+from procrastinate.jobs import Status
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -113,13 +114,6 @@ def defer(
         return None
 
 
-def defer_all(session: Session, task: str, jobs: Sequence[Mapping[str, Any]]) -> None:
-    """Write several jobs of one task by one statement; see `defer`."""
-    if jobs:
-        connection = cast(Any, session.connection().connection.driver_connection)
-        _by_name.configure_task(task, connection=connection).batch_defer(*(dict(job) for job in jobs))
-
-
 def make_worker_app(conninfo: str) -> App:
     """The App that runs tasks, with every room's tasks registered."""
     # The pool's own 30 s would be spent while the program ends, for each statement to a lost database.
@@ -151,7 +145,10 @@ async def rescue_stalled(app: App, seconds: float = STALLED_AFTER) -> int:
     stalled = await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=seconds)
     count = 0
     for job in stalled:
-        await app.job_manager.retry_job(job)
+        try:
+            await app.job_manager.retry_job(job)
+        except UniqueViolation:  # its like waits already, and may wait for the end of this one
+            await app.job_manager.finish_job(job, Status.ABORTED, delete_job=False)
         count += 1
     return count
 

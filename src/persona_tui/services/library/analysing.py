@@ -6,7 +6,6 @@ import asyncio
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -14,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col
 
-from persona_tui.errors import PersonaError
+from persona_tui.errors import InvalidRequest, PersonaError, StorageError
 from persona_tui.gpu import embedding, faces
 from persona_tui.gpu.pictures import Source, Unreadable
 from persona_tui.models.library import PictureAnalysis
@@ -24,6 +23,7 @@ from persona_tui.services.jobs import JobTools
 from persona_tui.services.library import analyses, embeddings, pooled, vision
 from persona_tui.services.library.analyses import Ability, Kind, State
 from persona_tui.services.library.analysis import PictureMeasures, measure_all
+from persona_tui.services.library.embeddings import EmbeddingModel
 from persona_tui.services.library.pictures import PictureRef
 
 log = structlog.get_logger("persona_tui.library")
@@ -35,14 +35,12 @@ class Picture:
 
     Attributes:
         key, sha256: in media storage; of a film those of its poster.
-        original: where it lies when media storage keeps only a reference to it.
     """
 
     ref: PictureRef
     persona_id: int
     key: str
     sha256: str
-    original: Path | None
 
     @property
     def subject(self) -> str:
@@ -75,7 +73,7 @@ class Work:
     most: int
     at_once: int
     look: Callable[[JobTools, Sequence[Picture]], Awaitable[Sequence[Any]]]
-    write: Callable[[Session, JobTools, Sequence[tuple[Picture, Any]]], None]
+    write: Callable[[Session, Sequence[tuple[Picture, Any]]], None]
 
 
 async def analyse(tools: JobTools, kind: Kind, ability: Ability, refs: Sequence[PictureRef]) -> None:
@@ -135,7 +133,7 @@ def _write(
             there = analyses.record(session, picture.ref, kind, state, ability.version, problem)
             if there and failure is None:
                 done.append((picture, one))
-        WORK[kind].write(session, tools, done)
+        WORK[kind].write(session, done)
         events.emit_all(session, [_event(picture.ref) for picture in pictures])
 
 
@@ -151,19 +149,15 @@ def _pictures(tools: JobTools, refs: Sequence[PictureRef]) -> list[Picture]:
     values = {"photos": [ref.photo_id for ref in refs], "candidates": [ref.candidate_id for ref in refs]}
     with tools.scope() as session:
         rows = session.execute(text(_WHERE), values).all()
-    return [
-        Picture(PictureRef(row[0], row[1]), row[2], row[3], row[4], Path(row[5]) if row[5] else None)
-        for row in rows
-    ]
+    return [Picture(PictureRef(row[0], row[1]), *row[2:]) for row in rows]
 
 
 _WHERE = """
 SELECT p.id, NULL::bigint, p.persona_id, coalesce(p.poster_key, p.media_key),
-       coalesce(p.poster_sha256, p.sha256),
-       CASE WHEN p.kept = 'reference' AND p.kind = 'still' THEN p.source_path END
+       coalesce(p.poster_sha256, p.sha256)
 FROM photos p WHERE p.id = ANY (CAST(:photos AS bigint[])) AND p.persona_id IS NOT NULL
 UNION ALL
-SELECT NULL, c.id, c.persona_id, c.media_key, c.sha256, NULL
+SELECT NULL, c.id, c.persona_id, c.media_key, c.sha256
 FROM image_candidates c WHERE c.id = ANY (CAST(:candidates AS bigint[])) AND c.persona_id IS NOT NULL
 ORDER BY 1, 2
 """
@@ -200,9 +194,7 @@ async def _measure(tools: JobTools, pictures: Sequence[Picture]) -> Sequence[Any
     )
 
 
-def _write_measures(
-    session: Session, _tools: JobTools, found: Sequence[tuple[Picture, PictureMeasures]]
-) -> None:
+def _write_measures(session: Session, found: Sequence[tuple[Picture, PictureMeasures]]) -> None:
     for picture, measures in found:
         values = asdict(measures)
         columns = {name: values.pop(name) for name in ("sharpness", "exposure")}
@@ -213,18 +205,21 @@ def _write_measures(
 
 
 async def _embed(tools: JobTools, pictures: Sequence[Picture]) -> Sequence[Any]:
+    """Each vector with the model that made it: the weights may be exchanged before it is written."""
     model = await to_thread(embeddings.current_model, tools.settings)
-    return await _by_children(
+    found = await _by_children(
         await _seen(tools, pictures),
         lambda sources: tools.models.run(embedding.embed, model.weights, sources),
     )
+    return [one if isinstance(one, Failure) else (model, one) for one in found]
 
 
 def _write_vectors(
-    session: Session, tools: JobTools, found: Sequence[tuple[Picture, embedding.Vector]]
+    session: Session, found: Sequence[tuple[Picture, tuple[EmbeddingModel, embedding.Vector]]]
 ) -> None:
-    model = embeddings.current_model(tools.settings)
-    embeddings.store(session, model, [(picture.ref, vector) for picture, vector in found])
+    for model in {model for _, (model, _) in found}:
+        mine = [(picture.ref, vector) for picture, (made_by, vector) in found if made_by == model]
+        embeddings.store(session, model, mine)
 
 
 # Faces
@@ -232,20 +227,24 @@ def _write_vectors(
 
 async def _find_faces(tools: JobTools, pictures: Sequence[Picture]) -> Sequence[Any]:
     """In the originals: a face of 48 px is a few pixels in a thumbnail."""
-
-    def original(picture: Picture) -> Source | Failure:
-        path = picture.original or tools.media.path(picture.key)
-        try:
-            return path if path is not None else tools.media.get(picture.key)
-        except PersonaError as problem:
-            return Failure(problem.message)
-
-    sources = await to_thread(lambda: [original(picture) for picture in pictures])
-    detector = tools.settings.faces.detector
-    return await _by_children(sources, lambda there: tools.models.run(pooled.find_faces_in, there, detector))
+    return [await _faces_of(tools, picture) for picture in pictures]
 
 
-def _write_faces(session: Session, _tools: JobTools, found: Sequence[tuple[Picture, faces.Faces]]) -> None:
+async def _faces_of(tools: JobTools, picture: Picture) -> faces.Faces | Failure:
+    path = tools.media.path(picture.key)
+    try:
+        source: Source = path if path is not None else await to_thread(tools.media.get, picture.key)
+        found: faces.Faces = await tools.models.run(
+            pooled.find_faces_in, source, tools.settings.faces.detector
+        )
+    except (InvalidRequest, StorageError) as problem:
+        return Failure(problem.message)
+    except OSError:
+        return Failure(f"The picture {picture.key} is gone.")
+    return found
+
+
+def _write_faces(session: Session, found: Sequence[tuple[Picture, faces.Faces]]) -> None:
     for picture, one in found:
         columns = {
             "faces": len(one.found),
@@ -278,7 +277,7 @@ async def _described(tools: JobTools, picture: Picture, source: Source | Failure
 
 
 def _write_descriptions(
-    session: Session, _tools: JobTools, found: Sequence[tuple[Picture, tuple[vision.Description, str]]]
+    session: Session, found: Sequence[tuple[Picture, tuple[vision.Description, str]]]
 ) -> None:
     for picture, (said, by) in found:
         columns = {

@@ -152,8 +152,6 @@ class Booking:
 
     def _tell(self, session: Session, made: Mapping[str, int]) -> None:
         persona_id = self._plan.persona_id
-        if made:
-            analyses.queue_persona(session, persona_id)
         audit.append_all(
             session,
             [
@@ -168,6 +166,7 @@ class Booking:
         values = {"photos": photos, **_cluster_of(self._plan)}
         if photos and self._plan.accept:
             rows_of(session, _ACCEPT, values)
+            analyses.queue_persona(session, self._plan.persona_id)
         if photos and self._plan.cluster_id is not None and rows_of(session, _JOIN, values):
             events.emit(session, "cluster", self._plan.cluster_id)
 

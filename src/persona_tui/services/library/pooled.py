@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from persona_tui.gpu.faces import Detector, Faces, find_faces
-from persona_tui.gpu.pictures import Source, Unreadable, batches
+from persona_tui.gpu.pictures import Source
+from persona_tui.services.decoding import decode
+
+LONGEST_SIDE = 4096
+"""Larger originals are made smaller before faces are looked for."""
 
 
-def find_faces_in(sources: Sequence[Source], detector: Detector) -> list[Faces | Unreadable]:
-    """Faces of encoded pictures, in their order."""
-    found: dict[int, Faces | Unreadable] = {}
-    for batch in batches(sources, lambda picture: picture):
-        found |= dict(batch.unreadable)
-        found |= {
-            place: find_faces(picture, detector)
-            for place, picture in zip(batch.places, batch.prepared, strict=True)
-        }
-    return [found[place] for place in range(len(sources))]
+def find_faces_in(source: Source, detector: Detector) -> Faces:
+    """Faces of an encoded picture.
+
+    Raises:
+        Unreadable: it can't be decoded.
+        OSError: it is gone.
+    """
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    return find_faces(decode(data, LONGEST_SIDE)[1], detector)

@@ -13,6 +13,7 @@ from persona_tui.database.driver import rows_of
 from persona_tui.errors import NotAllowedNow, UnknownName
 from persona_tui.services import events
 from persona_tui.services.inputs import Input, Line, Prose, validated
+from persona_tui.services.library import analyses
 from persona_tui.services.safety import audit
 
 
@@ -36,6 +37,7 @@ def accept(session: Session, persona_id: int, photo_ids: Sequence[int], *, actor
         UnknownName: one of them is not this persona's, or is deleted.
     """
     _lock(session, persona_id, photo_ids)
+    analyses.queue_persona(session, persona_id)
     return _change(session, _ACCEPT, persona_id, photo_ids, actor, "photo.accept")
 
 

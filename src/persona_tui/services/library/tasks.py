@@ -130,6 +130,6 @@ async def fetch_clip(context: JobContext) -> None:
     if not embeddings.may_fetch(tools.settings) or os.environ.get("HF_HUB_OFFLINE"):
         return
     try:
-        await tools.pool.run(clip.download, embeddings.clip_place(tools.settings).parent)
+        await tools.models.run(clip.download, embeddings.clip_place(tools.settings).parent)
     except InvalidRequest as problem:
         log.warning("no CLIP", problem=problem.message, hint=problem.hint)
