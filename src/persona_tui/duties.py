@@ -236,6 +236,7 @@ class Duties:
 
         await to_thread(queue)
         self._asked_for_clip = True
+
     def _remove_deleted(self) -> None:
         with self._scope() as session:
             remove_deleted(session, self._settings.library.restore_days)

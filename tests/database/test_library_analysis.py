@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import math
-from collections.abc import Iterator
-from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import pytest
-import skimage.data
-from PIL import Image
 from sqlalchemy import text
-from sqlmodel import Session
-from tests.support.library import add_photo, photograph, work
-from tests.support.models import tiny_clip
-from tests.support.world import grow_run, make_persona, make_plan
 
 from persona_tui.database.engine import Database
-from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu import faces
-from persona_tui.gpu.stand_in import projection
-from persona_tui.pool import WorkPool
-from persona_tui.services.library import analyses, embeddings
-from persona_tui.services.library.analysis import measure
-from persona_tui.services.library.pictures import PictureRef
+from persona_tui.services.library import analyses
 from persona_tui.services.media import MediaStore
-from persona_tui.settings import ClipSettings, Settings
+from persona_tui.settings import Settings
+from tests.support.library import add_photo, photograph, work
+from tests.support.world import make_persona
 
 
 def rows(db: Database, statement: str, **values: object) -> list[tuple[Any, ...]]:
