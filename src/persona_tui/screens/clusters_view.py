@@ -158,15 +158,15 @@ class ClustersView(PersonaScreen):
         self._say_tree()
         missing = await self.read(clusters_reading.what_is_missing, persona_id)
         key = self.shell.registry.label("clusters.analyse")
-        line = Content.assemble(("⚠ ", "$warning"), (missing, "$dim"), (f" [{key}] tries again", "$title"))
+        line = Content.assemble(("⚠ ", "$warning"), (missing, "$dim"), (f" [{key}] does it", "$title"))
         self.query_one("#missing", Static).update(line if missing else "")
         if counts["all"] != before.get("all"):
             counts = {**counts, "near": await self.read(clusters_reading.count_near, persona_id)}
             self.shelves.plant(replace(self.shelves.catalogue, counts=counts))
 
     def _say_tree(self) -> None:
-        unposted = sum(one.unposted for one in self.shelves.catalogue.clusters if one.status == "active")
-        self.query_one("#tree-title", SectionTitle).note = f"{unposted:,} unposted"
+        clusters = len(self.shelves.catalogue.clusters)
+        self.query_one("#tree-title", SectionTitle).note = counted(clusters, "cluster")
 
     def aim(self, **target: int) -> None:
         """Look at `cluster_id`."""
@@ -306,6 +306,9 @@ class ClustersView(PersonaScreen):
                 "These clusters serve no pillar yet.\nGo to one of them.",
                 "clusters.pillar",
             )
+        elif waiting := self.shelves.catalogue.counts.get("staged"):
+            words = f"No pictures here yet.\n{counted(waiting, 'picture')} on a shelf of the tree wait for a look."
+            empty.text, empty.action = words, "list.down"
         else:
             empty.text, empty.action = "No pictures here yet.\nPhotos come from a folder.", "clusters.import"
 

@@ -12,7 +12,7 @@ from sqlmodel import Session
 from persona_tui.errors import UnknownName
 from persona_tui.services import events
 from persona_tui.services.generation import rejection
-from persona_tui.services.library import staging
+from persona_tui.services.library import analyses, staging
 from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.planning.slots import next_slot
 from persona_tui.services.publishing.post_views import PostView
@@ -108,6 +108,7 @@ def accept_pictures(session: Session, persona_id: int, refs: Sequence[PictureRef
     before = _standings(session, refs)
     if before:
         staging.accept(session, persona_id, [one.photo_id for one in before], actor=actor)
+        analyses.queue_persona(session, persona_id)
     back = rejection.unreject_all(session, _candidates(refs), actor=actor)
     return Turned(before, tuple(one for done in back for one in done.candidate_ids))
 
