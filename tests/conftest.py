@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,21 @@ def pytest_configure() -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         _patch.setenv(name, str(folder))
     _patch.setenv("HF_HUB_OFFLINE", "1")
+    # Many tests start a program; without bytecode each of them compiles the whole product for seconds.
+    _patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the telling cases of a long sweep in the short run: those that `long(but=[...])` names."""
+    for item in items:
+        case = getattr(item, "callspec", None)
+        kept = [mark for mark in item.own_markers if case and _stays(case.id, mark.kwargs.get("but", ()))]
+        item.own_markers[:] = [mark for mark in item.own_markers if mark not in kept]
+
+
+def _stays(case: str, but: Sequence[str]) -> bool:
+    return case in but or any(fnmatchcase(case, pattern) for pattern in but)
 
 
 def pytest_collection_finish() -> None:

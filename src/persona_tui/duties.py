@@ -186,6 +186,7 @@ class Duties:
             self._settings,
             self._models,
             self._resources.seers,
+            owner=lambda: self._resources.database.connect("owner", autocommit=True),
         )
         me = asyncio.current_task()
         assert me is not None

@@ -53,6 +53,7 @@ def told_by(said: Said, code: int) -> str:
         (("pillar", "add", "Mira", "Past", "--start", "Christmas"), "Start date"),
         (("gaps", "Mira", "--days", "0"), "0 days"),
         (("photos", "import", "Mira", "/nowhere/at/all"), "/nowhere"),
+        (("photos", "analyse", "Mira", "--kind", "beauty"), "beauty"),
         (("post", "show", "999"), "999"),
         (("run", "create", "a bowl", "--pipeline", "none-such"), "none-such"),
         (("idea", "accept", "999"), "999"),
@@ -72,6 +73,8 @@ def test_lists_print_one_json_document_alone(peopled: Shell) -> None:
         ("run", "list"),
         ("vote", "list"),
         ("photos", "list", "Mira"),
+        ("photos", "missing", "Mira"),
+        ("photos", "analyse", "Mira"),
         ("cluster", "list", "Mira"),
         ("pipeline", "list"),
         ("post", "list"),
@@ -201,6 +204,7 @@ def test_a_backup_is_one_file_and_comes_back_held(peopled: Shell, tmp_path: Path
     assert told(peopled, 2, "db", "restore", str(tmp_path / "none.backup"))
 
 
+@pytest.mark.long
 def test_an_account_is_connected_by_its_token_alone(peopled: Shell, tmp_path: Path) -> None:
     sandbox = SandboxProcess(tmp_path / "sandbox")
     try:
@@ -218,6 +222,7 @@ def test_an_account_is_connected_by_its_token_alone(peopled: Shell, tmp_path: Pa
         sandbox.stop()
 
 
+@pytest.mark.long
 def test_a_pipeline_is_checked_against_a_server(peopled: Shell, tmp_path: Path) -> None:
     sandbox = SandboxProcess(tmp_path / "sandbox")
     try:
@@ -252,6 +257,7 @@ def test_a_pipeline_is_checked_against_a_server(peopled: Shell, tmp_path: Path) 
     told(peopled, 2, "pipeline", "check", "nothing", **where)
 
 
+@pytest.mark.long
 def test_a_run_is_cloned_with_changes(peopled: Shell) -> None:
     first = peopled("run", "create", "a bowl", "--persona", "Mira", "-n", "1=3", "-k", "1=2", "--json").json
     assert [(step["children_per_parent"], step["top_k"]) for step in first["steps"]] == [(3, 2), (2, 1)]

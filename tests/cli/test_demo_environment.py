@@ -35,6 +35,7 @@ def shell(script: str) -> Said:
     return Said(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.long
 def test_commands_of_another_terminal_work_on_the_running_demo(home: Path) -> None:
     with demo_world(lambda _sentence: None) as settings:
         assert environment_file().stat().st_mode & 0o777 == 0o600

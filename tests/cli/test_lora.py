@@ -77,6 +77,7 @@ def test_a_lora_comes_in_is_used_shown_and_goes(studio: Shell, tmp_path: Path) -
     refused(studio("lora", "show", "ink"), 2, "There is no LoRA ink")
 
 
+@pytest.mark.long
 def test_bad_files_and_values_are_told(studio: Shell, tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"PK\x03\x04")
@@ -93,6 +94,7 @@ def test_bad_files_and_values_are_told(studio: Shell, tmp_path: Path) -> None:
     assert studio("lora", "import", good, "--weight", "2").code == 2
 
 
+@pytest.mark.long
 def test_runs_take_the_personas_loras_or_others(studio: Shell, tmp_path: Path) -> None:
     own = write_lora(tmp_path, "face.safetensors", layers=SD15_KOHYA, width=2048, fill=3)
     flux = write_lora(tmp_path, "other.safetensors", layers=FLUX_DIFFUSERS, fill=4)
@@ -123,6 +125,7 @@ def test_runs_take_the_personas_loras_or_others(studio: Shell, tmp_path: Path) -
     refused(studio("lora", "remove", "face", "--yes"), 1, "was used by")
 
 
+@pytest.mark.long
 def test_a_lora_is_tried_on_a_server(studio: Shell, server: SandboxProcess, tmp_path: Path) -> None:
     path = write_lora(tmp_path, "seen.safetensors", layers=SD15_KOHYA, width=2048, fill=5)
     assert studio("lora", "import", str(path), "--persona", "Nils").code == 0
@@ -153,6 +156,7 @@ def test_a_lora_is_tried_on_a_server(studio: Shell, server: SandboxProcess, tmp_
     refused(studio("lora", "test", "Nils", "fresh", **lost), 1, "does not list the LoRA fresh@1")
 
 
+@pytest.mark.long
 def test_each_server_may_have_a_folder_of_its_own(studio: Shell, tmp_path: Path) -> None:
     told = f'{{"http://127.0.0.1:9": "{tmp_path}"}}'
     said = studio("settings", "show", "--json", PERSONA_COMFYUI__LORA_DIR=told)

@@ -19,6 +19,7 @@ def peopled(shell: Shell) -> Shell:
     return shell
 
 
+@pytest.mark.long
 def test_pipelines_are_changed_edited_and_deleted_on_the_command_line(peopled: Shell, tmp_path: Path) -> None:
     workflow = {
         "1": {"class_type": "KSampler", "inputs": {"seed": "{{seed}}", "width": "{{width}}"}},
@@ -60,6 +61,7 @@ def test_pipelines_are_changed_edited_and_deleted_on_the_command_line(peopled: S
     told(peopled, 2, "pipeline", "delete", "nothing", "--yes")
 
 
+@pytest.mark.long
 def test_an_export_is_imported_under_its_own_name_and_a_folder_is_refused(
     peopled: Shell, tmp_path: Path
 ) -> None:
@@ -81,6 +83,7 @@ def test_an_export_is_imported_under_its_own_name_and_a_folder_is_refused(
     assert "Name the files in it" in said.err
 
 
+@pytest.mark.long
 def test_k_is_refused_where_a_step_makes_fewer_and_warned_of_where_it_came_by_itself(peopled: Shell) -> None:
     def asked(*options: str) -> str:
         return told(peopled, 2, "run", "create", "a bowl", *options)

@@ -44,6 +44,7 @@ def test_a_wrong_request_exits_with_2(made: Shell, arguments: tuple[str, ...], w
     assert word in told(made, 2, *arguments)
 
 
+@pytest.mark.long
 def test_jobs_are_listed_and_everything_is_cancelled_after_a_question(made: Shell) -> None:
     assert made("run", "jobs", "--json").json == []
     assert made("run", "jobs", "1", "--live").code == 0

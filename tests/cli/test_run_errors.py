@@ -14,6 +14,7 @@ from tests.cli.test_commands import told
 from tests.database.growing import add_run, take
 
 
+@pytest.mark.long
 def test_what_failed_is_told_with_what_to_do(shell: Shell) -> None:
     assert "Nothing failed." in shell("run", "errors").out
     with pytest.MonkeyPatch.context() as patch:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from sqlmodel import Session
 
@@ -83,6 +84,7 @@ def test_a_run_goes_from_its_gate_to_its_winner_and_back(peopled: Shell, inside:
     told(peopled, 2, "run", "list", "--status", "sleeping")
 
 
+@pytest.mark.long
 def test_a_tree_shows_what_grew_from_what(peopled: Shell, inside: Callable[[], Any]) -> None:
     run = new_run(peopled)
     roots = make_pictures(inside, run)
@@ -106,6 +108,7 @@ def test_a_tree_shows_what_grew_from_what(peopled: Shell, inside: Callable[[], A
     told(peopled, 2, "run", "tree", "99999")
 
 
+@pytest.mark.long
 def test_several_pictures_are_flagged_and_rejected_and_the_best_of_each_run_are_listed(
     peopled: Shell, inside: Callable[[], Any]
 ) -> None:
@@ -142,6 +145,7 @@ def test_several_pictures_are_flagged_and_rejected_and_the_best_of_each_run_are_
     assert fourth in peopled("run", "tree", run).out
 
 
+@pytest.mark.long
 def test_a_picture_s_provenance_is_told(peopled: Shell, inside: Callable[[], Any]) -> None:
     run = new_run(peopled, "--seed", "7")
     first = make_pictures(inside, run)
@@ -174,6 +178,7 @@ def test_a_picture_s_provenance_is_told(peopled: Shell, inside: Callable[[], Any
     assert "99999" in told(peopled, 2, "candidate", "show", "99999")
 
 
+@pytest.mark.long
 def test_a_run_rests_ends_opens_again_and_is_deleted_with_its_files(
     peopled: Shell, inside: Callable[[], Any]
 ) -> None:
@@ -202,6 +207,7 @@ def test_a_run_rests_ends_opens_again_and_is_deleted_with_its_files(
     told(peopled, 2, "run", "delete", run, "--yes")
 
 
+@pytest.mark.long
 def test_the_night_is_set_shown_and_taken_back(peopled: Shell, inside: Callable[[], Any]) -> None:
     run = new_run(peopled, "--night", "sure", "-k", "1=4")
     assert peopled("run", "night", run, "--json").json["night"] == "sure"

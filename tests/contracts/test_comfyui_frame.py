@@ -97,6 +97,7 @@ def test_a_planned_fault_strikes_as_often_as_planned_and_is_written_down(
     assert [(one["call"], one["kind"]) for one in faults] == [("system_stats", "fail_before")] * 2
 
 
+@pytest.mark.long
 def test_a_probability_strikes_some_calls_and_the_same_ones_for_the_same_seed(tmp_path: Path) -> None:
     def pattern(state: Path, seed: int) -> list[int]:
         child = SandboxProcess(state, arguments=("--latency", "0", "--seed", str(seed)))
@@ -194,6 +195,7 @@ def test_bad_options_are_usage_errors(tmp_path: Path, bad: list[str]) -> None:
     assert subprocess.run(command, capture_output=True, timeout=DEADLINE_SECONDS).returncode == 2
 
 
+@pytest.mark.long(but=["15"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     process = SandboxProcess(tmp_path)
@@ -211,6 +213,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.long(but=["subprocess.PIPE"])
 @pytest.mark.parametrize("stdin", ["subprocess.PIPE", "subprocess.DEVNULL"])
 def test_it_ends_with_its_parent(tmp_path: Path, stdin: str) -> None:
     command = [sys.executable, "-c", PARENT.format(stdin=stdin), str(tmp_path)]
@@ -224,6 +227,7 @@ def test_it_ends_with_its_parent(tmp_path: Path, stdin: str) -> None:
     assert gone(pid)
 
 
+@pytest.mark.long
 def test_the_token_is_new_at_every_start_and_in_no_command_line(tmp_path: Path) -> None:
     command = [
         sys.executable,

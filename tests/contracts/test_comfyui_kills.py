@@ -139,6 +139,7 @@ async def until_kept(db: Database, run_id: int, count: int) -> None:
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 async def test_a_run_of_three_steps_survives_a_server_killed_in_each_of_them(
     db: Database, server: SandboxProcess | ComfyProcess, tmp_path: Path

@@ -291,6 +291,7 @@ async def test_progress_and_previews_are_told_when_asked_for(process: SandboxPro
     assert Image.open(io.BytesIO(previews[0].picture)).format == "JPEG"
 
 
+@pytest.mark.long
 async def test_a_late_listener_is_told_what_runs(tmp_path: Path) -> None:
     slow = SandboxProcess(tmp_path, arguments=("--latency", "3600"))
     try:
@@ -317,6 +318,7 @@ async def test_a_late_listener_is_told_what_runs(tmp_path: Path) -> None:
 # Kills
 
 
+@pytest.mark.long
 async def test_the_temp_folder_is_emptied_at_each_start(tmp_path: Path) -> None:
     process = SandboxProcess(tmp_path)
     try:
@@ -343,6 +345,7 @@ async def test_a_cached_prompt_without_client_id_loses_its_outputs(server: Serve
     assert (entry.status, entry.files) == ("success", ())
 
 
+@pytest.mark.long
 async def test_front_and_number_jump_the_queue(server: Server) -> None:
     async with server.client() as client:
         await client.submit(passed(long_graph(30)), prompt_id=new_id(), client_id="tests")

@@ -65,6 +65,7 @@ async def test_prompt_and_seed_show_and_the_second_step_is_built_on_the_first(se
     assert (tinted[20, 20] != tinted[675, 540]).any()
 
 
+@pytest.mark.long(but=["two-step"])
 @pytest.mark.parametrize("name", EXAMPLES)
 async def test_every_example_runs_on_the_stand_in(sandbox: SandboxProcess, name: str) -> None:
     parent = None

@@ -115,6 +115,7 @@ async def ideas(client: GeminiClient, prompt: str = PROMPT) -> list[Idea]:
 # --- what is written ---
 
 
+@pytest.mark.long
 async def test_ideas_come_as_many_as_asked_for_and_differ_between_calls(client: GeminiClient) -> None:
     first, second = await ideas(client), await ideas(client)
     assert (len(first), len(second)) == (4, 4)

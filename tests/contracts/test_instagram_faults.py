@@ -73,6 +73,7 @@ async def until_published(world: InstagramWorld, account: str, count: int) -> No
     assert len(world.published(account)) == count
 
 
+@pytest.mark.long(but=["create_container-*", "media_publish-*", "me-slow_reply", "list_media-garbage"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_fault_becomes_the_right_error_and_ruling(
@@ -294,6 +295,7 @@ HOSTILE_ANSWERS = [
 ]
 
 
+@pytest.mark.long(but=["media_publish", "create_container"])
 @pytest.mark.parametrize("call", CALLS)
 async def test_answers_of_another_shape_are_garbled_and_nothing_else(
     world: InstagramWorld, call: str

@@ -240,6 +240,7 @@ async def test_usage_figures_come_from_the_headers(world: InstagramWorld) -> Non
     assert (client.last_usage.highest, client.last_usage.regain_after) == (87, timedelta(minutes=12))
 
 
+@pytest.mark.long
 async def test_the_stand_in_forgets_nothing_when_killed(tmp_path_factory: pytest.TempPathFactory) -> None:
     process = SandboxProcess(tmp_path_factory.mktemp("killed"))
     world = InstagramWorld(process)

@@ -161,6 +161,7 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.long
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     """The process may write no file beyond 1000 bytes, the nearest to a full disk without a disk."""
     folder = tmp_path / "public"

@@ -42,6 +42,7 @@ def test_r28_another_host_and_a_foreign_page_are_refused(
     assert ask(sandbox, service, **right, Origin="https://evil.example") == 403
 
 
+@pytest.mark.long
 def test_r28_each_start_has_a_bearer_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SANDBOX_TOKEN", raising=False)
     tokens = set()

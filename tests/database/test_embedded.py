@@ -109,6 +109,7 @@ class TestRoles:
             connection.execute("DROP DATABASE rehearsal")
         server.close()
 
+    @pytest.mark.long(but=["postgres"])
     @pytest.mark.parametrize("role", ["postgres", "pg_signal_backend", "nobody"])
     def test_r02_nobody_connects_as_superuser_or_stranger(self, data: Path, role: str) -> None:
         server = EmbeddedServer.start(data)
@@ -203,6 +204,7 @@ class TestAsRoot:
             psycopg.connect(make_conninfo(server.conninfo(), requirepeer="nobody"))
         server.close()
 
+    @pytest.mark.long
     def test_r02_programs_under_a_closed_parent_are_copied_and_no_parent_is_opened(
         self, data: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -249,6 +251,7 @@ class TestAsRoot:
         assert stat.S_IMODE(found.st_mode) == 0o710
         assert found.st_gid == server_account().gid
 
+    @pytest.mark.long
     def test_an_ordinary_user_runs_it_as_himself(self) -> None:
         with reachable_folder() as folder:
             own = folder / "own"
@@ -439,6 +442,7 @@ class TestRecovery:
         assert ask(server.conninfo(), "SELECT 1") == "1"
         server.close()
 
+    @pytest.mark.long
     def test_a_zombie_and_a_strangers_pid_are_not_taken_for_the_server(self, data: Path) -> None:
         server = EmbeddedServer.start(data)
         server.stop()
@@ -459,6 +463,7 @@ class TestRecovery:
         zombie.wait()
         server.close()
 
+    @pytest.mark.long
     def test_a_hung_server_times_out_with_the_end_of_its_log(self, data: Path) -> None:
         server = EmbeddedServer.start(data)
         assert server.pid is not None
@@ -472,6 +477,7 @@ class TestRecovery:
         assert "ready to accept connections" in hung.value.hint
         server.close()
 
+    @pytest.mark.long
     def test_a_server_that_is_just_stopping_is_started_again(self, data: Path) -> None:
         server = EmbeddedServer.start(data)
         with psycopg.connect(server.conninfo()):
@@ -516,6 +522,7 @@ class TestRecovery:
             first.close()
             second.close()
 
+    @pytest.mark.long
     def test_half_made_databases_are_made_anew(self) -> None:
         with reachable_folder() as folder:
             left = folder / "data" / "postgres" / "18.new"
@@ -538,6 +545,7 @@ class TestRecovery:
                     look(folder / "data")
             assert not (folder / "data" / "postgres" / "18").exists()
 
+    @pytest.mark.long(but=["a,comma"])
     @pytest.mark.parametrize("name", ["a space", "a,comma", "quote'\"s", "$(touch x)`y`", "ünïcödé-日本"])
     def test_odd_folder_names_work(self, made: Path, name: str) -> None:
         with renamed(made, name) as data:

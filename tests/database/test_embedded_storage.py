@@ -47,6 +47,7 @@ def start_and_stop(data: Path) -> str:
     return "started"
 
 
+@pytest.mark.long
 def test_a_full_disk_is_told_and_leaves_nothing_half_made() -> None:
     with disk(20) as folder:
         with pytest.raises(StorageError, match="can't be made: the disk is full") as full:
@@ -57,6 +58,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_made() -> None:
         assert start_and_stop(folder / "data") == "started"
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_later_is_told_when_the_server_starts() -> None:
     with disk(200) as folder:
         start_and_stop(folder / "data")
@@ -83,6 +85,7 @@ def test_a_full_disk_under_a_running_database_is_told_and_the_database_lives_on(
         database.dispose()
 
 
+@pytest.mark.long
 def test_a_backup_that_does_not_fit_leaves_no_file() -> None:
     with disk(120) as folder, reachable_folder() as elsewhere:
         settings = Settings(data_dir=elsewhere / "data", database_url=None)

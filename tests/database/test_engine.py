@@ -172,6 +172,7 @@ class TestConstraints:
 
 
 class TestRecovery:
+    @pytest.mark.long
     def test_a_killed_embedded_server_is_waited_for_and_started(self) -> None:
         with throwaway_database(migrated=False) as database:
             if database.server is None or database.server.pid is None:
@@ -262,6 +263,7 @@ class TestAddresses:
             external(monkeypatch, f"postgresql://u:{SECRET}@127.0.0.1:{port}/persona")
         assert_no_secret(refusal.value)
 
+    @pytest.mark.long
     def test_a_host_that_never_answers_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]
@@ -309,6 +311,7 @@ class TestAddresses:
         assert found["connect_timeout"] == "9"
         assert str(found["options"]).startswith("-cwork_mem=8MB -csearch_path=mine,public")
 
+    @pytest.mark.long
     def test_the_embedded_address_is_shown_with_its_socket(self, settings: Settings) -> None:
         if settings.database_url is not None:
             pytest.skip("there is no embedded server")

@@ -39,6 +39,7 @@ def refused(settings: Settings) -> PersonaError:
     return refusal.value
 
 
+@pytest.mark.long
 def test_wrong_password_unknown_user_and_database_each_have_their_sentence(
     foreign: ForeignServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +87,7 @@ def test_too_old_a_pgvector_is_told(foreign: ForeignServer, monkeypatch: pytest.
         )
 
 
+@pytest.mark.long
 def test_a_server_without_pgvector_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with foreign_server(major=18, settings={"extension_control_path": "/nonexistent"}) as bare:
         with bare.customer(vector=False) as url:

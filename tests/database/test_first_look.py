@@ -71,6 +71,7 @@ def test_what_goes_out_is_what_the_tables_fence() -> None:
     assert GOING_OUT == FENCED_STATES
 
 
+@pytest.mark.long
 def test_an_empty_schema_is_not_looked_at_but_made_by_what_follows() -> None:
     with throwaway_database(migrated=False) as database:
         opening = Opening(database.settings)

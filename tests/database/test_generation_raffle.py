@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -31,6 +32,7 @@ def parent_of(session: Session, job: LiveJob) -> int:
     return int(session.execute(query, {"id": job.slot_id}).scalar_one())
 
 
+@pytest.mark.long
 def test_the_first_draw_falls_in_proportion_to_the_ratings(session: Session) -> None:
     run_id, by_score = approved(session, 1200, 800)
     drawn: Counter[int] = Counter()

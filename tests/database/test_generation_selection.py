@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -182,6 +183,7 @@ def test_r09_many_engines_at_once_never_take_a_place_twice_nor_overfill_a_queue(
     assert set(counts.values()) == {5}
 
 
+@pytest.mark.long
 def test_r12_selection_with_500_gated_runs_scans_neither_candidates_nor_places(db: Database) -> None:
     with db.session_scope() as session:
         gated = add_run(session).id

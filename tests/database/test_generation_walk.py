@@ -224,6 +224,7 @@ ACTS: dict[str, tuple[Act, int]] = {
 """What may happen → how, and how often among the others."""
 
 
+@pytest.mark.long(but=["0"])
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_happens_in_whatever_order_the_rules_hold(session: Session, seed: int) -> None:
     walk = Walk(session, seed)

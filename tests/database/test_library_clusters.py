@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,15 @@ from sqlmodel import Session
 from persona_tui.database.engine import Database
 from persona_tui.errors import DuplicateName, InvalidRequest, NotAllowedNow
 from persona_tui.pool import WorkPool
-from persona_tui.services.library import assigning, builds, membership, merging
+from persona_tui.services.library import (
+    assigning,
+    builds,
+    depletion,
+    membership,
+    merging,
+    naming,
+    samples,
+)
 from persona_tui.services.library.clusters import (
     add_picture,
     create_cluster,
@@ -20,10 +31,14 @@ from persona_tui.services.library.clusters import (
     list_clusters,
     set_usable,
 )
+from persona_tui.services.library.embeddings import current_model
 from persona_tui.services.library.pictures import PictureFilters, list_pictures
+from persona_tui.services.media import MediaStore
 from persona_tui.services.planning.pillars import create_pillar
+from persona_tui.settings import Settings
+from tests.support.publishing import picture
 from tests.support.space import MODEL_HASH, embed, make_photo, make_subject, rows
-from tests.support.world import grow_run, make_plan, make_post
+from tests.support.world import grow_run, insert, make_account, make_plan, make_post
 
 
 @pytest.fixture
@@ -178,3 +193,104 @@ def _members(session: Session) -> list[tuple[int, int]]:
             "SELECT cluster_id, photo_id FROM cluster_candidates ORDER BY cluster_id DESC, display_order, id",
         )
     ]
+
+
+async def test_library_4_names_are_proposed_taken_dismissed_and_unique(
+    db: Database, settings: Settings
+) -> None:
+    with db.session_scope() as session:
+        plan = make_plan(session)
+        persona = plan.persona_id
+        ids = []
+        for name, label in (("Group 1", "bowl"), ("Group 2", "bowl"), ("Group 3", "person")):
+            ids.append(insert(session, "clusters", persona_id=persona, name=name, origin="built"))
+            for number in range(3):
+                ref = make_photo(session, persona, f"{name} {number}")
+                membership.add_pictures(session, ids[-1], [ref])
+                seen = json.dumps(
+                    [{"label": label, "confidence": 0.9}, {"label": "kiln", "confidence": 0.8}][
+                        : 1 + (number == 0)
+                    ]
+                )
+                insert(session, "picture_analyses", photo_id=ref.photo_id, objects=seen)
+    model = current_model(settings)
+    found = await naming.propose_names(db.session_scope, WorkPool(), persona, model)
+    assert [(one.cluster_id, one.name, one.by) for one in found] == [
+        (ids[0], "Bowl & Kiln", "objects"),
+        (ids[1], "Bowl", "objects"),
+        (ids[2], "Kiln", "objects"),
+    ]
+    with db.session_scope() as session:
+        assert naming.take_name(session, ids[0]).name == "Bowl & Kiln"
+        assert naming.dismiss_name(session, ids[1]).name == "Group 2"
+        with pytest.raises(NotAllowedNow):
+            naming.take_name(session, ids[1])
+    again = await naming.propose_names(db.session_scope, WorkPool(), persona, model, cluster_ids=ids[1:2])
+    assert again == ()
+    with db.session_scope() as session:
+        names = rows(session, "SELECT name, proposed_name FROM clusters ORDER BY id")
+    assert names == [("Wheel", ""), ("Bowl & Kiln", ""), ("Group 2", ""), ("Group 3", "Kiln")]
+
+
+def test_library_4_a_cluster_is_empty_when_the_plan_has_used_it_up(session: Session) -> None:
+    plan = make_plan(session, weight=50)
+    rows(session, "UPDATE personas SET posts_per_week = 4 RETURNING id")
+    pillar = plan.pillar_id
+    rare = create_cluster(session, plan.persona_id, {"name": "Rare"}, pillar_id=pillar)
+    free = create_cluster(session, plan.persona_id, {"name": "Free"})
+    for cluster, axis, count in ((plan.cluster_id, 0, 6), (rare.id, 1, 2), (free.id, 2, 1)):
+        membership.add_pictures(session, cluster, make_subject(session, plan.persona_id, axis, count))
+    grown = grow_run(session, plan)
+    held = make_post(session, plan, grown.candidates[0], make_account(session, plan.persona_id))
+    membership.add_pictures(
+        session, plan.cluster_id, [membership.PictureRef(candidate_id=grown.candidates[0])]
+    )
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    rows(
+        session,
+        "UPDATE scheduling_posts SET state = 'scheduled', scheduled_at = '2026-11-03'"
+        " WHERE id = :id RETURNING id",
+        id=held,
+    )
+    found = {one.name: one for one in depletion.forecast(session, plan.persona_id, now)}
+    assert [(name, found[name].unposted, found[name].per_week) for name in ("Free", "Rare", "Wheel")] == [
+        ("Free", 1, 0.0),
+        ("Rare", 2, 1.0),
+        ("Wheel", 6, 1.0),
+    ]
+    assert found["Free"].empty_at is None
+    assert found["Rare"].empty_at == now + timedelta(weeks=2.5)
+    assert found["Wheel"].empty_at == now + timedelta(weeks=4.5)
+    assert rows(session, "SELECT count(*) FROM post_items WHERE holds") == [(1,)]
+
+
+def test_library_4_samples_are_written_with_a_films_poster(
+    session: Session, settings: Settings, tmp_path: Path
+) -> None:
+    plan = make_plan(session)
+    media = MediaStore(settings)
+    still = media.put(picture(1))
+    refs = [
+        make_photo(session, plan.persona_id, "still", media_key=still.key),
+        make_photo(
+            session,
+            plan.persona_id,
+            "film",
+            kind="video",
+            media_key=still.key,
+            poster_key=still.key,
+            poster_sha256=still.sha256,
+        ),
+    ]
+    embed(session, plan.persona_id, refs[1], np.eye(512)[0])
+    membership.add_pictures(session, plan.cluster_id, refs)
+    chosen = samples.choose_samples(session, plan.cluster_id, MODEL_HASH, 2)
+    copies = samples.export_samples(chosen, media, tmp_path / "out")
+    links = samples.export_samples(chosen[:1], media, tmp_path / "links", "link")
+    assert [path.name for path in copies] == ["001 photo 2.png", "001 photo 2 poster.png", "002 photo 1.png"]
+    assert copies[2].read_bytes() == media.get(still.key) and links[0].is_symlink()
+    with pytest.raises(InvalidRequest):
+        samples.choose_samples(
+            session, create_cluster(session, plan.persona_id, {"name": "Empty"}).id, MODEL_HASH, 2
+        )
+    assert rows(session, "SELECT count(*) FROM cluster_candidates") == [(2,)]

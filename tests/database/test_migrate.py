@@ -121,6 +121,7 @@ class TestUpgrade:
         upgrade(empty, backup_dir=None, keep=1)
         assert schema_state(empty) == "current"
 
+    @pytest.mark.long
     def test_r05_several_processes_that_upgrade_at_once_do_it_once(self, empty: Database) -> None:
         reports: list[migrate.UpgradeReport] = []
         threads = [
@@ -163,6 +164,7 @@ class TestUpgrade:
             owner.execute(text("UPDATE installation SET environment = 'sandbox', clock_offset = '1 hour'"))
             refuse_if_live_heartbeats(owner)
 
+    @pytest.mark.long
     def test_r05_this_versions_own_processes_are_no_hindrance(self, empty: Database) -> None:
         run_alembic(empty, "upgrade", "0001")
         beat(empty, persona_tui.__version__)
@@ -205,6 +207,7 @@ class TestUpgrade:
         finally:
             as_owner(empty, "DROP TABLE procrastinate_workers")
 
+    @pytest.mark.long
     def test_a_migration_that_meets_a_lock_gives_up(self, empty: Database) -> None:
         run_alembic(empty, "upgrade", "0001")
         with psycopg.connect(empty.conninfo("owner")) as other:
@@ -262,6 +265,7 @@ class TestGrants:
 
 
 class TestCommandLine:
+    @pytest.mark.long
     def test_alembic_check_reads_the_programs_own_settings(self, current: Database) -> None:
         environment = {
             **os.environ,
@@ -280,6 +284,7 @@ class TestCommandLine:
         assert check.returncode == 0
         assert current.is_alive(), "the command stopped a server that is in use"
 
+    @pytest.mark.long
     def test_a_migration_written_by_alembic_needs_neither_models_nor_sqlmodel(self, tmp_path: Path) -> None:
         folder = tmp_path / "alembic"
         (folder / "versions").mkdir(parents=True)
@@ -298,6 +303,7 @@ class TestCommandLine:
         assert "sqlmodel" not in source.lower()
         assert "procrastinate" not in source
 
+    @pytest.mark.long
     def test_offline_mode_is_refused(self) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "alembic", "upgrade", "head", "--sql"],
@@ -310,6 +316,7 @@ class TestCommandLine:
         assert "Migrations need a connection" in done.stderr
 
 
+@pytest.mark.long
 def test_schemas_are_upgraded_apart(current: Database, empty: Database) -> None:
     upgrade(empty, backup_dir=None, keep=1)
     with empty.session_scope() as session:
@@ -319,6 +326,7 @@ def test_schemas_are_upgraded_apart(current: Database, empty: Database) -> None:
         assert session.execute(text("SELECT count(*) FROM personas")).scalar() == 0
 
 
+@pytest.mark.long
 def test_migrations_go_down_and_up_again(empty: Database) -> None:
     upgrade(empty, backup_dir=None, keep=1)
     run_alembic(empty, "downgrade", "base")

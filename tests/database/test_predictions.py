@@ -9,9 +9,13 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.database.engine import Database
+from persona_tui.services import jobs
 from persona_tui.services.voting import contest, predictions
 from persona_tui.services.voting.state import load
 from persona_tui.services.voting.taste import learn
+from persona_tui.settings import Settings
+from tests.support.library import Workshop
 from tests.support.world import Grown, Planned, grow_run, insert, make_plan
 
 MODEL = "sha256:test"
@@ -72,6 +76,27 @@ def test_library_6_a_taste_learnt_from_votes_starts_the_next_contest(session: Se
     assert predictions.predict(session, persona, MODEL) == 0, "nothing changes twice"
     told = predictions.tastes(session, persona)
     assert [(one.votes, one.predicted) for one in told] == [(60, 1)]
+
+
+def test_library_6_a_job_learns_and_predicts(db: Database, settings: Settings) -> None:
+    rng, workshop = np.random.default_rng(8), Workshop()
+    with db.session_scope() as session:
+        plan = make_plan(session)
+        likings = rng.normal(size=PICTURES)
+        run = grow(session, plan, likings, rng)
+        for _ in range(predictions.LEAST_VOTES):
+            left, right = rng.choice(PICTURES, 2, replace=False).tolist()
+            better = left if likings[left] > likings[right] else right
+            shown = (run.members[left], run.members[right])
+            contest.cast(session, run.contest_id, shown, run.members[better], sitting=uuid.uuid4())
+        grow(session, plan, likings, rng)
+        jobs.defer(session, "voting:predict", persona_id=plan.persona_id, model_hash=MODEL)
+    workshop.work(db, settings)
+    workshop.close()
+    with db.session_scope() as session:
+        told = predictions.tastes(session, plan.persona_id)
+        assert [(one.votes, one.predicted) for one in told] == [(predictions.LEAST_VOTES, 1)]
+        assert session.execute(text("SELECT count(predicted) FROM contest_members")).scalar_one() == PICTURES
 
 
 def test_library_6_an_embedding_of_another_model_is_never_asked(session: Session) -> None:

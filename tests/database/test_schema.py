@@ -103,6 +103,7 @@ def test_every_migration_goes_down_and_up_again() -> None:
         assert facts(database) == before
 
 
+@pytest.mark.long
 def test_alembic_check_is_clean() -> None:
     with throwaway_database() as database, database.owner_engine().connect() as connection:
         command.check(alembic_config(connection, database.schema))

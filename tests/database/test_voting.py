@@ -13,7 +13,8 @@ from sqlmodel import Session
 
 from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, UnknownName
-from persona_tui.services.voting import contest
+from persona_tui.services.voting import contest, ways
+from persona_tui.services.voting.ways import Habit
 from tests.support.world import Grown, grow_run, insert, make_candidate, make_plan
 
 
@@ -240,6 +241,17 @@ def test_the_faster_way_is_said_from_the_voters_own_seconds(session: Session, ru
         for _ in range(40):
             contest.cast(session, run.contest_id, run.members, None, sitting=sitting, response_ms=grid_ms)
         assert contest.progress(session, run.contest_id, sitting).faster == faster
+
+
+def test_the_faster_way_follows_consistency_too() -> None:
+    quick = (1000,) * ways.ENOUGH_VOTES
+    careful = tuple(2 * ms for ms in quick)
+    assert ways.faster(Habit(quick), Habit(careful[:-1])) is None
+    assert ways.faster(Habit(quick), Habit(careful)) == "grid"
+    assert ways.faster(Habit(quick, 20, 17), Habit(careful, 20, 7)) == "duel", "a hasty grid tells less"
+    assert ways.faster(Habit(quick, 20, 11), Habit(careful, 20, 12)) == "grid"
+    assert Habit.of([(900, None), (None, True), (800, False)]) == Habit((900, 800), 2, 1)
+    assert [ways.reliability(way, Habit()) for way in ways.SHOWN] == [1, 1]
 
 
 def test_a_contest_without_active_pictures_says_nothing(session: Session, run: Grown) -> None:

@@ -45,6 +45,7 @@ def world(tmp_path: Path) -> Iterator[DayWorld]:
         sandbox.stop()
 
 
+@pytest.mark.long
 def test_r22_a_day_killed_five_times_loses_and_doubles_nothing(world: DayWorld) -> None:
     database = open_database(world.settings)
     try:

@@ -59,6 +59,7 @@ def view(world: World, run_id: int) -> runs.RunDetail:
         return runs.run_detail(session, run_id)
 
 
+@pytest.mark.long
 async def test_a_run_grows_from_its_prompt_over_the_gate_to_the_winner_in_its_cluster(world: World) -> None:
     with world.db.session_scope() as session:
         persona = add_persona(session)
@@ -115,6 +116,7 @@ async def test_what_the_server_refuses_fails_the_run_with_the_servers_words(worl
     assert ended.steps[0].failed >= 1
 
 
+@pytest.mark.long
 async def test_a_picture_that_can_not_be_made_is_tried_four_times_with_other_seeds(world: World) -> None:
     with world.db.session_scope() as session:
         pipelines.ensure_examples(session)
@@ -133,6 +135,7 @@ async def test_a_picture_that_can_not_be_made_is_tried_four_times_with_other_see
     assert len({job.seed for job in jobs}) == 4
 
 
+@pytest.mark.long(but=["effect_then_drop"])
 @pytest.mark.parametrize("kind", ["effect_then_error", "effect_then_drop", "garbage"])
 async def test_a_post_whose_answer_is_lost_loses_and_doubles_nothing(world: World, kind: str) -> None:
     run_id = new_run(world)
@@ -157,6 +160,7 @@ async def test_answers_that_are_lost_or_garbage_lose_and_double_nothing(world: W
     assert sorted(world.kept(run_id)) == sorted(world.saved())
 
 
+@pytest.mark.long
 async def test_without_events_the_history_is_polled(world: World) -> None:
     world.server.plan("comfyui", "ws", "fail_before", times=None, status=403)
     run_id = new_run(world)
@@ -201,6 +205,7 @@ async def test_progress_is_shown_and_a_cancelled_run_leaves_the_server(world: Wo
     assert len(world.saved()) < 4
 
 
+@pytest.mark.long
 async def test_a_slow_picture_is_stopped_and_an_absent_servers_jobs_go_to_another(
     world: World, tmp_path: Path
 ) -> None:
@@ -262,6 +267,7 @@ async def test_r22_a_server_killed_in_the_middle_is_waited_for_and_loses_and_dou
     assert set(world.kept(run_id)) <= set(world.saved())
 
 
+@pytest.mark.long
 def test_r22_killed_after_the_prompt_ids_commit_before_the_post(world: World) -> None:
     run_id = new_run(world)
 
@@ -285,6 +291,7 @@ def test_r22_killed_after_the_post_before_its_answer_is_written_down(world: Worl
     assert len(world.saved()) == 2
 
 
+@pytest.mark.long
 def test_r22_killed_after_the_picture_came_before_its_candidates_commit(world: World) -> None:
     run_id = new_run(world)
 
@@ -296,6 +303,7 @@ def test_r22_killed_after_the_picture_came_before_its_candidates_commit(world: W
     assert len(world.saved()) == 2
 
 
+@pytest.mark.long
 def test_r22_engine_and_server_both_killed_find_the_picture_on_the_disk(world: World) -> None:
     run_id = new_run(world, pictures=1)
     assert world.run_child(Kill("http:after_reply", SENDING), ONE_AT_A_TIME) == KILLED
@@ -351,6 +359,7 @@ def test_how_long_a_picture_took_that_is_found_on_the_disk_is_not_known(world: W
     assert spent == pytest.approx(sum(taken) + found.gpu_seconds)
 
 
+@pytest.mark.long(but=["commit:before-0"])
 @pytest.mark.parametrize(("boundary", "winners"), [("commit:before", 0), ("commit:after", 1)])
 def test_r22_killed_at_the_winners_commit_there_is_all_of_it_or_nothing(
     world: World, boundary: str, winners: int

@@ -106,6 +106,7 @@ async def run_and_listen(world: World, engine: Engine | None = None) -> set[str]
     return heard
 
 
+@pytest.mark.long(but=["queue-fault0-refused the key (401)", "prompt-fault4-500"])
 @pytest.mark.parametrize(
     ("call", "fault", "words"),
     [
@@ -146,6 +147,7 @@ async def test_a_prompt_that_is_too_large_is_not_sent_again(world: World) -> Non
     assert "Traceback" not in ended.reason
 
 
+@pytest.mark.long
 async def test_a_half_open_event_stream_does_not_hold_a_picture_up(world: World) -> None:
     async with proxy_to(world.server.comfyui) as proxy:
         proxy.mute_events = True
@@ -157,6 +159,7 @@ async def test_a_half_open_event_stream_does_not_hold_a_picture_up(world: World)
     assert sorted(world.kept(run_id)) == sorted(world.saved())
 
 
+@pytest.mark.long
 async def test_what_is_no_picture_is_fetched_again_and_then_made_again(world: World) -> None:
     run_id = new_run(world, pictures=1)
     for body in (HTML, "\x89PNG but not really"):
@@ -220,6 +223,7 @@ def edited(world: World, name: str, change: Any) -> str:
     return name
 
 
+@pytest.mark.long
 async def test_a_workflow_of_two_thousand_nodes_runs(world: World) -> None:
     def grow(workflow: dict[str, Any]) -> None:
         for number in range(100, 2100):
@@ -271,6 +275,7 @@ def without_checkpoint(process: SandboxProcess) -> Iterator[Path]:
             path.with_suffix(".away").rename(path)
 
 
+@pytest.mark.long
 async def test_a_job_goes_only_to_the_server_that_has_its_model(world: World, tmp_path: Path) -> None:
     bare = SandboxProcess(tmp_path / "bare", arguments=("--latency", "0", "--image-size", "64x80"))
     try:
@@ -285,6 +290,7 @@ async def test_a_job_goes_only_to_the_server_that_has_its_model(world: World, tm
     assert view(world, run_id).reason == ""
 
 
+@pytest.mark.long
 async def test_a_model_that_is_copied_later_is_found_when_the_run_is_resumed(world: World) -> None:
     engine, stop = world.engine(), asyncio.Event()
     with without_checkpoint(world.server) as path:

@@ -7,19 +7,17 @@ import multiprocessing
 import os
 import signal
 from contextlib import aclosing
-from pathlib import Path
 
-import skimage.data
-from PIL import Image
 from sqlalchemy import text
 from tests.support.database import throwaway_database
+from tests.support.library import add_photo, photograph
 from tests.support.world import make_persona
 
 from persona_tui import boundaries
 from persona_tui.database.engine import Database, open_database
 from persona_tui.pool import WorkPool
 from persona_tui.services import jobs
-from persona_tui.services.library.photos import find_files, import_photos
+from persona_tui.services.library import analyses
 from persona_tui.services.media import MediaStore
 from persona_tui.settings import Settings
 
@@ -32,7 +30,7 @@ async def work(database: Database, settings: Settings, *, rescue: bool) -> None:
     async with aclosing(pool), app.open_async():
         if rescue:
             assert await jobs.rescue_stalled(app, seconds=0) == 1
-        tools = jobs.JobTools(database.session_scope, MediaStore(settings), pool)
+        tools = jobs.JobTools(database.session_scope, MediaStore(settings), pool, settings, pool)
         await app.run_worker_async(
             wait=False, install_signal_handlers=False, additional_context={"tools": tools}
         )
@@ -53,13 +51,12 @@ def work_and_die(settings: Settings) -> None:
     asyncio.run(work(database, settings, rescue=False))
 
 
-def test_r06_a_job_whose_worker_was_killed_is_done_once_more(tmp_path: Path) -> None:
-    Image.fromarray(skimage.data.coffee()).save(tmp_path / "coffee.png")
+def test_r06_a_job_whose_worker_was_killed_is_done_once_more() -> None:
     with throwaway_database() as database:
         with database.session_scope() as session:
             persona_id = make_persona(session).id
-        media = MediaStore(database.settings)
-        list(import_photos(database.session_scope, media, persona_id, find_files(tmp_path)))
+            add_photo(session, MediaStore(database.settings), persona_id, photograph("coffee"))
+            analyses.queue_kind(session, persona_id, "measures")
         child = _processes.Process(target=work_and_die, args=(database.settings,))
         child.start()
         child.join(60)

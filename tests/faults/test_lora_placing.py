@@ -199,6 +199,7 @@ async def test_a_run_never_goes_without_its_lora(
     assert world.saved() == []
 
 
+@pytest.mark.long
 async def test_a_lora_that_is_put_there_later_is_used_when_the_run_is_resumed(
     world: World, shelf: Shelf, tmp_path: Path
 ) -> None:
@@ -251,6 +252,7 @@ async def test_a_run_that_no_server_can_run_can_be_cancelled(
     assert world.saved() == world.kept(other)
 
 
+@pytest.mark.long
 async def test_a_lora_that_comes_to_a_subfolder_opens_a_server_for_a_run_that_waits(
     world: World, shelf: Shelf, tmp_path: Path
 ) -> None:
@@ -332,6 +334,7 @@ async def test_weights_that_the_server_leaves_out_are_said_on_the_run(
         assert any(sentence.startswith(f"{server} left out 2 of 4 weights of half@1") for sentence in told)
 
 
+@pytest.mark.long
 async def test_what_one_model_leaves_out_is_not_held_against_another_models_lora(
     world: World, shelf: Shelf, tmp_path: Path
 ) -> None:
@@ -372,6 +375,7 @@ async def test_what_the_log_said_before_the_first_job_is_about_nobody(
     assert accused(world, fine) == []
 
 
+@pytest.mark.long
 async def test_more_lines_than_the_log_holds_are_at_least_so_many(
     world: World, shelf: Shelf, tmp_path: Path
 ) -> None:
@@ -386,6 +390,7 @@ async def test_more_lines_than_the_log_holds_are_at_least_so_many(
     assert 250 < int(found.group(1)) <= 300
 
 
+@pytest.mark.long
 async def test_a_server_that_was_started_again_is_believed_anew(
     world: World, shelf: Shelf, tmp_path: Path
 ) -> None:

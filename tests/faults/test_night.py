@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from tests.support.day import day_world
 from tests.support.sandbox import SandboxProcess
 
@@ -48,6 +49,7 @@ async def reach(core: Core, run_id: int, there: Callable[[RunDetail], bool]) -> 
     return run
 
 
+@pytest.mark.long
 def test_finished_candidates_wait_in_the_morning(tmp_path: Path) -> None:
     sandbox = SandboxProcess(tmp_path / "sandbox")
     try:

@@ -66,6 +66,7 @@ def in_state(state: str) -> str:
 NOTED = "SELECT EXISTS (SELECT FROM publish_replies WHERE call = 'media_publish' AND ok)"
 
 
+@pytest.mark.long(but=["r16-intent-committed-nothing-sent", "r22-reply-not-committed"])
 @pytest.mark.parametrize(
     ("boundary", "when", "publications_before_restart", "containers"),
     [
@@ -96,6 +97,7 @@ async def test_r15_a_noted_answer_needs_no_further_call(world: World, children: 
     assert (await world.settle(post.id, rounds=2)).media_id == world.published()[0]["media_id"]
 
 
+@pytest.mark.long
 async def test_r22_a_kill_at_any_boundary_neither_doubles_nor_loses_the_post(
     world: World, children: Order
 ) -> None:

@@ -34,6 +34,7 @@ def lose_answer(world: World, kind: str = "effect_then_drop", **more: Any) -> No
     world.plan("media_publish", kind, **more)
 
 
+@pytest.mark.long(but=["effect_then_drop-more0", "fail_before-more4"])
 @pytest.mark.parametrize(
     ("kind", "more"),
     [
@@ -90,6 +91,7 @@ async def test_a_phone_post_in_the_same_minute_is_never_taken_for_ours(world: Wo
     assert view.media_id == entry["media_id"] != foreign["media_id"]
 
 
+@pytest.mark.long
 async def test_late_listings_and_stale_states_never_lead_to_a_second_publication(world: World) -> None:
     post = world.post()
     world.behave(listing_delay=[600, 600], second_publish="publish_again")
@@ -137,6 +139,7 @@ async def test_an_unlabelled_post_without_words_is_left_to_a_person(world: World
     assert (adopted.state, adopted.media_id) == ("published", entry["media_id"])
 
 
+@pytest.mark.long
 async def test_r17_one_in_doubt_holds_its_account_up_until_25_hours_are_over(world: World) -> None:
     doubted = world.post(grace_minutes=7 * 24 * 60)
     following = world.post(alt_text="Another cup", grace_minutes=7 * 24 * 60)

@@ -45,6 +45,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DayWorld,
 Played = tuple[DayWorld, Database, PostView]
 
 
+@pytest.mark.long
 def test_the_day_ends_with_one_post_that_says_what_it_is(played: Played) -> None:
     world, _, post = played
     assert post.state == "published", post.reason

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
-from contextlib import aclosing
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import skimage.data
 from PIL import Image
@@ -49,28 +50,37 @@ def add_photo(
     return PictureRef(photo_id=made)
 
 
-def work(
-    db: Database, settings: Settings, pool: WorkPool | None = None, seers: tuple[Writer, ...] = ()
-) -> None:
-    """Work until nothing waits.
+class Workshop:
+    """Works on jobs with one child, which loads its libraries once."""
 
-    Args:
-        pool: one that has its libraries loaded already.
-    """
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._pool = WorkPool()
 
-    async def until_idle(own: WorkPool) -> None:
-        app = jobs.make_worker_app(db.conninfo())
-        tools = jobs.JobTools(db.session_scope, MediaStore(settings), own, settings, own, seers)
-        async with app.open_async():
-            await app.run_worker_async(
-                wait=False, install_signal_handlers=False, additional_context={"tools": tools}
+    def work(self, db: Database, settings: Settings, seers: tuple[Writer, ...] = ()) -> None:
+        """Work until no job waits."""
+
+        async def until_idle() -> None:
+            app = jobs.make_worker_app(db.conninfo())
+            tools = jobs.JobTools(
+                db.session_scope, MediaStore(settings), self._pool, settings, self._pool, seers
             )
+            async with app.open_async():
+                await app.run_worker_async(
+                    wait=False, install_signal_handlers=False, additional_context={"tools": tools}
+                )
 
-    async def run() -> None:
-        if pool is not None:
-            await until_idle(pool)
-            return
-        async with aclosing(WorkPool()) as own:
-            await until_idle(own)
+        self._runner.run(until_idle())
 
-    asyncio.run(run())
+    def run(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call an async function that takes the pool first."""
+        return self._runner.run(function(self._pool, *arguments))
+
+    def in_child(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call a function in the child."""
+        return self._runner.run(self._pool.run(function, *arguments))
+
+    def close(self) -> None:
+        """End the child."""
+        self._runner.run(self._pool.aclose())
+        self._runner.close()

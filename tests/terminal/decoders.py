@@ -23,7 +23,8 @@ class KittyTerminal:
     Attributes:
         images: id → decoded picture.
         placements: (image id, placement id) → keys of the command that placed it.
-        replies: commands that would have been answered, which the app must never cause.
+        replies: what it answers: to commands that don't forbid it, and that a picture is not there (q=1).
+        fitted: id → columns and rows that placeholders show it in.
         places: (image id, placement id) → row and column at which it was placed, from 0.
     """
 
@@ -31,6 +32,7 @@ class KittyTerminal:
     placements: dict[tuple[int, int], dict[str, str]] = field(default_factory=dict)
     replies: list[str] = field(default_factory=list)
     places: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    fitted: dict[int, tuple[int, int]] = field(default_factory=dict)
     _upload: tuple[int, str] | None = None
 
     def feed(self, text: str, at: tuple[int, int] = (0, 0)) -> KittyTerminal:
@@ -41,8 +43,8 @@ class KittyTerminal:
                 continue
             if keys.get("a") == "p":
                 self.places[int(keys["i"]), int(keys["p"])] = at
-            if keys.get("q") != "2":
-                self.replies.append(match[1])
+            if "q" not in keys:
+                self.replies.append(f"i={keys.get('i')};OK")
             self._run(keys, match[2] or "")
         return self
 
@@ -50,8 +52,13 @@ class KittyTerminal:
         if "a" not in keys or keys["a"] == "t":
             self._transmit(keys, payload)
         elif keys["a"] == "p":
-            assert int(keys["i"]) in self.images, "ENOENT"
-            self.placements[int(keys["i"]), int(keys["p"])] = keys
+            if int(keys["i"]) not in self.images:
+                assert keys["q"] == "1", "ENOENT, unheard"
+                self.replies.append(f"i={keys['i']},p={keys['p']};ENOENT:no such picture")
+            elif keys.get("U") == "1":
+                self.fitted[int(keys["i"])] = int(keys["c"]), int(keys["r"])
+            else:
+                self.placements[int(keys["i"]), int(keys["p"])] = keys
         else:
             assert keys["a"] == "d"
             self._delete(keys)
@@ -83,6 +90,7 @@ class KittyTerminal:
                 del self.placements[placement]
         if keys["d"] == "I":
             self.images.pop(int(keys["i"]), None)
+            self.fitted.pop(int(keys["i"]), None)
 
 
 def decode_sixel(text: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -1,7 +1,8 @@
 """A small app with two pictures and a status line, run on a pty by the terminal tests.
 
 Arguments: folder of pictures 0.png, 1.png, … and the protocol. Keys: n next pair, m modal, t toast, s suspend
-for a moment, z 100 %, p page without pictures, p back, q quit. Each event is a line in FOLDER/log.
+for a moment, z 100 %, l draw again, p page without pictures, p back, q quit. Each event is a line in
+FOLDER/log.
 """
 
 from __future__ import annotations
@@ -134,6 +135,8 @@ class DuelApp(PictureFrames, App[None]):
                 with self.suspend():
                     time.sleep(0.3)
                 self.note("resumed")
+            case "l":
+                self.action_redraw()
             case "q":
                 self.exit()
 

@@ -94,7 +94,7 @@ class LiveTerminal:
         self._due: list[tuple[float, int, bytes]] = []
         self._numbers = count()
         self._rest, self._row, self._column = bytearray(), 0, 0
-        self._free_at = 0.0
+        self._free_at, self._told = 0.0, 0
         self.marks: list[tuple[float, int]] = []
         self._stop = threading.Event()
         self._lock = threading.RLock()
@@ -202,6 +202,9 @@ class LiveTerminal:
             self._reply(self.model.answer(question))
         elif match["keys"] is not None and self.looks:
             self.kitty.feed(match.group().decode(), at=(self._row, self._column))
+            for reply in self.kitty.replies[self._told :]:
+                self._reply(f"\x1b_G{reply}\x1b\\".encode())
+            self._told = len(self.kitty.replies)
             self.most_decoded = max(self.most_decoded, self.decoded)
 
     def _reply(self, answer: bytes) -> None:

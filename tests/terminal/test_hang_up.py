@@ -110,6 +110,7 @@ def test_a_terminal_that_is_closed_takes_the_database_server_along(session: Sess
     assert session.postmaster is None and not is_alive(server)
 
 
+@pytest.mark.long
 def test_a_terminal_that_stalled_before_it_was_closed_is_left_as_well(session: Session) -> None:
     session.read_until(b"leading")
     for number in range(60):  # each paints all anew, and nobody reads: Textual's queue of writes is full
@@ -121,6 +122,7 @@ def test_a_terminal_that_stalled_before_it_was_closed_is_left_as_well(session: S
     assert session.postmaster is None
 
 
+@pytest.mark.long
 def test_a_terminal_that_is_closed_after_the_database_was_lost_for_good(session: Session) -> None:
     session.read_until(b"leading")
     server = session.postmaster
@@ -133,6 +135,7 @@ def test_a_terminal_that_is_closed_after_the_database_was_lost_for_good(session:
     assert session.ended(reads=False) == 128 + signal.SIGHUP
 
 
+@pytest.mark.long(but=["\\x1b[?1049h"])
 @pytest.mark.parametrize("awaited", [b"leading", b"\x1b[?1049h"])
 def test_sigterm_leaves_a_clean_terminal_and_no_server(session: Session, awaited: bytes) -> None:
     session.read_until(awaited)

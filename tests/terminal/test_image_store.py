@@ -77,6 +77,16 @@ async def test_the_least_recently_shown_goes_first_and_never_one_on_the_screen()
     assert line.store.ready(0) is not None and line.store.ready(1) is not None
 
 
+async def test_there_are_never_more_pictures_than_names() -> None:
+    line = Line(50 * DECODED)
+    names = range(16, 20)
+    line.store = ImageStore(line.write, line.fences, line.placed.__contains__, 50 * DECODED, names)
+    for number in range(10):
+        stored = await show(line, number)
+        assert stored.image_id in names and stored.image_id in line.terminal.images
+    assert set(line.terminal.images) == set(names)
+
+
 async def test_what_is_prepared_does_not_drive_out_what_is_needed_sooner() -> None:
     line = Line(4 * DECODED)
     await show(line, 0)

@@ -22,7 +22,7 @@ from persona_tui.terminal.layer import (
     without,
 )
 from persona_tui.terminal.picture import Box
-from persona_tui.terminal.textual_bridge import HoledStrip
+from persona_tui.widgets.picture_strips import HoledStrip
 
 CELL = Size(10, 20)
 FILE = Path("a.png")

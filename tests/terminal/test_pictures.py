@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -38,6 +41,7 @@ def error_of(shown: Image.Image | np.ndarray, source: Path) -> float:
     return float(np.abs(pixels - wanted).mean())
 
 
+@pytest.mark.long(but=["0.15"])
 @pytest.mark.parametrize("delay", DELAYS)
 def test_kitty_shows_the_very_palette_picture_where_it_belongs(tmp_path: Path, delay: float) -> None:
     files = make_pictures(tmp_path, 4)
@@ -63,6 +67,7 @@ def as_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
+@pytest.mark.long(but=["0.15"])
 @pytest.mark.parametrize("delay", DELAYS)
 def test_sixel_is_within_six_of_255_and_never_in_the_last_row(tmp_path: Path, delay: float) -> None:
     files = make_pictures(tmp_path, 4)
@@ -82,17 +87,23 @@ def test_sixel_is_within_six_of_255_and_never_in_the_last_row(tmp_path: Path, de
 def test_sixel_waits_anew_with_its_second_showing_when_a_picture_comes_back(tmp_path: Path) -> None:
     make_pictures(tmp_path, 4)
     with run_duel(tmp_path, model=pty_harness.MLTERM, size=SIXEL_SIZE) as terminal:
-        began, number = time.monotonic(), 0
+        began = last = time.monotonic()
+        number, longest = 0, 0.0
         pair_shown(tmp_path, terminal, 0)
-        while time.monotonic() - began < 3 * REFINE_PAUSE:  # none stays as long as it takes
+        while last - began < 3 * REFINE_PAUSE:  # none stays as long as it takes
             number += 1
             terminal.type(b"n")
             pair_shown(tmp_path, terminal, number)
+            before, last = last, time.monotonic()
+            longest = max(longest, last - before)
+        if longest >= REFINE_PAUSE:
+            pytest.skip("too busy a machine: a pair stayed long enough to be refined")
         assert number > 4
         assert max(drawn.commands.count(";2;") for drawn in terminal.drawn) <= QUICK
         terminal.until(lambda: terminal.drawn[-1].commands.count(";2;") > QUICK, "all 256 colours")
 
 
+@pytest.mark.long(but=["0.15"])
 @pytest.mark.parametrize("delay", DELAYS)
 def test_iterm2_gets_a_jpeg(tmp_path: Path, delay: float) -> None:
     files = make_pictures(tmp_path, 4)
@@ -105,6 +116,7 @@ def test_iterm2_gets_a_jpeg(tmp_path: Path, delay: float) -> None:
             assert error_of(jpeg_of(drawn).convert("RGB"), files[0 if drawn.column < 60 else 1]) <= 6
 
 
+@pytest.mark.long(but=["xterm"])
 @pytest.mark.parametrize("model", [pty_harness.XTERM, pty_harness.SILENT], ids=["xterm", "silent"])
 def test_any_other_terminal_gets_half_blocks(tmp_path: Path, model: Model) -> None:
     make_pictures(tmp_path, 4)
@@ -147,6 +159,7 @@ def test_a_dialog_over_the_pictures_cuts_a_hole(tmp_path: Path) -> None:
         terminal.until(lambda: terminal.kitty.placements == whole, "the whole pictures")
 
 
+@pytest.mark.long
 def test_another_page_hides_the_pictures_and_the_way_back_shows_them(tmp_path: Path) -> None:
     make_pictures(tmp_path, 2)
     with run_duel(tmp_path) as terminal:
@@ -177,6 +190,68 @@ def test_after_a_suspension_pictures_are_sent_again_and_nothing_is_left_behind(t
         assert freed.count(b"d=I") >= 2 and b"\x1b_G" not in left
 
 
+def test_after_sigcont_pictures_are_sent_again(tmp_path: Path) -> None:
+    make_pictures(tmp_path, 2)
+    with run_duel(tmp_path) as terminal:
+        pair_shown(tmp_path, terminal, 0)
+        first = set(terminal.kitty.images)
+        terminal.process.send_signal(signal.SIGTSTP)
+        os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
+        terminal.quiet(0.1)
+        assert not terminal.kitty.images
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.until(lambda: len(terminal.kitty.placements) == 2, "the pictures again")
+        assert not first & set(terminal.kitty.images)
+        assert no_stray_key(tmp_path)
+
+
+def test_what_the_terminal_threw_out_is_sent_again_and_its_words_are_no_keys(tmp_path: Path) -> None:
+    make_pictures(tmp_path, 4)
+    with run_duel(tmp_path, "auto", "--ahead") as terminal:
+        terminal.until(lambda: "prepared" in log_of(tmp_path), "all of them")
+        terminal.quiet()
+        first = set(terminal.kitty.images)
+        for keys in (b"\x1b[I", b"n", b"l"):  # the person comes back; the next pair; draw again
+            terminal.kitty.images.clear()
+            terminal.kitty.placements.clear()
+            terminal.type(keys)
+            terminal.until(lambda: len(terminal.kitty.placements) == 2, "the pair again")
+            terminal.quiet()
+            assert not first & set(terminal.kitty.images)
+            first |= set(terminal.kitty.images)
+        assert len(terminal.kitty.replies) == 4
+        assert no_stray_key(tmp_path, "nl")
+
+
+@pytest.mark.parametrize(
+    ("before", "size"),
+    [(pty_harness.KITTY, (40, 120, 1080, 720)), (pty_harness.MLTERM, SIXEL_SIZE)],
+    ids=["kitty", "sixel"],
+)
+def test_a_cell_of_another_size_gets_pictures_of_its_own_aspect(
+    tmp_path: Path, before: Model, size: tuple[int, int, int, int]
+) -> None:
+    make_pictures(tmp_path, 2)
+    with run_duel(tmp_path, model=before, size=size) as terminal:
+        pair_shown(tmp_path, terminal, 0)
+        terminal.model = replace(before, cell=b"20;16")
+        terminal.drawn.clear()
+        terminal.resize((40, 120, 1920, 800))
+
+        def cells() -> list[tuple[int, int]]:
+            found = [(int(keys["c"]), int(keys["r"])) for keys in terminal.kitty.placements.values()]
+            for drawn in terminal.drawn:
+                width, height = map(int, drawn.commands.split('"1;1;')[1].split("#")[0].split(";"))
+                found.append((width // 16, height // 20))
+            return found
+
+        terminal.until(
+            lambda: cells()[-2:] == [(48, 38)] * 2 or cells()[-2:] == [(49, 39)] * 2, "the pictures"
+        )
+        assert no_stray_key(tmp_path)
+
+
+@pytest.mark.long
 def test_a_storm_of_resizes_leaves_two_whole_pictures(tmp_path: Path) -> None:
     make_pictures(tmp_path, 2)
     with run_duel(tmp_path) as terminal:
@@ -192,6 +267,7 @@ def test_a_storm_of_resizes_leaves_two_whole_pictures(tmp_path: Path) -> None:
             assert int(keys["c"]) * 9 == pytest.approx(int(keys["r"]) * 18, abs=18)
 
 
+@pytest.mark.long
 def test_zoom_shows_the_pictures_own_pixels(tmp_path: Path) -> None:
     files = make_pictures(tmp_path, 2, side=900)
     with run_duel(tmp_path) as terminal:

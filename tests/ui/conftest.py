@@ -17,9 +17,16 @@ from persona_tui.settings import Settings
 from tests.support.world import Planned, make_plan
 from tests.ui.quiet_core import QuietCore
 from tests.ui.studio import Studio
+from tests.ui.style_cache import parsed_once
 from tests.ui.support import TinyCore
 
 NOON = datetime(2026, 3, 14, 12, 30, 15, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _styles() -> Iterator[None]:
+    with parsed_once():
+        yield
 
 
 @pytest.fixture(autouse=True)

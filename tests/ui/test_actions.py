@@ -233,6 +233,7 @@ def assert_in_legend(legend: Legend, action: Action, label: str) -> None:
         assert f"[{label}] {action.title.lower()}" in legend.render().plain
 
 
+@pytest.mark.long(but=["runs", "global"])
 @pytest.mark.parametrize("scope", [*VIEWS, GLOBAL])
 async def test_every_key_of_a_screen_can_be_changed(
     make_app: MakeApp, scope: str, monkeypatch: pytest.MonkeyPatch
@@ -258,6 +259,7 @@ async def test_every_key_of_a_screen_can_be_changed(
             await assert_fires(pilot, node, action, key, monkeypatch)
 
 
+@pytest.mark.long(but=["wizard", "choice"])
 @pytest.mark.parametrize("scope", sorted(DIALOGS))
 async def test_every_key_of_a_dialog_can_be_changed(
     make_app: MakeApp, scope: str, monkeypatch: pytest.MonkeyPatch
@@ -277,6 +279,7 @@ async def test_every_key_of_a_dialog_can_be_changed(
             await assert_fires(pilot, node, action, key, monkeypatch)
 
 
+@pytest.mark.long(but=["winners"])
 @pytest.mark.parametrize("scope", sorted(PUSHED))
 async def test_every_key_of_a_pushed_screen_can_be_changed(
     make_app: MakeApp, scope: str, monkeypatch: pytest.MonkeyPatch, unforeseen: list[BaseException]

@@ -57,6 +57,7 @@ async def test_a_folder_is_imported_and_what_fails_is_named(library: Library) ->
     assert stat.S_ISREG((library.inbox / "walk_01.png").stat().st_mode), "the originals stay"
 
 
+@pytest.mark.long
 async def test_an_import_stops_between_two_files_and_goes_on_when_repeated(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +89,7 @@ async def test_an_import_stops_between_two_files_and_goes_on_when_repeated(
         assert not panel.running
 
 
+@pytest.mark.long
 async def test_a_cluster_is_made_renamed_and_given_a_pillar(library: Library) -> None:
     async with opened(library) as pilot:
         await pilot.press("n")
@@ -116,6 +118,7 @@ async def test_a_cluster_is_made_renamed_and_given_a_pillar(library: Library) ->
         assert (made.name, made.pillar, made.ai_prompt) == ("Harbour walks", "Studio", "hands and clay")
 
 
+@pytest.mark.long
 async def test_a_picture_is_put_into_another_cluster_as_well(library: Library) -> None:
     library.stock(1)
     with library.db.session_scope() as session:

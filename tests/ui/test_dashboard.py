@@ -122,6 +122,7 @@ async def test_the_day_is_on_one_page(
         assert "NEXT ACTIONS" in shown
 
 
+@pytest.mark.long
 async def test_a_small_screen_scrolls_over_the_next_actions(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -153,6 +154,7 @@ async def test_the_first_action_asks_for_ideas_where_the_gap_is(
     assert asked(db, "SELECT count(*) FROM content_suggestions WHERE pillar_id = :id", id=plan.pillar_id) == 3
 
 
+@pytest.mark.long
 async def test_the_keys_do_the_second_and_third_action(app: PersonaApp, db: Database, plan: Planned) -> None:
     with db.session_scope() as session:
         insert(
@@ -212,6 +214,7 @@ async def test_what_another_process_commits_appears_by_itself(
         await until(pilot, lambda: "Harbour (10 % weight" in screen_text(pilot))
 
 
+@pytest.mark.long
 async def test_another_persona_has_another_day(app: PersonaApp, db: Database, plan: Planned) -> None:
     with db.session_scope() as session:
         make_persona(session, "Zoe")

@@ -71,6 +71,7 @@ async def test_an_error_while_reading_in_the_background_opens_no_dialog(app: Per
         assert said(pilot).startswith("Something failed: A very long story")
 
 
+@pytest.mark.long(but=["handler", "worker"])
 @pytest.mark.parametrize("where", ["worker", "timer", "handler", "action", "next callback", "paint"])
 async def test_what_nobody_foresaw_is_one_sentence_and_the_app_goes_on(
     app: PersonaApp, where: str, monkeypatch: pytest.MonkeyPatch, unforeseen: list[BaseException]
@@ -197,6 +198,7 @@ async def test_acting_before_the_core_has_started_is_refused_with_a_sentence(
         await settle(pilot)
 
 
+@pytest.mark.long
 async def test_a_flood_of_failures_ends_the_app_with_a_sentence(
     app: PersonaApp, unforeseen: list[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:

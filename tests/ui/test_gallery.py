@@ -77,6 +77,7 @@ def test_a_pictures_trace_counts_the_votes_that_count_and_says_where_it_comes_fr
     assert known[5].rejected_with == 1 and known[4].rejected_with is None
 
 
+@pytest.mark.long(but=["size0-4"])
 @pytest.mark.parametrize(("size", "first_page"), [(SMALL, 4), (LARGE, 6)])
 async def test_the_grid_shows_as_many_pictures_as_fit_and_pages_through_the_rest(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned, size: tuple[int, int], first_page: int
@@ -164,6 +165,7 @@ async def test_a_branch_is_rejected_and_taken_back(
         await until(pilot, lambda: asked(db, active) == 6)
 
 
+@pytest.mark.long
 async def test_only_the_last_step_has_a_winner_and_another_one_is_asked_for(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -185,6 +187,7 @@ async def test_only_the_last_step_has_a_winner_and_another_one_is_asked_for(
         await until(pilot, lambda: asked(db, won) == 5)
 
 
+@pytest.mark.long
 async def test_the_run_is_chosen_by_key_or_by_another_view(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -203,6 +206,7 @@ async def test_the_run_is_chosen_by_key_or_by_another_view(
         await until(pilot, lambda: "this is 6 of 6" in screen_text(pilot))
 
 
+@pytest.mark.long
 async def test_the_original_opens_outside_or_its_path_is_told(
     app: PersonaApp,
     db: Database,

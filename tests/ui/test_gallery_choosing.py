@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
@@ -82,6 +84,7 @@ async def test_several_are_marked_rejected_at_once_and_taken_back_by_one_key(
         assert isinstance(screen, GalleryScreen)
 
 
+@pytest.mark.long
 async def test_nothing_is_rejected_where_the_winner_is_among_the_marked(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -95,6 +98,7 @@ async def test_nothing_is_rejected_where_the_winner_is_among_the_marked(
         assert asked(db, REJECTED) == []
 
 
+@pytest.mark.long
 async def test_flags_are_set_and_taken_away_and_the_filter_keeps_what_is_flagged(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -117,6 +121,7 @@ async def test_flags_are_set_and_taken_away_and_the_filter_keeps_what_is_flagged
         await shown(pilot, screen, "1 2 3 4 5 6")
 
 
+@pytest.mark.long
 async def test_the_order_tells_no_secret_rating_until_it_is_asked_for(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -139,6 +144,7 @@ async def test_the_order_tells_no_secret_rating_until_it_is_asked_for(
         await shown(pilot, screen, "4 3 2 1")
 
 
+@pytest.mark.long
 async def test_another_k_shows_who_goes_on_and_what_it_costs_and_is_approved_from_there(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -169,3 +175,23 @@ async def test_another_k_shows_who_goes_on_and_what_it_costs_and_is_approved_fro
         await until(pilot, lambda: "base is approved: refine makes 4 pictures." in said(pilot))
         members = asked(db, gate)
         assert len(members) == 2 and members[0] == 3
+
+
+async def test_old_ratings_from_a_file_are_a_start(
+    app: PersonaApp, db: Database, studio: Studio, plan: Planned, tmp_path: Path
+) -> None:
+    run_with_pictures(db, studio, plan)
+    ids = asked(db, "SELECT array_agg(id ORDER BY id) FROM image_candidates")
+    file = tmp_path / "old.csv"
+    lines = [f"{one},{1000 + 50 * place}" for place, one in enumerate(ids)]
+    file.write_text("\n".join(["picture,rating", *lines]))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("R")
+        await until(pilot, lambda: "Old ratings" in screen_text(pilot))
+        pilot.app.screen.query_one(Input).value = str(file)
+        await pilot.press("enter")
+        await until(pilot, lambda: "4 old ratings taken" in said(pilot))
+    rating = "SELECT elo_score FROM image_candidates WHERE id = :id"
+    assert asked(db, rating, id=ids[-1]) > 1000 > asked(db, rating, id=ids[0])
+    assert asked(db, "SELECT count(old_elo) FROM contest_members") == 4

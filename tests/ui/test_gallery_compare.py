@@ -93,6 +93,7 @@ async def test_marked_pictures_are_compared_flagged_rejected_and_taken_back_in_t
         await until(pilot, lambda: asked(db, REJECTED) == [])
 
 
+@pytest.mark.long
 async def test_only_two_to_four_pictures_are_compared(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -106,6 +107,7 @@ async def test_only_two_to_four_pictures_are_compared(
         assert app.screen is screen
 
 
+@pytest.mark.long
 async def test_all_are_seen_at_100_percent_at_the_same_place_and_panned_together(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -143,6 +145,7 @@ async def test_one_picture_is_seen_at_100_percent_from_the_gallery(
         await until(pilot, lambda: app.screen is screen and "this is 2 of 4" in screen_text(pilot))
 
 
+@pytest.mark.long
 async def test_the_winners_of_all_runs_are_listed_copied_and_chosen(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

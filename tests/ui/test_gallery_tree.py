@@ -133,6 +133,7 @@ async def test_branches_fold_and_the_cursor_goes_to_parents_children_and_sibling
         await until(pilot, lambda: screen.has_class("-tree") and current(tree) == ("picture", 6))
 
 
+@pytest.mark.long
 async def test_what_is_made_waits_or_was_given_up_stands_where_it_will_be(
     app: PersonaApp, quiet_core: DrawingCore, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -173,6 +174,7 @@ async def test_what_is_made_waits_or_was_given_up_stands_where_it_will_be(
         assert "→ The card's memory was full" in screen_text(pilot)
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_ratings_that_are_voted_on_are_secret_until_asked_for_and_so_is_their_order(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned, size: tuple[int, int]
@@ -193,6 +195,7 @@ async def test_ratings_that_are_voted_on_are_secret_until_asked_for_and_so_is_th
         await until(pilot, lambda: "1042" not in screen_text(pilot))
 
 
+@pytest.mark.long
 async def test_the_way_to_a_picture_is_shown_in_thumbnails_where_there_is_room(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -209,6 +212,7 @@ async def test_the_way_to_a_picture_is_shown_in_thumbnails_where_there_is_room(
         assert "› 5 refine" in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_a_step_is_approved_from_the_tree(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

@@ -85,6 +85,7 @@ async def test_without_ideas_the_screen_says_how_to_get_some(app: PersonaApp, pl
         assert "Press [n] new ideas" in screen_text(pilot)
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_ideas_are_grouped_and_the_newest_pending_one_is_under_the_cursor(
     app: PersonaApp, db: Database, plan: Planned, size: tuple[int, int]
@@ -160,6 +161,7 @@ async def test_an_idea_is_rejected_with_a_reason_or_without(
     assert asked(db, "SELECT reason FROM content_suggestions WHERE id = :id", id=third) == "too posed"
 
 
+@pytest.mark.long
 async def test_an_idea_is_edited_and_the_guard_is_heard_in_the_form(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -204,6 +206,7 @@ async def test_one_key_accepts_starts_a_run_and_goes_to_vote(
     assert asked(db, run) == f"Kiln at dawn|{PROMPT}|{facts}"
 
 
+@pytest.mark.long
 async def test_a_run_that_is_refused_leaves_the_idea_as_it_was(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -218,6 +221,7 @@ async def test_a_run_that_is_refused_leaves_the_idea_as_it_was(
     assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
 
 
+@pytest.mark.long
 async def test_another_pipeline_can_be_chosen(app: PersonaApp, db: Database, plan: Planned) -> None:
     add_idea(db, plan, "Kiln at dawn")
     async with app.run_test(size=SMALL) as pilot:
@@ -232,6 +236,7 @@ async def test_another_pipeline_can_be_chosen(app: PersonaApp, db: Database, pla
 # Proposing
 
 
+@pytest.mark.long
 async def test_ideas_are_proposed_for_a_chosen_pillar(app: PersonaApp, db: Database, plan: Planned) -> None:
     with db.session_scope() as session:
         market = create_pillar(session, plan.persona_id, {"name": "Market", "weight": 5}).id
@@ -249,6 +254,7 @@ async def test_ideas_are_proposed_for_a_chosen_pillar(app: PersonaApp, db: Datab
     assert asked(db, "SELECT count(*) FROM content_suggestions WHERE pillar_id = :id", id=market) == 2
 
 
+@pytest.mark.long
 async def test_too_many_ideas_can_not_be_asked_for(app: PersonaApp, db: Database, plan: Planned) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await opened(pilot, app)
@@ -260,6 +266,7 @@ async def test_too_many_ideas_can_not_be_asked_for(app: PersonaApp, db: Database
     assert asked(db, "SELECT count(*) FROM content_suggestions") == 0
 
 
+@pytest.mark.long
 async def test_gemini_proposes_where_the_dashboard_sees_the_gap(
     db: Database, tmp_path: Path, plan: Planned
 ) -> None:

@@ -69,7 +69,7 @@ async def test_jobs_show_their_state_and_the_failed_one_is_marked_and_retried(
         shown = screen_text(pilot)
         for words in ("❌ failed", "🚀 runs", "🕒 waits", "✅ done", "1 running, 1 waiting, 1 failed"):
             assert words in shown
-        assert TASK in shown and f"photo_id {done}" in shown and f"photo_id {running}" in shown
+        assert TASK in shown and f"persona_id {done}" in shown and f"persona_id {running}" in shown
         assert screen.job_list.current_key == failed
         await pilot.press("tab", "enter")
         await settle(pilot)

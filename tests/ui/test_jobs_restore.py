@@ -101,6 +101,7 @@ async def test_a_hold_ends_only_after_the_accounts_were_read_and_a_yes(world: Wo
     assert world.view(published.id).media_id == item
 
 
+@pytest.mark.long
 async def test_an_account_that_cannot_be_read_keeps_its_posts_paused(world: World) -> None:
     post = world.post(at=PLANNED)
     restore(world)

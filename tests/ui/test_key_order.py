@@ -77,6 +77,7 @@ async def test_a_paste_stays_between_the_keys_around_it(app: PersonaApp) -> None
         await until(pilot, lambda: [row.raw() for row in dialog.rows] == ["a", "bpastec", "7"])
 
 
+@pytest.mark.long
 async def test_a_long_burst_arrives_whole(app: PersonaApp) -> None:
     async with app.run_test() as pilot:
         dialog, _ = await form(pilot)
@@ -85,6 +86,7 @@ async def test_a_long_burst_arrives_whole(app: PersonaApp) -> None:
         await until(pilot, lambda: dialog.rows[0].raw() == (words * 8)[:-1])
 
 
+@pytest.mark.long
 async def test_what_is_typed_behind_the_key_of_a_dialog_goes_into_it(
     db: Database, studio: Studio, plan: Planned, tmp_path: Path
 ) -> None:

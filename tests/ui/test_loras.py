@@ -107,6 +107,7 @@ async def type_path(pilot: Pilot[None], words: str) -> FilePicker:
     return picker
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_without_any_lora_the_screen_says_what_to_do(studio: Studio, size: tuple[int, int]) -> None:
     async with opened(studio, size) as pilot:
@@ -140,6 +141,7 @@ async def test_a_file_is_picked_looked_at_and_imported(studio: Studio) -> None:
     assert asked(studio.db, query) == "ohwx"
 
 
+@pytest.mark.long
 async def test_a_folder_is_imported_and_what_fails_is_named(studio: Studio) -> None:
     folder = studio.file("one.safetensors", fill=1).parent
     studio.file("two.safetensors", fill=2)
@@ -158,6 +160,7 @@ async def test_a_folder_is_imported_and_what_fails_is_named(studio: Studio) -> N
     assert asked(studio.db, "SELECT count(*) FROM persona_lora_mappings") == 2
 
 
+@pytest.mark.long
 async def test_the_picker_says_what_it_can_not_open(studio: Studio) -> None:
     broken = studio.file("broken.safetensors")
     broken.write_bytes(b"PK")
@@ -204,6 +207,7 @@ async def test_weight_and_primary_are_changed_and_use_is_ended(studio: Studio) -
     )
 
 
+@pytest.mark.long
 async def test_a_lora_is_brought_to_the_servers(studio: Studio) -> None:
     lora = studio.imported()
     async with opened(studio) as pilot:
@@ -214,6 +218,7 @@ async def test_a_lora_is_brought_to_the_servers(studio: Studio) -> None:
     assert (studio.lora_dir / lora.file_name).is_file()
 
 
+@pytest.mark.long
 async def test_a_lora_is_tried_side_by_side(studio: Studio) -> None:
     studio.imported()
     with studio.db.session_scope() as session:
@@ -234,6 +239,7 @@ async def test_a_lora_is_tried_side_by_side(studio: Studio) -> None:
         assert "the server ignored the LoRA" in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_a_lora_that_no_run_used_is_removed_and_another_stays(studio: Studio) -> None:
     kept, gone = studio.imported("kept.safetensors", fill=1), studio.imported("gone.safetensors", fill=2)
     with studio.db.session_scope() as session:

@@ -75,6 +75,7 @@ REFUSED = (
 """What is typed in turn, and what is said."""
 
 
+@pytest.mark.long
 async def test_what_a_service_refuses_is_said_in_the_form(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -90,6 +91,7 @@ async def test_what_a_service_refuses_is_said_in_the_form(
     assert asked(db, "SELECT count(*) FROM personas") == 1
 
 
+@pytest.mark.long
 async def test_a_persona_is_changed_and_deleted(app: PersonaApp, db: Database) -> None:
     with db.session_scope() as session:
         make_persona(session, "Mira")
@@ -155,6 +157,7 @@ async def test_a_pillar_is_made_changed_switched_and_deleted(
     assert asked(db, "SELECT count(*) FROM content_pillars") == 1
 
 
+@pytest.mark.long
 async def test_weights_over_a_hundred_are_refused_in_the_form(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -183,6 +186,7 @@ async def test_the_bar_shares_a_hundred_columns_by_weight(
         assert words.index(" 35 free") == round(0.65 * width)
 
 
+@pytest.mark.long
 async def test_clusters_are_linked_one_after_another(app: PersonaApp, db: Database, plan: Planned) -> None:
     with db.session_scope() as session:
         market = create_pillar(session, plan.persona_id, {"name": "Market", "weight": 20, "priority": 5}).id
@@ -212,6 +216,7 @@ async def test_clusters_are_linked_one_after_another(app: PersonaApp, db: Databa
     assert asked(db, primary, pillar=market) == "Loose, Stalls, Wheel"
 
 
+@pytest.mark.long
 async def test_the_cursor_shows_another_personas_pillars_without_using_it(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -232,6 +237,7 @@ async def test_the_cursor_shows_another_personas_pillars_without_using_it(
     assert asked(db, "SELECT count(*) FROM content_suggestions WHERE persona_id = :id", id=zoe) == 3
 
 
+@pytest.mark.long
 async def test_gaps_are_counted_over_as_many_days_as_wished(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -246,6 +252,7 @@ async def test_gaps_are_counted_over_as_many_days_as_wished(
         assert "16 missing" in screen_text(pilot)
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_a_pillar_is_shown_whole(
     app: PersonaApp, db: Database, plan: Planned, size: tuple[int, int]
@@ -309,6 +316,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
     made.stop()
 
 
+@pytest.mark.long
 async def test_an_account_is_connected_by_its_token_alone(
     db: Database, tmp_path: Path, plan: Planned, sandbox: SandboxProcess
 ) -> None:

@@ -69,6 +69,7 @@ async def test_the_list_shows_pipelines_with_steps_and_variables(db: Database, t
         assert not isinstance(pilot.app.screen, PipelinesScreen)
 
 
+@pytest.mark.long
 async def test_the_view_opens_by_its_name_and_by_its_key(db: Database, tmp_path: Path) -> None:
     app = app_over(QuietCore(db, tmp_path))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -96,6 +97,7 @@ async def test_a_step_is_changed_by_form_into_a_new_version(db: Database, tmp_pa
     assert (view.version, view.steps[0].children_per_parent, view.steps[0].output_node) == (2, 7, None)
 
 
+@pytest.mark.long
 async def test_a_pipeline_gets_a_persona_and_a_cluster_by_form(
     db: Database, plan: Planned, tmp_path: Path
 ) -> None:
@@ -131,6 +133,7 @@ async def test_files_are_imported_by_path_and_what_is_wrong_stays_in_the_form(
     assert asked(db, "SELECT count(*) FROM pipelines WHERE name = 'new'") == 1
 
 
+@pytest.mark.long
 async def test_an_editor_s_file_without_a_server_is_told(db: Database, tmp_path: Path) -> None:
     file = tmp_path / "ui.json"
     file.write_text(json.dumps({"nodes": [], "links": [], "version": 0.4}), "utf-8")
@@ -142,6 +145,7 @@ async def test_an_editor_s_file_without_a_server_is_told(db: Database, tmp_path:
         await shows(pilot, "needs a ComfyUI server")
 
 
+@pytest.mark.long
 async def test_a_check_shows_what_the_server_lacks(
     db: Database, tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
@@ -179,6 +183,7 @@ def left_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PersonaApp, "suspend", lambda _self: nullcontext())
 
 
+@pytest.mark.long
 async def test_a_workflow_is_edited_in_the_operator_s_editor(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_terminal: None
 ) -> None:
@@ -190,6 +195,7 @@ async def test_a_workflow_is_edited_in_the_operator_s_editor(
     assert asked(db, "SELECT workflow #>> '{1,inputs,width}' FROM pipeline_steps ORDER BY id DESC") == "128"
 
 
+@pytest.mark.long
 async def test_what_can_not_be_stored_is_kept_and_opened_again(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_terminal: None
 ) -> None:
@@ -210,6 +216,7 @@ async def test_what_can_not_be_stored_is_kept_and_opened_again(
                  " WHERE p.name = 'aaa'") == 1  # fmt: skip
 
 
+@pytest.mark.long
 async def test_a_pipeline_and_a_step_are_exported_and_nothing_is_overwritten(
     db: Database, tmp_path: Path
 ) -> None:
@@ -230,6 +237,7 @@ async def test_a_pipeline_and_a_step_are_exported_and_nothing_is_overwritten(
     assert json.loads((tmp_path / "step.json").read_text("utf-8")) == WORKFLOW
 
 
+@pytest.mark.long
 async def test_only_a_pipeline_without_runs_is_deleted_after_a_yes(db: Database, tmp_path: Path) -> None:
     async with opened(db, tmp_path) as pilot:
         await pilot.press("d")

@@ -65,6 +65,7 @@ async def test_the_whole_post_shows_words_facts_and_attempts(world: World) -> No
         assert "1. " in text and "   sent " in text
 
 
+@pytest.mark.long
 async def test_a_filter_narrows_the_list_until_escape(world: World) -> None:
     planned, bare = world.post(at=world.now() + timedelta(days=1)).id, draft(world)
     async with opened(world) as pilot:
@@ -83,6 +84,7 @@ async def test_a_filter_narrows_the_list_until_escape(world: World) -> None:
         assert pilot.app.current_mode == "posts"
 
 
+@pytest.mark.long
 async def test_being_sent_to_a_post_selects_it_and_begins_a_caption(world: World) -> None:
     first, second = draft(world), draft(world)
     core = QuietCore(world.db, world.folder, media=MEDIA)
@@ -99,6 +101,7 @@ async def test_being_sent_to_a_post_selects_it_and_begins_a_caption(world: World
         assert said(pilot) == "Post 99 is not among this persona's."
 
 
+@pytest.mark.long
 async def test_what_is_missing_is_said_with_what_to_do(world: World) -> None:
     draft(world)
     world.do("UPDATE scheduling_posts SET account_id = NULL")
@@ -114,6 +117,7 @@ async def test_what_is_missing_is_said_with_what_to_do(world: World) -> None:
         assert "The persona has no Instagram account." in said(pilot) + screen_text(pilot)
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_an_empty_screen_says_what_to_do_next(world: World, size: tuple[int, int]) -> None:
     async with opened(world, size) as pilot:
@@ -125,6 +129,7 @@ async def test_an_empty_screen_says_what_to_do_next(world: World, size: tuple[in
             assert said(pilot) == "There is no post here to do that with.", key
 
 
+@pytest.mark.long
 async def test_the_picture_fills_the_terminal_and_names_its_file(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ async def test_the_month_shows_each_days_posts_and_enter_goes_to_them(world: Wor
         assert not screen.has_class("-month")
 
 
+@pytest.mark.long
 async def test_on_a_small_terminal_the_month_takes_the_posts_place(world: World) -> None:
     for hours in (0, 3):
         world.post(at=NOON + timedelta(hours=hours))
@@ -104,6 +105,7 @@ async def test_a_ready_post_is_put_on_the_day_under_the_cursor(world: World) -> 
         await until(pilot, lambda: world.view(post_id).wall_time == f"{day}T09:00")
 
 
+@pytest.mark.long
 async def test_paging_back_reads_what_is_older_than_the_list(world: World) -> None:
     old = world.post().id
     draft(world)
@@ -119,6 +121,7 @@ async def test_paging_back_reads_what_is_older_than_the_list(world: World) -> No
         await until(pilot, lambda: old in {post.id for post in screen.post_list.items})
 
 
+@pytest.mark.long
 async def test_a_click_on_a_day_goes_there(world: World) -> None:
     world.post(at=NOON)
     async with opened(world, LARGE) as pilot:
@@ -131,6 +134,7 @@ async def test_a_click_on_a_day_goes_there(world: World) -> None:
         assert month.day == first_shown(date(2031, 7, 10)) + timedelta(days=1)
 
 
+@pytest.mark.long
 async def test_the_calendars_keys_can_be_changed(world: World) -> None:
     world.post(at=NOON)
     async with opened(world, LARGE, keys={"grid.right": "f13", "grid.page-down": "f14"}) as pilot:

@@ -52,6 +52,7 @@ async def test_the_item_that_carries_the_words_is_first_and_adopted(world: World
         await until(pilot, lambda: said(pilot).startswith(f"Post {post.id} is published: "))
 
 
+@pytest.mark.long
 async def test_another_item_is_adopted_only_after_a_yes(world: World) -> None:
     post = world.post()
     drive_to(world, post.id, "needs_human")
@@ -84,6 +85,7 @@ async def test_not_published_is_refused_while_it_could_still_appear(world: World
         assert state(world, post.id) == "needs_human"
 
 
+@pytest.mark.long
 async def test_a_day_later_it_is_marked_and_ready_again(world: World) -> None:
     post = world.post()
     drive_to(world, post.id, "needs_human")
@@ -96,6 +98,7 @@ async def test_a_day_later_it_is_marked_and_ready_again(world: World) -> None:
         await until(pilot, lambda: said(pilot) == f"Post {post.id} is ready again. s schedules it.")
 
 
+@pytest.mark.long
 async def test_a_post_that_the_reconciler_has_is_asked_about_in_its_next_round(world: World) -> None:
     post = world.post()
     drive_to(world, post.id, "unknown", lease="1 hour")

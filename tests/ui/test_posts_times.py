@@ -73,6 +73,7 @@ async def test_publish_asks_once_and_tells_what_came_of_it(world: World) -> None
         assert "✅ published" in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_a_post_is_given_up_opened_again_and_deleted(world: World) -> None:
     post_id = draft(world)
     async with opened(world) as pilot:
@@ -90,6 +91,7 @@ async def test_a_post_is_given_up_opened_again_and_deleted(world: World) -> None
         assert asked(world.db, "SELECT count(*) FROM scheduling_posts") == 0
 
 
+@pytest.mark.long
 async def test_a_missed_post_is_tried_again(world: World) -> None:
     post_id = world.post().id
     world.do(
@@ -104,6 +106,7 @@ async def test_a_missed_post_is_tried_again(world: World) -> None:
         assert said(pilot).startswith(f"Post {post_id} is tried again")
 
 
+@pytest.mark.long
 async def test_what_cannot_be_done_is_said_with_what_can(world: World) -> None:
     post_id = world.post().id
     drive_to(world, post_id, "claimed")

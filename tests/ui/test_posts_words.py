@@ -53,6 +53,7 @@ async def test_a_caption_is_proposed_written_and_can_then_be_scheduled(world: Wo
         assert state(world, post_id) == "ready"
 
 
+@pytest.mark.long
 async def test_a_proposal_is_cancelled_by_escape_and_changes_nothing(world: World) -> None:
     post_id, model = draft(world), Model()
     async with opened(world, writers=(Writer("gemini-test", model),)) as pilot:
@@ -74,6 +75,7 @@ async def test_a_proposal_is_cancelled_by_escape_and_changes_nothing(world: Worl
         assert state(world, post_id) == "ready"
 
 
+@pytest.mark.long
 async def test_without_a_language_model_a_template_writes_and_says_so(world: World) -> None:
     post_id = draft(world)
     async with opened(world) as pilot:
@@ -83,6 +85,7 @@ async def test_without_a_language_model_a_template_writes_and_says_so(world: Wor
         assert world.view(post_id).caption_metadata["written_by"] == "template"
 
 
+@pytest.mark.long
 async def test_own_words_are_replaced_only_after_a_yes(world: World) -> None:
     post_id = ready(world, "My own words")
     async with opened(world) as pilot:
@@ -97,6 +100,7 @@ async def test_own_words_are_replaced_only_after_a_yes(world: World) -> None:
         await until(pilot, lambda: world.view(post_id).caption != "My own words")
 
 
+@pytest.mark.long
 async def test_words_are_edited_in_a_form_that_tells_what_does_not_fit(world: World) -> None:
     post_id = ready(world)
     async with opened(world) as pilot:

@@ -74,6 +74,7 @@ def status(db: Database) -> str:
     return str(asked(db, "SELECT status FROM pipeline_runs"))
 
 
+@pytest.mark.long
 async def test_each_run_tells_its_status_its_pictures_and_why_it_failed(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -97,6 +98,7 @@ async def test_each_run_tells_its_status_its_pictures_and_why_it_failed(
         assert "TROUBLE" in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_what_waits_in_a_run_that_no_server_can_do_is_not_in_flight(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -224,6 +226,7 @@ async def test_an_approval_shows_who_goes_on_and_what_it_costs_before_it_is_give
         await until(pilot, lambda: "0/6" in screen_text(pilot))
 
 
+@pytest.mark.long
 async def test_the_last_steps_approval_chooses_the_winner_and_vote_and_gallery_are_one_key_away(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -256,6 +259,7 @@ async def test_without_a_persona_there_is_no_run_to_make(app: PersonaApp, db: Da
         assert "[F2]" in said(pilot)
 
 
+@pytest.mark.long
 async def test_a_run_is_cloned_with_another_prompt(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -277,6 +281,7 @@ async def test_a_run_is_cloned_with_another_prompt(
     assert asked(db, "SELECT pillar_id FROM pipeline_runs ORDER BY id DESC LIMIT 1") == plan.pillar_id
 
 
+@pytest.mark.long
 async def test_one_job_of_a_run_is_chosen_and_cancelled_and_the_others_go_on(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -299,6 +304,7 @@ async def test_one_job_of_a_run_is_chosen_and_cancelled_and_the_others_go_on(
     assert asked(db, "SELECT count(*) FROM generation_slots WHERE state = 'failed'") == 1
 
 
+@pytest.mark.long
 async def test_a_run_without_jobs_offers_none_to_cancel(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

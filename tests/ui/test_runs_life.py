@@ -27,6 +27,7 @@ def app(db: Database, tmp_path: Path) -> PersonaApp:
     return app_over(QuietCore(db, tmp_path))
 
 
+@pytest.mark.long
 async def test_an_approval_is_taken_back(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -43,6 +44,7 @@ async def test_an_approval_is_taken_back(
     assert asked(db, "SELECT count(*) FROM generation_slots WHERE state = 'open'") == 0
 
 
+@pytest.mark.long
 async def test_what_the_night_approved_is_marked_and_taken_back_after_asking(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -88,6 +90,7 @@ async def test_night_mode_is_set_with_a_time_and_a_bad_one_is_told_at_the_field(
         await until(pilot, lambda: asked(db, "SELECT night FROM pipeline_runs") == "off")
 
 
+@pytest.mark.long
 async def test_a_time_typed_into_the_night_s_form_chooses_the_policy_that_takes_it(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -104,6 +107,7 @@ async def test_a_time_typed_into_the_night_s_form_chooses_the_policy_that_takes_
         assert asked(db, "SELECT to_char(night_at, 'MI') FROM pipeline_runs") == "30"
 
 
+@pytest.mark.long
 async def test_a_run_that_has_ended_is_opened_again(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

@@ -72,6 +72,7 @@ def fail_once(db: Database, run_id: int, words: str = WORDS, *, permanent: bool 
         jobs.fail(session, job, words, jobs.RetryPolicy(), permanent=permanent)
 
 
+@pytest.mark.long
 async def test_the_filter_cuts_the_list_down_and_counts_what_each_one_holds(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -92,6 +93,7 @@ async def test_the_filter_cuts_the_list_down_and_counts_what_each_one_holds(
         await until(pilot, lambda: len(screen.query_one("#runs").items) == 2)  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 async def test_everybodys_runs_are_one_key_away(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -106,6 +108,7 @@ async def test_everybodys_runs_are_one_key_away(
         await until(pilot, lambda: "all 2" in screen_text(pilot) and "Zoe" in screen_text(pilot))
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_what_failed_is_told_with_what_to_do_and_tried_again_from_there(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned, size: tuple[int, int]
@@ -129,6 +132,7 @@ async def test_what_failed_is_told_with_what_to_do_and_tried_again_from_there(
     assert asked(db, "SELECT count(*) FROM generation_slots WHERE state = 'failed'") == 0
 
 
+@pytest.mark.long
 async def test_the_failures_of_all_runs_are_listed_from_any_run(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -175,6 +179,7 @@ async def test_the_picture_being_drawn_stands_beside_the_run_and_the_servers_are
         await until(pilot, lambda: not screen.has_class("-drawing"))
 
 
+@pytest.mark.long
 async def test_at_80_columns_the_picture_being_drawn_takes_the_best_ones_place(
     app: PersonaApp, quiet_core: DrawingCore, db: Database, studio: Studio, plan: Planned
 ) -> None:

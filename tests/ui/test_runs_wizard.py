@@ -79,6 +79,7 @@ def number(screen: RunWizard, step: int, which: int) -> Input:
     return list(list(screen.query(StepRow))[step - 1].query(Input))[which]
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_growth_and_limits_are_shown_before_a_run_starts(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned, size: tuple[int, int]
@@ -108,6 +109,7 @@ async def test_growth_and_limits_are_shown_before_a_run_starts(
     assert tuple(budget) == (9, 150)
 
 
+@pytest.mark.long
 async def test_a_pipelines_own_variables_are_asked_for_and_keep_their_type(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -144,6 +146,7 @@ async def test_a_bad_n_is_told_at_the_field_and_marked_in_the_rail(
         assert asked(db, "SELECT count(*) FROM pipeline_runs") == 0
 
 
+@pytest.mark.long
 async def test_the_parts_are_one_key_apart(app: PersonaApp, plan: Planned) -> None:
     async with app.run_test(size=SMALL) as pilot:
         screen = await wizard(pilot)
@@ -155,6 +158,7 @@ async def test_the_parts_are_one_key_apart(app: PersonaApp, plan: Planned) -> No
         assert screen.is_current
 
 
+@pytest.mark.long
 async def test_the_field_with_the_cursor_is_in_view_after_each_key(app: PersonaApp, plan: Planned) -> None:
     def seen(screen: RunWizard, title: str | None = None) -> bool:
         shown = screen.query_one("#fields").region
@@ -198,6 +202,7 @@ async def test_an_idea_brings_its_words_its_cluster_and_is_used(
     )
 
 
+@pytest.mark.long
 async def test_a_pipelines_own_cluster_is_inherited_and_can_be_changed(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -245,6 +250,7 @@ async def test_a_clone_opens_with_all_that_the_run_was_made_of(
     assert asked(db, newest) == {"mood": "stormy", "cfg": 3}
 
 
+@pytest.mark.long
 async def test_a_clone_tells_that_its_pipeline_is_newer_and_is_told_apart_by_its_number(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -261,6 +267,7 @@ async def test_a_clone_tells_that_its_pipeline_is_newer_and_is_told_apart_by_its
         assert f"pending    {run.id} A name" in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_a_k_above_what_a_step_makes_is_warned_of_and_refused(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -280,6 +287,7 @@ async def test_a_k_above_what_a_step_makes_is_warned_of_and_refused(
         assert asked(db, "SELECT top_k FROM pipeline_run_steps WHERE position = 1") == 2
 
 
+@pytest.mark.long
 async def test_loras_are_chosen_with_their_weights_and_one_that_does_not_fit_is_greyed(
     app: PersonaApp, quiet_core: QuietCore, db: Database, plan: Planned, tmp_path: Path
 ) -> None:
@@ -318,6 +326,7 @@ def at(screen: RunWizard) -> str:
     return f"{row.field.name} {row.controls.index(screen.focused)}"
 
 
+@pytest.mark.long
 async def test_enter_goes_through_every_entry_and_starts_on_the_last(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -338,6 +347,7 @@ async def test_enter_goes_through_every_entry_and_starts_on_the_last(
     assert asked(db, "SELECT prompt FROM pipeline_runs") == "a bowl"
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, (120, 30), LARGE])
 async def test_what_a_step_brings_is_told_whole(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned, size: tuple[int, int]
@@ -362,6 +372,7 @@ def another_persona(db: Database) -> tuple[int, int]:
         return persona.id, cluster.id
 
 
+@pytest.mark.long
 async def test_another_persona_brings_her_clusters_and_the_prompt_stays(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:
@@ -393,6 +404,7 @@ async def test_starting_at_once_after_the_persona_changed_starts_her_run(
     assert asked(db, "SELECT persona_id FROM pipeline_runs WHERE cluster_id IS NULL") == zoe
 
 
+@pytest.mark.long(but=["False"])
 @pytest.mark.parametrize("by_hand", [False, True])
 async def test_a_pipeline_brings_its_persona_unless_one_was_chosen_by_hand(
     app: PersonaApp, db: Database, plan: Planned, by_hand: bool
@@ -421,6 +433,7 @@ async def test_a_pipeline_brings_its_persona_unless_one_was_chosen_by_hand(
             await until(pilot, lambda: "New run for Zoe" in screen_text(pilot) and cluster.raw() == harbour)
 
 
+@pytest.mark.long
 async def test_a_variable_with_a_list_on_the_server_is_chosen_from_it(
     app: PersonaApp, db: Database, plan: Planned
 ) -> None:

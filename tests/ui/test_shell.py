@@ -77,6 +77,7 @@ async def test_a_core_that_fails_without_a_sentence_shows_no_traceback(
         unforeseen.clear()
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_every_function_key_opens_its_view(app: PersonaApp, size: tuple[int, int]) -> None:
     async with app.run_test(size=size) as pilot:
@@ -100,6 +101,7 @@ async def test_escape_goes_back_view_by_view_and_ends_on_the_dashboard(app: Pers
             assert app.current_mode == expected
 
 
+@pytest.mark.long
 async def test_going_to_the_dashboard_forgets_the_way(app: PersonaApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("f9", "f10", "f1", "f11", "escape")
@@ -167,6 +169,7 @@ async def test_the_core_is_stopped_once_however_the_app_ends(app: PersonaApp, co
     assert core.stopped == 1
 
 
+@pytest.mark.long
 async def test_the_command_line_completes_and_opens_a_view(app: PersonaApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("colon", "c", "a", "l")
@@ -202,6 +205,7 @@ async def test_an_unknown_word_keeps_the_command_line_open(app: PersonaApp) -> N
         assert app.current_mode == "dashboard"
 
 
+@pytest.mark.long
 async def test_the_palette_runs_what_is_chosen(app: PersonaApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("ctrl+p")

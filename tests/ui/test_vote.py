@@ -74,6 +74,7 @@ def count_votes(db: Database) -> int:
 # What is shown
 
 
+@pytest.mark.long(but=["size0"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_both_pictures_are_on_the_screen_side_by_side_without_ratings(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned, size: tuple[int, int]
@@ -98,6 +99,7 @@ async def test_both_pictures_are_on_the_screen_side_by_side_without_ratings(
         assert PROMPT[:20] in seen and "seed" in seen
 
 
+@pytest.mark.long
 async def test_the_panel_beside_the_pictures_takes_no_room_from_them(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -110,6 +112,7 @@ async def test_the_panel_beside_the_pictures_takes_no_room_from_them(
         await until(pilot, lambda: all(pane.loaded for pane in screen.query_one(VoteTable).panes))
 
 
+@pytest.mark.long
 async def test_a_picture_shows_while_it_is_being_made(
     db: Database, studio: Studio, plan: Planned, tmp_path: Path
 ) -> None:
@@ -123,6 +126,7 @@ async def test_a_picture_shows_while_it_is_being_made(
         assert "so far" in seen and "62%" in seen
 
 
+@pytest.mark.long
 async def test_without_pictures_it_says_why_and_what_comes_next(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -174,6 +178,7 @@ async def test_the_duel_begins_with_the_second_picture_and_the_pair_stays_while_
         await until(pilot, lambda: screen.ready)
 
 
+@pytest.mark.long
 async def test_a_picture_whose_file_is_gone_is_not_judged(
     quiet_core: QuietCore, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -257,6 +262,7 @@ async def test_undo_takes_votes_back_one_by_one_and_shows_their_pairs_again(
         assert asked(db, "SELECT count(*) FROM votes WHERE undoes_vote_id IS NOT NULL") == 2
 
 
+@pytest.mark.long
 async def test_the_next_contest_is_one_key_away_and_follows_one_that_ended_elsewhere(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

@@ -53,6 +53,7 @@ async def test_enter_lets_the_best_go_on_waits_for_the_next_step_and_ends_with_a
         assert app.current_mode == "posts"
 
 
+@pytest.mark.long
 async def test_without_votes_enter_asks_once_and_a_refusal_leaves_the_pair(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -74,6 +75,7 @@ async def test_without_votes_enter_asks_once_and_a_refusal_leaves_the_pair(
         assert screen.ready
 
 
+@pytest.mark.long
 async def test_an_incomplete_step_goes_on_by_itself_if_it_may(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -100,6 +102,7 @@ async def test_an_incomplete_step_goes_on_by_itself_if_it_may(
         assert asked(db, "SELECT count(*) FROM gate_members") == 1
 
 
+@pytest.mark.long
 async def test_with_one_picture_enter_accepts_it(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

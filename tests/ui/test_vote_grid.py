@@ -59,6 +59,7 @@ async def test_one_key_takes_the_best_of_four(
         assert asked(db, last) == 2
 
 
+@pytest.mark.long
 async def test_with_two_pictures_there_is_no_grid(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -71,6 +72,7 @@ async def test_with_two_pictures_there_is_no_grid(
         assert asked(db, "SELECT count(*) FROM votes") == 0
 
 
+@pytest.mark.long
 async def test_swapped_sides_are_recorded_as_they_were_seen(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -86,6 +88,7 @@ async def test_swapped_sides_are_recorded_as_they_were_seen(
         assert asked(db, chosen) == right.id
 
 
+@pytest.mark.long
 async def test_blinking_shows_the_pictures_in_turn_in_one_place_until_a_vote(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -106,6 +109,7 @@ async def test_blinking_shows_the_pictures_in_turn_in_one_place_until_a_vote(
         assert not table.blinks and table.panes[0].display
 
 
+@pytest.mark.long
 async def test_a_flag_stays_with_the_picture(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -146,6 +150,7 @@ async def test_the_queue_lists_what_waits_and_goes_where_it_is_told(
         assert screen.scene.run.name == "Second"
 
 
+@pytest.mark.long
 async def test_at_100_percent_all_pictures_move_together_and_a_vote_shows_whole_ones_again(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

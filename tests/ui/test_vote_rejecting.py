@@ -107,6 +107,7 @@ async def test_after_a_rejection_the_parent_is_asked_about_and_the_answer_is_a_v
         assert screen.scene.shown[0].candidate_id == picture
 
 
+@pytest.mark.long
 async def test_rejecting_the_parent_takes_all_along_and_says_so(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -127,6 +128,7 @@ async def test_rejecting_the_parent_takes_all_along_and_says_so(
         assert screen.scene.asks is not None and screen.scene.asks.rejected == picture
 
 
+@pytest.mark.long
 async def test_a_question_may_stay_unanswered(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -140,6 +142,7 @@ async def test_a_question_may_stay_unanswered(
         assert asked(db, "SELECT count(*) FROM votes") == 0
 
 
+@pytest.mark.long
 async def test_the_last_picture_can_be_rejected_and_comes_back(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -155,6 +158,7 @@ async def test_the_last_picture_can_be_rejected_and_comes_back(
         assert asked(db, STATUS, id=picture) == "active"
 
 
+@pytest.mark.long
 async def test_a_vote_on_a_picture_that_was_rejected_elsewhere_is_told_and_not_counted(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:
@@ -180,6 +184,7 @@ async def test_a_vote_on_a_picture_that_was_rejected_elsewhere_is_told_and_not_c
         assert "accepted elsewhere" in said(pilot) and screen.scene.kind == "making"
 
 
+@pytest.mark.long
 async def test_a_picture_that_another_window_rejects_goes_with_a_word(
     app: PersonaApp, db: Database, studio: Studio, plan: Planned
 ) -> None:

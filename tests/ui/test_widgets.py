@@ -86,6 +86,7 @@ def numbers(count: int, **options: Any) -> DataList[int]:
     return rows
 
 
+@pytest.mark.long
 async def test_a_list_makes_only_the_rows_that_are_seen(app: PersonaApp) -> None:
     asked: list[int] = []
     rows: DataList[int] = DataList(
@@ -103,6 +104,7 @@ async def test_a_list_makes_only_the_rows_that_are_seen(app: PersonaApp) -> None
         assert len(set(asked)) < 100
 
 
+@pytest.mark.long
 async def test_a_lists_cursor_moves_by_row_page_and_end(app: PersonaApp) -> None:
     rows = numbers(100)
     async with app.run_test(size=SIZE) as pilot:
@@ -157,6 +159,7 @@ async def test_space_marks_nothing_in_a_list_without_marks(app: PersonaApp) -> N
         assert rows.marked == []
 
 
+@pytest.mark.long
 async def test_a_list_shows_more_columns_where_there_is_room(app: PersonaApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await staged(pilot, numbers(3))
@@ -202,6 +205,7 @@ async def test_a_question_is_answered_by_keys(
         assert await answered is answer
 
 
+@pytest.mark.long
 async def test_a_choice_is_filtered_by_every_word(app: PersonaApp) -> None:
     choices = [Choice(1, "Harbour walks", "autumn"), Choice(2, "Harbour", "spring"), Choice(3, "Kitchen")]
     async with app.run_test(size=SIZE) as pilot:
@@ -215,6 +219,7 @@ async def test_a_choice_is_filtered_by_every_word(app: PersonaApp) -> None:
         assert (await chosen).value == 2
 
 
+@pytest.mark.long
 async def test_a_choice_starts_at_the_current_one_and_can_be_left(app: PersonaApp) -> None:
     choices = [Choice(n, f"number {n}") for n in range(30)]
     async with app.run_test(size=SIZE) as pilot:
@@ -290,6 +295,7 @@ async def test_a_form_says_beside_the_field_what_is_wrong_and_goes_there(app: Pe
         assert (await done)["weight"] == 40
 
 
+@pytest.mark.long
 async def test_what_is_wrong_with_a_field_is_said_until_it_is_changed(app: PersonaApp) -> None:
     async def refuse(_values: object) -> None:
         raise InvalidRequest("The name is taken.")
@@ -311,6 +317,7 @@ async def test_what_is_wrong_with_a_field_is_said_until_it_is_changed(app: Perso
         assert "The name is taken." not in screen_text(pilot)
 
 
+@pytest.mark.long
 async def test_down_and_up_go_through_the_fields_and_stop_at_the_ends(app: PersonaApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
@@ -327,6 +334,7 @@ async def test_down_and_up_go_through_the_fields_and_stop_at_the_ends(app: Perso
         assert form.focused is typed(form, "start")
 
 
+@pytest.mark.long
 async def test_letters_that_are_keys_elsewhere_are_just_letters_in_a_field(app: PersonaApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
@@ -373,6 +381,7 @@ async def test_an_untouched_form_closes_at_once(app: PersonaApp) -> None:
         assert await done is None
 
 
+@pytest.mark.long
 async def test_a_form_stays_open_when_what_it_submits_is_refused(app: PersonaApp) -> None:
     tries: list[str] = []
 
@@ -394,6 +403,7 @@ async def test_a_form_stays_open_when_what_it_submits_is_refused(app: PersonaApp
         assert tries == ["Daily", "Daily2"]
 
 
+@pytest.mark.long
 async def test_a_choice_in_a_form_can_be_picked_from_a_list(app: PersonaApp) -> None:
     tones = [(n, f"tone {n}") for n in range(5)]
     async with app.run_test(size=SIZE) as pilot:
@@ -612,6 +622,7 @@ async def test_the_message_goes_away_by_itself(app: PersonaApp) -> None:
         await until(pilot, lambda: said(pilot) == "")
 
 
+@pytest.mark.long
 async def test_the_legend_drops_what_is_less_important_and_says_where_the_rest_is(app: PersonaApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)

@@ -120,6 +120,7 @@ async def test_a_call_whose_child_dies_is_made_again_in_a_new_child(pool: WorkPo
     assert await pool.run(die_once, str(tmp_path / "died")) == "second time lucky"
 
 
+@pytest.mark.long
 async def test_a_child_killed_while_idle_is_replaced(pool: WorkPool) -> None:
     pid = (await pool.run(facts))[0]
     os.kill(pid, signal.SIGKILL)
@@ -139,11 +140,13 @@ async def test_an_exception_comes_back_whole_with_the_childs_traceback(pool: Wor
     assert "in refuse" in caught.value.__notes__[0]
 
 
+@pytest.mark.long
 async def test_an_os_error_of_the_function_is_not_taken_for_a_dead_child(pool: WorkPool) -> None:
     with pytest.raises(FileNotFoundError):
         await pool.run(open_missing_file)
 
 
+@pytest.mark.long
 async def test_what_can_not_be_pickled_is_told_and_harms_nothing(pool: WorkPool) -> None:
     pid = (await pool.run(facts))[0]
     with pytest.raises(RuntimeError, match="Awkward: this and that"):
@@ -163,6 +166,7 @@ async def test_a_timeout_kills_the_child_and_the_next_call_gets_a_new_one(pool: 
     assert await pool.run(add, 1, 1) == 2
 
 
+@pytest.mark.long
 async def test_a_cancelled_caller_leaves_the_child_alive(pool: WorkPool, tmp_path: Path) -> None:
     pid = (await pool.run(facts))[0]
     marker = tmp_path / "started"
@@ -175,6 +179,7 @@ async def test_a_cancelled_caller_leaves_the_child_alive(pool: WorkPool, tmp_pat
     assert (await pool.run(facts))[0] == pid
 
 
+@pytest.mark.long
 async def test_what_the_child_prints_goes_to_the_given_file(tmp_path: Path) -> None:
     pool = WorkPool(output=tmp_path / "worker.log")
     try:
@@ -197,6 +202,7 @@ async def test_a_pool_that_was_never_used_closes() -> None:
     await WorkPool().aclose()
 
 
+@pytest.mark.long
 async def test_closing_kills_work_that_does_not_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("persona_tui.pool._GRACE", 0.2)
     pool = WorkPool()
@@ -251,6 +257,7 @@ def wait_for_end(child: psutil.Process) -> None:
             time.sleep(0.01)
 
 
+@pytest.mark.long(but=["busy"])
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("mode", ["busy", "wait"])
 def test_the_child_dies_with_a_parent_that_is_killed(tmp_path: Path, mode: str) -> None:
@@ -260,6 +267,7 @@ def test_the_child_dies_with_a_parent_that_is_killed(tmp_path: Path, mode: str) 
     wait_for_end(child)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(30)
 def test_ctrl_c_ends_the_program_and_no_child_complains_or_stays(tmp_path: Path) -> None:
     parent, child = start_parent(tmp_path, "busy")
@@ -270,6 +278,7 @@ def test_ctrl_c_ends_the_program_and_no_child_complains_or_stays(tmp_path: Path)
     wait_for_end(child)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(30)
 def test_a_program_that_forgets_to_close_ends_all_the_same(tmp_path: Path) -> None:
     parent, child = start_parent(tmp_path, "leave")
@@ -278,6 +287,7 @@ def test_a_program_that_forgets_to_close_ends_all_the_same(tmp_path: Path) -> No
     wait_for_end(child)
 
 
+@pytest.mark.long
 def test_a_textual_app_can_use_it_although_it_replaces_the_standard_streams() -> None:
     program = textwrap.dedent("""
         import os

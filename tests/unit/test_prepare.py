@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 from skimage import data
-from sklearn.datasets import load_sample_images
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.sandbox.instagram import pictures
@@ -154,6 +153,7 @@ SIZES = [
 ]  # fmt: skip
 
 
+@pytest.mark.long(but=["1x1", "1x3000", "3000x1", "320x400", "1081x565", "832x1216"])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_every_size_becomes_a_fit_jpeg(size: tuple[int, int]) -> None:
     source = saved(Image.effect_noise(size, 40).convert("RGB"), "PNG", compress_level=1)
@@ -162,6 +162,8 @@ def test_every_size_becomes_a_fit_jpeg(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("photograph", [0, 1], ids=["china", "flower"])
 def test_real_photographs_keep_their_shape_and_look(photograph: int) -> None:
+    from sklearn.datasets import load_sample_images  # takes seconds to import, in each of pytest's processes
+
     original = Image.fromarray(load_sample_images().images[photograph])
     prepared = prepare_feed_picture(saved(original, "PNG"), provenance=Provenance.PHOTOGRAPH)
     assert_fit_for_instagram(prepared, Provenance.PHOTOGRAPH)

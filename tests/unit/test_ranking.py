@@ -94,6 +94,7 @@ def test_a_grid_begins_with_the_unseen_and_a_small_contest_shows_all() -> None:
     assert sorted(choosing.choose(Posterior.prior(3), range(3), rng, count=4)) == [0, 1, 2]
 
 
+@pytest.mark.long
 def test_the_top_of_five_is_found_better_by_asking_for_it() -> None:
     def recall(k: int) -> float:
         found = 0

@@ -42,6 +42,14 @@ TABLE = Table(
         Action("gallery.view", "Z", "Zoom", "Fill the terminal with the picture at 100 % of its pixels.", 26),
         Action("gallery.outside", "o", "Open outside", "Open the original in the desktop's own viewer.", 28),
         Action(
+            "gallery.old-ratings",
+            "R",
+            "Old ratings",
+            "Take old ratings from a CSV or JSON file as a start for the step; votes decide their worth.",
+            30,
+            in_footer=False,
+        ),
+        Action(
             "gallery.mark-all",
             "M",
             "Mark all",

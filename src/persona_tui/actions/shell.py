@@ -44,6 +44,13 @@ EVERYWHERE = Table(
             "Try once more to start database, workers and schedule.",
             94,
         ),
+        Action(
+            "global.redraw",
+            "ctrl+l",
+            "Draw again",
+            "Paint the whole screen and send all pictures again.",
+            in_footer=False,
+        ),
         Action("global.theme", "ctrl+t", "Dark or light", "Switch between the two themes.", in_footer=False),
         Action("global.quit", "q", "Quit", "Leave the app (from the Dashboard).", 94),
         Action(

@@ -1,24 +1,77 @@
-"""`persona-tui candidate` show, flag, unflag, reject, restore: pictures of runs."""
+"""`persona-tui candidate` list, show, flag, unflag, reject, restore: pictures of runs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from persona_tui.cli.frame import AsJson, group, plain, resources, session, show
+from persona_tui.cli.frame import AsJson, group, plain, resources, session, show, table
 
 if TYPE_CHECKING:
+    from persona_tui.services.generation.listing import GalleryPicture
     from persona_tui.services.generation.provenance import Provenance
 
 commands = group("Pictures of runs.")
+
+Order = Literal["rank", "votes", "newest", "parent"]
+Only = Literal["active", "rejected", "flagged", "advancing"]
 
 
 @commands.callback()
 def _commands() -> None:
     """Pictures of runs."""
+
+
+@commands.command("list")
+def list_(
+    run: Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")],
+    step: Annotated[int | None, typer.Option(help="Only this step, by its place.")] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="How many would go on.")] = None,
+    sort: Annotated[Order, typer.Option(help="In which order.")] = "rank",
+    only: Annotated[Only | None, typer.Option(help="Only these.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A run's pictures with ratings and votes, and who would go on."""
+    from persona_tui.services.generation.listing import gallery
+
+    with resources() as opened:
+        with opened.database.session_scope() as session:
+            found = gallery(session, run, position=step, k=top_k, order=sort, only=only)
+        listed = [plain(one) | {"path": str(opened.media.path(one.picture.media_key) or "")} for one in found]
+    show(
+        listed,
+        as_json,
+        lambda: table(
+            ["picture", "step", "rank", "rating", "90 %", "votes", "parent", ""],
+            (
+                [
+                    one.picture.id,
+                    one.picture.position,
+                    one.rank,
+                    one.picture.elo_score,
+                    "{}–{}".format(*one.interval) if one.interval else None,
+                    one.votes,
+                    one.picture.parent_id,
+                    ", ".join(_marks(one)),
+                ]
+                for one in found
+            ),
+        ),
+    )
+
+
+def _marks(one: GalleryPicture) -> Iterator[str]:
+    if one.picture.winner:
+        yield "winner"
+    if one.advances:
+        yield "goes on"
+    if one.picture.flagged:
+        yield "flagged"
+    if one.picture.status != "active":
+        yield one.picture.status
 
 
 @commands.command("show")

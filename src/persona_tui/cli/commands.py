@@ -30,11 +30,13 @@ class Commands(LazyGroup):
         "idea": _group("idea", "Ideas for a gap: generate, list, accept, reject."),
         "pipeline": _group("pipeline", "ComfyUI workflows: import, export, list, show, check, edit."),
         "run": _group("run", "Pictures being made: create, list, show, approve, winners, cancel."),
-        "candidate": _group("candidate", "Pictures of runs: show, flag, unflag, reject, restore."),
+        "candidate": _group("candidate", "Pictures of runs: list, show, flag, unflag, reject, restore."),
         "lora": _group("lora", "LoRAs: import, list, show, use, unuse, remove, test."),
-        "vote": _group("vote", "Votes: list, next, cast, undo, stats, rebuild."),
-        "photos": _group("photos", "Photographs: import, list, accept, reject, near, watch, delete."),
-        "cluster": _group("cluster", "Pictures that belong together: add, list, show, rename."),
+        "vote": _group("vote", "Votes: list, next, cast, undo, stats, import-ratings, taste, rebuild."),
+        "photos": _group(
+            "photos", "Photographs: import, list, search, accept, reject, near, watch, delete, analyse."
+        ),
+        "cluster": _group("cluster", "Pictures that belong together: build, list, rename, merge, split."),
         "caption": _command("post", "caption", "Write a post's caption, by the language model or yourself."),
         "post": _group("post", "Posts: list, draft, schedule, publish, cancel, retry, reconcile."),
         "account": _group("account", "Instagram accounts: add, list, check."),

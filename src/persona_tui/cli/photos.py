@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from persona_tui.cli import photos_staging
+from persona_tui.cli import analysis, photos_staging, search
 from persona_tui.cli.frame import (
     AsJson,
     PersonaName,
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 commands = group("Real photographs.")
 photos_staging.register(commands)
+commands.command("analyse")(analysis.analyse)
+commands.command("missing")(analysis.missing)
+commands.command("search")(search.search)
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder, read with all below, or a file.")]
 Cluster = Annotated[str | None, typer.Option(help="Cluster they go into; made when missing.")]

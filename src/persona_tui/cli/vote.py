@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli.frame import AsJson, group, note, resources, session, show, table
+from persona_tui.cli.frame import (
+    AsJson,
+    PersonaName,
+    group,
+    note,
+    persona_of,
+    resources,
+    session,
+    show,
+    table,
+)
 
 if TYPE_CHECKING:
     from persona_tui.resources import Resources
-    from persona_tui.services.voting.contest import Member, VotingProgress
+    from persona_tui.services.voting.contest import Member, Showing, VotingProgress
 
 commands = group("Votes on generated pictures.")
 
@@ -37,6 +48,19 @@ def _member(opened: Resources, member: Member) -> dict[str, Any]:
         "votes": member.votes,
         "flagged": member.flagged,
     }
+
+
+def _showing(opened: Resources, found: Showing | None) -> dict[str, Any]:
+    members = () if found is None else found.members
+    return {
+        "members": [_member(opened, member) for member in members],
+        "repeat": found is not None and found.repeat,
+    }
+
+
+def _showing_lines(showing: dict[str, Any]) -> list[str]:
+    lines = [f"{one['member']}  {one['path']}" for one in showing["members"]]
+    return lines or ["ℹ️  Nothing to compare."]
 
 
 @commands.command("list")
@@ -71,12 +95,8 @@ def next_(
     with resources() as opened:
         with opened.database.session_scope() as opened_session:
             found = next_showing(opened_session, contest, count, sitting=SITTING, beside=beside)
-        members = [] if found is None else [_member(opened, member) for member in found.members]
-    show(
-        {"contest": contest, "members": members, "repeat": found is not None and found.repeat},
-        as_json,
-        lambda: [f"{one['member']}  {one['path']}" for one in members] or ["ℹ️  Nothing to compare."],
-    )
+        showing = _showing(opened, found)
+    show({"contest": contest, **showing}, as_json, lambda: _showing_lines(showing))
 
 
 @commands.command("cast")
@@ -92,29 +112,33 @@ def cast(
     repeat: Annotated[bool, typer.Option("--repeat", help="As `vote next` said.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cast a vote on two to four pictures."""
+    """Cast a vote on two to four pictures; the answer also says what to compare next, as many."""
     from persona_tui.errors import InvalidRequest
     from persona_tui.services.voting import contest as voting
 
     if best != "none" and not best.isdecimal():
         raise InvalidRequest(f"--best can't be {best!r}.", hint="Use the number of a shown member, or none.")
-    with session() as opened:
-        vote = voting.cast(
-            opened,
-            contest,
-            shown,
-            None if best == "none" else int(best),
-            sitting=SITTING,
-            response_ms=response_ms,
-            voter=VOTER,
-            repeat=repeat,
-        )
-        table_now = voting.standings(opened, contest)
+    with resources() as tools:
+        with tools.database.session_scope() as opened:
+            vote, found = voting.cast_and_choose(
+                opened,
+                contest,
+                shown,
+                None if best == "none" else int(best),
+                sitting=SITTING,
+                count=min(max(len(shown), 2), 4),
+                response_ms=response_ms,
+                voter=VOTER,
+                repeat=repeat,
+            )
+            table_now = voting.standings(opened, contest)
+        following = _showing(tools, found)
     leader = table_now.members[0].candidate_id if table_now.members else None
+    told = {"vote": vote, "votes": table_now.votes, "leader": leader, "sure": table_now.sure}
     show(
-        {"vote": vote, "votes": table_now.votes, "leader": leader, "sure": table_now.sure},
+        told | {"next": following},
         as_json,
-        lambda: [f"✅ {table_now.votes} votes; candidate {leader} leads."],
+        lambda: [f"✅ {table_now.votes} votes; candidate {leader} leads.", *_showing_lines(following)],
     )
 
 
@@ -171,6 +195,49 @@ def _progress_line(gone: VotingProgress, top_k: int) -> str:
     if gone.consistency is not None:
         parts.append(f"{gone.consistency:.0%} of {gone.repeats} repeats as before")
     return " · ".join(parts)
+
+
+@commands.command("import-ratings")
+def import_ratings(
+    contest: ContestId,
+    file: Annotated[
+        Path, typer.Argument(help="CSV of picture,rating or a JSON object; pictures by number or SHA-256.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a contest with old Elo ratings; how much they are worth is learnt from the votes."""
+    from persona_tui.services.voting.contest import import_old_elo
+    from persona_tui.services.voting.old_ratings import ratings_by_candidate, read_ratings
+
+    read = read_ratings(file)
+    with session() as opened:
+        ratings = ratings_by_candidate(opened, contest, read)
+        if not dry_run:
+            import_old_elo(opened, contest, ratings)
+    word = "would be taken" if dry_run else "taken"
+    show(
+        {"contest": contest, "ratings": ratings, "imported": not dry_run},
+        as_json,
+        lambda: [f"✅ {len(ratings)} old ratings {word}."],
+    )
+
+
+@commands.command("taste")
+def taste(persona: PersonaName, as_json: AsJson = False) -> None:
+    """What was learnt of a persona's taste from its votes, and how many contests begin with it."""
+    from persona_tui.services.voting.predictions import tastes
+
+    with session() as opened:
+        found = tastes(opened, persona_of(opened, persona).id)
+    show(
+        found,
+        as_json,
+        lambda: table(
+            ["embeddings", "votes", "learnt", "open contests that begin with it"],
+            ([one.model_hash[:19], one.votes, one.learnt_at, one.predicted] for one in found),
+        ),
+    )
 
 
 @commands.command("rebuild")

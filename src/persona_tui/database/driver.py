@@ -16,6 +16,7 @@ from psycopg.rows import namedtuple_row
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
+_PART = 500
 _NAME = re.compile(r"(?<![:\w]):(\w+)")
 
 
@@ -45,7 +46,11 @@ def rows_of(
     try:
         with driver.cursor(row_factory=namedtuple_row, binary=binary) as cursor:
             cursor.execute(_in_drivers_words(statement), values, prepare=prepare)
-            return cursor.fetchall() if cursor.description else []
+            rows: list[Any] = []
+            # In parts: while the driver makes rows of many, no other thread of this process goes on.
+            while cursor.description and (part := cursor.fetchmany(_PART)):
+                rows += part
+            return rows
     except psycopg.Error as problem:
         wrapped = DBAPIError.instance(
             statement,

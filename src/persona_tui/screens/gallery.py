@@ -42,7 +42,7 @@ class GalleryScreen(GalleryView):
             return bool(self._last_rejection())
         if action in {"more", "fewer"}:
             return self._album.gate is not None and not self._at_last_step
-        if action in {"tree", "vote", "ratings"}:
+        if action in {"tree", "vote", "ratings", "old_ratings"}:
             return self._album.run is not None
         return super().check_action(action, parameters)
 
@@ -201,6 +201,12 @@ class GalleryScreen(GalleryView):
         self.flash(
             "All ratings are shown." if self._revealed else "What is voted on is hidden again.", "info"
         )
+
+    def action_old_ratings(self) -> None:
+        run = self._album.run
+        if run is not None:
+            work = partial(gallery_acts.take_old_ratings, self, run.current)
+            self.spawn(work, group="ask", exclusive=True)
 
     async def action_vote(self) -> None:
         if self._album.run is not None:

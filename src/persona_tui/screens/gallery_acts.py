@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from persona_tui.errors import NotAllowedNow
 from persona_tui.screens import gallery_data, runs_data, runs_lines
 from persona_tui.screens.base import PersonaScreen
+from persona_tui.screens.file_picker import FilePicker, FolderMemory
 from persona_tui.screens.gallery_data import Leaf
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
@@ -115,6 +117,27 @@ def show_outside(screen: PersonaScreen, media_key: str) -> None:
     path = original(screen, media_key)
     open_outside(path)
     screen.flash(f"Opened outside: {path}")
+
+
+async def take_old_ratings(screen: PersonaScreen, step: RunStepView) -> None:
+    """Let a contest begin with ratings from a file; all of them or none.
+
+    Raises:
+        NotAllowedNow: the step has no pictures, or is approved already.
+        InvalidRequest: the file can't be used.
+    """
+    if step.contest_id is None or step.approved:
+        raise NotAllowedNow(
+            "Nothing is voted on in this run.", hint="Choose a run whose step waits for votes."
+        )
+    memory = FolderMemory(screen.shell.settings.data_dir / "ui" / "ratings-folder")
+    start = await asyncio.to_thread(memory.recall)
+    path = await screen.ask(FilePicker("Old ratings", start, (".csv", ".json")))
+    if path is None:
+        return
+    await asyncio.to_thread(memory.keep, path.parent)
+    taken = await screen.act(gallery_data.take_old_ratings, step.contest_id, path)
+    screen.flash(f"{counted(taken, 'old rating')} taken as a start; your votes decide what they are worth.")
 
 
 def _standing(run: RunView) -> str:

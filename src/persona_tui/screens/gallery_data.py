@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from persona_tui.screens import gallery_order, runs_acts, runs_data
@@ -233,6 +234,20 @@ def flag(session: Session, candidate_ids: Sequence[int], flagged: bool) -> None:
 
     for candidate_id in candidate_ids:
         flag_candidate(session, candidate_id, flagged)
+
+
+def take_old_ratings(session: Session, contest_id: int, file: Path) -> int:
+    """Let a contest begin with the ratings of a file.
+
+    Returns:
+        How many there were.
+    """
+    from persona_tui.services.voting.contest import import_old_elo
+    from persona_tui.services.voting.old_ratings import ratings_by_candidate, read_ratings
+
+    ratings = ratings_by_candidate(session, contest_id, read_ratings(file))
+    import_old_elo(session, contest_id, ratings)
+    return len(ratings)
 
 
 def make_winner(session: Session, candidate_id: int) -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from persona_tui.screens import runs_lines, runs_servers
-from persona_tui.screens.vote_lines import SURE, about, accepting, certainty, coming, enough, key
+from persona_tui.screens.vote_lines import SURE, about, certainty, enough, key
 from persona_tui.widgets.marks import counted, dim, say
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from persona_tui.services.voting.contest import VotingProgress
 
 STANDINGS_SHOWN = 12
-PARTS = ("Contest", "How sure", "Accept", "Your pace", "Prompt", "Ratings")
+PARTS = ("Contest", "How sure", "Your pace", "Prompt", "Ratings")
 """Titles from top to bottom."""
 WAYS = {"duel": "two at once", "grid": "four at once"}
 
@@ -33,9 +33,6 @@ def parts(scene: Scene, registry: Registry, looks: Looks) -> Iterator[tuple[str,
         about.append(key(registry, "queue") + dim(more))
     yield "Contest", about
     yield "How sure", list(_certainty_lines(scene))
-    if scene.asks is None:
-        does = key(registry, "accept") + Content(accepting(scene))
-        yield "Accept", [line for line in (coming(scene, waits=looks.waits), does) if line]
     if scene.progress is not None:
         yield "Your pace", list(_pace_lines(scene.progress))
     yield "Prompt", [prompt(scene.run)]

@@ -9,16 +9,21 @@ import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sqlalchemy import text
 
 from persona_tui.database.engine import Database
 from persona_tui.database.migrate import schema_state
 from persona_tui.errors import PersonaError
+from persona_tui.gpu import faces
 from persona_tui.gpu.nvml import Card, read_cards
 from persona_tui.services.leadership import list_processes
+from persona_tui.services.library import embeddings, vision
 from persona_tui.settings import Settings, config_file
+
+if TYPE_CHECKING:
+    from persona_tui.terminal.tmux import Tmux
 
 State = Literal["ok", "warn", "fail", "off"]
 
@@ -64,7 +69,8 @@ def run_checks(
     if database is not None:
         checks += _inside(database)
     checks += asyncio.run(_services(settings))
-    checks += [_media_host(settings), _gpu(cards), _terminal(environ)]
+    checks += [_clip(settings), _faces(settings), _vision(settings)]
+    checks += [_media_host(settings), _gpu(cards), _terminal(environ), *_pictures(environ)]
     return checks
 
 
@@ -198,6 +204,32 @@ async def _asked(name: str, client: _Checkable) -> Check:
         return Check(name, "fail", problem.message, problem.hint)
 
 
+def _clip(settings: Settings) -> Check:
+    try:
+        model = embeddings.current_model(settings)
+    except PersonaError as problem:
+        return Check("clip", "fail", problem.message, problem.hint)
+    if model.speaks:
+        return Check("clip", "ok", f"{model.name}, weights {model.hash[:12]} at {model.weights.path}")
+    return Check("clip", "fail" if settings.clip.checkpoint else "off", model.notice, model.hint)
+
+
+def _faces(settings: Settings) -> Check:
+    if not faces.is_installed():
+        hint = "pip install 'persona-tui[faces]'"
+        return Check("faces", "off", "Faces are not counted: the extra is not installed.", hint)
+    return Check("faces", "ok", f"{faces.MODEL}, found by {settings.faces.detector}")
+
+
+def _vision(settings: Settings) -> Check:
+    lack = vision.lack_of(settings)
+    if lack:
+        return Check("vision", "off", f"Pictures are not described. {lack}")
+    leaving = settings.vision.by != "local"
+    where = "pictures leave this machine" if leaving else "pictures stay with the local server"
+    return Check("vision", "ok", f"{' or '.join(vision.models_of(settings))}; {where}")
+
+
 def _media_host(settings: Settings) -> Check:
     media = settings.media
     if media.publish_url is None:
@@ -225,3 +257,31 @@ def _terminal(environ: Mapping[str, str]) -> Check:
     if columns < 80 or rows < 24:
         return Check("terminal", "warn", f"{name}, {columns}×{rows}.", "Make it at least 80×24.")
     return Check("terminal", "ok", f"{name}, {columns}×{rows}")
+
+
+def _pictures(environ: Mapping[str, str]) -> list[Check]:
+    """What a multiplexer makes of pictures; nothing where there is none."""
+    from persona_tui.terminal import tmux
+
+    if "TMUX" in environ:
+        return [_through_tmux(tmux.ask(environ), tmux.PASSTHROUGH_LINE)]
+    name = "zellij" if "ZELLIJ" in environ else "screen" if "STY" in environ else None
+    if name is None:
+        return []
+    hint = "For sharp pictures leave it, or use tmux in kitty or Ghostty."
+    return [Check("pictures", "off", f"In {name} pictures are half blocks.", hint)]
+
+
+def _through_tmux(state: Tmux | None, line: str) -> Check:
+    if state is None:
+        return Check("pictures", "off", "tmux does not answer: pictures are half blocks.")
+    if state.placeholders and not state.passthrough:
+        hint = f"Write `{line}` into ~/.tmux.conf and run `tmux source-file ~/.tmux.conf`; then start anew."
+        return Check("pictures", "warn", f"tmux lets no picture through to {state.outside}.", hint)
+    if state.placeholders:
+        return Check("pictures", "ok", f"tmux lets pictures through to {state.outside}")
+    if state.sixel:
+        return Check("pictures", "ok", f"{state.outside} draws sixel, where tmux was built with it")
+    name = state.outside or "The terminal outside tmux"
+    hint = "For sharp pictures use kitty (0.28 or later) or Ghostty outside tmux."
+    return Check("pictures", "off", f"{name} shows no pictures in tmux: they are half blocks.", hint)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+import psycopg
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued
 from sqlalchemy import text
@@ -54,6 +55,7 @@ class JobTools:
         pool: the child process for short work.
         models: the one that holds a model for pictures, so that short work never waits behind it.
         seers: language models that are shown pictures, in the order in which they are asked.
+        owner: opens a connection of the role that owns the tables, outside of any transaction.
     """
 
     scope: SessionScope
@@ -62,6 +64,7 @@ class JobTools:
     settings: Settings
     models: Pool
     seers: Sequence[Writer] = ()
+    owner: Callable[[], psycopg.Connection[Any]] | None = None
 
 
 @dataclass(frozen=True)

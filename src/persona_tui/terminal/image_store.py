@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import cycle
 
 from persona_tui.terminal import kitty
 from persona_tui.terminal.fences import QUERY, Fences
@@ -17,6 +17,8 @@ BUDGET = 200 * 2**20
 are not on the screen."""
 CHANNELS = 4
 """Bytes a pixel in the terminal's memory."""
+IDS = range(1, 2**24)
+"""Names that every terminal takes."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class ImageStore:
         fences: of the same terminal.
         in_use: whether a picture is on the screen, so that it must not be freed.
         budget: bytes of decoded pictures.
+        ids: names for pictures; no more are held than there are.
+        wrap: makes of graphics commands what is to be written, as inside a multiplexer.
     """
 
     def __init__(
@@ -82,14 +86,18 @@ class ImageStore:
         fences: Fences,
         in_use: Callable[[int], bool],
         budget: int = BUDGET,
+        ids: range = IDS,
+        wrap: Callable[[str], str] = str,
     ) -> None:
         self._write = write
+        self._wrap = wrap
         self._fences = fences
         self._in_use = in_use
         self._budget = budget
         self._stored: OrderedDict[Hashable, Stored] = OrderedDict()
         self._jobs: list[_Job] = []
-        self._ids = count(1)
+        self._most = len(ids)
+        self._ids = cycle(ids)
         self._turn = 0
         self._world = 0
         self._uploading: int | None = None
@@ -179,7 +187,7 @@ class ImageStore:
             await self._open.wait()
             if not self._make_room(decoded, ahead=not job.urgent):
                 return None
-            world, image_id = self._world, next(self._ids)
+            world, image_id = self._world, next(name for name in self._ids if not self.has(name))
             if await self._upload(image_id, encoded.png, world):
                 stored = Stored(image_id, encoded.size, encoded.own, job.turn)
                 self._stored[job.key] = stored
@@ -189,7 +197,7 @@ class ImageStore:
         """Whether the terminal has it now; not so where it lost everything meanwhile."""
         self._uploading = image_id
         for block in kitty.blocks(kitty.transmit(image_id, png), kitty.BLOCK - len(QUERY)):
-            self._write(block + QUERY)
+            self._write(self._wrap(block) + QUERY)
             await self._fences.expect()
             if world != self._world:
                 return False
@@ -197,19 +205,26 @@ class ImageStore:
         return True
 
     def _make_room(self, decoded: int, *, ahead: bool) -> bool:
-        excess = self.used + decoded - self._budget
+        excess, names = self.used + decoded - self._budget, self._most - len(self._stored)
         leaving = []
         for key, stored in self._stored.items():
-            if excess <= 0:
+            if excess <= 0 and names > 0:
                 break
             if not self._in_use(stored.image_id) and not (ahead and stored.turn == self._turn):
-                excess -= stored.decoded
+                excess, names = excess - stored.decoded, names + 1
                 leaving.append(key)
-        if ahead and excess > 0:
+        if names <= 0 or (ahead and excess > 0):
             return False
         for key in leaving:
-            self._write(kitty.free(self._stored.pop(key).image_id))
+            self._write(self._wrap(kitty.free(self._stored.pop(key).image_id)))
         return True
+
+    def lost(self, image_id: int) -> bool:
+        """The terminal has thrown this picture out; tells whether it was one of ours."""
+        keys = [key for key, stored in self._stored.items() if stored.image_id == image_id]
+        for key in keys:
+            del self._stored[key]
+        return bool(keys)
 
     def close(self) -> str:
         """Send nothing until `open()`; returns the commands that free everything."""
@@ -218,7 +233,7 @@ class ImageStore:
             commands = [kitty.abandon(), kitty.free(self._uploading), *commands]
         self._open.clear()
         self._forget()
-        return "".join(commands)
+        return self._wrap("".join(commands))
 
     def open(self) -> None:
         """The terminal takes pictures, and has none of ours."""

@@ -1,13 +1,16 @@
 """The kitty graphics protocol: https://sw.kovidgoyal.net/kitty/graphics-protocol/.
 
-Pure functions from pictures and rectangles to escape sequences. Every command carries `q=2`: a reply
-would reach the app as key presses. Cells are counted by the cursor, which the caller sets (`cursor.at`).
+Pure functions from pictures and rectangles to escape sequences. Commands carry `q=2`, so that no reply comes
+back among the key presses; a placement carries `q=1`, so that a terminal which has lost the picture says so
+(`reply_filter` takes that out of the keys). Cells are counted by the cursor, which the caller sets
+(`cursor.at`).
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _CHUNK = 4096  # bytes of base64 in one command; the protocol's limit
+_LOST = re.compile(r"\x1b_Gi=(\d{1,10})[^;\x1b]*;ENOENT")
 BLOCK = 65_536  # characters in one write: small enough to let a vote through on a slow line
 
 
@@ -82,7 +86,7 @@ def place(
 ) -> str:
     """Show a stored picture from the cursor's cell on, stretched to that many cells.
 
-    The same ids again move the placement. The cursor stays.
+    The same ids again move the placement. The cursor stays. A terminal without the picture answers `lost()`.
 
     Args:
         source: the part that is shown; by default all.
@@ -90,7 +94,18 @@ def place(
     """
     part = f",x={source.x},y={source.y},w={source.width},h={source.height}" if source else ""
     depth = f",z={z}" if z else ""
-    return _command(f"a=p,i={image_id},p={placement_id},c={columns},r={rows},C=1,q=2{part}{depth}")
+    return _command(f"a=p,i={image_id},p={placement_id},c={columns},r={rows},C=1,q=1{part}{depth}")
+
+
+def place_virtually(image_id: int, columns: int, rows: int) -> str:
+    """Let placeholders show a stored picture, fitted into that many cells; see `placeholders`."""
+    return _command(f"a=p,U=1,i={image_id},p=1,c={columns},r={rows},q=2")
+
+
+def lost(reply: str) -> int | None:
+    """The id of the picture that the terminal says it has no more."""
+    told = _LOST.match(reply)
+    return int(told[1]) if told else None
 
 
 def hide(image_id: int, placement_id: int | None = None) -> str:

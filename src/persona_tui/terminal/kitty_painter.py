@@ -60,6 +60,7 @@ class KittyPainter(Painter):
     ) -> None:
         self.cell = cell
         self._placed: dict[tuple[int, int], Placement] = {}
+        self._doubted = False
         self._budget = budget
         self.store = ImageStore(write, fences, self._on_screen, budget)
 
@@ -81,17 +82,20 @@ class KittyPainter(Painter):
         return None
 
     async def fetch(self, wish: Wish, *, ahead: bool = False) -> Held | None:
-        key = self._key(wish)
-        encode = partial(encoded, wish.source, key[1], self._budget // 4)
-        stored = await self.store.fetch(key, encode, ahead=ahead)
+        stored = await self.store.fetch(self._key(wish), self._encoder(wish), ahead=ahead)
         return self._seen(wish, stored) if stored else None
 
-    def _key(self, wish: Wish) -> tuple[Path | bytes, int]:
+    def _key(self, wish: Wish) -> Hashable:
+        return wish.source, self._side(wish)
+
+    def _encoder(self, wish: Wish) -> Callable[[], Encoded]:
+        return partial(encoded, wish.source, self._side(wish), self._budget // 4)
+
+    def _side(self, wish: Wish) -> int:
         if wish.zoom is not None:
-            return wish.source, OWN_SIZE
-        wide, high = wish.columns * self.cell.width, wish.rows * self.cell.height
-        longest = max(wide, high)
-        return wish.source, next((side for side in SIDES if side >= longest), SIDES[-1])
+            return OWN_SIZE
+        longest = max(wish.columns * self.cell.width, wish.rows * self.cell.height)
+        return next((side for side in SIDES if side >= longest), SIDES[-1])
 
     def _seen(self, wish: Wish, stored: Stored) -> Held:
         box, own = view(stored.own, self.cell, wish)
@@ -112,13 +116,20 @@ class KittyPainter(Painter):
             if isinstance(picture, Held) and self.store.has(picture.image_id):
                 for part, placement in enumerate(place_parts(scene, picture.size, picture.shown)):
                     wanted[picture.image_id, scene.slot * PARTS + part + 1] = placement
-        commands = difference(self._placed, wanted)
-        self._placed = wanted
+        commands = difference(self._placed, wanted, again=self._doubted)
+        self._placed, self._doubted = wanted, False
         return commands
 
     def shown(self, scene: Scene) -> bool:
         picture = scene.picture
         return isinstance(picture, Held) and self.store.has(picture.image_id) and bool(scene.parts)
+
+    def repaint(self) -> None:
+        """Pictures that are there stay as they are; for the others the terminal says what it lost."""
+        self._doubted = True
+
+    def lost(self, image_id: int) -> bool:
+        return self.store.lost(image_id)
 
     def close(self) -> str:
         self._placed = {}

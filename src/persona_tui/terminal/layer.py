@@ -197,11 +197,15 @@ Placed = Mapping[tuple[int, int], Placement]
 """Placements by the ids of image and placement."""
 
 
-def difference(placed: Placed, wanted: Placed) -> str:
-    """The commands that lead from what is on the screen to what should be there; empty when it is there."""
+def difference(placed: Placed, wanted: Placed, *, again: bool = False) -> str:
+    """The commands that lead from what is on the screen to what should be there; empty when it is there.
+
+    Args:
+        again: also place what should be there already.
+    """
     commands = [kitty.hide(*ids) for ids in placed if ids not in wanted]
     for (image_id, placement_id), (area, source) in wanted.items():
-        if placed.get((image_id, placement_id)) != (area, source):
+        if again or placed.get((image_id, placement_id)) != (area, source):
             command = kitty.place(image_id, placement_id, area.width, area.height, source)
             commands.append(f"\x1b[{area.y + 1};{area.x + 1}H{command}")
     return f"\x1b7{''.join(commands)}\x1b8" if commands else ""

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 
 class Painter(ABC):
-    """Draws pictures over the cells that Textual paints."""
+    """Draws pictures over the cells that Textual paints.
 
+    Attributes:
+        cell: size of a cell; where it changes, everything is to be made ready anew.
+    """
+
+    cell: Size
     in_cells: ClassVar[bool] = False
     """The picture lies in the cells, so that painting them wipes it away: Textual must leave them alone."""
+    as_text: ClassVar[bool] = False
+    """The picture is text, which Textual paints like any other."""
 
     @abstractmethod
     def ready(self, wish: Wish) -> Ready | None:
@@ -57,8 +64,21 @@ class Painter(ABC):
     def shown(self, scene: Scene) -> bool:
         """Whether the picture is on the screen since the last `paint()`."""
 
-    def repaint(self) -> None:  # noqa: B027  (most have nothing to do)
-        """The cells of the whole screen are about to be painted anew."""
+    @abstractmethod
+    def repaint(self) -> None:
+        """All cells are about to be painted anew, or the terminal may have lost pictures."""
+
+    def text(self, picture: Ready, row: int) -> tuple[int, list[str]] | None:
+        """A colour of the 256, and the cells of a picture's row in it; None where it is drawn over the cells.
+
+        Args:
+            row: of the picture's box, from 0.
+        """
+        return None
+
+    def lost(self, image_id: int) -> bool:
+        """The terminal has this picture no more; tells whether that was not known."""
+        return False
 
     @abstractmethod
     def close(self) -> str:

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from persona_tui.terminal.tmux import Tmux, ask
 from persona_tui.text import clean
 
 Protocol = Literal["kitty", "sixel", "iterm2", "halfblock"]
+Multiplexer = Literal["tmux", "screen", "zellij", "mosh"]
 
 _ASK_KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 _ASK_CELL_SIZE = "\x1b[16t"
@@ -33,6 +35,7 @@ _NAME = re.compile(rb"\x1bP>\|([^\x1b]{0,200})\x1b\\")
 _SYNCHRONIZED_OUTPUT = re.compile(rb"\x1b\[\?2026;([123])\$y")
 _ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
 _SIXEL_ATTRIBUTE = b"4"
+_MOSH = b"\x1b[?62c"  # all that mosh-server answers, whatever the terminal is
 
 # These show what they don't understand, or have nobody who answers.
 _MUTE_TERMS = {"", "dumb", "linux", "unknown"}
@@ -54,6 +57,7 @@ class Capabilities:
         name: what it calls itself, with version; empty when it doesn't.
         synchronized_output: it can hold drawing back until a frame is complete (mode 2026).
         multiplexer: what sits between app and terminal, if anything.
+        tmux: what tmux says of the terminal outside, where it can be asked.
     """
 
     answered: bool = False
@@ -64,22 +68,34 @@ class Capabilities:
     cell_height: int | None = None
     name: str = ""
     synchronized_output: bool = False
-    multiplexer: Literal["tmux", "screen", "zellij"] | None = None
+    multiplexer: Multiplexer | None = None
+    tmux: Tmux | None = None
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:
         """The protocols that can be used, best first; half blocks always can.
 
-        In a multiplexer only half blocks count: what passes through depends on its version and settings.
+        In tmux kitty's placeholders count where they reach a terminal that draws them, and sixel where both
+        ends have it; in other multiplexers half blocks alone.
         """
         if self.multiplexer is not None:
-            return ("halfblock",)
+            return self._through_tmux if self.tmux is not None else ("halfblock",)
         whole = self.kitty and not self.name.lower().startswith(_KITTY_IN_PART)
         usable: list[tuple[Protocol, bool]] = [
             ("kitty", whole),
             ("iterm2", self.iterm2),
             ("sixel", self.sixel),
             ("kitty", self.kitty and not whole),
+            ("halfblock", True),
+        ]
+        return tuple(protocol for protocol, use in usable if use)
+
+    @property
+    def _through_tmux(self) -> tuple[Protocol, ...]:
+        assert self.tmux is not None
+        usable: list[tuple[Protocol, bool]] = [
+            ("kitty", self.tmux.passthrough and self.tmux.placeholders),
+            ("sixel", self.sixel and self.tmux.sixel),
             ("halfblock", True),
         ]
         return tuple(protocol for protocol, use in usable if use)
@@ -114,7 +130,7 @@ def probe(
         with contextlib.suppress(OSError, termios.error), _raw_input(fd_in):  # it may hang up at any time
             _write(fd_out, _questions(environ))
             answers = _read_answers(fd_in, clock() + timeout, clock)
-    return _read(answers, _window(fd_out), environ)
+    return _read(answers, window(fd_out), environ)
 
 
 def _may_ask(fd_in: int, fd_out: int, environ: Mapping[str, str]) -> bool:
@@ -162,7 +178,7 @@ def _read_answers(fd: int, deadline: float, clock: Callable[[], float]) -> bytes
     return received
 
 
-def _window(fd: int) -> tuple[int, int, int, int]:
+def window(fd: int) -> tuple[int, int, int, int]:
     """Rows, columns, and the size in pixels, or zeros."""
     try:
         rows, columns, width, height = struct.unpack(
@@ -177,7 +193,11 @@ def _read(answers: bytes, window: tuple[int, int, int, int], environ: Mapping[st
     attributes = _ATTRIBUTES.search(answers)
     told_name = _NAME.search(answers)
     name = clean(told_name[1].decode("utf-8", "replace"), keep_lines=False) if told_name else ""
-    cell_width, cell_height = _cell_size(answers, window)
+    multiplexer = _multiplexer(name, answers, environ)
+    tmux = ask(environ) if multiplexer == "tmux" else None
+    cell_width, cell_height = cell_size(answers, window)
+    if tmux is not None and tmux.cell_width and tmux.cell_height:
+        cell_width, cell_height = tmux.cell_width, tmux.cell_height
     return Capabilities(
         answered=attributes is not None,
         kitty=_KITTY.search(answers) is not None,
@@ -187,11 +207,12 @@ def _read(answers: bytes, window: tuple[int, int, int, int], environ: Mapping[st
         cell_height=cell_height,
         name=name,
         synchronized_output=_SYNCHRONIZED_OUTPUT.search(answers) is not None,
-        multiplexer=_multiplexer(name, environ),
+        multiplexer=multiplexer,
+        tmux=tmux,
     )
 
 
-def _cell_size(answers: bytes, window: tuple[int, int, int, int]) -> tuple[int | None, int | None]:
+def cell_size(answers: bytes, window: tuple[int, int, int, int]) -> tuple[int | None, int | None]:
     """Width and height of a cell: as told, else a share of the window.
 
     Shares are rounded down, since some terminals count their border in.
@@ -212,7 +233,7 @@ def _shows_iterm2(name: str, environ: Mapping[str, str]) -> bool:
     return any(program.lower().startswith(_ITERM2_PROGRAMS) for program in programs)
 
 
-def _multiplexer(name: str, environ: Mapping[str, str]) -> Literal["tmux", "screen", "zellij"] | None:
+def _multiplexer(name: str, answers: bytes, environ: Mapping[str, str]) -> Multiplexer | None:
     term = environ.get("TERM", "")
     if "TMUX" in environ or name.startswith("tmux") or term.startswith("tmux"):
         return "tmux"
@@ -220,4 +241,4 @@ def _multiplexer(name: str, environ: Mapping[str, str]) -> Literal["tmux", "scre
         return "zellij"
     if "STY" in environ or term.startswith("screen"):
         return "screen"
-    return None
+    return "mosh" if answers == _MOSH else None

@@ -33,12 +33,14 @@ class ReplyFilter:
     quarter of a second the caller takes it back with `release()`: it was an Escape key, not a reply.
 
     Attributes:
+        taken: the replies of the last piece that was fed.
         hold_escape: also hold a lone Escape at a piece's end. That delays the Escape key, so it should
-            be on only for the first seconds, in which replies may still come.
+            be on only while replies may come.
     """
 
     def __init__(self, *, hold_escape: bool = True) -> None:
         self.hold_escape = hold_escape
+        self.taken: list[str] = []
         self._held = ""
 
     @property
@@ -48,6 +50,7 @@ class ReplyFilter:
 
     def feed(self, data: str) -> str:
         """Take a piece of input; returns what is no reply."""
+        self.taken = _REPLY.findall(self._held + data)
         text = _REPLY.sub("", self._held + data)
         self._held = ""
         begun = _BEGUN.search(text)

@@ -41,44 +41,45 @@ class StreamPainter(Painter):
         self.cell = cell
         self._protocol: Literal["sixel", "iterm2"] = protocol
         self._kept = kept
-        self._drawings: OrderedDict[tuple[Wish, int], Drawing] = OrderedDict()
-        self._encoding: dict[Wish, asyncio.Task[Drawing]] = {}
+        self._drawings: OrderedDict[tuple[Wish, Size, int], Drawing] = OrderedDict()
+        self._encoding: dict[tuple[Wish, Size], asyncio.Task[Drawing]] = {}
         self._turns = asyncio.Lock()
         self._drawn: dict[int, tuple[Hashable, Rect]] = {}
         self._blank: dict[int, tuple[Hashable, tuple[Rect, ...]]] = {}
 
     def ready(self, wish: Wish) -> Drawing | None:
         for colours in (FINE, QUICK):
-            if drawing := self._drawings.get((wish, colours)):
-                self._drawings.move_to_end((wish, colours))
+            if drawing := self._drawings.get((wish, self.cell, colours)):
+                self._drawings.move_to_end((wish, self.cell, colours))
                 return drawing
         return None
 
     async def fetch(self, wish: Wish, *, ahead: bool = False) -> Drawing | None:
         if drawing := self.ready(wish):
             return drawing
-        task = self._encoding.get(wish)
+        task = self._encoding.get((wish, self.cell))
         if task is None:
             task = asyncio.create_task(self._encode(wish, QUICK, ahead=ahead), name="encode a picture")
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._encoding[wish] = task
+            self._encoding[wish, self.cell] = task
         return await asyncio.shield(task)
 
     async def refine(self, wish: Wish) -> Drawing | None:
-        if self._protocol != "sixel" or (wish, FINE) in self._drawings:
+        if self._protocol != "sixel" or (wish, self.cell, FINE) in self._drawings:
             return None
         return await self._encode(wish, FINE, ahead=True)
 
     async def _encode(self, wish: Wish, colours: int, *, ahead: bool) -> Drawing:
+        cell = self.cell
         try:
             if ahead:  # one after the other: what is to be seen now does not wait behind them
                 async with self._turns:
-                    drawing = await asyncio.to_thread(drawn, self._protocol, self.cell, wish, colours)
+                    drawing = await asyncio.to_thread(drawn, self._protocol, cell, wish, colours)
             else:
-                drawing = await asyncio.to_thread(drawn, self._protocol, self.cell, wish, colours)
+                drawing = await asyncio.to_thread(drawn, self._protocol, cell, wish, colours)
         finally:
-            self._encoding.pop(wish, None)
-        self._drawings[wish, colours] = drawing
+            self._encoding.pop((wish, cell), None)
+        self._drawings[wish, cell, colours] = drawing
         size = sum(len(kept.commands) for kept in self._drawings.values())
         while size > self._kept and len(self._drawings) > 1:
             size -= len(self._drawings.popitem(last=False)[1].commands)

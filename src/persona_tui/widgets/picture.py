@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.color import Color
 from rich.style import Style
 from textual.content import Content
 from textual.geometry import Region
@@ -19,10 +20,11 @@ from textual.timer import Timer
 from textual.visual import Visual
 
 from persona_tui.terminal.layer import Ready, Wish
-from persona_tui.terminal.textual_bridge import HoledStrip, PictureFrames, Pictures, PictureWidget
+from persona_tui.terminal.textual_bridge import PictureFrames, Pictures, PictureWidget
 from persona_tui.widgets import picture_cells
 from persona_tui.widgets.failsafe import Failsafe
 from persona_tui.widgets.picture_cells import KEPT
+from persona_tui.widgets.picture_strips import HoledStrip, TextPictureStrip
 
 if TYPE_CHECKING:
     from persona_tui.terminal.painter import Painter
@@ -134,10 +136,11 @@ class PicturePane(Failsafe, PictureWidget):
     def _pictures(self) -> Pictures | None:
         """The terminal's pictures, unless it can't draw any here."""
         app = self.app
-        if not isinstance(app, PictureFrames) or app.pictures is None:
+        if not isinstance(app, PictureFrames) or app.pictures is None or not app.pictures.usable:
             return None
+        painter = app.pictures.painter
         framed = self.styles.gutter.max_width or self.styles.gutter.max_height or app.no_color
-        return None if framed and app.pictures.painter.in_cells else app.pictures
+        return None if framed and (painter.in_cells or painter.as_text) else app.pictures
 
     @property
     def _painter(self) -> Painter | None:
@@ -159,12 +162,12 @@ class PicturePane(Failsafe, PictureWidget):
         return columns, rows
 
     def on_mount(self) -> None:
-        if (pictures := self._pictures) is not None:
-            pictures.add(self)
+        if isinstance(self.app, PictureFrames) and self.app.pictures is not None:
+            self.app.pictures.add(self)
 
     def on_unmount(self) -> None:
-        if (pictures := self._pictures) is not None:
-            pictures.remove(self)
+        if isinstance(self.app, PictureFrames) and self.app.pictures is not None:
+            self.app.pictures.remove(self)
 
     def on_resize(self) -> None:
         if self._resize_timer is not None:
@@ -233,7 +236,8 @@ class PicturePane(Failsafe, PictureWidget):
         self._placed = False
         if self._refine_timer is not None:
             self._refine_timer.stop()  # it may be of an earlier showing of this very picture
-        same_cells = self.picture is not None and not self._rows and not pictures.painter.in_cells
+        by_cells = pictures.painter.in_cells or pictures.painter.as_text
+        same_cells = self.picture is not None and not self._rows and not by_cells
         self._rows, self.picture = [], picture
         pictures.expect(self)
         if not same_cells:
@@ -282,7 +286,7 @@ class PicturePane(Failsafe, PictureWidget):
     def render_line(self, y: int) -> Strip:
         width, height = self.size
         if self.picture is not None:
-            return self._left_alone(y, width, self.picture)
+            return self._pictured(y, width, self.picture)
         if not self._rows:
             return self._words(y, width, height)
         row = y - (height - len(self._rows)) // 2
@@ -290,19 +294,18 @@ class PicturePane(Failsafe, PictureWidget):
             return Strip.blank(width, self._ground)
         return picture_cells.centred(self._rows[row], width, self._ground)
 
-    def _left_alone(self, y: int, width: int, picture: Ready) -> Strip:
-        """A blank line that does not touch a picture which lies in the cells."""
+    def _pictured(self, y: int, width: int, picture: Ready) -> Strip:
+        """A blank line that does not touch a picture which lies in the cells, or shows one that is text."""
         blank, box = Strip.blank(width, self._ground), picture.box
-        last = min(box.left + box.columns, width)
-        painter = self._painter
-        if (
-            painter is None
-            or not painter.in_cells
-            or not box.top <= y < box.top + box.rows
-            or box.left >= last
-        ):
+        hole, painter = (box.left, min(box.left + box.columns, width)), self._painter
+        if painter is None or not box.top <= y < box.top + box.rows or hole[0] >= hole[1]:
             return blank
-        return HoledStrip(blank, width, (box.left, last))
+        if painter.in_cells:
+            return HoledStrip(blank, width, hole)
+        if (text := painter.text(picture, y - box.top)) is None:
+            return blank
+        style = self._ground + Style(color=Color.from_ansi(text[0]))
+        return TextPictureStrip(blank, width, hole, style, text[1][: hole[1] - hole[0]])
 
     @property
     def _ground(self) -> Style:

@@ -1,4 +1,4 @@
-"""Which of our two uses a schema asks for, and the answer to it."""
+"""Which of our uses a schema asks for, and the answer to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from persona_tui.sandbox.gemini.brief import read_brief
 from persona_tui.sandbox.gemini.filling import fill, kind, resolved
+from persona_tui.sandbox.gemini.looking import look
 from persona_tui.sandbox.gemini.writer import Seen, Writer
 
-Use = Literal["ideas", "caption", "other", "prose"]
+Use = Literal["ideas", "caption", "vision", "other", "prose"]
 Schema = Mapping[str, Any]
 
 
@@ -52,6 +53,8 @@ def answer(question: Question, rng: random.Random) -> tuple[Use, str]:
     if ideas_at is not None and ideas_at[-1:] == ("[]",):
         known = _at(ideas_at, writer.ideas(brief, brief.count))
         return "ideas", _as_json(fill(schema, known, rng))
+    if seen and (seen_at := _path_to(schema, {"objects", "aesthetic"})) is not None:
+        return "vision", _as_json(fill(schema, _at(seen_at, look(question.pictures[0])), rng))
     caption_at = _path_to(schema, {"caption"})
     if caption_at is not None:
         several = [

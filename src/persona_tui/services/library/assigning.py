@@ -12,9 +12,9 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.errors import NotAllowedNow, UnknownName
-from persona_tui.services import events
+from persona_tui.services import events, jobs
 from persona_tui.services.jobs import Pool, SessionScope
-from persona_tui.services.library.building import Centres, Placing, place_pictures
+from persona_tui.services.library.building import Centres, Placing, Placings, place_pictures
 from persona_tui.services.library.membership import Change, add_pictures
 from persona_tui.services.library.picture_filters import PictureFilters
 from persona_tui.services.library.pictures import LibraryPicture, PictureRef, read_pictures
@@ -80,6 +80,16 @@ ORDER BY w.id LIMIT :limit
 """
 
 
+def request_assignment(session: Session, persona_id: int) -> int | None:
+    """Queue an assignment of new pictures in the background.
+
+    Returns:
+        The job's id; None where one waits already.
+    """
+    once = f"assign_clusters {persona_id}"
+    return jobs.defer(session, "library:assign_clusters", once=once, persona_id=persona_id)
+
+
 async def assign_new(scope: SessionScope, pool: Pool, persona_id: int, model_hash: str) -> Assigned:
     """Assign a persona's pictures that lie in no cluster, by their distance to the clusters' centres.
 
@@ -99,11 +109,11 @@ async def assign_new(scope: SessionScope, pool: Pool, persona_id: int, model_has
     space, known = await to_thread(read)
     if not space.refs or not known.ids:
         return Assigned(0, 0, len(space.refs))
-    placed: tuple[Placing, ...] = await pool.run(place_pictures, space.vectors, known)
+    placed: Placings = await pool.run(place_pictures, space.vectors, known)
 
     def store() -> Assigned:
         with scope() as session:
-            return _store(session, persona_id, list(zip(space.refs, placed, strict=True)))
+            return _store(session, persona_id, list(zip(space.refs, placed.each(), strict=True)))
 
     return await to_thread(store)
 
@@ -134,6 +144,15 @@ def take_review(session: Session, review_id: int, *, into: int | None = None) ->
     return add_pictures(
         session, into or review.cluster_id, [PictureRef(review.photo_id, review.image_candidate_id)]
     )
+
+
+def persona_of_review(session: Session, review_id: int) -> int:
+    """Whose review it is.
+
+    Raises:
+        UnknownName, NotAllowedNow: as `take_review`.
+    """
+    return int(_open(session, review_id).persona_id)
 
 
 def dismiss_review(session: Session, review_id: int) -> None:
@@ -207,7 +226,7 @@ def _review(persona_id: int, ref: PictureRef, placing: Placing) -> dict[str, Any
 def _open(session: Session, review_id: int) -> Any:
     row = session.execute(
         text(
-            "SELECT photo_id, image_candidate_id, cluster_id, state FROM cluster_reviews"
+            "SELECT persona_id, photo_id, image_candidate_id, cluster_id, state FROM cluster_reviews"
             " WHERE id = :id FOR UPDATE"
         ),
         {"id": review_id},

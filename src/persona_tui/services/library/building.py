@@ -6,7 +6,7 @@ give the same groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -91,6 +91,30 @@ class Placing:
     near: bool
 
 
+@dataclass(frozen=True)
+class Placings:
+    """Where many pictures stand, in columns: thousands of values of their own would hold up who reads them.
+
+    Attributes:
+        nearest, next_nearest: ids; the next is the nearest itself where there is one group only.
+        distances, next_distances: to them.
+    """
+
+    nearest: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.float64]
+    next_nearest: npt.NDArray[np.int64]
+    next_distances: npt.NDArray[np.float64]
+    sure: npt.NDArray[np.bool_]
+    near: npt.NDArray[np.bool_]
+
+    def each(self) -> Iterator[Placing]:
+        """One after the other."""
+        columns = (self.nearest, self.distances, self.next_nearest, self.next_distances, self.sure, self.near)
+        for near, far, second, beyond, sure, close in zip(*map(np.ndarray.tolist, columns), strict=True):
+            alone = second == near
+            yield Placing(near, far, None if alone else second, None if alone else beyond, sure, close)
+
+
 def group_pictures(vectors: Vectors, method: Method = "density") -> Grouping:
     """Find groups among pictures, with those that fit nowhere kept apart.
 
@@ -105,15 +129,17 @@ def group_pictures(vectors: Vectors, method: Method = "density") -> Grouping:
     return Grouping(tuple(_largest_first(labels).tolist()), {"method": method, **facts})
 
 
-def place_pictures(vectors: Vectors, known: Centres) -> tuple[Placing, ...]:
-    """Say for each picture to which group it belongs, if to any."""
-    if not len(vectors):
-        return ()
+def place_pictures(vectors: Vectors, known: Centres) -> Placings:
+    """Say for each picture to which group it belongs, if to any; there is at least one group."""
     centres = known.centres / np.linalg.norm(known.centres, axis=1, keepdims=True)
-    distances = np.clip(1 - vectors @ centres.T, 0, 2)
-    order = np.argsort(distances, axis=1, kind="stable")[:, :2]
-    reach = reaches(known.counts, known.spreads)
-    return tuple(_placing(row, two, known.ids, reach) for row, two in zip(distances, order, strict=True))
+    distances = np.clip(1 - vectors @ centres.T, 0, 2).astype(np.float64)
+    order = np.argsort(distances, axis=1, kind="stable")
+    first, second = order[:, 0], order[:, min(1, len(known.ids) - 1)]
+    rows, ids = np.arange(len(vectors)), np.asarray(known.ids, dtype=np.int64)
+    nearest, beyond = distances[rows, first], distances[rows, second]
+    near = nearest <= reaches(known.counts, known.spreads)[first]
+    sure = near & ((nearest <= MARGIN * beyond) | (len(known.ids) == 1))
+    return Placings(ids[first], nearest, ids[second], beyond, sure, near)
 
 
 def reaches(counts: Sequence[int], spreads: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -130,23 +156,6 @@ def reaches(counts: Sequence[int], spreads: Sequence[float]) -> npt.NDArray[np.f
 def spread(distances: npt.NDArray[np.floating]) -> float:
     """The farthest of a group's distances from its centre, but at most 1.5 times the ninth decile."""
     return float(min(distances.max(), 1.5 * np.quantile(distances, 0.9)))
-
-
-def _placing(
-    distances: npt.NDArray[np.floating],
-    two: npt.NDArray[np.intp],
-    ids: tuple[int, ...],
-    reach: npt.NDArray[np.float64],
-) -> Placing:
-    first = int(two[0])
-    second = int(two[1]) if len(two) > 1 else None
-    distance = float(distances[first])
-    beyond = None if second is None else float(distances[second])
-    near = distance <= reach[first]
-    sure = near and (beyond is None or distance <= MARGIN * beyond)
-    return Placing(
-        ids[first], distance, None if second is None else ids[second], beyond, bool(sure), bool(near)
-    )
 
 
 def _by_density(vectors: Vectors) -> tuple[npt.NDArray[np.intp], dict[str, Any]]:
@@ -181,13 +190,14 @@ def _with_the_near(vectors: Vectors, labels: npt.NDArray[np.intp]) -> npt.NDArra
     left_out = np.flatnonzero(labels == APART)
     if labels.max() < 0 or not len(left_out):
         return labels
-    placed = place_pictures(vectors[left_out], _centres(vectors, labels))
+    placed = place_pictures(vectors[left_out], centres_of(vectors, labels))
     joined = labels.copy()
-    joined[left_out] = [placing.nearest if placing.sure else APART for placing in placed]
+    joined[left_out] = np.where(placed.sure, placed.nearest, APART)
     return joined
 
 
-def _centres(vectors: Vectors, labels: npt.NDArray[np.intp]) -> Centres:
+def centres_of(vectors: Vectors, labels: npt.NDArray[np.intp]) -> Centres:
+    """The groups that the labels say: 0 and up, none without a picture."""
     parts = [vectors[labels == label] for label in range(int(labels.max()) + 1)]
     centres = np.stack([part.mean(axis=0) for part in parts])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
@@ -206,9 +216,8 @@ def _by_means(vectors: Vectors) -> tuple[npt.NDArray[np.intp], dict[str, Any]]:
             best = (silhouette, k, labels.astype(np.intp))
     assert best is not None
     silhouette, k, labels = best
-    known = _centres(vectors, labels)
-    placed = place_pictures(vectors, known)
-    kept = np.array([label if placing.sure else APART for label, placing in zip(labels, placed, strict=True)])
+    placed = place_pictures(vectors, centres_of(vectors, labels))
+    kept = np.where(placed.sure, labels, APART)
     return kept, {"pictures": len(vectors), "k": k, "silhouette": round(silhouette, 4)}
 
 

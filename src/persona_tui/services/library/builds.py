@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow
@@ -49,7 +48,7 @@ class Built:
     apart: int
 
 
-def request_build(session: Session, persona_id: int, method: Method = "density") -> int | None:
+def request_build(session: Session, persona_id: int, method: str = "density") -> int | None:
     """Queue a build in the background.
 
     Returns:
@@ -68,7 +67,7 @@ def request_build(session: Session, persona_id: int, method: Method = "density")
 
 
 async def build_clusters(
-    scope: SessionScope, pool: Pool, persona_id: int, model_hash: str, method: Method = "density"
+    scope: SessionScope, pool: Pool, persona_id: int, model_hash: str, method: str = "density"
 ) -> Built:
     """Put pictures that lie in no cluster into those that are there, and the rest into new ones.
 
@@ -173,13 +172,12 @@ def _groups(refs: Sequence[PictureRef], grouping: Grouping) -> list[list[Picture
 
 
 def _make(session: Session, persona_id: int, name: str, facts: dict[str, Any], model_hash: str) -> int:
-    made = session.execute(
-        insert(Cluster)
-        .values(persona_id=persona_id, name=name, origin="built", details={**facts, "model_hash": model_hash})
-        .returning(Cluster.id)
-    ).scalar_one()
-    events.emit(session, "cluster", made)
-    return int(made)
+    details = {**facts, "model_hash": model_hash}
+    made = Cluster(persona_id=persona_id, name=name, origin="built", details=details)
+    session.add(made)
+    session.flush()
+    events.emit(session, "cluster", made.id)
+    return made.id
 
 
 def _free_names(session: Session, persona_id: int, stem: str, number: int = 1) -> Iterator[str]:

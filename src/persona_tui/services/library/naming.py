@@ -42,7 +42,7 @@ _LABEL_WORDS = (
     "office, library, studio, workshop, gym, pool, stage, concert, museum, church, train, car, "
     "motorcycle, bicycle, boat, aeroplane, rocket, space, moon, cat, dog, horse, birds, fish, insects, "
     "food, breakfast, coffee, cake, fruit, wine, portrait, selfie, full body, hands, face close-up, "
-    "group of friends, couple, child, wedding, party, sport, yoga, running, dancing, swimming, hiking, "
+    "group of friends, couple, wedding, party, sport, yoga, running, dancing, swimming, hiking, "
     "reading, cooking, painting, pottery, music, computer, books, jewellery, shoes, dress, swimwear, "
     "suit, winter coat, hat, sunglasses, sunset, night, rain, fog, autumn leaves, spring blossom, "
     "Christmas, black and white, texture, brick wall, grass, stones, microscope, drawing, text on a "

@@ -1,8 +1,9 @@
 """Nearest neighbours among a persona's pictures: by an index of their own, or by looking at all of them.
 
 HNSW finds neighbours of a vector that lies among the persona's pictures. For one from elsewhere, such as a
-text's, and for filters that let few pictures through, its walk ends among pictures that don't count; all
-vectors are looked at then, in the short form that lies in the row itself.
+text's, its walk ends among pictures that are far from nearest, so all vectors are looked at, in the short
+form that lies in the row itself: first those, then whether the nearest of them are let through. Where few are
+let through, those come first and their vectors after them.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ ENOUGH = 5_000
 """Vectors of one persona and model from which on an index is made; fewer are looked at in 15 ms."""
 DEEPEST = 200
 """Neighbours that the index is asked for at most; pages beyond it look at all vectors."""
-BEAM = 120
+BEAM = 100
 """hnsw.ef_search: pictures that the walk keeps at a time."""
 SCANNED = 20_000
 """hnsw.max_scan_tuples: where the walk gives up, and all vectors are looked at instead."""
+ENLARGED = 3
+"""So many times the nearest that should do are looked at: those let through may lie elsewhere."""
 RAREST = 0.02
-"""Share of the vectors that filters must let through for the index to be worth its walk."""
+"""Share of the pictures below which the filters' own pictures are looked at instead of the nearest ones."""
 _BUILD_MEMORY = "512MB"
 """Holds the graph of 250,000 vectors; one that does not fit is built many times more slowly."""
 
@@ -58,14 +61,37 @@ WHERE e.persona_id = {persona} AND e.model_hash = '{hash}'
 ORDER BY e.compact <=> CAST(:vector AS halfvec(512)) LIMIT :limit
 """
 _BY_SCAN = """
+SELECT e.photo_id, e.image_candidate_id, e.distance
+FROM (
+  SELECT photo_id, image_candidate_id, id, (compact <=> CAST(:vector AS halfvec(512))) + 0 AS distance
+  FROM embeddings WHERE persona_id = {persona} AND model_hash = '{hash}' ORDER BY 4 LIMIT :wide
+) e
+LEFT JOIN photos p ON p.id = e.photo_id
+LEFT JOIN image_candidates c ON c.id = e.image_candidate_id
+WHERE p.id IS NOT NULL AND {photo} OR c.id IS NOT NULL AND {candidate}
+ORDER BY e.distance, e.id LIMIT :limit
+"""
+_BY_FILTER = """
 (SELECT e.photo_id, e.image_candidate_id, (e.compact <=> CAST(:vector AS halfvec(512))) + 0 AS distance
  FROM embeddings e JOIN {table} {row} ON {row}.id = e.{column} AND {row}.persona_id = {persona}
  WHERE e.persona_id = {persona} AND e.model_hash = '{hash}' AND {where}
  ORDER BY 3, e.id LIMIT :limit)
 """
-_SET = "SELECT set_config(name, value, true) FROM (VALUES {pairs}) AS s(name, value)"
+_ESTIMATE = """
+EXPLAIN (FORMAT JSON)
+SELECT FROM photos p WHERE p.persona_id = :persona AND {photo}
+UNION ALL SELECT FROM image_candidates c WHERE c.persona_id = :persona AND {candidate}
+UNION ALL SELECT FROM embeddings e WHERE e.persona_id = :persona AND e.model_hash = :hash
+"""
+_SET = """
+SELECT name, current_setting(name, true) AS was, set_config(name, value, true)
+FROM (VALUES {pairs}) AS s(name, value)
+"""
 _PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
+# Little memory keeps the planner from hashing all posted pictures before the walk asks about some thirty.
 _WALK = {
+    "work_mem": "64kB",
+    "hnsw.scan_mem_multiplier": "128",
     "hnsw.ef_search": str(BEAM),
     "hnsw.iterative_scan": "strict_order",
     "hnsw.max_scan_tuples": str(SCANNED),
@@ -97,27 +123,16 @@ def nearest(
     """
     conditions = conditions_of(filters)
     values = {"vector": as_text(vector), "limit": limit, **conditions.values}
-    if among and limit <= DEEPEST and _is_worth_it(session, persona_id, model_hash, conditions):
+    share = _share(session, persona_id, model_hash, conditions)
+    found: tuple[Neighbour, ...] = ()
+    if share >= RAREST and among and limit <= DEEPEST and has_index(session, persona_id, model_hash):
         found = _by_index(session, persona_id, model_hash, conditions, values)
-        if len(found) == limit:
-            return found
-    return scan(session, persona_id, model_hash, conditions, values)
-
-
-def scan(
-    session: Session, persona_id: int, model_hash: str, conditions: Conditions, values: dict[str, Any]
-) -> tuple[Neighbour, ...]:
-    """The nearest by looking at every vector that the conditions let through."""
-    branches = [
-        _BY_SCAN.format(
-            table=table, row=row, column=column, where=where, persona=int(persona_id), hash=_hex(model_hash)
-        )
-        for table, row, column, where in (
-            ("photos", "p", "photo_id", conditions.photo),
-            ("image_candidates", "c", "image_candidate_id", conditions.candidate),
-        )
-    ]
-    return _neighbours(session, f"{' UNION ALL '.join(branches)} ORDER BY 3 LIMIT :limit", values)
+    elif share >= RAREST:
+        wide = {"wide": round(ENLARGED * limit / share)}
+        found = _neighbours(session, _filled(_BY_SCAN, persona_id, model_hash, conditions), values | wide)
+    if len(found) == limit:
+        return found
+    return _by_filter(session, persona_id, model_hash, conditions, values)
 
 
 def index_name(persona_id: int, model_hash: str) -> str:
@@ -176,50 +191,54 @@ def as_text(vector: Sequence[float]) -> str:
     return json.dumps([float(number) for number in vector])
 
 
-def _is_worth_it(session: Session, persona_id: int, model_hash: str, conditions: Conditions) -> bool:
-    if not has_index(session, persona_id, model_hash):
-        return False
-    values = {"persona": persona_id, **conditions.values}
-    let_through = sum(
-        _estimate(session, f"SELECT FROM {table} {row} WHERE {row}.persona_id = :persona AND {where}", values)
-        for table, row, where in (
-            ("photos", "p", conditions.photo),
-            ("image_candidates", "c", conditions.candidate),
-        )
-    )
-    every = _estimate(session, "SELECT FROM embeddings WHERE persona_id = :persona", values)
-    return let_through >= RAREST * every
-
-
-def _estimate(session: Session, statement: str, values: dict[str, Any]) -> float:
-    """How many rows the planner expects; it asks its statistics and reads no row."""
-    ((plan,),) = rows_of(session, f"EXPLAIN (FORMAT JSON) {statement}", values, prepare=False)
-    return float(plan[0]["Plan"]["Plan Rows"])
+def _share(session: Session, persona_id: int, model_hash: str, conditions: Conditions) -> float:
+    """What share of the persona's vectors the filters let through, as the planner's statistics have it."""
+    statement = _ESTIMATE.format(photo=conditions.photo, candidate=conditions.candidate)
+    values = {"persona": persona_id, "hash": model_hash, **conditions.values}
+    ((plan,),) = rows_of(session, statement, values, prepare=False)
+    parts = plan[0]["Plan"].get("Plans", [])
+    every = parts[-1]["Plan Rows"] if parts else 0
+    return float(sum(part["Plan Rows"] for part in parts[:-1]) / max(every, 1))
 
 
 def _by_index(
-    session: Session,
-    persona_id: int,
-    model_hash: str,
-    conditions: Conditions,
-    values: dict[str, Any],
+    session: Session, persona_id: int, model_hash: str, conditions: Conditions, values: dict[str, Any]
 ) -> tuple[Neighbour, ...]:
-    statement = _BY_INDEX.format(
+    usual = _set(session, _WALK)
+    found = _neighbours(session, _filled(_BY_INDEX, persona_id, model_hash, conditions), values)
+    _set(session, usual)
+    # The index keeps vectors at length 1, rounded once more, so its order is off where two are as near.
+    return tuple(sorted(found, key=lambda one: one.distance))
+
+
+def _by_filter(
+    session: Session, persona_id: int, model_hash: str, conditions: Conditions, values: dict[str, Any]
+) -> tuple[Neighbour, ...]:
+    branches = [
+        _BY_FILTER.format(
+            table=table, row=row, column=column, where=where, persona=int(persona_id), hash=_hex(model_hash)
+        )
+        for table, row, column, where in (
+            ("photos", "p", "photo_id", conditions.photo),
+            ("image_candidates", "c", "image_candidate_id", conditions.candidate),
+        )
+    ]
+    return _neighbours(session, f"{' UNION ALL '.join(branches)} ORDER BY 3 LIMIT :limit", values)
+
+
+def _filled(statement: str, persona_id: int, model_hash: str, conditions: Conditions) -> str:
+    return statement.format(
         persona=int(persona_id),
         hash=_hex(model_hash),
         photo=conditions.photo,
         candidate=conditions.candidate,
     )
-    _set(session, _WALK)
-    found = _neighbours(session, statement, values)
-    _set(session, dict.fromkeys(_PLANS, "on"))
-    return found
 
 
-def _set(session: Session, settings: Mapping[str, str]) -> None:
-    """Change settings until the transaction ends."""
+def _set(session: Session, settings: Mapping[str, str]) -> dict[str, str]:
+    """Change settings until the transaction ends; gives back what they were, where they were set."""
     pairs = ", ".join(f"('{name}', '{value}')" for name, value in settings.items())
-    rows_of(session, _SET.format(pairs=pairs), {})
+    return {row.name: row.was for row in rows_of(session, _SET.format(pairs=pairs), {}) if row.was}
 
 
 def _neighbours(session: Session, statement: str, values: dict[str, Any]) -> tuple[Neighbour, ...]:

@@ -249,7 +249,8 @@ def _after(after: Mark | None, key: str, row: str, generated: bool, way: str, ba
 def _picture(row: Any) -> LibraryPicture:
     generated, identifier = row[0], row[1]
     ref = PictureRef(candidate_id=identifier) if generated else PictureRef(photo_id=identifier)
-    return LibraryPicture(ref, *row[3:17], tuple(row[17]))
+    facts = (*row[3:17], tuple(row[17]))
+    return LibraryPicture(ref, *facts)
 
 
 __all__ = [

@@ -14,6 +14,7 @@ from persona_tui.services.library.picture_filters import PictureFilters, conditi
 from persona_tui.services.library.pictures import PictureRef
 
 DIMENSIONS = 512
+_PART = 500  # rows that are copied at a time, so that other threads go on between
 _HEADER = 4  # bytes before the numbers in the binary form of a vector: their count, and two unused
 
 
@@ -100,8 +101,12 @@ def read_centres(session: Session, persona_id: int, model_hash: str) -> Centres:
 def numbers(sent: Sequence[bytes]) -> Vectors:
     """Vectors in PostgreSQL's binary form as rows of an array."""
     width = _HEADER + 4 * DIMENSIONS
-    packed = np.frombuffer(b"".join(sent), dtype=np.uint8).reshape(len(sent), width)
-    return np.ascontiguousarray(packed[:, _HEADER:]).view(">f4").astype(np.float32)
+    made = np.empty((len(sent), DIMENSIONS), dtype=np.float32)
+    for start in range(0, len(sent), _PART):
+        part = sent[start : start + _PART]
+        packed = np.frombuffer(b"".join(part), dtype=np.uint8).reshape(len(part), width)
+        made[start : start + len(part)] = np.ascontiguousarray(packed[:, _HEADER:]).view(">f4")
+    return made
 
 
 def vectors_of(session: Session, refs: Sequence[PictureRef], model_hash: str) -> Space:

@@ -10,10 +10,13 @@ from procrastinate import Blueprint, JobContext
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu import clip
+from persona_tui.services import jobs
 from persona_tui.services.jobs import JobTools
-from persona_tui.services.library import analyses, embeddings
+from persona_tui.services.library import analyses, embeddings, neighbours
 from persona_tui.services.library.analyses import Ability, Kind, kind_of
 from persona_tui.services.library.analysing import WORK, analyse
+from persona_tui.services.library.assigning import assign_new, request_assignment
+from persona_tui.services.library.builds import build_clusters
 from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.library.vision import Away
 
@@ -30,6 +33,9 @@ def make_blueprint() -> Blueprint:
     blueprint.task(name="analyse_persona", pass_context=True)(analyse_persona)
     blueprint.task(name="analyse", pass_context=True)(analyse_kind)
     blueprint.task(name="fetch_clip", pass_context=True)(fetch_clip)
+    blueprint.task(name="build_clusters", pass_context=True)(make_clusters)
+    blueprint.task(name="assign_clusters", pass_context=True)(assign_clusters)
+    blueprint.task(name="build_index", pass_context=True)(build_index)
     return blueprint
 
 
@@ -53,6 +59,8 @@ async def analyse_kind(context: JobContext, persona_id: int, kind: str) -> None:
     known = kind_of(kind)
     refs, ability = await to_thread(_begin, tools, persona_id, known)
     if not refs:
+        if known == "embedding" and not ability.lack:
+            await to_thread(_use_vectors, tools, persona_id)
         return
     wait = 0
     try:
@@ -62,6 +70,8 @@ async def analyse_kind(context: JobContext, persona_id: int, kind: str) -> None:
         wait = AWAY_SECONDS
     if wait or len(refs) == WORK[known].most:
         await to_thread(_go_on, tools, persona_id, known, wait)
+    elif known == "embedding":
+        await to_thread(_use_vectors, tools, persona_id)
 
 
 def _begin(tools: JobTools, persona_id: int, kind: Kind) -> tuple[tuple[PictureRef, ...], Ability]:
@@ -79,6 +89,39 @@ def _begin(tools: JobTools, persona_id: int, kind: Kind) -> tuple[tuple[PictureR
 def _go_on(tools: JobTools, persona_id: int, kind: Kind, wait: int) -> None:
     with tools.scope() as session:
         analyses.queue_kind(session, persona_id, kind, wait=wait)
+
+
+def _use_vectors(tools: JobTools, persona_id: int) -> None:
+    """All pictures are embedded: new ones join clusters, an index is made where it is worth it, and contests
+    of new ones may begin with what the persona's taste says of them.
+    """
+    model = embeddings.current_model(tools.settings)
+    with tools.scope() as session:
+        request_assignment(session, persona_id)
+        neighbours.request_index(session, persona_id, model.hash)
+        arguments = {"persona_id": persona_id, "model_hash": model.hash}
+        jobs.defer(session, "voting:predict", once=f"taste of {persona_id}", **arguments)
+
+
+async def make_clusters(context: JobContext, persona_id: int, method: str = "density") -> None:
+    """Make clusters of the persona's pictures that lie in none."""
+    tools: JobTools = context.additional_context["tools"]
+    model = await to_thread(embeddings.current_model, tools.settings)
+    await build_clusters(tools.scope, tools.models, persona_id, model.hash, method)
+
+
+async def assign_clusters(context: JobContext, persona_id: int) -> None:
+    """Put new pictures into the clusters that they belong to."""
+    tools: JobTools = context.additional_context["tools"]
+    model = await to_thread(embeddings.current_model, tools.settings)
+    await assign_new(tools.scope, tools.models, persona_id, model.hash)
+
+
+async def build_index(context: JobContext, persona_id: int, model_hash: str) -> None:
+    """Make the index of a persona's vectors, as the role that owns the tables."""
+    tools: JobTools = context.additional_context["tools"]
+    if tools.owner is not None:
+        await to_thread(neighbours.build_index, tools.owner, persona_id, model_hash)
 
 
 async def fetch_clip(context: JobContext) -> None:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
-from persona_tui.services.voting import forecast, outlook
+from persona_tui.services.voting import forecast, outlook, ways
 from persona_tui.services.voting.state import load
+from persona_tui.services.voting.ways import SHOWN, Habit, Way
 
 RECENT = 400
 """The voter's last votes, of all contests, from which pace and consistency are taken."""
 PAUSE_MS = 30_000
 """Longer than this nobody looks at two pictures: the voter was away."""
-ENOUGH_VOTES = 8
-"""Timed votes of a kind before anything is said about its pace."""
-
-Way = Literal["duel", "grid"]
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,12 @@ class VotingProgress:
         regret: expected, in logits.
         votes_to_go: until sure; None before any vote.
         minutes_to_go: None while unknown.
-        consistency: share of hidden repeats answered as before, of the voter's recent votes.
+        consistency: share of hidden repeats answered as before, of the voter's recent votes in the way of
+            this sitting's last vote.
         repeats: how many those were.
         sure: the gate's question is answered well enough.
-        faster: which way finds the winner sooner at this voter's pace; None while one of them is unknown.
+        faster: which way finds the winner sooner at this voter's pace and consistency; None while one of
+            them is unknown.
     """
 
     votes: int
@@ -69,9 +68,10 @@ def progress(
     recent = rows_of(session, _RECENT, {"voter": voter, "sitting": sitting, "limit": RECENT})
     own = [row for row in recent if row.session == sitting]
     times = [row.response_ms for row in own if _timed(row)]
-    repeated = [row.same for row in recent if row.same is not None]
+    habits = {way: _habit(recent, shown) for way, shown in SHOWN.items()}
     seen = outlook.look(state.belief, state.active, state.top_k, np.random.default_rng(contest_id))
     count = own[0].shown if own else 2
+    mine = habits["duel" if count == SHOWN["duel"] else "grid"]
     to_go = forecast.votes_to_go(seen, len(state.active), state.top_k, count) if state.votes else None
     per_minute = 60_000 * len(times) / sum(times) if times and sum(times) else None
     return VotingProgress(
@@ -83,10 +83,10 @@ def progress(
         seen.regret,
         to_go,
         to_go / per_minute if to_go is not None and per_minute else None,
-        sum(repeated) / len(repeated) if repeated else None,
-        len(repeated),
+        mine.consistency,
+        mine.repeats,
         bool(state.votes) and seen.sure(state.top_k),
-        _faster(recent),
+        ways.faster(habits["duel"], habits["grid"]),
     )
 
 
@@ -94,12 +94,10 @@ def _timed(row: Any) -> bool:
     return row.response_ms is not None and row.response_ms <= PAUSE_MS
 
 
-def _faster(recent: list[Any]) -> Way | None:
-    duels = [row.response_ms for row in recent if row.shown == 2 and _timed(row)]
-    grids = [row.response_ms for row in recent if row.shown == 4 and _timed(row)]
-    if min(len(duels), len(grids)) < ENOUGH_VOTES:
-        return None
-    return "grid" if median(grids) <= 2.2 * median(duels) else "duel"
+def _habit(recent: list[Any], shown: int) -> Habit:
+    return Habit.of(
+        [(row.response_ms if _timed(row) else None, row.same) for row in recent if row.shown == shown]
+    )
 
 
 _RECENT = """
