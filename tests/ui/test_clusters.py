@@ -11,12 +11,16 @@ from textual.widgets import Input
 from persona_tui.database.engine import Database
 from persona_tui.screens.clusters_reel import CHUNK
 from persona_tui.services.library.clusters import create_cluster
+from persona_tui.services.library.embeddings import current_model
+from persona_tui.services.library.membership import add_pictures
 from persona_tui.services.publishing.post_views import list_posts
 from persona_tui.services.publishing.posts import draft_for_winner, schedule
+from persona_tui.widgets.choice import ChoiceDialog
+from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.picture import PicturePane
 from persona_tui.widgets.thumbnails import Thumbnails, Tile
 from persona_tui.widgets.viewer import ViewerDialog, open_outside
-from tests.support.space import make_photo
+from tests.support.space import embed, make_photo
 from tests.support.world import make_account, make_persona, make_plan
 from tests.ui.clusters_world import LARGE, SMALL, Library, library_screen, opened
 from tests.ui.quiet_core import QuietCore, app_over, asked, form_opens, saved, shows, until
@@ -199,3 +203,30 @@ def test_the_desktops_viewer_gets_the_file_and_outlives_the_call(tmp_path: Path)
             break
         time.sleep(0.01)
     assert told.read_text() == str(tmp_path / "bowl.png")
+
+
+async def test_library_7_pictures_are_found_by_likeness_and_clusters_are_merged(library: Library) -> None:
+    with library.db.session_scope() as session:
+        persona_id = library.plan.persona_id
+        refs = [make_photo(session, persona_id, name) for name in ("sea", "shore", "oven")]
+        other = create_cluster(session, persona_id, {"name": "Kiln"}).id
+        add_pictures(session, library.plan.cluster_id, refs[:2])
+        add_pictures(session, other, refs[2:])
+        here = current_model(QuietCore(library.db, library.folder).settings).hash
+        for ref, place in zip(refs, ([1.0, 0.0], [0.9, 0.1], [0.0, 1.0]), strict=True):
+            embed(session, persona_id, ref, place, here)
+    async with opened(library) as pilot:
+        await shows(pilot, "oven.jpg")
+        await pilot.press("enter", "end", "s")
+        await shows(pilot, "LIKE SEA.JPG  (3 pictures)")
+        found = [one.label for one in library_screen(pilot).loaded.pictures]
+        assert found == ["sea.jpg", "shore.jpg", "oven.jpg"] and "% alike" in screen_text(pilot)
+        await pilot.press("escape", "escape", "end", "U")
+        await until(pilot, lambda: said(pilot) == "“Kiln” is left out of planning.")
+        await pilot.press("m")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: said(pilot) == "“Wheel” has 3 pictures now.")
+    assert asked(library.db, "SELECT count(*) FROM clusters") == 1

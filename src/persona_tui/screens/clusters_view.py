@@ -158,7 +158,8 @@ class ClustersView(PersonaScreen):
         self._say_tree()
         missing = await self.read(clusters_reading.what_is_missing, persona_id)
         key = self.shell.registry.label("clusters.analyse")
-        line = Content.assemble(("⚠ ", "$warning"), (missing, "$dim"), (f" [{key}] does it", "$title"))
+        verb = "does it" if missing.startswith("To do") else "tries again"
+        line = Content.assemble(("⚠ ", "$warning"), (missing, "$dim"), (f" [{key}] {verb}", "$title"))
         self.query_one("#missing", Static).update(line if missing else "")
         if counts["all"] != before.get("all"):
             counts = {**counts, "near": await self.read(clusters_reading.count_near, persona_id)}
