@@ -1,9 +1,9 @@
 """The library's screen over 100,000 pictures: from a key to the drawn page, at 200x50 cells and half blocks.
 
-The rows come by SQL; each thumbnail is a file of its own on the disk (a link to one of forty real
-photographs' crops of 614x768), so that every page is read, decoded and encoded. A page counts as drawn when all
-its tiles show their own picture and the frame behind that is painted. Keys come one by one, 0.15 s after the
-page before, as from somebody who looks; `held` comes as soon as the page before is drawn.
+The rows come by SQL; each thumbnail is a file of its own on the disk (a link to one of forty crops of real
+photographs, 614x768), so that every page is read, decoded and encoded. A page counts as drawn when all its
+tiles show their own picture and the frame behind that is painted. Keys come one by one, 0.15 s after the page
+before, as from somebody who looks; `held` comes as soon as the page before is drawn.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ async def turn_pages(screen: ClustersScreen, presses: int) -> list[Figure]:
 
 async def walk_about(screen: ClustersScreen, presses: int) -> list[Figure]:
     """From shelf to shelf in the tree, and filters by key."""
-    screen.tree.focus()
+    screen.shelves.focus()
     shelves = [await press(screen, key, LOOKING) for key in ["down"] * presses]
-    screen.tree.action_first()
+    screen.shelves.action_first()
     await asyncio.sleep(0.5)
     chips = [await press(screen, "2", LOOKING) for _ in range(min(presses, 40))]
     return [

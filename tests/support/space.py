@@ -27,7 +27,13 @@ def make_photo(session: Session, persona_id: int, name: str, **fields: Any) -> P
     return PictureRef(insert(session, "photos", persona_id=persona_id, **known | size | fields))
 
 
-def embed(session: Session, persona_id: int, ref: PictureRef, vector: Sequence[float] | np.ndarray) -> None:
+def embed(
+    session: Session,
+    persona_id: int,
+    ref: PictureRef,
+    vector: Sequence[float] | np.ndarray,
+    model_hash: str = MODEL_HASH,
+) -> None:
     """Put a picture into the space, at length 1."""
     unit = np.asarray(vector, dtype=float)
     unit = np.pad(unit, (0, 512 - len(unit)))
@@ -37,7 +43,7 @@ def embed(session: Session, persona_id: int, ref: PictureRef, vector: Sequence[f
         "embeddings",
         persona_id=persona_id,
         model=MODEL,
-        model_hash=MODEL_HASH,
+        model_hash=model_hash,
         vector=json.dumps(unit.tolist()),
         **ref.columns,
     )

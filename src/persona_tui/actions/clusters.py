@@ -23,10 +23,27 @@ TABLE = Table(
             "clusters.mark-all", "M", "Mark all", "Mark all pictures that are listed, or unmark them.", 31
         ),
         Action("clusters.filter", "/", "Find", "Filter by name or caption as you type.", 12),
+        Action(
+            "clusters.meaning",
+            "apostrophe",
+            "Find by sight",
+            "Look for pictures by what they show, in words.",
+            32,
+        ),
+        Action("clusters.similar", "s", "Similar", "Show the pictures that look most like this one.", 13),
+        Action(
+            "clusters.best",
+            "B",
+            "Like the best",
+            "Show what was not posted yet and looks like what did best.",
+            33,
+        ),
         Action("clusters.draft", "d", "Draft", "Draft posts of the marked pictures, or of this one.", 14),
         Action(
             "clusters.plan", "p", "Schedule", "Draft them and schedule each one at the next free time.", 15
         ),
+        Action("clusters.move", "c", "To cluster", "Move the marked pictures into another cluster.", 16),
+        Action("clusters.add", "C", "Also to", "Put the marked pictures into another cluster as well.", 34),
         Action(
             "clusters.pillar",
             "a",
@@ -35,11 +52,33 @@ TABLE = Table(
             17,
         ),
         Action("clusters.flag", "f", "Flag", "Flag the marked pictures, or take their flags away.", 19),
+        Action("clusters.accept", "y", "Accept", "Let the pictures that wait for a look count.", 9),
+        Action(
+            "clusters.reject",
+            "x",
+            "Reject",
+            "Take pictures out of all that counts, with a reason.",
+            18,
+        ),
+        Action("clusters.delete", "delete,D", "Delete", "Delete the marked pictures; it can be undone.", 35),
         Action("clusters.undo", "u,z", "Undo", "Take back the last act on pictures.", 20),
+        Action("clusters.caption", "t", "Caption", "Write the caption of this photo.", 36),
         Action("clusters.open", "o", "View", "Show the picture as large as the terminal.", 21),
         Action("clusters.new", "n", "New", "Make a new cluster.", 22),
         Action("clusters.rename", "e", "Rename", "Give the cluster another name.", 23),
+        Action("clusters.name", "k", "Proposed name", "Take or dismiss the name proposed for it.", 24),
+        Action(
+            "clusters.merge", "m", "Merge", "Put the cluster's pictures into another one and remove it.", 25
+        ),
+        Action("clusters.split", "v", "Split", "Split the cluster into two by how its pictures look.", 26),
+        Action(
+            "clusters.unusable", "U", "Unusable", "Leave the cluster out of planning, or let it in again.", 37
+        ),
+        Action("clusters.build", "b", "Build", "Put pictures that look alike into clusters.", 27),
+        Action("clusters.suggestions", "g", "Suggestions", "What could be better about the clusters.", 28),
+        Action("clusters.samples", "E", "Samples", "Copy some of the cluster's pictures into a folder.", 38),
         Action("clusters.prompt", "w", "Prompt", "Show the prompt that the cluster was made for.", 39),
+        Action("clusters.analyse", "A", "Analyse", "Have measured what is missing on the pictures.", 29),
         _chip("posted", "1", "Posted", "Show only what was not posted, only what was, or both."),
         _chip("faces", "2", "Faces", "Show only pictures with a face, with one, or with none."),
         _chip("flagged", "3", "Flagged", "Show only flagged pictures, or all."),

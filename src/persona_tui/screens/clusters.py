@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
-from persona_tui.screens import clusters_acts, clusters_filter, clusters_groups
+from persona_tui.screens import clusters_acts, clusters_groups
 from persona_tui.screens.clusters_acts import Undo
-from persona_tui.screens.clusters_filter import FilterInput, FilterLine
+from persona_tui.screens.clusters_finding import ClustersFinding
 from persona_tui.screens.clusters_import import ImportPlan, ask_what_to_import, failure_lines
+from persona_tui.screens.clusters_shelves import Findings
 from persona_tui.screens.clusters_view import ClustersView
-from persona_tui.widgets.data_list import DataList
-from persona_tui.widgets.marks import counted
 from persona_tui.widgets.reader import TextDialog
-from persona_tui.widgets.thumbnails import Thumbnails
 from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog
 
 if TYPE_CHECKING:
     from persona_tui.services.library.clusters import ClusterView
     from persona_tui.services.library.pictures import LibraryPicture
 
-MOST_MARKED = 2000
-"""Pictures that one key marks at most; more are filtered first."""
 PICTURE_ACTS = frozenset(
-    {
-        "mark",
-        "range",
-        "draft",
-        "plan",
-        "move",
-        "add",
-        "flag",
-        "open",
-        "similar",
-        "caption",
-        "reject",
-        "delete",
-    }
+    {"mark", "range", "draft", "plan", "move", "add", "flag", "open", "similar", "delete"}
 )
-CLUSTER_ACTS = frozenset({"rename", "prompt", "merge", "split", "unusable", "samples", "name"})
+CLUSTER_ACTS = frozenset({"rename", "prompt", "merge", "split", "unusable", "samples"})
+
+WAITING = ("staged", "reviews", "rejected", "deleted")
+"""Shelves of what does not count."""
 
 PictureAct = Callable[[ClustersView, Sequence["LibraryPicture"]], Awaitable[Undo | None]]
 
 
-class ClustersScreen(ClustersView):
+class ClustersScreen(ClustersFinding):
     """The library; acts are on the marked pictures, or the one under the cursor, or on the tree's cluster."""
 
     SCOPE = "clusters"
@@ -66,8 +51,18 @@ class ClustersScreen(ClustersView):
         self._undone: list[Undo] = []
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        picture = self.picture
+        if action == "accept":
+            waits = self._branch is not None and self._branch.kind in WAITING
+            return picture is not None and waits
+        if action == "reject":
+            return picture is not None and picture.stage in ("accepted", "staged")
+        if action == "caption":
+            return picture is not None and picture.ref.photo_id is not None
         if action in PICTURE_ACTS:
-            return self.picture is not None
+            return picture is not None
+        if action == "name":
+            return bool(self._cluster is not None and self._cluster.proposed_name)
         if action == "mark_all":
             return bool(len(self._reel))
         if action in CLUSTER_ACTS:
@@ -77,131 +72,6 @@ class ClustersScreen(ClustersView):
         if action == "clear":
             return self._chips.active
         return super().check_action(action, parameters)
-
-    # Going in and out
-
-    def on_data_list_row_selected(self, event: DataList.RowSelected) -> None:
-        self.grid.focus()
-
-    def on_thumbnails_opened(self, _event: Thumbnails.Opened) -> None:
-        self._show_alone(not self.grid.alone)
-
-    def _show_alone(self, alone: bool) -> None:
-        self.grid.alone = alone
-        self.set_class(alone, "-alone")
-        self._wind_soon()
-
-    def step_back(self) -> bool:
-        if self.query_one(FilterLine).has_class("-open"):
-            self._leave_filter(keep=False)
-        elif self.panel.running:
-            self.panel.stop()
-            self.flash("Stopping after this file…", "busy")
-        elif self.grid.alone:
-            self._show_alone(False)
-        elif self._found:
-            self.look()
-        elif self._marked:
-            self._mark({})
-        elif self.focused is self.grid:
-            self.tree.focus()
-        elif self._chips.active:
-            self.action_clear()
-        else:
-            return super().step_back()
-        return True
-
-    # Filters and order
-
-    def action_filter(self) -> None:
-        self.query_one(FilterLine).open(self._chips.words, by_meaning=False)
-
-    def on_filter_line_typed(self, event: FilterLine.Typed) -> None:
-        self._filter(replace(self._chips, words=event.words))
-
-    def on_filter_line_entered(self, _event: FilterLine.Entered) -> None:
-        self._leave_filter(keep=True)
-
-    def _leave_filter(self, *, keep: bool) -> None:
-        self.query_one(FilterLine).close()
-        if isinstance(self.focused, FilterInput):
-            self.grid.focus()
-        if not keep and self._chips.words:
-            self._filter(replace(self._chips, words=""))
-
-    def _filter(self, chips: clusters_filter.Chips) -> None:
-        if chips != self._chips:
-            self._chips = chips
-            self.look()
-
-    def action_step(self, name: str) -> None:
-        self._filter(self._chips.stepped(name))
-
-    def action_sort(self) -> None:
-        self._filter(self._chips.sorted_on())
-
-    def action_clear(self) -> None:
-        self._filter(clusters_filter.Chips(order=self._chips.order))
-
-    def action_more(self) -> None:
-        if self.shell.persona_id is not None:
-            self.spawn(partial(self._ask_for_more, self.shell.persona_id), group="ask", exclusive=True)
-
-    async def _ask_for_more(self, persona_id: int) -> None:
-        asked = await clusters_filter.ask_for_more(self, persona_id, self._chips)
-        if asked is not None:
-            chips, self._more_words = asked
-            self._filter(chips)
-
-    # Marks
-
-    def _chosen(self) -> list[LibraryPicture]:
-        """The marked pictures; without a mark the one under the cursor."""
-        here = self.picture
-        return list(self._marked.values()) or ([here] if here is not None else [])
-
-    def _mark(self, marked: dict[object, LibraryPicture]) -> None:
-        self._marked = marked  # type: ignore[assignment]
-        self._show_grid()
-
-    def action_mark(self) -> None:
-        picture = self.picture
-        if picture is None:
-            return
-        if self._marked.pop(picture.ref, None) is None:
-            self._marked[picture.ref] = picture
-        self._show_grid()
-        self.grid.action_right()
-
-    def action_range(self) -> None:
-        """From the one marked last, as far as it is loaded, to the cursor."""
-        pictures = self._reel.pictures
-        here = self.picture
-        last = next(reversed(self._marked), None)
-        places = {picture.ref: place for place, picture in enumerate(pictures)}
-        if here is None or last is None or last not in places:
-            key = self.shell.registry.label("clusters.mark")
-            self.flash(f"Mark the first one with [{key}]; then this key marks all up to the cursor.", "info")
-            return
-        low, high = sorted((places[last], places[here.ref]))
-        for picture in pictures[low : high + 1]:
-            self._marked.setdefault(picture.ref, picture)
-        self._show_grid()
-        self.flash(f"{counted(len(self._marked), 'picture')} marked.", "info")
-
-    def action_mark_all(self) -> None:
-        if self._marked:
-            self._mark({})
-        else:
-            self.spawn(self._mark_all, group="act", exclusive=True)
-
-    async def _mark_all(self) -> None:
-        pictures, more = await self.read(clusters_acts.all_of, self._source, MOST_MARKED)
-        self._mark({picture.ref: picture for picture in pictures})
-        if more:
-            self.flash(f"The first {MOST_MARKED:,} are marked; filter for fewer to mark the others.", "warn")
-        else:
-            self.flash(f"{counted(len(pictures), 'picture')} marked.", "info")
 
     # Acts on pictures
 
@@ -233,6 +103,36 @@ class ClustersScreen(ClustersView):
 
     def action_plan(self) -> None:
         self._do(clusters_acts.plan)
+
+    def action_move(self) -> None:
+        self._do(partial(clusters_acts.put, catalogue=self.shelves.catalogue, out_of=self._from))
+
+    def action_add(self) -> None:
+        self._do(partial(clusters_acts.put, catalogue=self.shelves.catalogue, out_of=None, also=True))
+
+    @property
+    def _from(self) -> int | None:
+        """The cluster in which the pictures shown lie."""
+        return self._cluster.id if self._cluster is not None and not self._found else None
+
+    def action_accept(self) -> None:
+        self._do(self._deciding(take=True) or clusters_acts.accept)
+
+    def action_reject(self) -> None:
+        self._do(self._deciding(take=False) or clusters_acts.reject)
+
+    def _deciding(self, *, take: bool) -> PictureAct | None:
+        """What is done with unsure pictures, where these are shown."""
+        source = self._source
+        if not isinstance(source, Findings) or not source.reviews:
+            return None
+        return partial(clusters_acts.decide, reviews=source.reviews, take=take)
+
+    def action_delete(self) -> None:
+        self._do(clusters_acts.delete)
+
+    def action_caption(self) -> None:
+        self._do(clusters_acts.caption)
 
     def action_draft(self) -> None:
         pictures = self._chosen()
@@ -283,7 +183,7 @@ class ClustersScreen(ClustersView):
         if persona_id is None:
             self.flash("A cluster belongs to a persona; there is none yet.", "info")
             return
-        made = await clusters_groups.new(self, persona_id, self.tree.catalogue.pillars)
+        made = await clusters_groups.new(self, persona_id, self.shelves.catalogue.pillars)
         if made is not None:
             self._target = ("cluster", made)
             self.request_reload()
@@ -292,8 +192,62 @@ class ClustersScreen(ClustersView):
         self._with_cluster(partial(clusters_groups.rename, self))
 
     def action_pillar(self) -> None:
-        pillars = self.tree.catalogue.pillars
-        self._with_cluster(partial(clusters_groups.give_to_pillar, self, pillars=pillars))
+        if self._marked or self.focused is self.grid:
+            act = partial(clusters_acts.move_to_pillar, catalogue=self.shelves.catalogue, out_of=self._from)
+            self._do(act)
+        else:
+            pillars = self.shelves.catalogue.pillars
+            self._with_cluster(partial(clusters_groups.give_to_pillar, self, pillars=pillars))
+
+    def action_merge(self) -> None:
+        self._with_cluster(self._merge)
+
+    async def _merge(self, cluster: ClusterView) -> None:
+        kept = await clusters_groups.merge(self, cluster, self.shelves.catalogue.clusters)
+        if kept is not None:
+            self._target = ("cluster", kept)
+
+    def action_split(self) -> None:
+        marked = list(self._marked)
+        self._with_cluster(lambda one: clusters_groups.split(self, self._models, one, marked))
+
+    def action_unusable(self) -> None:
+        self._with_cluster(partial(clusters_groups.turn_usable, self))
+
+    def action_name(self) -> None:
+        self._with_cluster(partial(clusters_groups.decide_name, self))
+
+    def action_samples(self) -> None:
+        self._with_cluster(partial(clusters_groups.export, self))
+
+    def _with_persona(self, work: Callable[[ClustersView, int], Coroutine[Any, Any, object]]) -> None:
+        if self.shell.persona_id is None:
+            self.flash("The library belongs to a persona; there is none yet.", "info")
+        else:
+            self.spawn(partial(work, self, self.shell.persona_id), group="ask", exclusive=True)
+
+    def action_build(self) -> None:
+        self._with_persona(clusters_groups.build)
+
+    def action_suggestions(self) -> None:
+        self._with_persona(self._suggest)
+
+    async def _suggest(self, _screen: ClustersView, persona_id: int) -> None:
+        cluster_id = await clusters_groups.suggest(self, persona_id)
+        if cluster_id is not None:
+            self.shelves.seek(("cluster", cluster_id))
+            self.shelves.focus()
+
+    def action_analyse(self) -> None:
+        self._with_persona(self._analyse)
+
+    async def _analyse(self, _screen: ClustersView, persona_id: int) -> None:
+        from persona_tui.services.library.analyses import retry
+
+        again = await self.act(retry, persona_id)
+        words = f", {again:,} of them once more" if again else ""
+        self.flash(f"What is missing is looked at in the background{words}.", "busy")
+        self.request_reload()
 
     def action_prompt(self) -> None:
         cluster = self._cluster
@@ -317,7 +271,7 @@ class ClustersScreen(ClustersView):
         if persona_id is None:
             self.flash("Photos belong to a persona; there is none yet.", "info")
             return
-        plan = await ask_what_to_import(self, persona_id, self.tree.catalogue.clusters, self._cluster)
+        plan = await ask_what_to_import(self, persona_id, self.shelves.catalogue.clusters, self._cluster)
         if plan is not None:
             self.spawn(partial(self._import, plan), group="import")
 

@@ -237,7 +237,7 @@ async def ask_for_more(
     if values is None:
         return None
     more: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
-    words = {name: f"{name} {more[name]}" for name in ("since", "until") if name in more}
+    words: dict[str, str] = {name: f"{name} {more[name]}" for name in ("since", "until") if name in more}
     for name, (_, found) in choices.items():
         if name in more:
             words[name] = dict(found)[more[name]]

@@ -45,8 +45,8 @@ def tile(picture: LibraryPicture, *, marked: bool, note: str, tall: bool) -> Con
     lead = Content.styled("✓ ", "$success bold") if marked else Content.empty()
     lead += Content.styled("⚑ ", "$warning") if picture.flagged else Content.empty()
     if not tall:
-        icon = state(picture).truncate(1)
-        return lead + icon + Content(" ") + (Content(note) if note else dim(picture.label))
+        words = state(picture)
+        return lead + words[: words.plain.index(" ") + 1] + (Content(note) if note else dim(picture.label))
     rating = (
         Content.styled(f"  {picture.rating}", "$section") if picture.rating is not None else Content.empty()
     )

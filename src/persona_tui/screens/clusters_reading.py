@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persona_tui.screens.clusters_reel import CHUNK
+from persona_tui.screens.clusters_shelves import Findings, near, unsure
 from persona_tui.screens.clusters_tree import Branch, Catalogue
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.screens.clusters_filter import Chips
-    from persona_tui.services.library.pictures import LibraryPicture, Mark, Order, Page, PictureFilters
+    from persona_tui.services.library.pictures import Mark, Order, Page, PictureFilters
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,7 @@ class Listing:
         return count_pictures(session, self.persona_id, self.filters)
 
 
-@dataclass(frozen=True)
-class Findings:
-    """A few pictures that were looked for, all at once."""
-
-    find: Callable[[Session], Sequence[LibraryPicture]]
-
-    def page(self, session: Session, after: Mark | None, backwards: bool) -> Page:
-        """All of them."""
-        from persona_tui.services.library.pictures import Page
-
-        return Page(tuple(self.find(session)), None)
-
-
-NOTHING = Findings(lambda _session: ())
+NOTHING = Findings()
 
 
 def load_catalogue(session: Session, persona_id: int) -> Catalogue:
@@ -83,17 +71,38 @@ def load_counts(session: Session, persona_id: int) -> dict[str, int]:
     return {name: count_pictures(session, persona_id, filters) for name, filters in asked.items()}
 
 
+def count_near(session: Session, persona_id: int) -> int:
+    """Photos that look like another one."""
+    from persona_tui.services.library.near import near_pairs
+
+    pairs = near_pairs(session, persona_id)
+    return len({photo_id for pair in pairs for photo_id in (pair.photo_id, pair.other_id)})
+
+
+def what_is_missing(session: Session, persona_id: int) -> str:
+    """One sentence on analyses that are not done; empty where all are."""
+    from persona_tui.services.library.analyses import overview
+
+    return overview(session, persona_id).line
+
+
+def read_shelf(session: Session, persona_id: int, kind: str) -> Findings:
+    """A shelf whose pictures are looked for all at once: `reviews` or `near`."""
+    return (unsure if kind == "reviews" else near)(session, persona_id)
+
+
 def source_of(persona_id: int, branch: Branch, chips: Chips) -> Listing | Findings:
     """The pictures of a shelf, a pillar or a cluster that the filters let through."""
     if branch.kind == "loose":
         return NOTHING
-    base = {
+    asked: Mapping[str, Mapping[str, Any]] = {
         "unclustered": {"unclustered": True},
         "staged": {"stage": "staged"},
         "rejected": {"stage": "rejected"},
         "deleted": {"stage": "deleted"},
         "pillar": {"pillar_id": branch.key[1]},
         "cluster": {"cluster_id": branch.key[1]},
-    }.get(branch.kind, {})
+    }
+    base = asked.get(branch.kind, {})
     own: Order = "cluster" if branch.kind == "cluster" else "newest"
     return Listing(persona_id, chips.filters(base), chips.order or own)

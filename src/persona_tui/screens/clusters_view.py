@@ -15,12 +15,13 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from persona_tui.errors import PersonaError
-from persona_tui.screens import clusters_filter, clusters_lines
+from persona_tui.screens import clusters_filter, clusters_lines, clusters_reading
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.clusters_filter import Chips, FilterLine
 from persona_tui.screens.clusters_import import ImportPanel
-from persona_tui.screens.clusters_reading import NOTHING, Listing, load_catalogue, load_counts, source_of
+from persona_tui.screens.clusters_reading import NOTHING, Listing, source_of
 from persona_tui.screens.clusters_reel import Reel, Source, reread, wound
+from persona_tui.screens.clusters_shelves import Findings
 from persona_tui.screens.clusters_tree import ALL, Branch, Key, LibraryTree
 from persona_tui.screens.runs_parts import PartsPanel
 from persona_tui.widgets.data_list import DataList
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 TILE, SMALL_TILE = (24, 14), (17, 7)
 """Columns and rows of a thumbnail with its words, more or less, where there is room and where not."""
+LOOKED_FOR = ("reviews", "near")
+"""Shelves whose pictures are looked for all at once."""
 LOOK_PAUSE = 0.06
 """Seconds that the cursor rests on a picture before all about it is read."""
 
@@ -53,15 +56,15 @@ class ClustersView(PersonaScreen):
         self._chips = Chips()
         self._more_words: Mapping[str, str] = {}
         self._found = ""
-        self._notes: Mapping[PictureRef, str] = {}
         self._source: Source = NOTHING
         self._reel = Reel()
         self._unwound = self._winding = False
+        self._wanted = 0
         self._facts: PictureFacts | None = None
         self._marked: dict[PictureRef, LibraryPicture] = {}
         self._target: Key | None = None
         self._bar = Content.empty()
-        self._acts_on = (False, False, False)
+        self._acts_on: tuple[object, ...] = ()
 
     # What is on the screen
 
@@ -87,7 +90,7 @@ class ClustersView(PersonaScreen):
         yield ImportPanel(id="import")
 
     @property
-    def tree(self) -> LibraryTree:
+    def shelves(self) -> LibraryTree:
         """Shelves, pillars and clusters."""
         return self.query_one(LibraryTree)
 
@@ -114,7 +117,7 @@ class ClustersView(PersonaScreen):
         return self.query_one(ImportPanel)
 
     def on_mount(self) -> None:
-        self.tree.focus()
+        self.shelves.focus()
 
     def on_resize(self, _event: Resize) -> None:
         self.call_after_refresh(self._choose_tile)
@@ -125,10 +128,11 @@ class ClustersView(PersonaScreen):
         self._show_grid()
 
     def _tile(self, picture: LibraryPicture) -> Content:
+        notes = self._source.notes if isinstance(self._source, Findings) else {}
         return clusters_lines.tile(
             picture,
             marked=picture.ref in self._marked,
-            note=self._notes.get(picture.ref, ""),
+            note=notes.get(picture.ref, ""),
             tall=self.grid.tile == TILE,
         )
 
@@ -139,20 +143,31 @@ class ClustersView(PersonaScreen):
         self.set_class(persona_id is None, "-nobody")
         if persona_id is None:
             return
-        catalogue = await self.read(load_catalogue, persona_id)
-        self.tree.plant(replace(catalogue, counts=self.tree.catalogue.counts))
+        catalogue = await self.read(clusters_reading.load_catalogue, persona_id)
+        self.shelves.plant(replace(catalogue, counts=self.shelves.catalogue.counts))
         self._follow_target()
         self._look_again()
         self.spawn(partial(self._count_shelves, persona_id), group="counts", exclusive=True, quiet=True)
 
     async def _count_shelves(self, persona_id: int) -> None:
-        counts = await self.read(load_counts, persona_id)
-        self.tree.plant(replace(self.tree.catalogue, counts=counts))
+        before = self.shelves.catalogue.counts
+        counts = await self.read(clusters_reading.load_counts, persona_id)
+        counts["reviews"] = sum(cluster.to_review for cluster in self.shelves.catalogue.clusters)
+        counts["near"] = before.get("near", 0)
+        self.shelves.plant(replace(self.shelves.catalogue, counts=counts))
         self._say_tree()
+        missing = await self.read(clusters_reading.what_is_missing, persona_id)
+        key = self.shell.registry.label("clusters.analyse")
+        verb = "does it" if missing.startswith("To do") else "tries again"
+        line = Content.assemble(("⚠ ", "$warning"), (missing, "$dim"), (f" [{key}] {verb}", "$title"))
+        self.query_one("#missing", Static).update(line if missing else "")
+        if counts["all"] != before.get("all"):
+            counts = {**counts, "near": await self.read(clusters_reading.count_near, persona_id)}
+            self.shelves.plant(replace(self.shelves.catalogue, counts=counts))
 
     def _say_tree(self) -> None:
-        unposted = sum(one.unposted for one in self.tree.catalogue.clusters if one.status == "active")
-        self.query_one("#tree-title", SectionTitle).note = f"{unposted:,} unposted"
+        clusters = len(self.shelves.catalogue.clusters)
+        self.query_one("#tree-title", SectionTitle).note = counted(clusters, "cluster")
 
     def aim(self, **target: int) -> None:
         """Look at `cluster_id`."""
@@ -161,10 +176,10 @@ class ClustersView(PersonaScreen):
         self.request_reload()
 
     def _follow_target(self) -> None:
-        if self._target is not None and self.tree.seek(self._target):
-            self.tree.focus()
+        if self._target is not None and self.shelves.seek(self._target):
+            self.shelves.focus()
         elif self._branch is None:
-            self.tree.seek(ALL)
+            self.shelves.seek(ALL)
         self._target = None
 
     def on_persona_changed(self, _message: PersonaChanged) -> None:
@@ -181,22 +196,33 @@ class ClustersView(PersonaScreen):
 
     # The pictures
 
-    def look(self) -> None:
-        """Show the shelf under the tree's cursor, through the filters, from its beginning."""
+    def look(self, *, again: bool = False) -> None:
+        """Show the shelf under the tree's cursor, through the filters, from its beginning.
+
+        Args:
+            again: the cursor stays where it is.
+        """
         persona_id, branch = self.shell.persona_id, self._branch
-        if persona_id is not None and branch is not None:
+        if persona_id is None or branch is None:
+            return
+        if branch.kind in LOOKED_FOR:
+            self._wanted = self.grid.cursor if again else 0
+            self.spawn(partial(self._look_for, persona_id, branch), group="shelf", exclusive=True, quiet=True)
+        else:
             self.show_source(source_of(persona_id, branch, self._chips))
 
-    def show_source(
-        self, source: Source, *, found: str = "", notes: Mapping[PictureRef, str] | None = None
-    ) -> None:
+    async def _look_for(self, persona_id: int, branch: Branch) -> None:
+        found = await self.read(clusters_reading.read_shelf, persona_id, branch.kind)
+        if branch is self._branch or (self._branch is not None and branch.key == self._branch.key):
+            self.show_source(found)
+
+    def show_source(self, source: Source, *, found: str = "") -> None:
         """Show other pictures from their beginning.
 
         Args:
             found: what was looked for, where it is a search.
-            notes: a word or two on each picture.
         """
-        self._source, self._found, self._notes = source, found, notes or {}
+        self._source, self._found = source, found
         self._reel = Reel()
         self.grid.show((), 0)
         self._wind_soon()
@@ -204,7 +230,9 @@ class ClustersView(PersonaScreen):
 
     def _look_again(self) -> None:
         """Read the same part of the same listing again."""
-        if self._reel.pages:
+        if self._branch is not None and self._branch.kind in LOOKED_FOR and not self._found:
+            self.look(again=True)
+        elif self._reel.pages:
             self.spawn(self._reread, group="reread", exclusive=True, quiet=True)
             self.spawn(self._count, group="count", exclusive=True, quiet=True)
 
@@ -247,7 +275,8 @@ class ClustersView(PersonaScreen):
 
     def _take(self, reel: Reel) -> None:
         """Show what was read; the cursor stays on its picture where the places have changed."""
-        here, place = self.picture, self.grid.cursor
+        here, place = self.picture, self._wanted or self.grid.cursor
+        self._wanted = 0
         self._reel = replace(reel, total=self._reel.total)
         now = self.picture
         if here is not None and now is not None and now.ref != here.ref:
@@ -278,6 +307,9 @@ class ClustersView(PersonaScreen):
                 "These clusters serve no pillar yet.\nGo to one of them.",
                 "clusters.pillar",
             )
+        elif waiting := self.shelves.catalogue.counts.get("staged"):
+            words = f"No pictures here yet.\n{counted(waiting, 'picture')} on a shelf of the tree wait for a look."
+            empty.text, empty.action = words, "list.down"
         else:
             empty.text, empty.action = "No pictures here yet.\nPhotos come from a folder.", "clusters.import"
 
@@ -298,7 +330,9 @@ class ClustersView(PersonaScreen):
         if not bar.is_same(self._bar):
             self._bar = bar
             self.query_one("#bar", Static).update(bar, layout=False)
-        if self._acts_on != (acts_on := (bool(self._marked), len(reel) > 0, self._chips.active)):
+        picture = self.picture
+        acts_on = (self._chips.active, picture and picture.stage, picture and picture.kind)
+        if self._acts_on != acts_on:
             self._acts_on = acts_on
             self.refresh_bindings()
 
@@ -355,7 +389,7 @@ class ClustersView(PersonaScreen):
 
     def _show_parts(self) -> None:
         """The panel beside the pictures."""
-        picture, clusters = self.picture, self.tree.catalogue.clusters
+        picture, clusters = self.picture, self.shelves.catalogue.clusters
         names = {cluster.id: cluster.name for cluster in clusters}
         if picture is not None:
             about = clusters_lines.parts(picture, self._facts, self.shell.zone, names)
