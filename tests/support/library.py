@@ -55,7 +55,7 @@ class Workshop:
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
-        self._pool = WorkPool()
+        self._pool = WorkPool(niceness=0)  # beside other tests a nice child would wait for minutes
 
     def work(self, db: Database, settings: Settings, seers: tuple[Writer, ...] = ()) -> None:
         """Work until no job waits."""
