@@ -11,7 +11,7 @@ from textual.content import Content
 from persona_tui.widgets.marks import counted, dim, duration
 
 if TYPE_CHECKING:
-    from persona_tui.services.library.facts import Origin, PictureFacts
+    from persona_tui.services.generation.picture_facts import Origin, PictureFacts
     from persona_tui.services.library.pictures import LibraryPicture
 
 PARTS = ("Picture", "Where it lies", "Measures", "Origin", "Lineage", "Prompt")

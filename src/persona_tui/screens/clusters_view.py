@@ -33,7 +33,7 @@ from persona_tui.widgets.section import SectionTitle
 from persona_tui.widgets.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
-    from persona_tui.services.library.facts import PictureFacts
+    from persona_tui.services.generation.picture_facts import PictureFacts
     from persona_tui.services.library.pictures import LibraryPicture, PictureRef
 
 TILE, SMALL_TILE = (24, 14), (17, 7)
@@ -308,7 +308,7 @@ class ClustersView(PersonaScreen):
                 "clusters.pillar",
             )
         elif waiting := self.shelves.catalogue.counts.get("staged"):
-            words = f"No pictures here yet.\n{counted(waiting, 'picture')} on a shelf of the tree wait for a look."
+            words = f"No pictures here yet.\n{counted(waiting, 'picture')} on a shelf of the tree wait for a look"
             empty.text, empty.action = words, "list.down"
         else:
             empty.text, empty.action = "No pictures here yet.\nPhotos come from a folder.", "clusters.import"
@@ -356,7 +356,7 @@ class ClustersView(PersonaScreen):
         self.spawn(partial(self._read_facts, picture), group="facts", exclusive=True, quiet=True)
 
     async def _read_facts(self, picture: LibraryPicture | None) -> None:
-        from persona_tui.services.library.facts import facts_of
+        from persona_tui.services.generation.picture_facts import facts_of
 
         if picture is None:
             self.query_one("#preview", PicturePane).show(None, "")
