@@ -99,8 +99,13 @@ def _use_vectors(tools: JobTools, persona_id: int) -> None:
     with tools.scope() as session:
         request_assignment(session, persona_id)
         neighbours.request_index(session, persona_id, model.hash)
-        arguments = {"persona_id": persona_id, "model_hash": model.hash}
-        jobs.defer(session, "voting:predict", once=f"taste of {persona_id}", **arguments)
+        jobs.defer(
+            session,
+            "voting:predict",
+            once=f"taste of {persona_id}",
+            persona_id=persona_id,
+            model_hash=model.hash,
+        )
 
 
 async def make_clusters(context: JobContext, persona_id: int, method: str = "density") -> None:
