@@ -118,7 +118,7 @@ async def assign_new(scope: SessionScope, pool: Pool, persona_id: int, model_has
     space, known = await to_thread(read)
     if not space.refs or not known.ids:
         return Assigned(0, 0, len(space.refs))
-    placed: Placings = await pool.run(place_pictures, space.vectors, known)
+    placed: Placings = await pool.run(place_pictures, await to_thread(space.short), known)
 
     def store() -> Assigned:
         with scope() as session:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Method = Literal["density", "means"]
 Vectors = npt.NDArray[np.float32]
+Short = npt.NDArray[np.float16]
 
 APART = -1
 """The label of a picture that belongs to no group."""
@@ -115,24 +116,25 @@ class Placings:
             yield Placing(near, far, None if alone else second, None if alone else beyond, sure, close)
 
 
-def group_pictures(vectors: Vectors, method: Method = "density") -> Grouping:
+def group_pictures(vectors: Vectors | Short, method: Method = "density") -> Grouping:
     """Find groups among pictures, with those that fit nowhere kept apart.
 
     Args:
-        vectors: a row each, of length 1.
+        vectors: a row each, of length 1; half precision will do.
         method: `density` (HDBSCAN, then assignment of what it left out by distance and margin), or `means`
             (k-means, k by the silhouette).
     """
     if len(vectors) < SMALLEST:
         return Grouping((APART,) * len(vectors), {"method": method})
+    vectors = vectors.astype(np.float32)
     labels, facts = _by_density(vectors) if method == "density" else _by_means(vectors)
     return Grouping(tuple(_largest_first(labels).tolist()), {"method": method, **facts})
 
 
-def place_pictures(vectors: Vectors, known: Centres) -> Placings:
+def place_pictures(vectors: Vectors | Short, known: Centres) -> Placings:
     """Say for each picture to which group it belongs, if to any; there is at least one group."""
     centres = known.centres / np.linalg.norm(known.centres, axis=1, keepdims=True)
-    distances = np.clip(1 - vectors @ centres.T, 0, 2).astype(np.float64)
+    distances = np.clip(1 - vectors.astype(np.float32) @ centres.T, 0, 2).astype(np.float64)
     order = np.argsort(distances, axis=1, kind="stable")
     first, second = order[:, 0], order[:, min(1, len(known.ids) - 1)]
     rows, ids = np.arange(len(vectors)), np.asarray(known.ids, dtype=np.int64)

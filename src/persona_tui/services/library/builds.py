@@ -84,7 +84,7 @@ async def build_clusters(
             return read_space(session, persona_id, model_hash, UNCLUSTERED)
 
     space = await to_thread(read)
-    grouping: Grouping = await pool.run(group_pictures, space.vectors, _known(method))
+    grouping: Grouping = await pool.run(group_pictures, await to_thread(space.short), _known(method))
 
     def store() -> tuple[ClusterView, ...]:
         with scope() as session:
