@@ -308,7 +308,7 @@ class ClustersView(PersonaScreen):
                 "clusters.pillar",
             )
         elif waiting := self.shelves.catalogue.counts.get("staged"):
-            words = f"No pictures here yet.\n{counted(waiting, 'picture')} on a shelf of the tree wait for a look"
+            words = f"No pictures here yet.\nOn a shelf of the tree {waiting:,} wait for a look."
             empty.text, empty.action = words, "list.down"
         else:
             empty.text, empty.action = "No pictures here yet.\nPhotos come from a folder.", "clusters.import"
