@@ -66,7 +66,7 @@ def all_of(session: Session, source: Source, most: int) -> tuple[list[LibraryPic
 
 async def flag(screen: PersonaScreen, pictures: Sequence[LibraryPicture]) -> Undo:
     """Flag pictures; where all of them are, take the flags away."""
-    from persona_tui.services.library.picture_acts import flag_pictures
+    from persona_tui.services.planning.picture_acts import flag_pictures
 
     flagged = not all(picture.flagged for picture in pictures)
     changed = [picture.ref for picture in pictures if picture.flagged is not flagged]
@@ -78,7 +78,7 @@ async def flag(screen: PersonaScreen, pictures: Sequence[LibraryPicture]) -> Und
 
 async def draft(screen: PersonaScreen, pictures: Sequence[LibraryPicture]) -> int:
     """Draft a post of each picture; the first one's id."""
-    from persona_tui.services.library.picture_acts import draft_posts
+    from persona_tui.services.planning.picture_acts import draft_posts
 
     posts = await screen.act(draft_posts, _refs(pictures))
     if len(posts) > 1:
@@ -89,7 +89,7 @@ async def draft(screen: PersonaScreen, pictures: Sequence[LibraryPicture]) -> in
 
 async def plan(screen: PersonaScreen, pictures: Sequence[LibraryPicture]) -> Undo:
     """Draft each picture and schedule it at the next free time."""
-    from persona_tui.services.library.picture_acts import schedule_posts
+    from persona_tui.services.planning.picture_acts import schedule_posts
     from persona_tui.services.publishing.posts import unschedule
 
     now = await screen.shell.core.now()
@@ -154,7 +154,8 @@ async def move_to_pillar(
 
 async def accept(screen: PersonaScreen, pictures: Sequence[LibraryPicture]) -> Undo | None:
     """Let pictures count that wait, were rejected or deleted."""
-    from persona_tui.services.library import picture_acts, staging
+    from persona_tui.services.library import staging
+    from persona_tui.services.planning import picture_acts
 
     persona_id = pictures[0].persona_id
     gone = [one.ref.photo_id for one in pictures if one.stage == "deleted" and one.ref.photo_id is not None]
@@ -176,7 +177,7 @@ async def accept(screen: PersonaScreen, pictures: Sequence[LibraryPicture]) -> U
 
 async def reject(screen: PersonaScreen, pictures: Sequence[LibraryPicture]) -> Undo | None:
     """Ask for a reason, and take pictures out."""
-    from persona_tui.services.library import picture_acts
+    from persona_tui.services.planning import picture_acts
 
     persona_id = pictures[0].persona_id
     done: list[picture_acts.Turned] = []
