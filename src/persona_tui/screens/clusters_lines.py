@@ -11,8 +11,8 @@ from textual.content import Content
 from persona_tui.widgets.marks import counted, dim, duration
 
 if TYPE_CHECKING:
-    from persona_tui.services.generation.picture_facts import Origin, PictureFacts
     from persona_tui.services.library.pictures import LibraryPicture
+    from persona_tui.services.planning.picture_facts import Origin, PictureFacts
 
 PARTS = ("Picture", "Where it lies", "Measures", "Origin", "Lineage", "Prompt")
 """Titles of the panel beside the pictures, from top to bottom."""

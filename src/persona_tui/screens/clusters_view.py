@@ -33,8 +33,8 @@ from persona_tui.widgets.section import SectionTitle
 from persona_tui.widgets.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
-    from persona_tui.services.generation.picture_facts import PictureFacts
     from persona_tui.services.library.pictures import LibraryPicture, PictureRef
+    from persona_tui.services.planning.picture_facts import PictureFacts
 
 TILE, SMALL_TILE = (24, 14), (17, 7)
 """Columns and rows of a thumbnail with its words, more or less, where there is room and where not."""
@@ -356,7 +356,7 @@ class ClustersView(PersonaScreen):
         self.spawn(partial(self._read_facts, picture), group="facts", exclusive=True, quiet=True)
 
     async def _read_facts(self, picture: LibraryPicture | None) -> None:
-        from persona_tui.services.generation.picture_facts import facts_of
+        from persona_tui.services.planning.picture_facts import facts_of
 
         if picture is None:
             self.query_one("#preview", PicturePane).show(None, "")
