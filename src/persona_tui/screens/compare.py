@@ -169,7 +169,7 @@ class CompareScreen(PersonaScreen):
             words = number + gallery_lines.name(leaf)
             if gallery_lines.state(leaf)[1] != "active":
                 words += Content("  ") + gallery_lines.mark(leaf)
-            words += Content("\n") + gallery_lines.rating(leaf, self._revealed)
+            words += Content("\n    ") + gallery_lines.rating(leaf, self._revealed)
             shown.query_one(".words", Static).update(words)
         if self._leaf is not None:
             self.query_one("#about", Static).update(gallery_lines.origin(self._leaf))

@@ -240,10 +240,10 @@ def _origin(leaf: Leaf) -> Iterator[str]:
     yield f"seed {picture.seed}"
     yield f"from picture {picture.parent_id}" if picture.parent_id is not None else "from the prompt alone"
     yield f"{picture.width}×{picture.height}"
+    if trace.seconds is not None:
+        yield f"in {trace.seconds:.1f} s"
     if trace.endpoint:
         version = f" (ComfyUI {trace.server_version})" if trace.server_version else ""
         yield f"{runs_servers.host(trace.endpoint)}{version}"
-    if trace.seconds is not None:
-        yield f"in {trace.seconds:.1f} s"
     if trace.loras:
         yield f"with {', '.join(trace.loras)}"
