@@ -99,10 +99,14 @@ def _margin(leaf: Leaf) -> str:
     return f" ±{round((high - low) / 2)}"
 
 
-def rating(leaf: Leaf, revealed: bool) -> Content:
-    """`rating 1042 ±35  9 votes`."""
+def rating(leaf: Leaf, revealed: bool, *, brief: bool = False) -> Content:
+    """`rating 1042 ±35  9 votes`; in brief `1042 ±35 9 votes`."""
+    hidden = leaf.secret and not revealed
+    if brief:
+        known = dim("" if hidden else _margin(leaf))
+        return score(leaf, revealed) + known + dim(f" {counted(leaf.trace.votes, 'vote')}")
     votes = dim(f"  {counted(leaf.trace.votes, 'vote')}")
-    if leaf.secret and not revealed:
+    if hidden:
         return dim("rating hidden") + votes
     return Content("rating ") + score(leaf, revealed) + dim(_margin(leaf)) + votes
 

@@ -120,7 +120,7 @@ def confidence(share: float, sure: bool) -> Content:
     if not sure:
         return runs_lines.confidence(share)
     words = f"✅ sure enough, {share:.0%}"
-    return Content.styled(words if share >= SURE else f"{words}: hardly a better one is left", "$success")
+    return Content.styled(words if share >= SURE else f"{words}: hardly any is better", "$success")
 
 
 def about(minutes: float) -> str:
