@@ -55,6 +55,7 @@ async def take(settings: Any, size: tuple[int, int], suffix: str) -> None:
             await keep("ideas", "f3")
             await keep("clusters", "f7", wait=3.0)
             await keep("runs", "f4")
+            await keep("gallery", "f6", wait=4.0)
             await keep("doctor", "f12", wait=4.0)
         await keep("posts", "f8", wait=3.0)
         await pilot.press("f3")

@@ -31,6 +31,8 @@ MOST = 4
 """Pictures that can be compared at once."""
 WORDS = 2
 """Rows of words above each picture."""
+FULL_WORDS = 29
+"""Columns that the words above a picture take in full."""
 CELL_RATIO = 2.0
 """Height of a terminal's cell by its width, more or less."""
 
@@ -162,14 +164,17 @@ class CompareScreen(PersonaScreen):
         run = Content.styled(album.run.name, "bold") if album.run is not None else Content.empty()
         zoomed = "whole" if self._centre is None else "100 %, linked"
         self.query_one("#head", Static).update(run + dim(f"  {len(self._leaves)} pictures, {zoomed}"))
+        brief = self.size.width < len(self._leaves) * FULL_WORDS
         for leaf, shown in zip(self._leaves, self.query(ComparedPicture), strict=False):
             chosen = shown.place == self._place
             shown.set_class(chosen, "-chosen")
             number = Content.styled(f"{'▸' if chosen else ' '} {shown.place + 1} ", "$title bold")
             words = number + gallery_lines.name(leaf)
             if gallery_lines.state(leaf)[1] != "active":
-                words += Content("  ") + gallery_lines.mark(leaf)
-            words += Content("\n") + gallery_lines.rating(leaf, self._revealed)
+                mark = gallery_lines.mark(leaf)
+                words += Content("  ") + (mark[:2] if brief else mark)
+            words += Content("\n" if brief else "\n    ")
+            words += gallery_lines.rating(leaf, self._revealed, brief=brief)
             shown.query_one(".words", Static).update(words)
         if self._leaf is not None:
             self.query_one("#about", Static).update(gallery_lines.origin(self._leaf))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -65,12 +66,13 @@ class LiveGate:
         return self.shown and self._preview is not None and candidate_id in self._preview.candidate_ids
 
 
-def bar(album: Album, gate: LiveGate, *, keys: str, approve: str) -> Content:
+def bar(album: Album, gate: LiveGate, *, keys: str, approve: str, room: int) -> Content:
     """`▲ 2 of 6 would go on → refine: 4 pictures, about 1 min 20 s`; below, what speaks against it.
 
     Args:
         keys: that change K.
-        approve: key that approves.
+        approve: key that approves; it asks first, and says all that speaks against it.
+        room: columns.
     """
     preview = gate.preview
     if preview is None or album.run is None:
@@ -90,8 +92,16 @@ def bar(album: Album, gate: LiveGate, *, keys: str, approve: str) -> Content:
     if preview.probability is not None and gate.shown:
         words += Content("  ") + runs_lines.confidence(preview.probability)
     if preview.warnings and gate.shown:
-        words += Content("\n") + say("warn", " ".join(preview.warnings))
+        words += Content("\n") + say("warn", _doubts(preview.warnings, approve, room))
     return words
+
+
+def _doubts(warnings: Sequence[str], approve: str, room: int) -> str:
+    """All that speaks against it where one line holds it, else the first and where the others are told."""
+    words = " ".join(warnings)
+    if len(words) <= room or len(warnings) == 1:
+        return words
+    return f"{warnings[0]} [{approve}] says {len(warnings) - 1} more."
 
 
 def _cost(preview: GatePreview) -> str:

@@ -99,10 +99,14 @@ def _margin(leaf: Leaf) -> str:
     return f" ±{round((high - low) / 2)}"
 
 
-def rating(leaf: Leaf, revealed: bool) -> Content:
-    """`rating 1042 ±35  9 votes`."""
+def rating(leaf: Leaf, revealed: bool, *, brief: bool = False) -> Content:
+    """`rating 1042 ±35  9 votes`; in brief `1042 ±35 9 votes`."""
+    hidden = leaf.secret and not revealed
+    if brief:
+        known = dim("" if hidden else _margin(leaf))
+        return score(leaf, revealed) + known + dim(f" {counted(leaf.trace.votes, 'vote')}")
     votes = dim(f"  {counted(leaf.trace.votes, 'vote')}")
-    if leaf.secret and not revealed:
+    if hidden:
         return dim("rating hidden") + votes
     return Content("rating ") + score(leaf, revealed) + dim(_margin(leaf)) + votes
 
@@ -240,10 +244,10 @@ def _origin(leaf: Leaf) -> Iterator[str]:
     yield f"seed {picture.seed}"
     yield f"from picture {picture.parent_id}" if picture.parent_id is not None else "from the prompt alone"
     yield f"{picture.width}×{picture.height}"
+    if trace.seconds is not None:
+        yield f"in {trace.seconds:.1f} s"
     if trace.endpoint:
         version = f" (ComfyUI {trace.server_version})" if trace.server_version else ""
         yield f"{runs_servers.host(trace.endpoint)}{version}"
-    if trace.seconds is not None:
-        yield f"in {trace.seconds:.1f} s"
     if trace.loras:
         yield f"with {', '.join(trace.loras)}"

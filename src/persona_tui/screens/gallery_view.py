@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 TILE = (20, 14)
 """Columns and rows of a thumbnail with its words, more or less."""
+BESIDE_DOUBTS = 6
+"""Columns of the screen's edges and of the sign before what speaks against a gate."""
 POLL = 1.0
 """Seconds between two looks at what is being made, in the tree."""
 
@@ -109,6 +111,7 @@ class GalleryView(PersonaScreen):
     def _show_view(self) -> None:
         """Show the grid, the tree or one picture alone, with the cursor where it was."""
         self.set_class(self._as_tree and not self._alone, "-tree")
+        self.set_class(self._alone, "-alone")
         self._grid.alone = self._alone
         if not self._as_tree and self._leaf not in self._leaves:
             self._leaf = self._first()
@@ -199,7 +202,8 @@ class GalleryView(PersonaScreen):
         )
         self.query_one("#bar", Static).update(bar)
         keys = f"{label('gallery.more')} {label('gallery.fewer')}"
-        gate = gallery_gate.bar(self._album, self._gate, keys=keys, approve=label("gallery.approve"))
+        approve, room = label("gallery.approve"), self.size.width - BESIDE_DOUBTS
+        gate = gallery_gate.bar(self._album, self._gate, keys=keys, approve=approve, room=room)
         self.query_one("#gate", Static).update(gate)
         self.query_one("#gate", Static).display = bool(gate)
 

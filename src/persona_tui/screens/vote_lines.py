@@ -101,9 +101,7 @@ def facts(scene: Scene) -> Iterator[Content]:
         return
     sure = far.sure if far is not None else share >= SURE
     filled = 1.0 if sure else min(share / SURE, 0.99)
-    yield runs_servers.bar(filled) + Content("  ") + runs_lines.confidence(share)
-    if sure:
-        yield Content.styled(f"✅ {enough(share)}", "$success")
+    yield runs_servers.bar(filled) + Content("  ") + confidence(share, sure)
     if far is None:
         return
     if not sure and far.minutes_to_go is not None:
@@ -117,9 +115,12 @@ def facts(scene: Scene) -> Iterator[Content]:
         yield dim(f"{far.consistency:.0%} of {counted(far.repeats, 'repeat')} alike")
 
 
-def enough(share: float) -> str:
-    """Why a choice is sure enough: the leader is right in nine of ten cases, or as good as any other."""
-    return "sure enough" if share >= SURE else "sure enough: hardly a better one is left"
+def confidence(share: float, sure: bool) -> Content:
+    """How sure the choice is, and why that is enough: right in nine of ten cases, or as good as any other."""
+    if not sure:
+        return runs_lines.confidence(share)
+    words = f"✅ sure enough, {share:.0%}"
+    return Content.styled(words if share >= SURE else f"{words}: hardly any is better", "$success")
 
 
 def about(minutes: float) -> str:
@@ -212,7 +213,8 @@ def _caption(member: Member, chooses: Content, scene: Scene, looks: Looks) -> Co
         line += Content("this one")
     if looks.revealed:
         low, high = member.interval
-        rating = f"rating {member.elo_score} ±{(high - low) // 2}, {member.p_best:.0%}"
+        named = "rating " if len(scene.shown) < 3 else ""  # four side by side have no room for the word
+        rating = f"{named}{member.elo_score} ±{(high - low) // 2}, {member.p_best:.0%}"
         line += Content.styled(rating, "$section")
     if scene.asks is not None and member.candidate_id == scene.asks.parent:
         line += Content.styled(f"  parent of picture {scene.asks.rejected}", "$section")

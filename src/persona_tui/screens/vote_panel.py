@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from persona_tui.screens import runs_lines, runs_servers
-from persona_tui.screens.vote_lines import SURE, about, certainty, enough, key
-from persona_tui.widgets.marks import counted, dim, say
+from persona_tui.screens.vote_lines import SURE, about, certainty, confidence, key
+from persona_tui.widgets.marks import counted, dim
 
 if TYPE_CHECKING:
     from persona_tui.actions import Registry
@@ -60,9 +60,8 @@ def _certainty_lines(scene: Scene) -> Iterator[Content]:
     share, far = certainty(scene), scene.progress
     sure = far.sure if far is not None else share >= SURE
     filled = 1.0 if sure else min(share / SURE, 0.99)
-    yield runs_servers.bar(filled, 20) + Content("  ") + runs_lines.confidence(share)
-    if sure:
-        yield say("ok", enough(share).capitalize())
+    yield runs_servers.bar(filled, 40)
+    yield confidence(share, sure)
     if far is None:
         return
     if not sure and far.votes_to_go is not None:
