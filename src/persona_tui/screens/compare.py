@@ -31,7 +31,7 @@ MOST = 4
 """Pictures that can be compared at once."""
 WORDS = 2
 """Rows of words above each picture."""
-FULL_WORDS = 29
+FULL_WORDS = 26
 """Columns that the words above a picture take in full."""
 CELL_RATIO = 2.0
 """Height of a terminal's cell by its width, more or less."""
@@ -173,7 +173,7 @@ class CompareScreen(PersonaScreen):
             if gallery_lines.state(leaf)[1] != "active":
                 mark = gallery_lines.mark(leaf)
                 words += Content("  ") + (mark[:2] if brief else mark)
-            words += Content("\n" if brief else "\n    ")
+            words += Content("\n    " if len(self._leaves) == 2 else "\n")
             words += gallery_lines.rating(leaf, self._revealed, brief=brief)
             shown.query_one(".words", Static).update(words)
         if self._leaf is not None:
