@@ -31,6 +31,10 @@ from tests.support.models import tiny_clip
 from tests.support.sandbox import SandboxProcess
 from tests.support.world import grow_run, insert, make_persona, make_plan
 
+needs_faces = pytest.mark.skipif(
+    not faces.is_installed(), reason="no extra faces: pip install 'persona-tui[faces]'"
+)
+
 
 @pytest.fixture(scope="module")
 def workshop() -> Iterator[Workshop]:
@@ -96,6 +100,7 @@ def test_library_2_each_kind_has_an_outcome_of_its_own_and_one_lost_picture_spoi
     assert outcomes(db, "measures") == [("done", "")] * 2
 
 
+@needs_faces
 def test_library_2_the_surest_face_counts_and_a_small_one_is_not_compared(
     db: Database, settings: Settings, media: MediaStore, workshop: Workshop
 ) -> None:
@@ -115,6 +120,7 @@ def test_library_2_the_surest_face_counts_and_a_small_one_is_not_compared(
     assert face["score"] >= 0.5 and face["top"] < 0.2  # the face; her helmet lies at two thirds
 
 
+@needs_faces
 def test_library_2_of_two_faces_the_surer_one_counts_not_the_larger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faces, "LEAST_SCORE", 0.0)  # the helmet's score is 0.1
     astronaut = Image.open(io.BytesIO(photograph("astronaut"))).convert("RGB")
