@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
+from persona_tui.services.voting import choosing, ranking, ways
 from report import Figure
 from voting_parts import simulation
 from voting_parts.simulation import Setting
 from voting_parts.votes import CLAIMS
 
 SEEDS, QUICK_SEEDS = 300, 25
-FIRST = 2_000_000
+FIRST, AGREEMENT_FIRST = 2_000_000, 5_000_000
+REPEATABLE = {"duel": 80, "grid": 40}
+"""Presses of the contests in which the agreement of repeats is looked at."""
 ROWS: dict[str, tuple[Setting, ...]] = {
     "20 pictures": (Setting(2, 90, members=20), Setting(4, 60, members=20)),
     "100 pictures": (Setting(2, 280, members=100), Setting(4, 140, members=100)),
@@ -45,3 +49,28 @@ def figures(quick: bool, keep: Path | None, processes: int) -> Iterator[Figure]:
                 print(f"| {name} | {way} | " + " | ".join(one.words() for one in found) + " |", flush=True)
                 for goal, one in zip(GOALS, found, strict=True):
                     yield Figure(f"{name}, {way}, {goal.name}", one.presses, "presses")
+    yield from _agreements(3 if quick else 30)
+
+
+def _agreements(seeds: int) -> Iterator[Figure]:
+    """How often a repeated showing is answered as before, beside what `ways.AGREEMENT` says of it."""
+    for way, shown in ways.SHOWN.items():
+        for said, reliability in zip(ways.AGREEMENT[way], ways.RELIABILITIES, strict=True):
+            setting = Setting(shown, REPEATABLE[way], reliability=reliability)
+            found = float(np.mean([_agreement(setting, seed) for seed in range(seeds)]))
+            yield Figure(f"answered as before, {way} at {reliability}", found, "", baseline=said)
+
+
+def _agreement(setting: Setting, seed: int) -> float:
+    """Mean of Σ p² over the showings of one contest."""
+    rng = np.random.default_rng(AGREEMENT_FIRST + seed)
+    truth = simulation.qualities(setting, rng)
+    belief, active = ranking.Posterior.prior(setting.members), tuple(range(setting.members))
+    unseen, same = set(active), []
+    for _ in range(setting.presses):
+        pictures = choosing.choose(belief, active, rng, count=setting.shown, unseen=unseen)
+        shares = np.exp(setting.reliability * truth[list(pictures)])
+        same.append(float(((shares / shares.sum()) ** 2).sum()))
+        belief = ranking.update(belief, pictures, simulation.answer(setting, truth, pictures, rng))
+        unseen -= set(pictures)
+    return float(np.mean(same))

@@ -92,6 +92,7 @@ def test_old_ratings_come_from_a_file(peopled: Shell, inside: Callable[[], Any],
         (f"{first['id']},nan", "has no rating"),
         (f"{first['id']},1,2", "not two columns"),
         (f"{first['id']},1\n{first['id']},2", "rated twice"),
+        (f"{first['id']},1\n{first['sha256']},2", "rated twice"),
         ("", "holds no rating"),
         ('{"1": ', "no JSON"),
     ):

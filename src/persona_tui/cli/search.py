@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from persona_tui.services.library.pictures import PictureFilters, PictureRef
     from persona_tui.services.library.search import Query, SearchPage
 
+Order = Literal["newest", "oldest", "taken", "rating", "cluster"]
+Stage = Literal["accepted", "staged", "rejected", "deleted"]
+Kind = Literal["still", "video", "generated"]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY")]
 
 
@@ -37,14 +40,12 @@ def search(
     since: Day = None,
     until: Day = None,
     flagged: Annotated[bool | None, typer.Option("--flagged/--unflagged")] = None,
-    stage: Annotated[str | None, typer.Option(help="accepted, staged, rejected or deleted.")] = None,
+    stage: Annotated[Stage | None, typer.Option(help="Other than accepted ones.")] = None,
     lora: Annotated[str | None, typer.Option(help="Made with this LoRA.")] = None,
     pipeline: Annotated[str | None, typer.Option(help="Made by this pipeline.")] = None,
-    kind: Annotated[str | None, typer.Option(help="still, video or generated.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only of this kind.")] = None,
     name: Annotated[str | None, typer.Option(help="Part of a name, caption or prompt.")] = None,
-    order: Annotated[
-        str, typer.Option(help="Without words: newest, oldest, taken, rating, cluster.")
-    ] = "newest",
+    order: Annotated[Order, typer.Option(help="Of a search by filters alone.")] = "newest",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Pictures on a page.")] = 50,
     page: Annotated[int, typer.Option(min=1, help="Which page.")] = 1,
     as_json: AsJson = False,
@@ -71,7 +72,7 @@ def search(
             persona_id = persona_of(session, persona).id
             given |= _named(session, persona_id, pillar, cluster, lora, pipeline)
         filters: PictureFilters = PictureFilters(**given)
-        query = Query(words, like and ref_of(like), best, filters, diverse, order)  # type: ignore[arg-type]
+        query = Query(words, ref_of(like) if like else None, best, filters, diverse, order)
         found = asyncio.run(_search(opened, persona_id, query, limit, page))
     if found.basis == "ratings":
         note("ℹ️  No post has insights yet: the best by votes were taken.")

@@ -157,7 +157,8 @@ def read_steadily(path: Path, work: Callable[[BinaryIO, int], T]) -> Read[T]:
         OSError: it can't be read.
     """
     for attempt in range(_TRIES):
-        time.sleep(_PAUSE * bool(attempt))
+        if attempt:
+            time.sleep(_PAUSE)
         with _opened(path) as file:
             before = os.fstat(file.fileno())
             try:

@@ -47,7 +47,7 @@ def ratings_by_candidate(session: Session, contest_id: int, ratings: dict[str, i
     """The same by candidate of a contest.
 
     Raises:
-        InvalidRequest: a picture does not take part in the contest.
+        InvalidRequest: a picture does not take part in the contest, or is named in both ways.
     """
     rows = rows_of(session, _MEMBERS, {"contest": contest_id})
     known = {str(row.candidate_id): row.candidate_id for row in rows} | {
@@ -61,6 +61,8 @@ def ratings_by_candidate(session: Session, contest_id: int, ratings: dict[str, i
                 f"Picture {picture} does not take part in contest {contest_id}.",
                 hint="`persona-tui candidate list RUN` shows who does; nothing was imported.",
             )
+        if candidate in found:
+            raise InvalidRequest(f"Picture {candidate} is rated twice.", hint="Keep one of the two lines.")
         found[candidate] = rating
     return found
 
