@@ -87,6 +87,7 @@ def restore(session: Session, persona_id: int, photo_ids: Sequence[int], *, acto
         UnknownName: one of them is not this persona's, or its files are removed already.
     """
     _lock(session, persona_id, photo_ids, deleted=True)
+    analyses.queue_persona(session, persona_id)
     return _change(session, _RESTORE, persona_id, photo_ids, actor, "photo.restore")
 
 
