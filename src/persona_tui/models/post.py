@@ -96,6 +96,23 @@ class InstagramAccount(Table, table=True):
     token_expires_at: datetime | None = moment(default=None)
     status: str = filled("active")
     status_reason: str = filled("")
+    page_id: str = filled("")
+    """The Facebook Page that the account is linked to, under Facebook Login."""
+    scopes: list[str] = document("[]")
+    """Permissions that the token was seen to have."""
+    token_obtained_at: datetime | None = moment(default=None)
+    """When the token in use was issued; Instagram refreshes one only after 24 hours."""
+    token_checked_at: datetime | None = moment(default=None)
+    """When Instagram last took the token."""
+    token_trouble: str = filled("")
+    """Why the last refresh failed; empty after one that worked."""
+    previous_token_ciphertext: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The token before this one, kept until Instagram has answered to the new one."""
+    previous_token_key_id: str = filled("")
+    quiet_until: datetime | None = moment(default=None)
+    """Instagram throttles the account: no call before this moment."""
+    min_gap_minutes: int | None = None
+    """Between two posts of this account; null: the setting."""
     created_at: datetime = created_at()
 
 
@@ -118,10 +135,15 @@ class SchedulingPost(Table, table=True):
         *belongs("run_id", "pipeline_runs", optional=True),
         *belongs("campaign_id", "campaigns", optional=True),
         one_of("kind", "single", "carousel", "story", "reel"),
+        one_of("fit", "crop", "pad"),
+        one_of("late_policy", "", "reslot", "drop", "ask"),
+        one_of("comment_state", "", "waiting", "sending", "unknown", "posted", "failed"),
         one_of("environment", "live", "sandbox"),
         CheckConstraint(_in(POST_STATES), name="state_known"),
         CheckConstraint("length(caption) <= 2200", name="caption_length"),
         CheckConstraint("length(alt_text) <= 1000", name="alt_text_length"),
+        CheckConstraint("length(first_comment) <= 2200", name="first_comment_length"),
+        CheckConstraint("(comment_state = '') = (first_comment = '')", name="comment_has_state"),
         CheckConstraint(
             f"NOT ({_in(FENCED_STATES)} OR state = 'scheduled') "
             "OR (scheduled_at IS NOT NULL AND account_id IS NOT NULL)",
@@ -142,6 +164,11 @@ class SchedulingPost(Table, table=True):
         ),
         Index("ix_scheduling_posts_due", "scheduled_at", postgresql_where=text("state = 'scheduled'")),
         Index("ix_scheduling_posts_persona", "persona_id", "state", "scheduled_at"),
+        Index(
+            "ix_scheduling_posts_comment",
+            "published_at",
+            postgresql_where=text("comment_state IN ('waiting', 'sending', 'unknown')"),
+        ),
     )
 
     id: int = identity()
@@ -162,12 +189,30 @@ class SchedulingPost(Table, table=True):
     alt_text: str = filled("")
     caption_metadata: dict[str, Any] = document()
     is_ai_generated: bool = flag(True)
+    user_tags: list[dict[str, Any]] = document("[]")
+    """Accounts named in the pictures: {username, x, y, position}; x and y from 0 to 1, position from 1."""
+    collaborators: list[str] = document("[]")
+    location_id: str = filled("")
+    """Id of a Facebook Page that has a place."""
+    fit: str = filled("crop")
+    """What becomes of a picture whose shape Instagram does not take."""
+    share_to_feed: bool = flag(True)
+    """A reel shows in the feed too."""
+    cover_ms: int | None = None
+    """Moment of the film that is a reel's cover, in milliseconds."""
+    first_comment: str = filled("")
+    comment_state: str = filled("")
+    comment_id: str | None = None
+    comment_reason: str = filled("")
+    comment_tried_at: datetime | None = moment(default=None)
     scheduled_at: datetime | None = moment(default=None)
     zone: str = filled("UTC")
     """IANA zone of the slot."""
     wall_time: str = filled("")
     """The slot as planned on the zone's clock, ISO without offset."""
     grace_minutes: int = number(360)
+    late_policy: str = filled("")
+    """What happens once the grace is over; empty: as the persona says."""
     strategy_name: str = filled("")
     repost_allowed: bool = flag()
     fence: int = bigint(default=0, sa_column_kwargs={"server_default": "0"}, nullable=False)
@@ -176,6 +221,8 @@ class SchedulingPost(Table, table=True):
     leader_epoch: int = bigint(default=0, sa_column_kwargs={"server_default": "0"}, nullable=False)
     creation_id: str | None = None
     container_created_at: datetime | None = moment(default=None)
+    child_creation_ids: list[str] = document("[]")
+    """Containers of a carousel's pictures, in order, of the container that is being made."""
     media_id: str | None = None
     permalink: str = filled("")
     published_at: datetime | None = moment(default=None)
@@ -283,6 +330,7 @@ class MediaObject(Table, table=True):
     __tablename__ = "media_objects"
     __table_args__ = (
         one_of("environment", "live", "sandbox"),
+        one_of("host", "first", "second"),
         UniqueConstraint("key"),
         ForeignKeyConstraint(
             ["post_id", "environment"], ["scheduling_posts.id", "scheduling_posts.environment"]
@@ -294,11 +342,26 @@ class MediaObject(Table, table=True):
     post_id: int = bigint()
     position: int = number(1)
     environment: str
+    host: str = filled("first")
+    """Which of the two media hosts has it."""
     key: str
     sha256: str
     byte_count: int = bigint()
     created_at: datetime = created_at()
     deleted_at: datetime | None = moment(default=None)
+
+
+class CircuitBreaker(Table, table=True):
+    """Failures in a row of something that many posts need; while it is open nobody tries."""
+
+    __tablename__ = "circuit_breakers"
+
+    scope: str = Field(primary_key=True)
+    """`graph`, `host:first`, `host:second`, or `account:<id>`."""
+    failures: int = number(0)
+    open_until: datetime | None = moment(default=None)
+    reason: str = filled("")
+    changed_at: datetime = created_at()
 
 
 class PostInsight(Table, table=True):

@@ -34,6 +34,8 @@ class Installation(Table, table=True):
     """After a restore or a copy nothing goes out until the operator confirms."""
     held_reason: str = filled("")
     held_since: datetime | None = moment(default=None)
+    publishing_paused: bool = flag()
+    """The operator has paused all publishing."""
     leader_epoch: int = bigint(default=0, sa_column_kwargs={"server_default": "0"}, nullable=False)
     """Raised by each process that wins leadership; every claim carries it (R4)."""
     created_at: datetime = created_at()
