@@ -44,7 +44,8 @@ def _rates(folder: Path, pictures: int, rounds: int) -> tuple[float, float]:
     from persona_tui.database.migrate import upgrade
     from persona_tui.pool import WorkPool
     from persona_tui.services.media import MediaStore
-    from persona_tui.settings import ClipSettings, Settings
+    from persona_tui.setting_sections import ClipSettings
+    from persona_tui.settings import Settings
 
     async def measure() -> tuple[float, float]:
         bare_pool, own_pool = WorkPool(niceness=0), WorkPool(niceness=0)
