@@ -22,8 +22,8 @@ from PIL import Image
 from report import Figure
 
 TARGET = 0.9
-ROUNDS, QUICK_ROUNDS = 5, 3
-PICTURES, QUICK_PICTURES = 256, 96
+ROUNDS, QUICK_ROUNDS = 3, 1
+PICTURES, QUICK_PICTURES = 160, 32
 SIDE = 768
 BATCH = 32
 
@@ -44,7 +44,8 @@ def _rates(folder: Path, pictures: int, rounds: int) -> tuple[float, float]:
     from persona_tui.database.migrate import upgrade
     from persona_tui.pool import WorkPool
     from persona_tui.services.media import MediaStore
-    from persona_tui.settings import ClipSettings, Settings
+    from persona_tui.setting_sections import ClipSettings
+    from persona_tui.settings import Settings
 
     async def measure() -> tuple[float, float]:
         bare_pool, own_pool = WorkPool(niceness=0), WorkPool(niceness=0)

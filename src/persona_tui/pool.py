@@ -26,6 +26,7 @@ R = TypeVar("R")
 
 _ATTEMPTS = 2
 _GRACE = 5.0  # seconds that closing waits for running work, and for a child to end by itself
+_LONG = 1 << 16  # bytes from which on an array is not packed with the rest of a message
 _CHILD = "import sys; from persona_tui.pool import run_child; run_child(*map(int, sys.argv[1:]))"
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = "500"  # of 1000: when memory runs out the kernel takes the child, not the app or the database
@@ -240,8 +241,8 @@ class _Child:
     def call(self, function: Callable[..., R], args: tuple[object, ...]) -> R:
         """Raises: _ChildGone, or what the function raised."""
         try:
-            self._pipe.send((function, args))
-            worked, value = self._pipe.recv()
+            _send(self._pipe, (function, args))
+            worked, value = _receive(self._pipe)
         except (EOFError, OSError):
             raise _ChildGone from None
         if not worked:
@@ -302,7 +303,7 @@ def _serve_one(pipe: Connection) -> None:
     """
     reply: tuple[bool, object]
     try:
-        function, args = pipe.recv()
+        function, args = _receive(pipe)
     except (EOFError, OSError):
         raise
     except Exception as problem:  # the function's module can't be imported here
@@ -313,11 +314,46 @@ def _serve_one(pipe: Connection) -> None:
         except Exception as problem:
             reply = (False, _portable(problem))
     try:
-        pipe.send(reply)
+        _send(pipe, reply)
     except OSError:
         raise
     except Exception as problem:
-        pipe.send((False, RuntimeError(f"what the call gave back can't be pickled: {problem}")))
+        _send(pipe, (False, RuntimeError(f"what the call gave back can't be pickled: {problem}")))
+
+
+def _send(pipe: Connection, value: object) -> None:
+    """Send a value; long arrays beside it, as they lie in memory: no thread goes on while they are packed."""
+    import pickle
+
+    beside: list[memoryview] = []
+
+    def is_short(array: pickle.PickleBuffer) -> bool:
+        raw = array.raw()
+        if raw.nbytes >= _LONG:
+            beside.append(raw)
+        return raw.nbytes < _LONG
+
+    packed = pickle.dumps(value, protocol=5, buffer_callback=is_short)
+    pipe.send([raw.nbytes for raw in beside])
+    pipe.send_bytes(packed)
+    for raw in beside:
+        pipe.send_bytes(raw)
+
+
+def _receive(pipe: Connection) -> Any:
+    """What `_send` sent.
+
+    Raises:
+        EOFError, OSError: the pipe is closed.
+    """
+    import pickle
+
+    sizes = pipe.recv()
+    packed = pipe.recv_bytes()
+    beside = [bytearray(size) for size in sizes]
+    for room in beside:
+        pipe.recv_bytes_into(room)
+    return pickle.loads(packed, buffers=beside)  # noqa: S301 - our own child, over our own pipe
 
 
 def _portable(problem: Exception) -> Exception:

@@ -38,7 +38,8 @@ from persona_tui.errors import ServiceUnreachable
 from persona_tui.services.generation import gates, pipelines, runs
 from persona_tui.services.generation.engine import Engine
 from persona_tui.services.media import MediaStore
-from persona_tui.settings import MediaSettings, Settings
+from persona_tui.setting_sections import MediaSettings
+from persona_tui.settings import Settings
 
 LORA = "persona-test-run.safetensors"
 PATIENT = replace(FAST, timeout=5.0, give_up=600.0, previews=True)

@@ -118,9 +118,10 @@ class TestRoles:
         server.close()
 
     def test_r02_server_listens_on_no_network_and_keeps_fsync(self, data: Path) -> None:
-        server = EmbeddedServer.start(data)
+        server = EmbeddedServer.start(data, memory_mb=32)
         assert ask(server.conninfo(), "SHOW listen_addresses") == ""
         assert ask(server.conninfo(), "SHOW fsync") == "on"
+        assert ask(server.conninfo(), "SHOW shared_buffers") == "32MB"
         assert server.pid is not None
         assert psutil.Process(server.pid).net_connections("inet") == []
         server.close()

@@ -25,7 +25,8 @@ from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.library.vision import Description
 from persona_tui.services.media import MediaStore
 from persona_tui.services.writers import Writer
-from persona_tui.settings import ClipSettings, GeminiSettings, Settings, VisionSettings
+from persona_tui.setting_sections import ClipSettings, GeminiSettings, VisionSettings
+from persona_tui.settings import Settings
 from tests.support.library import Workshop, add_photo, photograph
 from tests.support.models import tiny_clip
 from tests.support.sandbox import SandboxProcess

@@ -25,7 +25,7 @@ from persona_tui.services.generation.estimates import picture_seconds
 from persona_tui.services.generation.tree import list_candidates
 from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.voting.contest import contest_of_step, standings
-from persona_tui.settings import MediaSettings
+from persona_tui.setting_sections import MediaSettings
 
 SENDING = "SELECT EXISTS (SELECT FROM comfyui_jobs WHERE state = 'submitting')"
 STORING = "SELECT EXISTS (SELECT FROM comfyui_jobs WHERE state = 'storing')"

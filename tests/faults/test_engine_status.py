@@ -22,7 +22,7 @@ from persona_tui.services.generation.following import Follower
 from persona_tui.services.generation.gauge import Gauge
 from persona_tui.services.generation.jobs import LiveJob
 from persona_tui.services.media import MediaStore
-from persona_tui.settings import MediaSettings
+from persona_tui.setting_sections import MediaSettings
 
 GIB = 1 << 30
 

@@ -27,7 +27,8 @@ from persona_tui.services.generation.tree import list_candidates
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.media import MediaStore
-from persona_tui.settings import MediaSettings, Settings
+from persona_tui.setting_sections import MediaSettings
+from persona_tui.settings import Settings
 
 UNREAD = {"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k": PEFT}
 """Today's names of diffusers, which ComfyUI ignores for Stable Diffusion."""

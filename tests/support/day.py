@@ -26,7 +26,8 @@ from persona_tui.services.publishing import posts
 from persona_tui.services.publishing.post_views import PostView, list_posts
 from persona_tui.services.publishing.winners import draft_for_winner
 from persona_tui.services.voting import contest
-from persona_tui.settings import ComfyUISettings, GeminiSettings, InstagramSettings, MediaSettings, Settings
+from persona_tui.setting_sections import ComfyUISettings, GeminiSettings, InstagramSettings, MediaSettings
+from persona_tui.settings import Settings
 from tests.support.database import drop_schema, reachable_folder, sandbox_settings
 from tests.support.sandbox import SandboxProcess
 

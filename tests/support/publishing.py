@@ -45,7 +45,8 @@ from persona_tui.services.publishing.posts import (
 from persona_tui.services.publishing.publisher import Publisher, TickReport
 from persona_tui.services.publishing.reconcile import Reconciler, ReconcileReport
 from persona_tui.services.secrets import Keyring
-from persona_tui.settings import InstagramSettings, Settings
+from persona_tui.setting_sections import InstagramSettings
+from persona_tui.settings import Settings
 from tests.support.sandbox import SandboxProcess
 
 R = TypeVar("R")

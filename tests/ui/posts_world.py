@@ -16,7 +16,7 @@ from persona_tui.passed import Passed
 from persona_tui.screens.posts import PostsScreen
 from persona_tui.services import events
 from persona_tui.services.publishing import posts
-from persona_tui.settings import MediaSettings
+from persona_tui.setting_sections import MediaSettings
 from tests.support.publishing import World
 from tests.ui.quiet_core import QuietCore, app_over
 from tests.ui.support import settle

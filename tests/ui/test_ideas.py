@@ -17,7 +17,7 @@ from persona_tui.clients.openai_compatible import OpenAICompatibleClient
 from persona_tui.database.engine import Database
 from persona_tui.services.planning.pillars import create_pillar
 from persona_tui.services.writers import Writer
-from persona_tui.settings import GeminiSettings
+from persona_tui.setting_sections import GeminiSettings
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.form import FormDialog
 from persona_tui.widgets.reader import TextDialog

@@ -14,7 +14,7 @@ from persona_tui import __version__
 from persona_tui.database.engine import Database
 from persona_tui.screens.settings_restore import outcome_words
 from persona_tui.services.publishing.restore import RESTORED, RestoreOutcome
-from persona_tui.settings import InstagramSettings
+from persona_tui.setting_sections import InstagramSettings
 from persona_tui.widgets.confirm import ConfirmDialog
 from tests.support.publishing import World, make_world
 from tests.ui.quiet_core import QuietCore, app_over, asked, until

@@ -20,7 +20,7 @@ from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.generation.runs import create_run
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.registry import LoraView
-from persona_tui.settings import ComfyUISettings
+from persona_tui.setting_sections import ComfyUISettings
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.reader import TextDialog
 from tests.support.loras import SD15_KOHYA, write_lora, write_sidecar

@@ -18,7 +18,7 @@ from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.planning.personas import PersonaInput, get_persona
 from persona_tui.services.planning.pillars import PillarInput, create_pillar, get_pillar
 from persona_tui.services.publishing.accounts import list_accounts
-from persona_tui.settings import InstagramSettings
+from persona_tui.setting_sections import InstagramSettings
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.form import FormDialog

@@ -10,7 +10,7 @@ import pytest
 from persona_tui.app import PersonaApp
 from persona_tui.database.engine import Database
 from persona_tui.screens.posts import PostsScreen
-from persona_tui.settings import MediaSettings
+from persona_tui.setting_sections import MediaSettings
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.viewer import ViewerDialog

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import pytest_asyncio
@@ -23,6 +24,12 @@ from persona_tui.pool import WorkerDied, WorkPool, WorkTimeout
 
 def add(first: int, second: int) -> int:
     return first + second
+
+
+def double(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same array changed in place, and a short one."""
+    numbers *= 2
+    return numbers, numbers[:3, 0]
 
 
 def facts() -> tuple[int, int, int, bool, bool]:
@@ -96,6 +103,14 @@ async def test_calls_share_one_child_that_is_kept_alive(pool: WorkPool) -> None:
     pids = {(await pool.run(facts))[0] for _ in range(3)}
     assert len(pids) == 1
     assert os.getpid() not in pids
+
+
+async def test_long_arrays_go_beside_the_message_and_can_be_written_on(pool: WorkPool) -> None:
+    sent = np.asfortranarray(np.arange(90_000.0).reshape(300, 300))
+    for _ in range(2):
+        whole, short = await pool.run(double, sent)
+        assert np.array_equal(whole, 2 * sent) and np.array_equal(short, 2 * sent[:3, 0])
+        whole[0, 0] = 1.0
 
 
 async def test_the_child_is_nice_expendable_deaf_to_ctrl_c_and_off_the_terminal(pool: WorkPool) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from persona_tui.errors import SettingsError
-from persona_tui.settings import Section, Settings, load_settings
+from persona_tui.setting_sections import Section
+from persona_tui.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ sends a dozen of them for each picture, so those go this way; everything else st
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -39,18 +40,46 @@ def rows_of(
     Raises:
         sqlalchemy.exc.DBAPIError: as `session.execute` raises it.
     """
+    with (
+        _driver_of(session, statement) as driver,
+        driver.cursor(row_factory=namedtuple_row, binary=binary) as cursor,
+    ):
+        cursor.execute(_in_drivers_words(statement), values, prepare=prepare)
+        rows: list[Any] = []
+        # In parts: while the driver makes rows of many, no other thread of this process goes on.
+        while cursor.description and (part := cursor.fetchmany(_PART)):
+            rows += part
+        return rows
+
+
+def rows_of_each(session: Session, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[Any]]:
+    """Run several statements that all give rows, one after the other, for one wait on the server.
+
+    Each is planned when those before it are done, so that settings they change count.
+
+    Args:
+        statements: SQL and its values, as for `rows_of`.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as `session.execute` raises it; none of them counts then.
+    """
+    words = "; ".join(statement for statement, _ in statements)
+    with _driver_of(session, words) as driver, driver.pipeline():
+        cursors = [driver.cursor(row_factory=namedtuple_row) for _ in statements]
+        for cursor, (statement, values) in zip(cursors, statements, strict=True):
+            cursor.execute(_in_drivers_words(statement), values, prepare=False)
+        return [cursor.fetchall() for cursor in cursors]
+
+
+@contextmanager
+def _driver_of(session: Session, statement: str) -> Iterator[psycopg.Connection[Any]]:
+    """The session's connection as the driver has it; its errors come as the session's."""
     session.flush()
     connection = session.connection()
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     try:
-        with driver.cursor(row_factory=namedtuple_row, binary=binary) as cursor:
-            cursor.execute(_in_drivers_words(statement), values, prepare=prepare)
-            rows: list[Any] = []
-            # In parts: while the driver makes rows of many, no other thread of this process goes on.
-            while cursor.description and (part := cursor.fetchmany(_PART)):
-                rows += part
-            return rows
+        yield driver
     except psycopg.Error as problem:
         wrapped = DBAPIError.instance(
             statement,

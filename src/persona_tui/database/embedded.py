@@ -30,7 +30,15 @@ from persona_tui.database.folders import (
     prepare_folders,
 )
 from persona_tui.database.holders import Holder, count_holders, server_lock
-from persona_tui.database.postmaster import begin_log, find_postmaster, is_alive, launch, log_end, stop
+from persona_tui.database.postmaster import (
+    begin_log,
+    find_postmaster,
+    is_alive,
+    launch,
+    log_end,
+    stop,
+    usual_memory_mb,
+)
 from persona_tui.database.programs import Account, existing_account, programs_for, server_account
 from persona_tui.errors import DatabaseError, DatabaseUnavailable
 
@@ -54,14 +62,16 @@ class EmbeddedServer:
         self.folders = folders
         self._account = account
         self._socket_folder = socket_folder
+        self._memory_mb = usual_memory_mb()
         self._holder: Holder | None = None
         self._process_id = os.getpid()
 
     @classmethod
-    def start(cls, data_dir: Path, *, timeout: float = 60.0) -> EmbeddedServer:
+    def start(cls, data_dir: Path, *, memory_mb: int | None = None, timeout: float = 60.0) -> EmbeddedServer:
         """Find or make the database of a data folder, find or start its server, and hold it.
 
         Args:
+            memory_mb: in which it keeps pages; None for a share of the machine's. A running one has its own.
             timeout: seconds to wait for another process that starts it, and for the server itself.
 
         Raises:
@@ -75,6 +85,7 @@ class EmbeddedServer:
         try:
             with server_lock(folders.lock, timeout=timeout):
                 server = cls(folders, account, make_socket_folder(folders, account))
+                server._memory_mb = memory_mb or server._memory_mb
                 server._make_it_run(timeout)
                 server._holder = Holder(folders.holders)
         except OSError as problem:
@@ -189,7 +200,7 @@ class EmbeddedServer:
         while time.monotonic() < deadline:
             write_access_rules(self.folders, self._account)
             seen = begin_log(self.folders.log)
-            process = launch(self.folders, programs, self._account, self._socket_folder)
+            process = launch(self.folders, programs, self._account, self._socket_folder, self._memory_mb)
             if self._wait_for_answer(process, deadline):
                 return
             printed = log_end(self.folders.log, since=seen)

@@ -51,8 +51,10 @@ class DatabaseLink:
         """
         server = None
         if settings.database_url is None:
-            opener = EmbeddedServer.start if start else EmbeddedServer.attach_only
-            server = opener(settings.data_dir)
+            if start:
+                server = EmbeddedServer.start(settings.data_dir, memory_mb=settings.database_memory_mb)
+            else:
+                server = EmbeddedServer.attach_only(settings.data_dir)
         link = cls(settings, server)
         try:
             with link.connect("owner", autocommit=True) as connection:

@@ -22,7 +22,6 @@ _SETTINGS = {
     "unix_socket_permissions": "0700",
     "cluster_name": "persona-tui",
     "max_connections": "60",
-    "shared_buffers": "64MB",
     "maintenance_work_mem": "256MB",
     "autovacuum_work_mem": "32MB",
     # Parallel index builds take maintenance_work_mem of /dev/shm, of which a container has 64 MB.
@@ -41,6 +40,9 @@ _SETTINGS = {
     "log_error_verbosity": "terse",
     "log_checkpoints": "off",
 }
+
+_MOST_MEMORY_MB = 256
+"""Holds the search index of 100,000 pictures (130 MB) with the rows that are asked about beside it."""
 
 # The shell puts the server into the background and ends, so the server belongs to init: it outlives us,
 # Ctrl-C does not reach it, and whatever ends it leaves no zombie behind in a long-lived app.
@@ -66,8 +68,13 @@ def is_alive(process: psutil.Process | None) -> bool:
         return False
 
 
+def usual_memory_mb() -> int:
+    """Megabytes for pages where none are set: an eighth of the machine's, 256 at most."""
+    return int(min(_MOST_MEMORY_MB, psutil.virtual_memory().total // 8_000_000))
+
+
 def launch(
-    folders: Folders, programs: Programs, account: Account, socket_folder: Path
+    folders: Folders, programs: Programs, account: Account, socket_folder: Path, memory_mb: int
 ) -> psutil.Process | None:
     """Start the server in a session of its own; it is not ready yet when this returns, or has ended (None).
 
@@ -75,13 +82,20 @@ def launch(
     would take a zombie's pid for a running server. Its second interlock, the shared memory block keyed by
     the folder, still keeps two servers off one database.
 
+    Args:
+        memory_mb: for pages, shared by all connections.
+
     Raises:
         OSError: it can't be started.
     """
     for stale in (folders.cluster / "postmaster.pid", socket_folder / f"{SOCKET_NAME}.lock"):
         stale.unlink(missing_ok=True)
     quoted = '"' + str(socket_folder).replace('"', '""') + '"'
-    settings = {**_SETTINGS, "unix_socket_directories": quoted}
+    settings = {
+        **_SETTINGS,
+        "shared_buffers": f"{memory_mb}MB",
+        "unix_socket_directories": quoted,
+    }
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     server = (programs.path("postgres"), "-D", str(folders.cluster), *options)
     done = subprocess.run(

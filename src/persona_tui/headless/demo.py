@@ -19,17 +19,14 @@ from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.planning.personas import PersonaInput, create_persona, find_persona
 from persona_tui.services.planning.pillars import create_pillar
 from persona_tui.services.publishing.accounts import account_of_persona, add_account, replace_token
-from persona_tui.settings import (
+from persona_tui.setting_sections import (
     ComfyUISettings,
     GeminiSettings,
     InstagramSettings,
     MediaSettings,
-    Settings,
     VisionSettings,
-    config_home,
-    data_home,
-    load_settings,
 )
+from persona_tui.settings import Settings, config_home, data_home, load_settings
 
 PERSONA = "Mira Vale"
 SCHEMA = "persona_demo"

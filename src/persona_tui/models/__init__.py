@@ -1,6 +1,7 @@
 """All tables. Importing this package fills `metadata`."""
 
 from persona_tui.models import (  # the modules register their tables on import
+    budget,
     library,
     lora,
     persona,
@@ -15,6 +16,7 @@ from persona_tui.models import (  # the modules register their tables on import
 from persona_tui.models.base import metadata
 
 __all__ = [
+    "budget",
     "library",
     "lora",
     "metadata",

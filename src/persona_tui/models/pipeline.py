@@ -140,38 +140,6 @@ class PipelineRun(Table, table=True):
     finished_at: datetime | None = moment(default=None)
 
 
-class RunBudget(Table, table=True):
-    """What a run may spend and has spent; a row only where there is a limit.
-
-    Reserved with the job that is to spend it, in one transaction (R9): `pictures` are those that are there
-    and those that jobs under way are to make; `gpu_seconds` is the sum over the run's jobs.
-    """
-
-    __tablename__ = "run_budgets"
-    __table_args__ = (
-        CheckConstraint("max_pictures > 0", name="max_pictures_range"),
-        CheckConstraint("max_gpu_seconds > 0", name="max_gpu_seconds_range"),
-        CheckConstraint("pictures >= 0 AND gpu_seconds >= 0", name="spent_range"),
-    )
-
-    run_id: int = bigint(primary_key=True, foreign_key="pipeline_runs.id", ondelete="CASCADE")
-    max_pictures: int | None = None
-    pictures: int = number(0)
-    max_gpu_seconds: float | None = None
-    gpu_seconds: float = number(0)
-
-
-class DailyBudget(Table, table=True):
-    """What all runs together have spent on one of the operator's days; a row only where there is a limit."""
-
-    __tablename__ = "daily_budgets"
-    __table_args__ = (CheckConstraint("pictures >= 0 AND gpu_seconds >= 0", name="spent_range"),)
-
-    day: date = Field(primary_key=True)
-    pictures: int = number(0)
-    gpu_seconds: float = number(0)
-
-
 class RunLora(Table, table=True):
     """A LoRA that a run used, with its weight, kept for ever."""
 
@@ -409,7 +377,6 @@ __all__ = [
     "SLOT_STATES",
     "ComfyuiEndpoint",
     "ComfyuiJob",
-    "DailyBudget",
     "GateMember",
     "GenerationSlot",
     "ImageCandidate",
@@ -418,6 +385,5 @@ __all__ = [
     "PipelineRunStep",
     "PipelineStep",
     "PipelineVersion",
-    "RunBudget",
     "RunLora",
 ]

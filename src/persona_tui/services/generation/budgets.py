@@ -8,7 +8,8 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow
-from persona_tui.models.pipeline import PipelineRun, RunBudget
+from persona_tui.models.budget import RunBudget
+from persona_tui.models.pipeline import PipelineRun
 from persona_tui.services import events
 from persona_tui.services.generation import progress
 from persona_tui.services.generation.spending import SPENT_BY_RUN, counted

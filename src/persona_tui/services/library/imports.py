@@ -35,6 +35,9 @@ GROUP, GROUP_SECONDS = 128, 0.5
 """So many files are booked together at most, or what came in so many seconds; at first fewer, to show some
 at once."""
 _LOOKED_UP = 256
+_AHEAD = 8
+"""Files on their way for each thread: enough to go on while a group is booked. What was read is a few facts;
+pixels are held by the threads alone."""
 NICENESS = 10
 """For `niceness`, where an app shall stay quick beside it: Linux has a nice value for each thread."""
 
@@ -166,7 +169,7 @@ class Import:
         try:
             for found, known in self._looked_up(booking):
                 waiting.append(known or readers.submit(self._taker.take, found))
-                while len(waiting) > 2 * self._threads or (waiting and _is_done(waiting[0])):
+                while len(waiting) > _AHEAD * self._threads or (waiting and _is_done(waiting[0])):
                     yield _result(waiting.popleft())
             while waiting:
                 yield _result(waiting.popleft())

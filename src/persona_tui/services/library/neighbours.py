@@ -8,9 +8,8 @@ let through, those come first and their vectors after them.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from psycopg import sql
 from sqlalchemy import text
 from sqlmodel import Session
 
-from persona_tui.database.driver import rows_of
+from persona_tui.database.driver import rows_of, rows_of_each
 from persona_tui.services import jobs
 from persona_tui.services.library.picture_filters import Conditions, PictureFilters, conditions_of
 from persona_tui.services.library.pictures import PictureRef
@@ -83,10 +82,7 @@ SELECT FROM photos p WHERE p.persona_id = :persona AND {photo}
 UNION ALL SELECT FROM image_candidates c WHERE c.persona_id = :persona AND {candidate}
 UNION ALL SELECT FROM embeddings e WHERE e.persona_id = :persona AND e.model_hash = :hash
 """
-_SET = """
-SELECT name, current_setting(name, true) AS was, set_config(name, value, true)
-FROM (VALUES {pairs}) AS s(name, value)
-"""
+_SET = "SELECT set_config(name, {value}, true) FROM (VALUES {pairs}) AS s(name, value)"
 _PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
 # Little memory keeps the planner from hashing all posted pictures before the walk asks about some thirty.
 _WALK = {
@@ -96,6 +92,9 @@ _WALK = {
     "hnsw.iterative_scan": "strict_order",
     "hnsw.max_scan_tuples": str(SCANNED),
 } | dict.fromkeys(_PLANS, "off")
+_PAIRS = ", ".join(f"('{name}', '{value}')" for name, value in _WALK.items())
+_BEGIN_WALK = _SET.format(value="value", pairs=_PAIRS)
+_END_WALK = _SET.format(value="NULL", pairs=_PAIRS)  # as they were when the connection began
 _IS_THERE = """
 SELECT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
   WHERE i.indrelid = 'embeddings'::regclass AND c.relname = :name AND i.indisvalid)
@@ -123,9 +122,9 @@ def nearest(
     """
     conditions = conditions_of(filters)
     values = {"vector": as_text(vector), "limit": limit, **conditions.values}
-    share = _share(session, persona_id, model_hash, conditions)
+    share, indexed = _facts(session, persona_id, model_hash, conditions)
     found: tuple[Neighbour, ...] = ()
-    if share >= RAREST and among and limit <= DEEPEST and has_index(session, persona_id, model_hash):
+    if share >= RAREST and among and limit <= DEEPEST and indexed:
         found = _by_index(session, persona_id, model_hash, conditions, values)
     elif share >= RAREST:
         wide = {"wide": round(ENLARGED * limit / share)}
@@ -142,8 +141,7 @@ def index_name(persona_id: int, model_hash: str) -> str:
 
 def has_index(session: Session, persona_id: int, model_hash: str) -> bool:
     """Whether the persona's own index is there and whole."""
-    name = index_name(persona_id, model_hash)
-    return bool(session.execute(text(_IS_THERE), {"name": name}).scalar_one())
+    return bool(session.execute(text(_IS_THERE), _named(persona_id, model_hash)).scalar_one())
 
 
 def request_index(session: Session, persona_id: int, model_hash: str) -> int | None:
@@ -187,28 +185,31 @@ def build_index(owner: OwnerConnection, persona_id: int, model_hash: str) -> Non
 
 
 def as_text(vector: Sequence[float]) -> str:
-    """A vector as pgvector reads it."""
-    return json.dumps([float(number) for number in vector])
+    """A vector as pgvector reads it, with as many digits as single precision has."""
+    return "[" + ",".join(f"{number:.9g}" for number in vector) + "]"
 
 
-def _share(session: Session, persona_id: int, model_hash: str, conditions: Conditions) -> float:
-    """What share of the persona's vectors the filters let through, as the planner's statistics have it."""
+def _facts(session: Session, persona_id: int, model_hash: str, conditions: Conditions) -> tuple[float, bool]:
+    """What share of the persona's vectors the filters let through, as the planner's statistics have it; and
+    whether the index is there.
+    """
     statement = _ESTIMATE.format(photo=conditions.photo, candidate=conditions.candidate)
     values = {"persona": persona_id, "hash": model_hash, **conditions.values}
-    ((plan,),) = rows_of(session, statement, values, prepare=False)
+    ((plan,),), ((indexed,),) = rows_of_each(
+        session, [(statement, values), (_IS_THERE, _named(persona_id, model_hash))]
+    )
     parts = plan[0]["Plan"].get("Plans", [])
     every = parts[-1]["Plan Rows"] if parts else 0
-    return float(sum(part["Plan Rows"] for part in parts[:-1]) / max(every, 1))
+    return float(sum(part["Plan Rows"] for part in parts[:-1]) / max(every, 1)), bool(indexed)
 
 
 def _by_index(
     session: Session, persona_id: int, model_hash: str, conditions: Conditions, values: dict[str, Any]
 ) -> tuple[Neighbour, ...]:
-    usual = _set(session, _WALK)
-    found = _neighbours(session, _filled(_BY_INDEX, persona_id, model_hash, conditions), values)
-    _set(session, usual)
+    asked = (_filled(_BY_INDEX, persona_id, model_hash, conditions), values)
+    _, rows, _ = rows_of_each(session, [(_BEGIN_WALK, {}), asked, (_END_WALK, {})])
     # The index keeps vectors at length 1, rounded once more, so its order is off where two are as near.
-    return tuple(sorted(found, key=lambda one: one.distance))
+    return tuple(sorted(map(_neighbour, rows), key=lambda one: one.distance))
 
 
 def _by_filter(
@@ -235,16 +236,16 @@ def _filled(statement: str, persona_id: int, model_hash: str, conditions: Condit
     )
 
 
-def _set(session: Session, settings: Mapping[str, str]) -> dict[str, str]:
-    """Change settings until the transaction ends; gives back what they were, where they were set."""
-    pairs = ", ".join(f"('{name}', '{value}')" for name, value in settings.items())
-    return {row.name: row.was for row in rows_of(session, _SET.format(pairs=pairs), {}) if row.was}
-
-
 def _neighbours(session: Session, statement: str, values: dict[str, Any]) -> tuple[Neighbour, ...]:
-    # Unprepared: a plan that was prepared before knows nothing of what SET LOCAL says now.
-    rows = rows_of(session, statement, values, prepare=False)
-    return tuple(Neighbour(PictureRef(row[0], row[1]), float(row[2])) for row in rows)
+    return tuple(map(_neighbour, rows_of(session, statement, values, prepare=False)))
+
+
+def _neighbour(row: Any) -> Neighbour:
+    return Neighbour(PictureRef(row[0], row[1]), float(row[2]))
+
+
+def _named(persona_id: int, model_hash: str) -> dict[str, str]:
+    return {"name": index_name(persona_id, model_hash)}
 
 
 def _hex(model_hash: str) -> str:
