@@ -1,7 +1,7 @@
 """A contest in memory: its pictures, the votes' posterior, and how both are read and kept.
 
 The votes say what is so; a posterior is a cache. One is stored at every eighth vote, and brought forward from
-there; the latest of each contest stay in the process (`recent`), valid as long as nobody stored or voted since.
+there; the latest of a contest stays in the process (`recent`), valid while nobody else stored or voted.
 Reading takes two statements then and keeping a vote one, since this is the path of every key press.
 """
 
@@ -194,9 +194,7 @@ def keep(session: Session, state: State, last_vote_id: int | None) -> None:
     rows_of(session, _KEEP, values | _scores(state))
 
 
-def _read(
-    session: Session, contest_id: int, lock: bool, with_posterior: bool
-) -> tuple[Any, tuple[Any, ...]]:
+def _read(session: Session, contest_id: int, lock: bool, with_posterior: bool) -> tuple[Any, tuple[Any, ...]]:
     """The contest's row and its members'.
 
     Raises:
