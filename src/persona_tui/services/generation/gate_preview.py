@@ -50,6 +50,7 @@ class GatePreview:
         rest_minutes: of one card's time for them; None when one of the steps was never timed.
         probability: that these members are the best, by the votes, 0 to 1; None while no vote counts.
         warnings: sentences on what speaks against it.
+        is_last: no step follows, so that the best one would win.
     """
 
     run_id: int
@@ -63,6 +64,7 @@ class GatePreview:
     rest_pictures: int = 0
     rest_minutes: float | None = 0.0
     probability: float | None = None
+    is_last: bool = False
 
     @property
     def candidate_ids(self) -> tuple[int, ...]:
@@ -110,6 +112,7 @@ def gate_preview(session: Session, run_step_id: int, k: int) -> GatePreview:
         rest_minutes=rest.minutes,
         probability=probability,
         warnings=_warnings(step, ranked, k, probability),
+        is_last=step.is_last,
     )
 
 
