@@ -172,11 +172,11 @@ def _warnings(
     if k > len(ranked):
         found.append(f"There are only {len(ranked)} pictures.")
     if k < len(ranked):
-        found.extend(_doubts(ranked, k, probability))
+        found.extend(_doubts(ranked, k, probability, step.is_last))
     return tuple(found)
 
 
-def _doubts(ranked: Sequence[GateCandidate], k: int, probability: float | None) -> list[str]:
+def _doubts(ranked: Sequence[GateCandidate], k: int, probability: float | None, is_last: bool) -> list[str]:
     """Why these k may not be the best ones."""
     found = []
     few = sum(1 for candidate in ranked if candidate.votes < ADVISED_VOTES)
@@ -186,5 +186,6 @@ def _doubts(ranked: Sequence[GateCandidate], k: int, probability: float | None) 
         which = "this is the best picture" if k == 1 else f"these {k} are the best pictures"
         found.append(f"It is only {probability:.0%} sure that {which}; more votes tell.")
     if ranked[k - 1].elo_score == ranked[k].elo_score:
-        found.append(f"Places {k} and {k + 1} have the same rating: the older picture goes on.")
+        older = "wins" if is_last else "goes on"
+        found.append(f"Places {k} and {k + 1} have the same rating: the older picture {older}.")
     return found
