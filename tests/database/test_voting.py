@@ -91,6 +91,20 @@ def test_a_vote_and_the_next_choice_in_one_are_both_of_them(session: Session, ru
     assert contest.undo(session, run.contest_id, sitting=sitting) == vote
 
 
+def test_a_pair_of_equals_is_not_shown_again_at_once(session: Session) -> None:
+    run = grow_run(session, make_plan(session), pictures=8)
+    session.execute(text("UPDATE pipeline_run_steps SET top_k = 2"))
+    showing, shown = contest.next_showing(session, run.contest_id), list[set[int]]()
+    for _ in range(16):
+        assert showing is not None
+        ids = [m.id for m in sorted(showing.members, key=lambda member: member.elo_score)]
+        assert set(ids) not in shown[-3:]
+        shown.append(set(ids))
+        _, showing = contest.cast_and_choose(
+            session, run.contest_id, ids, ids[0], sitting=uuid.uuid4(), count=2
+        )
+
+
 def test_a_picture_that_comes_later_takes_part(session: Session, run: Grown) -> None:
     a, b, *_ = run.members
     contest.cast(session, run.contest_id, (a, b), a, sitting=uuid.uuid4())

@@ -25,6 +25,8 @@ _GRID_SAMPLES = 64
 _CANDIDATES, _CANDIDATES_FOR_TOP = 20, 12
 _AHEAD = 8
 """Votes on the same pair by which a duel for the top K looks ahead: one alone seldom turns two round."""
+_AGAIN = 1e-9
+"""Factor on the gain of what was shown lately: it comes where nothing else is left to ask."""
 _NOISE = 8 / math.pi
 """Variance, in logits², of the normal noise whose choices are most like a logistic one's (MacKay, 1992)."""
 
@@ -38,6 +40,7 @@ def choose(
     k: int = 1,
     unseen: Collection[int] = (),
     beside: int | None = None,
+    lately: Sequence[tuple[int, ...]] = (),
 ) -> tuple[int, ...]:
     """The members whose vote tells most, in an order drawn at random.
 
@@ -47,6 +50,7 @@ def choose(
         k: 1 looks for the best one, more for the K best.
         unseen: active indices that no vote has shown yet; a grid shows them first.
         beside: an active index that must be among the shown.
+        lately: what the last votes showed, the latest last; a duel for the top K shows no two of them again.
 
     Raises:
         ValueError: fewer than two are active.
@@ -58,17 +62,15 @@ def choose(
     kept = None if beside is None else active.index(beside)
     goal = k if k < len(active) else 1
     if count == 2:
-        places = _duel(belief, active, rng, goal, kept)
+        places = (
+            _duel(belief, active, rng, kept) if goal == 1 else _across(belief, active, goal, kept, lately)
+        )
     else:
         places = _grid(belief, active, rng, count, goal, unseen, kept)
     return tuple(active[place] for place in rng.permutation(places).tolist())
 
 
-def _duel(
-    belief: Posterior, active: Sequence[int], rng: np.random.Generator, k: int, kept: int | None
-) -> list[int]:
-    if k > 1:
-        return _across(belief, active, k, kept)
+def _duel(belief: Posterior, active: Sequence[int], rng: np.random.Generator, kept: int | None) -> list[int]:
     samples = belief.sample(active, _SAMPLES, rng)
     best = samples.argmax(axis=1)
     counts = np.bincount(best, minlength=len(active))
@@ -80,12 +82,19 @@ def _duel(
     return [int(candidates[left[at]]), int(candidates[right[at]])]
 
 
-def _across(belief: Posterior, active: Sequence[int], k: int, kept: int | None) -> list[int]:
+def _across(
+    belief: Posterior,
+    active: Sequence[int],
+    k: int,
+    kept: int | None,
+    lately: Sequence[tuple[int, ...]],
+) -> list[int]:
     """Of one of the K highest means and one of the others, the pair that is worth asking most.
 
     That is the expected gain of taking the better one after some votes on them, the knowledge gradient:
     s · (φ(z) + z Φ(z)) with z = −gap / s, where s² is what the votes take from the difference's variance
-    (Frazier, Powell and Dayanik, 2008; several votes ahead: Frazier and Powell, 2010).
+    (Frazier, Powell and Dayanik, 2008; several votes ahead: Frazier and Powell, 2010). It would ask the same
+    pair again and again, which a voter who answers as before makes worth nothing: hence `lately`.
     """
     index = np.asarray(active)
     order = np.argsort(-belief.mean[index], kind="stable")
@@ -96,10 +105,13 @@ def _across(belief: Posterior, active: Sequence[int], k: int, kept: int | None) 
     gap = belief.mean[upper][:, None] - belief.mean[lower]
     variance = np.diag(belief.covariance)
     variance = variance[upper][:, None] + variance[lower] - 2 * belief.covariance[upper[:, None], lower]
+    variance = np.maximum(variance, 1e-12)
     taken = variance / np.sqrt(variance + _NOISE / _AHEAD)
     z = -gap / taken
     beyond = np.array([math.erfc(value) for value in (-z / math.sqrt(2)).flat]).reshape(z.shape) / 2
     gain = taken * (np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) + z * beyond)
+    for shown in lately[max(len(lately) - gain.size // 4, 0) :]:
+        gain[np.ix_(np.isin(upper, shown), np.isin(lower, shown))] *= _AGAIN
     at, under = divmod(int(gain.argmax()), len(below))
     return [int(above[at]), int(below[under])]
 

@@ -184,6 +184,7 @@ def _showing(
         k=state.top_k,
         unseen=state.unseen() if count > 2 else (),
         beside=wanted,
+        lately=state.lately,
     )
     return Showing(state.contest_id, tuple(state.member(place) for place in places))
 

@@ -33,6 +33,7 @@ class Recent:
         vote_id: the last vote.
         shown: how many votes have shown each member.
         votes: how many count.
+        lately: indices that the last of them showed.
     """
 
     version: str
@@ -40,6 +41,7 @@ class Recent:
     belief: Posterior
     shown: tuple[int, ...]
     votes: int
+    lately: tuple[tuple[int, ...], ...]
 
     def fits(self, version: str, last_vote_id: int | None) -> bool:
         """Whether nobody stored a posterior or voted since."""

@@ -26,6 +26,8 @@ from persona_tui.services.voting.recent import Recent
 # and the pictures need, and made a vote on a busy machine more than twice as long.
 threadpool_limits(1, user_api="blas")
 
+LATELY = 8
+"""Votes after which the same pair may come again."""
 STORED_EVERY = 8
 """Votes after which the posterior is stored: 20 KiB for 100 pictures, where a vote itself is one."""
 NINETY_PERCENT = 1.6449
@@ -65,6 +67,7 @@ class State:
         shown: how many counted votes have shown each member.
         votes: how many votes count.
         last_vote_id: the last record, an undo too.
+        lately: indices that the last votes showed, as far as the process knows them.
         version: of the contest's row, another one whenever a posterior is stored.
         top_k: of the step's gate, 1 where there is none.
     """
@@ -81,6 +84,7 @@ class State:
     votes: int
     last_vote_id: int | None
     version: str
+    lately: tuple[tuple[int, ...], ...] = ()
 
     def member(self, index: int, p_best: float = 0.0) -> Member:
         """One member as others may see it."""
@@ -112,7 +116,8 @@ class State:
         """The contest with one more vote, by indices."""
         counts = tuple(count + (place in shown) for place, count in enumerate(self.shown))
         belief = ranking.update(self.belief, shown, chosen)
-        return replace(self, belief=belief, shown=counts, votes=self.votes + 1)
+        lately = (*self.lately, shown)[-LATELY:]
+        return replace(self, belief=belief, shown=counts, votes=self.votes + 1, lately=lately)
 
 
 def load(session: Session, contest_id: int, *, lock: bool = False, anew: bool = False) -> State:
@@ -152,6 +157,7 @@ def load(session: Session, contest_id: int, *, lock: bool = False, anew: bool = 
         votes,
         last_vote_id,
         contest.version,
+        () if known is None else known.lately,
     )
     if known is not None:
         return state
@@ -183,7 +189,7 @@ def keep_vote(
         kept = rows_of(session, _KEEP_VOTE, values | {"version": state.version})[0]
     else:
         kept = rows_of(session, _KEEP_VOTE_AND_POSTERIOR, values | {"posterior": _freeze(state)})[0]
-    after = Recent(kept.version, kept.id, state.belief, state.shown, state.votes)
+    after = Recent(kept.version, kept.id, state.belief, state.shown, state.votes, state.lately)
     recent.remember(session, state.contest_id, after)
     return int(kept.id)
 
