@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -42,17 +42,30 @@ def pytest_configure() -> None:
     _patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the telling cases of a long sweep in the short run: those that `long(but=[...])` names."""
-    for item in items:
-        case = getattr(item, "callspec", None)
-        kept = [mark for mark in item.own_markers if case and _stays(case.id, mark.kwargs.get("but", ()))]
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str) -> Generator[None, object, object]:
+    """Leave the telling cases of a long sweep in the short run: those that `long(but=[...])` names.
+
+    Raises:
+        pytest.Collector.CollectError: a name or pattern fits no case, so that nothing of it would run.
+    """
+    made = yield
+    cases = [item for item in made if isinstance(item, pytest.Function)] if isinstance(made, list) else []
+    named = {word for item in cases for mark in item.own_markers for word in mark.kwargs.get("but", ())}
+    ids = [item.callspec.id for item in cases if hasattr(item, "callspec")]
+    stray = sorted(word for word in named if not any(_fits(case, word) for case in ids))
+    if stray:
+        raise collector.CollectError(f"long(but=...) of {name} names no case: {', '.join(stray)}. {ids}")
+    for item in cases:
+        but = [(mark, mark.kwargs.get("but", ())) for mark in item.own_markers]
+        kept = [mark for mark, words in but if any(_fits(item.callspec.id, word) for word in words)]
         item.own_markers[:] = [mark for mark in item.own_markers if mark not in kept]
+    return made
 
 
-def _stays(case: str, but: Sequence[str]) -> bool:
-    return case in but or any(fnmatchcase(case, pattern) for pattern in but)
+def _fits(case: str, word: str) -> bool:
+    """Whether a case's id is that word, or fits it as a pattern."""
+    return case == word or fnmatchcase(case, word)
 
 
 def pytest_collection_finish() -> None:

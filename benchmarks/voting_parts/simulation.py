@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_tui.services.voting import choosing, outlook, ranking
+from persona_tui.services.voting.state import LATELY
 
 Array = NDArray[np.float64]
 CHUNK = 25
@@ -98,8 +99,12 @@ def play(setting: Setting, seed: int) -> tuple[Array, list[tuple[float, ...]]]:
     unseen = set(active) if setting.old is None else set()
     top = set(np.argsort(-truth)[:5].tolist())
     curve, looks = np.empty((setting.presses, len(COLUMNS))), []
+    lately: list[tuple[int, ...]] = []
     for press in range(setting.presses):
-        shown = choosing.choose(belief, active, rng, count=setting.shown, k=setting.k, unseen=unseen)
+        shown = choosing.choose(
+            belief, active, rng, count=setting.shown, k=setting.k, unseen=unseen, lately=lately
+        )
+        lately = [*lately, shown][-LATELY:]
         belief = ranking.update(belief, shown, answer(setting, truth, shown, rng))
         unseen -= set(shown)
         leader = int(belief.mean.argmax())

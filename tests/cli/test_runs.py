@@ -69,6 +69,8 @@ def test_a_run_goes_from_its_gate_to_its_winner_and_back(peopled: Shell, inside:
         "✅ Step 1 is approved with 2; 4 pictures"
     )
     children = make_pictures(inside, run)
+    assert f"gate: {children[0]} would win\n" in peopled("run", "show", run).out
+    assert peopled("candidate", "list", run).out.count("would win") == 1
     assert "made from it already" in told(peopled, 1, "run", "unapprove", run, "1")
     assert peopled("run", "reject", str(children[0])).out == "✅ 1 picture is rejected.\n"
     assert peopled("run", "unreject", str(children[0]), "--json").json["candidate_ids"] == [children[0]]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from persona_tui.models.pipeline import ImageCandidate
 from tests.cli.conftest import Shell
 from tests.cli.test_runs import make_pictures, new_run, told
 
@@ -78,16 +79,21 @@ def test_old_ratings_come_from_a_file(peopled: Shell, inside: Callable[[], Any],
     contest = contest_of(peopled)
     pictures = peopled("candidate", "list", run, "--json").json
     first, second, third = (one["picture"] for one in pictures[:3])
+    kept = Path(pictures[2]["path"])
+    (tmp_path / "beside.png").write_bytes(kept.read_bytes())
     file = tmp_path / "old.csv"
-    file.write_text(f"picture,rating\n{first['id']}, 900\n{second['sha256']},1200.4\n{third['id']},1000\n")
+    file.write_text(f"picture,rating\n{first['id']}, 900\n{second['sha256']},1200.4\nbeside.png,1000\n")
     tried = peopled("vote", "import-ratings", contest, str(file), "--dry-run", "--json").json
     assert tried["ratings"][str(second["id"])] == 1200 and not tried["imported"]
+    assert tried["ratings"][str(third["id"])] == 1000
     assert peopled("vote", "import-ratings", contest, str(file)).out == "✅ 3 old ratings taken.\n"
     best = peopled("vote", "stats", contest, "--json").json["members"][0]
     assert best["candidate_id"] == second["id"] and best["elo_score"] > 1000
 
     for words, problem in (
-        ("999,1000", "does not take part"),
+        ("999,1000", "Picture 999 does not take part"),
+        ("999,1\nno.png,2", "Pictures 999, no.png do not take part"),
+        (f"{kept.name},1\nC:\\\\old\\\\{kept.name},2", "rated twice"),
         (f"{first['id']},high", "has no rating"),
         (f"{first['id']},nan", "has no rating"),
         (f"{first['id']},1,2", "not two columns"),
@@ -100,6 +106,12 @@ def test_old_ratings_come_from_a_file(peopled: Shell, inside: Callable[[], Any],
         assert problem in told(peopled, 2, "vote", "import-ratings", contest, str(file))
     assert "can't be read" in told(peopled, 2, "vote", "import-ratings", contest, str(tmp_path / "none"))
     assert peopled("vote", "stats", contest, "--json").json["members"][0] == best
+
+    with inside() as resources, resources.database.session_scope() as session:
+        session.get_one(ImageCandidate, third["id"]).sha256 = second["sha256"]
+    file.write_text(f"{second['sha256']},1")
+    said = told(peopled, 2, "vote", "import-ratings", contest, str(file))
+    assert f"is the file of several pictures: {second['id']}, {third['id']}." in said
 
 
 def test_a_gallery_is_sorted_filtered_and_says_who_goes_on(peopled: Shell, inside: Callable[[], Any]) -> None:

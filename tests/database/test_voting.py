@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlmodel import Session
 
 from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, UnknownName
 from persona_tui.services.voting import contest, ways
+from persona_tui.services.voting.state import load
 from persona_tui.services.voting.ways import Habit
 from tests.support.world import Grown, grow_run, insert, make_candidate, make_plan
 
@@ -90,6 +91,20 @@ def test_a_vote_and_the_next_choice_in_one_are_both_of_them(session: Session, ru
     assert contest.undo(session, run.contest_id, sitting=sitting) == vote
 
 
+def test_a_pair_of_equals_is_not_shown_again_at_once(session: Session) -> None:
+    run = grow_run(session, make_plan(session), pictures=8)
+    session.execute(text("UPDATE pipeline_run_steps SET top_k = 2"))
+    showing, shown = contest.next_showing(session, run.contest_id), list[set[int]]()
+    for _ in range(16):
+        assert showing is not None
+        ids = [m.id for m in sorted(showing.members, key=lambda member: member.elo_score)]
+        assert set(ids) not in shown[-3:]
+        shown.append(set(ids))
+        _, showing = contest.cast_and_choose(
+            session, run.contest_id, ids, ids[0], sitting=uuid.uuid4(), count=2
+        )
+
+
 def test_a_picture_that_comes_later_takes_part(session: Session, run: Grown) -> None:
     a, b, *_ = run.members
     contest.cast(session, run.contest_id, (a, b), a, sitting=uuid.uuid4())
@@ -145,6 +160,42 @@ def test_two_voters_at_once_lose_nothing(db: Database) -> None:
         assert contest.standings(session, run.contest_id).votes == 20
         contest.rebuild(session, run.contest_id)
         assert scores(session) == kept
+
+
+def test_two_windows_never_believe_what_the_votes_do_not_say(db: Database) -> None:
+    with db.session_scope() as session:
+        run = grow_run(session, make_plan(session))
+    other = create_engine("postgresql+psycopg://", creator=db.connect)
+    sittings = {engine: uuid.uuid4() for engine in (db.engine, other)}
+    rng, stored = np.random.default_rng(11), set()
+
+    def act(session: Session, sitting: uuid.UUID, turn: int) -> None:
+        pair = rng.choice(run.members, 2, replace=False).tolist()
+        match turn % 12:
+            case 5 | 8:
+                contest.undo(session, run.contest_id, sitting=sitting)
+            case 7:
+                ratings = {candidate: int(rng.integers(900, 1100)) for candidate in run.candidates}
+                contest.import_old_elo(session, run.contest_id, ratings)
+            case _:
+                contest.cast(session, run.contest_id, pair, pair[0], sitting=sitting)
+
+    for turn in range(24):
+        engine = (db.engine, other)[int(rng.integers(2))]
+        with Session(engine) as session:
+            act(session, sittings[engine], turn)
+            session.rollback() if turn % 12 in (2, 9) else session.commit()
+        for engine in sittings:
+            with Session(engine) as session:
+                seen, true = (load(session, run.contest_id, anew=anew) for anew in (False, True))
+                assert seen.belief.covariance == pytest.approx(true.belief.covariance, abs=1e-3), turn
+                assert seen.belief.mean == pytest.approx(true.belief.mean, abs=1e-3), turn
+                assert (seen.votes, seen.shown) == (true.votes, true.shown)
+                assert seen.belief.elo() == scores(session)
+                kept = session.execute(text("SELECT posterior_vote_id FROM contests")).scalar_one()
+                stored.add(kept == seen.last_vote_id)
+    other.dispose()
+    assert stored == {True, False}, "a posterior is stored now and then, and brought forward from there"
 
 
 def test_a_grid_shows_every_picture_once_before_any_twice(session: Session) -> None:

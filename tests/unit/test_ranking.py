@@ -87,6 +87,17 @@ def test_every_way_of_choosing_shows_different_active_members(count: int, k: int
         belief = ranking.update(belief, shown, shown[0])
 
 
+def test_a_duel_for_the_top_lies_across_the_bar_and_does_not_come_again_at_once() -> None:
+    rng, belief, lately = np.random.default_rng(2), Posterior.prior(12), list[tuple[int, ...]]()
+    for turn in range(40):
+        above = set(np.argsort(-belief.mean, kind="stable")[:3].tolist())
+        pair = choosing.choose(belief, range(12), rng, k=3, lately=lately)
+        assert len(above & set(pair)) == 1
+        assert set(pair) not in [set(shown) for shown in lately[-6:]]
+        belief = ranking.update(belief, pair, None if turn % 2 else min(pair))
+        lately.append(pair)
+
+
 def test_a_grid_begins_with_the_unseen_and_a_small_contest_shows_all() -> None:
     rng = np.random.default_rng(5)
     for _ in range(20):

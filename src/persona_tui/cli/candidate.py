@@ -34,7 +34,7 @@ def list_(
     only: Annotated[Only | None, typer.Option(help="Only these.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A run's pictures with ratings and votes, and who would go on."""
+    """A run's pictures with ratings and votes, and who would go on, or win."""
     from persona_tui.services.generation.listing import gallery
 
     with resources() as opened:
@@ -66,8 +66,8 @@ def list_(
 def _marks(one: GalleryPicture) -> Iterator[str]:
     if one.picture.winner:
         yield "winner"
-    if one.advances:
-        yield "goes on"
+    if one.advances and not one.picture.winner:
+        yield "would win" if one.may_win else "goes on"
     if one.picture.flagged:
         yield "flagged"
     if one.picture.status != "active":

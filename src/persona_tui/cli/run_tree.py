@@ -87,7 +87,10 @@ def gate_lines(gate: GatePreview | None) -> Iterator[str]:
     if gate is None:
         return
     sure = "" if gate.probability is None else f", {gate.probability:.0%} sure"
-    yield f"gate: {_numbers(gate.candidate_ids)} would go on (K = {gate.k}{sure})"
+    if gate.is_last:
+        yield f"gate: {_numbers(gate.candidate_ids)} would win{sure}"
+    else:
+        yield f"gate: {_numbers(gate.candidate_ids)} would go on (K = {gate.k}{sure})"
     if gate.rest_pictures:
         yield f"  then {cost_words(gate.cost, gate.minutes)} in the next step"
         if gate.rest_pictures != gate.cost:

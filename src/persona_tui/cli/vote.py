@@ -201,7 +201,10 @@ def _progress_line(gone: VotingProgress, top_k: int) -> str:
 def import_ratings(
     contest: ContestId,
     file: Annotated[
-        Path, typer.Argument(help="CSV of picture,rating or a JSON object; pictures by number or SHA-256.")
+        Path,
+        typer.Argument(
+            help="CSV of picture,rating or a JSON object; pictures by number, file name or SHA-256."
+        ),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken.")] = False,
     as_json: AsJson = False,
@@ -212,7 +215,7 @@ def import_ratings(
 
     read = read_ratings(file)
     with session() as opened:
-        ratings = ratings_by_candidate(opened, contest, read)
+        ratings = ratings_by_candidate(opened, contest, read, file.parent)
         if not dry_run:
             import_old_elo(opened, contest, ratings)
     word = "would be taken" if dry_run else "taken"

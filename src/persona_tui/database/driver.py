@@ -46,8 +46,9 @@ def rows_of(
     ):
         cursor.execute(_in_drivers_words(statement), values, prepare=prepare)
         rows: list[Any] = []
+        has_rows = cursor.pgresult is not None and cursor.pgresult.nfields > 0
         # In parts: while the driver makes rows of many, no other thread of this process goes on.
-        while cursor.description and (part := cursor.fetchmany(_PART)):
+        while has_rows and (part := cursor.fetchmany(_PART)):
             rows += part
         return rows
 

@@ -23,12 +23,13 @@ class GalleryScreen(GalleryView):
     TITLE = "Gallery & tree"
     HELP = (
         "All pictures of a run with rating and votes: ⭐ the winner, ✅ went on to a next step, ✗ rejected, "
-        "⚑ flagged, ▲ would go on if the step were approved now; + and - try another K, and the line above "
-        "says what that costs. Space marks pictures ✓, and then a key rejects, flags or compares them all. "
-        "Enter shows one alone, and arrow keys then go from one to the next. In the tree each picture stands "
-        "below the one it grew from, beside what is still being made: ← → fold and unfold a branch, p goes "
-        "to the parent, [ ] to its siblings. A rejection takes the branch along, and can be taken back. "
-        "Ratings that are still voted on are hidden, and their order with them, until you ask."
+        "⚑ flagged, ▲ would go on, or win, if the step were approved now; + and - try another K, and the "
+        "line above says what that costs. Space marks pictures ✓, and then a key rejects, flags or "
+        "compares them all. Enter shows one alone, and arrow keys then go from one to the next. In the "
+        "tree each picture stands below the one it grew from, beside what is still being made: ← → fold "
+        "and unfold a branch, p goes to the parent, [ ] to its siblings. A rejection takes the branch "
+        "along, and can be taken back. Ratings that are still voted on are hidden, and their order with "
+        "them, until you ask."
     )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -35,6 +35,7 @@ class Leaf:
         children: pictures made from it.
         secret: its step is still voted on, so that its rating is told only when it is asked for.
         interval: of the rating, lowest and highest, 90 %; None where it takes part in no contest.
+        may_win: no step follows its own.
     """
 
     picture: CandidateView
@@ -43,6 +44,7 @@ class Leaf:
     children: int
     secret: bool
     interval: tuple[int, int] | None = None
+    may_win: bool = False
 
     @property
     def flagged(self) -> bool:
@@ -124,6 +126,7 @@ def read_album(
     places = _places(pictures)
     voted_on = {step.id for step in run.steps if not step.approved} if _is_voted_on(run) else set()
     intervals = _intervals(session, run)
+    last = {step.id for step in run.steps if step.is_last}
     leaves = tuple(
         Leaf(
             one,
@@ -132,6 +135,7 @@ def read_album(
             children[one.id],
             one.run_step_id in voted_on,
             intervals.get(one.id),
+            one.run_step_id in last,
         )
         for one in pictures
     )
@@ -245,7 +249,7 @@ def take_old_ratings(session: Session, contest_id: int, file: Path) -> int:
     from persona_tui.services.voting.contest import import_old_elo
     from persona_tui.services.voting.old_ratings import ratings_by_candidate, read_ratings
 
-    ratings = ratings_by_candidate(session, contest_id, read_ratings(file))
+    ratings = ratings_by_candidate(session, contest_id, read_ratings(file), file.parent)
     import_old_elo(session, contest_id, ratings)
     return len(ratings)
 

@@ -25,7 +25,7 @@ def state(leaf: Leaf, passes: bool = False) -> tuple[str, str, str]:
     """Icon of two columns, word and style of a picture's state.
 
     Args:
-        passes: it would go on if its step were approved now.
+        passes: it would go on, or win, if its step were approved now.
     """
     if leaf.picture.winner:
         return "⭐", "winner", "$section"
@@ -34,7 +34,7 @@ def state(leaf: Leaf, passes: bool = False) -> tuple[str, str, str]:
     if leaf.picture.gate_rank is not None:
         return "✅", "went on", "$success"
     if passes:
-        return "▲ ", "would go on", "$section"
+        return "▲ ", "would win" if leaf.may_win else "would go on", "$section"
     return "● ", "active", "$title"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from persona_tui.services.generation.places import PlaceView
     from persona_tui.services.media import MediaStore
 
-TILE = (20, 14)
-"""Columns and rows of a thumbnail with its words, more or less."""
+PICTURE_ROWS, WORD_ROWS = 10, 4
+"""Of a thumbnail, more or less, and of the words below it."""
 BESIDE_DOUBTS = 6
 """Columns of the screen's edges and of the sign before what speaks against a gate."""
 POLL = 1.0
@@ -69,7 +70,7 @@ class GalleryView(PersonaScreen):
             yield Static(id="bar", markup=False)
             yield Static(id="gate", markup=False)
             with Horizontal(id="views"):
-                yield Thumbnails(self._tile, tile=TILE, id="grid")
+                yield Thumbnails(self._tile, tile=tile_of(()), id="grid")
                 with Horizontal(id="tree-part"):
                     yield BranchList(lambda: self._revealed, self._progress, self._passes, id="tree")
                     yield PicturePane("no picture", id="preview")
@@ -161,6 +162,7 @@ class GalleryView(PersonaScreen):
             self._keep = "all"
         self._leaf = next((leaf for leaf in album.leaves if leaf.id == wanted), None) or self._first()
         self._say_empty()
+        self._grid.tile = tile_of(album.leaves)
         self._tree.plant(album, album.arranged(self._revealed))
         self._show_cursor()
         self._show_words()
@@ -304,6 +306,16 @@ class GalleryView(PersonaScreen):
         self._show_words()
         if self._as_tree and self._leaf is not None:
             self.spawn(partial(self._preview, self._leaf), group="preview", exclusive=True, quiet=True)
+
+
+def tile_of(leaves: Sequence[Leaf]) -> tuple[int, int]:
+    """Columns and rows that a picture with its words is to have: as wide as most pictures are.
+
+    A cell is taken to be twice as high as wide.
+    """
+    shapes = [leaf.picture.width / leaf.picture.height for leaf in leaves] or [0.8]
+    columns = round(2 * PICTURE_ROWS * median(shapes)) + 2
+    return min(max(columns, 12), 42), PICTURE_ROWS + WORD_ROWS
 
 
 def _thumbnails(_session: Session, media: MediaStore, leaves: Sequence[Leaf]) -> list[Path | None]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TILE = (26, 18)
 """Columns and rows that a tile is to have, more or less."""
+WIDEST = 1.25
+"""A tile's columns at most, by those that go with its rows: wider ones only set pictures apart."""
 
 
 class Pictured(Protocol):
@@ -102,7 +104,7 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
     SCOPES: ClassVar[tuple[str, ...]] = ("grid",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(TABLES["grid"])]
     DEFAULT_CSS = """
-    Thumbnails { layout: grid; width: 1fr; height: 1fr; }
+    Thumbnails { layout: grid; width: 1fr; height: 1fr; align-horizontal: center; }
     Thumbnails:focus Tile.-cursor { background: $block-cursor-background; }
     Thumbnails.-alone Tile.-cursor { background: $background; }
     Thumbnails.-alone Tile > Static { display: none; }
@@ -158,7 +160,8 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
     def tile(self, tile: tuple[int, int]) -> None:
         if tile != self._tile:
             self._tile = tile
-            self.on_resize()
+            if self.size.area:
+                self.on_resize()
 
     @property
     def drawn(self) -> bool:
@@ -189,11 +192,18 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
     def _reshape(self) -> bool:
         """Choose columns and rows; whether they are other ones than before."""
         shape = (1, 1) if self.alone else self._best_shape(len(self._pictures))
+        self.styles.grid_columns = str(self._width(shape))
         if shape == self._shape:
             return False
         self._shape = shape
         self.styles.grid_size_columns, self.styles.grid_size_rows = shape
         return True
+
+    def _width(self, shape: tuple[int, int]) -> int:
+        """Columns of each tile, the same for all; what is left lies on both sides of them."""
+        (width, height), (columns, rows) = self.size, self._tile
+        most = max(width // shape[0], 1)
+        return most if self.alone else min(most, round(WIDEST * columns * height / shape[1] / rows))
 
     def _best_shape(self, count: int) -> tuple[int, int]:
         """As many tiles as fit; larger ones where all pictures have room on one page."""

@@ -50,6 +50,7 @@ class GatePreview:
         rest_minutes: of one card's time for them; None when one of the steps was never timed.
         probability: that these members are the best, by the votes, 0 to 1; None while no vote counts.
         warnings: sentences on what speaks against it.
+        is_last: no step follows, so that the best one would win.
     """
 
     run_id: int
@@ -63,6 +64,7 @@ class GatePreview:
     rest_pictures: int = 0
     rest_minutes: float | None = 0.0
     probability: float | None = None
+    is_last: bool = False
 
     @property
     def candidate_ids(self) -> tuple[int, ...]:
@@ -110,6 +112,7 @@ def gate_preview(session: Session, run_step_id: int, k: int) -> GatePreview:
         rest_minutes=rest.minutes,
         probability=probability,
         warnings=_warnings(step, ranked, k, probability),
+        is_last=step.is_last,
     )
 
 
@@ -169,11 +172,11 @@ def _warnings(
     if k > len(ranked):
         found.append(f"There are only {len(ranked)} pictures.")
     if k < len(ranked):
-        found.extend(_doubts(ranked, k, probability))
+        found.extend(_doubts(ranked, k, probability, step.is_last))
     return tuple(found)
 
 
-def _doubts(ranked: Sequence[GateCandidate], k: int, probability: float | None) -> list[str]:
+def _doubts(ranked: Sequence[GateCandidate], k: int, probability: float | None, is_last: bool) -> list[str]:
     """Why these k may not be the best ones."""
     found = []
     few = sum(1 for candidate in ranked if candidate.votes < ADVISED_VOTES)
@@ -183,5 +186,6 @@ def _doubts(ranked: Sequence[GateCandidate], k: int, probability: float | None) 
         which = "this is the best picture" if k == 1 else f"these {k} are the best pictures"
         found.append(f"It is only {probability:.0%} sure that {which}; more votes tell.")
     if ranked[k - 1].elo_score == ranked[k].elo_score:
-        found.append(f"Places {k} and {k + 1} have the same rating: the older picture goes on.")
+        older = "wins" if is_last else "goes on"
+        found.append(f"Places {k} and {k + 1} have the same rating: the older picture {older}.")
     return found

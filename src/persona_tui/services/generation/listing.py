@@ -26,7 +26,8 @@ class GalleryPicture:
         rank: by rating among the active ones of its step, 1 the best; None for a rejected one.
         interval: of the rating, 90 %.
         votes: that showed it and count.
-        advances: it would go on if the step's gate were approved now.
+        advances: it would go on, or win, if the step's gate were approved now.
+        may_win: no step follows its own.
     """
 
     picture: CandidateView
@@ -34,6 +35,7 @@ class GalleryPicture:
     interval: tuple[int, int] | None
     votes: int
     advances: bool
+    may_win: bool
 
 
 _ORDERS: dict[Order, Callable[[GalleryPicture], Any]] = {
@@ -81,8 +83,9 @@ def gallery(
         if position in (None, step.position):
             standings = () if step.contest_id is None else contest.standings(session, step.contest_id).members
             known = {member.candidate_id: (rank, member) for rank, member in enumerate(standings, start=1)}
+            through = k or (1 if step.is_last else step.top_k)
             listed = [
-                _described(picture, known.get(picture.id), k or step.top_k)
+                _described(picture, known.get(picture.id), through, step.is_last)
                 for picture in pictures
                 if picture.run_step_id == step.id
             ]
@@ -90,8 +93,10 @@ def gallery(
     return tuple(found)
 
 
-def _described(picture: CandidateView, standing: tuple[int, contest.Member] | None, k: int) -> GalleryPicture:
+def _described(
+    picture: CandidateView, standing: tuple[int, contest.Member] | None, k: int, may_win: bool
+) -> GalleryPicture:
     if standing is None:
-        return GalleryPicture(picture, None, None, 0, False)
+        return GalleryPicture(picture, None, None, 0, False, may_win)
     rank, member = standing
-    return GalleryPicture(picture, rank, member.interval, member.votes, rank <= k)
+    return GalleryPicture(picture, rank, member.interval, member.votes, rank <= k, may_win)

@@ -1,7 +1,7 @@
 """Contests: what to show next, casting a vote, taking it back, and who leads.
 
-Votes are append-only facts. Scores are a projection that `rebuild` makes anew from them at any time; the
-stored posterior is a cache that is valid for one last vote and brought forward under the contest's row lock.
+Votes are append-only facts. Scores are a projection that `rebuild` makes anew from them at any time; a
+posterior is a cache that is valid for one last vote and brought forward under the contest's row lock.
 """
 
 from __future__ import annotations
@@ -182,8 +182,9 @@ def _showing(
         rng,
         count=count,
         k=state.top_k,
-        unseen=state.unseen(),
+        unseen=state.unseen() if count > 2 else (),
         beside=wanted,
+        lately=state.lately,
     )
     return Showing(state.contest_id, tuple(state.member(place) for place in places))
 

@@ -1,7 +1,8 @@
 """A contest in memory: its pictures, the votes' posterior, and how both are read and kept.
 
-The stored posterior is a cache that is valid for one last vote; where it is not, it is made anew from the
-votes. Reading takes two statements and keeping a vote one, since this is the path of every key press.
+The votes say what is so; a posterior is a cache. One is stored at every eighth vote, and brought forward from
+there; the latest of a contest stays in the process (`recent`), valid while nobody else stored or voted.
+Reading takes two statements then and keeping a vote one, since this is the path of every key press.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ from threadpoolctl import threadpool_limits
 from persona_tui.database.driver import rows_of
 from persona_tui.errors import UnknownName
 from persona_tui.services import events
-from persona_tui.services.voting import ranking
+from persona_tui.services.voting import ranking, recent
 from persona_tui.services.voting.ranking import Posterior
+from persona_tui.services.voting.recent import Recent
 
 # Matrices this small gain nothing from several threads; BLAS' idle ones spin on the cores that the database
 # and the pictures need, and made a vote on a busy machine more than twice as long.
 threadpool_limits(1, user_api="blas")
 
+LATELY = 8
+"""Votes after which the same pair may come again."""
+STORED_EVERY = 8
+"""Votes after which the posterior is stored: 20 KiB for 100 pictures, where a vote itself is one."""
 NINETY_PERCENT = 1.6449
 """Standard deviations to either side of the mean that hold 90 % of a normal distribution."""
 
@@ -61,6 +67,8 @@ class State:
         shown: how many counted votes have shown each member.
         votes: how many votes count.
         last_vote_id: the last record, an undo too.
+        lately: indices that the last votes showed, as far as the process knows them.
+        version: of the contest's row, another one whenever a posterior is stored.
         top_k: of the step's gate, 1 where there is none.
     """
 
@@ -75,6 +83,8 @@ class State:
     shown: tuple[int, ...]
     votes: int
     last_vote_id: int | None
+    version: str
+    lately: tuple[tuple[int, ...], ...] = ()
 
     def member(self, index: int, p_best: float = 0.0) -> Member:
         """One member as others may see it."""
@@ -106,7 +116,8 @@ class State:
         """The contest with one more vote, by indices."""
         counts = tuple(count + (place in shown) for place, count in enumerate(self.shown))
         belief = ranking.update(self.belief, shown, chosen)
-        return replace(self, belief=belief, shown=counts, votes=self.votes + 1)
+        lately = (*self.lately, shown)[-LATELY:]
+        return replace(self, belief=belief, shown=counts, votes=self.votes + 1, lately=lately)
 
 
 def load(session: Session, contest_id: int, *, lock: bool = False, anew: bool = False) -> State:
@@ -120,12 +131,19 @@ def load(session: Session, contest_id: int, *, lock: bool = False, anew: bool = 
     Raises:
         UnknownName: there is no such contest.
     """
-    found = rows_of(session, _LOCKED_CONTEST if lock else _CONTEST, {"contest": contest_id})
-    if not found:
-        raise UnknownName(f"There is no contest {contest_id}.")
-    contest = found[0]
-    rows = tuple(rows_of(session, _MEMBERS, {"contest": contest_id}))
+    known = None if anew else recent.recall(session, contest_id)
+    contest, rows = _read(session, contest_id, lock, known is None)
     last_vote_id = rows[0].last_vote_id if rows else None
+    if known is not None and not known.fits(contest.version, last_vote_id):
+        recent.forget(session, contest_id)
+        return load(session, contest_id, lock=lock)
+    size = len(rows)
+    if known is not None:
+        belief, shown, votes = known.belief, known.shown, known.votes
+    elif contest.posterior is not None and not anew:
+        belief, shown, votes = _thaw(contest.posterior)
+    else:
+        belief, shown, votes = Posterior.prior_from(_hints(rows)), (0,) * size, 0
     state = State(
         contest_id,
         contest.run_step_id,
@@ -134,16 +152,17 @@ def load(session: Session, contest_id: int, *, lock: bool = False, anew: bool = 
         rows,
         {row.id: place for place, row in enumerate(rows)},
         tuple(place for place, row in enumerate(rows) if row.status == "active"),
-        Posterior.prior_from(_hints(rows)),
-        (0,) * len(rows),
-        0,
+        belief.extended(size),
+        shown + (0,) * (size - len(shown)),
+        votes,
         last_vote_id,
+        contest.version,
+        () if known is None else known.lately,
     )
-    if anew or contest.posterior is None or contest.posterior_vote_id != last_vote_id:
-        return _replayed(session, state)
-    belief, shown, votes = _thaw(contest.posterior)
-    late = len(rows) - len(shown)
-    return replace(state, belief=belief.extended(len(rows)), shown=shown + (0,) * late, votes=votes)
+    if known is not None:
+        return state
+    stored = None if anew or contest.posterior is None else contest.posterior_vote_id
+    return _brought_forward(session, state, stored)
 
 
 def keep_vote(
@@ -153,7 +172,9 @@ def keep_vote(
     chosen: int | None,
     facts: dict[str, Any],
 ) -> int:
-    """Insert a vote, keep the posterior and scores that `state` has after it, and tell all processes.
+    """Insert a vote, keep the scores and now and then the posterior after it, and tell all processes.
+
+    The contest's row is locked: nobody else votes or stores meanwhile.
 
     Args:
         shown: member ids, left to right.
@@ -163,13 +184,33 @@ def keep_vote(
         The vote's id.
     """
     values = {"contest": state.contest_id, "shown": list(shown), "chosen": chosen, **facts}
-    values["told"] = events.payload("vote", state.contest_id)
-    return int(rows_of(session, _KEEP_VOTE, values | _scores(state))[0].id)
+    values |= _scores(state) | {"told": events.payload("vote", state.contest_id)}
+    if state.votes % STORED_EVERY:
+        kept = rows_of(session, _KEEP_VOTE, values | {"version": state.version})[0]
+    else:
+        kept = rows_of(session, _KEEP_VOTE_AND_POSTERIOR, values | {"posterior": _freeze(state)})[0]
+    after = Recent(kept.version, kept.id, state.belief, state.shown, state.votes, state.lately)
+    recent.remember(session, state.contest_id, after)
+    return int(kept.id)
 
 
 def keep(session: Session, state: State, last_vote_id: int | None) -> None:
     """Keep posterior and scores, valid for this last vote."""
-    rows_of(session, _KEEP, {"contest": state.contest_id, "vote": last_vote_id} | _scores(state))
+    values = {"contest": state.contest_id, "vote": last_vote_id, "posterior": _freeze(state)}
+    rows_of(session, _KEEP, values | _scores(state))
+
+
+def _read(session: Session, contest_id: int, lock: bool, with_posterior: bool) -> tuple[Any, tuple[Any, ...]]:
+    """The contest's row and its members'.
+
+    Raises:
+        UnknownName: there is no such contest.
+    """
+    wanted = {"contest": contest_id, "wanted": with_posterior}
+    found = rows_of(session, _LOCKED_CONTEST if lock else _CONTEST, wanted)
+    if not found:
+        raise UnknownName(f"There is no contest {contest_id}.")
+    return found[0], tuple(rows_of(session, _MEMBERS, {"contest": contest_id}))
 
 
 def _hints(rows: Sequence[Any]) -> list[float | None]:
@@ -179,18 +220,22 @@ def _hints(rows: Sequence[Any]) -> list[float | None]:
 
 
 def _scores(state: State) -> dict[str, Any]:
-    """The cache, and the scores that differ from what is stored."""
+    """The scores that differ from what is stored."""
     fresh = zip(state.rows, state.belief.elo(), strict=True)
     changed = [(row.candidate_id, score) for row, score in fresh if row.elo_score != score]
     return {
-        "posterior": _freeze(state),
         "ids": [candidate for candidate, _ in changed],
         "scores": [score for _, score in changed],
     }
 
 
-def _replayed(session: Session, state: State) -> State:
-    for vote in rows_of(session, _VOTES, {"contest": state.contest_id}):
+def _brought_forward(session: Session, state: State, stored: int | None) -> State:
+    """The state with what was voted after a stored vote; None for all votes.
+
+    An undo stores the posterior, so that no record after a stored vote takes back one before it.
+    """
+    wanted = {"contest": state.contest_id, "after": stored or 0, "last": state.last_vote_id or 0}
+    for vote in rows_of(session, _VOTES, wanted):
         chosen = None if vote.chosen is None else state.index[vote.chosen]
         state = state.after(tuple(state.index[member] for member in vote.shown), chosen)
     return state
@@ -199,7 +244,7 @@ def _replayed(session: Session, state: State) -> State:
 def _freeze(state: State) -> bytes:
     """The votes' count, how many members, their means, how often each was shown, half the covariances.
 
-    Seven digits are enough for a cache, and half the bytes: each vote writes them, 20 KiB for 100 pictures.
+    Seven digits are enough for a cache, and half the bytes.
     """
     size = len(state.rows)
     half = state.belief.covariance[np.triu_indices(size)]
@@ -218,7 +263,8 @@ def _thaw(data: bytes) -> tuple[Posterior, tuple[int, ...], int]:
 
 
 _CONTEST = """
-SELECT c.run_step_id, s.run_id, COALESCE(s.top_k, 1) AS top_k, c.posterior, c.posterior_vote_id
+SELECT c.run_step_id, s.run_id, COALESCE(s.top_k, 1) AS top_k, c.xmin::text AS version,
+  c.posterior_vote_id, CASE WHEN CAST(:wanted AS boolean) THEN c.posterior END AS posterior
 FROM contests c LEFT JOIN pipeline_run_steps s ON s.id = c.run_step_id WHERE c.id = :contest
 """
 
@@ -237,7 +283,8 @@ _VOTES = """
 SELECT v.id, array_agg(t.contest_member_id ORDER BY t.side) AS shown,
   max(t.contest_member_id) FILTER (WHERE t.chosen) AS chosen
 FROM votes v JOIN vote_items t ON t.vote_id = v.id
-WHERE v.contest_id = :contest AND NOT EXISTS (SELECT FROM votes u WHERE u.undoes_vote_id = v.id)
+WHERE v.contest_id = :contest AND v.id > CAST(:after AS bigint) AND v.id <= CAST(:last AS bigint)
+  AND NOT EXISTS (SELECT FROM votes u WHERE u.undoes_vote_id = v.id)
 GROUP BY v.id ORDER BY v.id
 """
 
@@ -246,7 +293,7 @@ _SCORES = """scored AS (
   FROM unnest(CAST(:ids AS bigint[]), CAST(:scores AS integer[])) AS fresh(id, score) WHERE i.id = fresh.id)
 """
 
-_KEEP_VOTE = f"""
+_VOTED = f"""
 WITH vote AS (
   INSERT INTO votes (contest_id, session, response_ms, voter, repeat)
   VALUES (:contest, :sitting, :response_ms, :voter, :repeat) RETURNING id),
@@ -255,10 +302,18 @@ items AS (
   SELECT vote.id, CAST(:contest AS bigint), s.member, s.side,
     s.member IS NOT DISTINCT FROM CAST(:chosen AS bigint)
   FROM vote, unnest(CAST(:shown AS bigint[])) WITH ORDINALITY AS s(member, side)),
-kept AS (
-  UPDATE contests c SET posterior = :posterior, posterior_vote_id = vote.id FROM vote WHERE c.id = :contest),
 {_SCORES}
-SELECT id, pg_notify({events.CHANNEL}, :told) FROM vote
+"""
+
+_KEEP_VOTE = f"""
+{_VOTED} SELECT id, CAST(:version AS text) AS version, pg_notify({events.CHANNEL}, :told) FROM vote
+"""
+
+_KEEP_VOTE_AND_POSTERIOR = f"""
+{_VOTED}, kept AS (
+  UPDATE contests c SET posterior = :posterior, posterior_vote_id = vote.id
+  FROM vote WHERE c.id = :contest RETURNING c.xmin::text AS version)
+SELECT vote.id, kept.version, pg_notify({events.CHANNEL}, :told) FROM vote, kept
 """
 
 _KEEP = f"""
