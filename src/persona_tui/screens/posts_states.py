@@ -120,10 +120,10 @@ def _acts(detail: PostDetail) -> Iterator[PossibleAct]:
 
 def words_can_change(detail: PostDetail) -> bool:
     """Whether caption, hashtags and alternative text may still be written."""
-    from persona_tui.services.publishing.posts import WORDS_CHANGE_IN
+    from persona_tui.services.publishing.formats import CHANGES_IN
 
     settling = any(transition.act == "adopt" for transition in detail.acts)
-    return detail.post.state in WORDS_CHANGE_IN and bool(detail.acts) and not settling
+    return detail.post.state in CHANGES_IN and bool(detail.acts) and not settling
 
 
 def _of_table(post: PostView, acts: set[str]) -> Iterator[PossibleAct]:

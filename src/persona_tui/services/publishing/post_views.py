@@ -21,6 +21,7 @@ class PostPicture:
 
     Attributes:
         media_key, sha256: of the original, in the media store.
+        is_film: it is a film, shown by its middle frame.
         loras: that made it, as `name@version (weight)`; old content stays with its LoRA's version.
     """
 
@@ -29,6 +30,7 @@ class PostPicture:
     sha256: str
     photo_id: int | None
     image_candidate_id: int | None
+    is_film: bool = False
     loras: tuple[str, ...] = ()
 
 
@@ -41,6 +43,8 @@ class PostView:
         caption: without the hashtags; `full_caption` is what is sent.
         hashtags: without #.
         scheduled_at: UTC; `wall_time` is the same on the clock of `zone`.
+        user_tags: {username, x, y, position} of each account named in the pictures.
+        comment_state: of the first comment: waiting, sending, unknown, posted or failed; '' without one.
         warnings: what is worth a look before it goes out, one sentence each.
     """
 
@@ -75,6 +79,15 @@ class PostView:
     permalink: str
     published_at: datetime | None
     created_at: datetime
+    user_tags: tuple[Mapping[str, Any], ...]
+    collaborators: tuple[str, ...]
+    location_id: str
+    share_to_feed: bool
+    cover_ms: int | None
+    first_comment: str
+    comment_state: str
+    comment_id: str | None
+    comment_reason: str
     pictures: tuple[PostPicture, ...]
     warnings: tuple[str, ...]
 
@@ -127,7 +140,10 @@ _COLUMNS = (
     " p.caption, p.hashtags, p.alt_text, p.caption_metadata, p.is_ai_generated, p.scheduled_at,"
     " p.zone, p.wall_time,"
     " p.grace_minutes, p.strategy_name, p.repost_allowed, p.creation_id, p.media_id, p.permalink,"
-    " p.published_at, p.created_at, a.status AS account_status, a.status_reason AS account_reason,"
+    " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed, p.cover_ms,"
+    " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed,"
+    " p.cover_ms, p.first_comment, p.comment_state, p.comment_id, p.comment_reason,"
+    " a.status AS account_status, a.status_reason AS account_reason,"
     " (SELECT publishing_held FROM installation) AS held"
     " FROM scheduling_posts p JOIN personas n ON n.id = p.persona_id"
     " LEFT JOIN instagram_accounts a ON a.id = p.account_id"
@@ -136,7 +152,7 @@ _COLUMNS = (
 )
 _PICTURES = text(
     "SELECT i.post_id, i.position, coalesce(f.media_key, c.media_key) AS media_key, i.sha256, i.photo_id,"
-    " i.image_candidate_id,"
+    " i.image_candidate_id, coalesce(f.kind = 'video', false) AS is_film,"
     " (SELECT array_agg(format('%s@%s (%s)', l.name, l.version, u.weight) ORDER BY u.position)"
     "  FROM run_loras u JOIN lora_models l ON l.id = u.lora_model_id WHERE u.run_id = c.run_id) AS loras"
     " FROM post_items i"
@@ -221,16 +237,17 @@ def _view(row: RowMapping, pictures: tuple[PostPicture, ...]) -> PostView:
     warnings = tuple(_warnings(row, pictures)) if row["state"] not in _OVER else ()
     for name in ("account_status", "account_reason", "held"):
         del facts[name]
-    facts["hashtags"] = tuple(row["hashtags"])
+    for name in ("hashtags", "user_tags", "collaborators"):
+        facts[name] = tuple(row[name])
     return PostView(**facts, pictures=pictures, warnings=warnings)
 
 
 def _warnings(row: RowMapping, pictures: tuple[PostPicture, ...]) -> Iterable[str]:
     if not pictures:
         yield "It has no picture yet."
-    if not row["caption"]:
+    if not row["caption"] and row["kind"] != "story":
         yield "It has no caption."
-    if not row["alt_text"]:
+    if not row["alt_text"] and row["kind"] in {"single", "carousel"}:
         yield "It has no alternative text, which blind readers need and lost answers are cleared up by."
     if row["account_status"] not in {None, "active"}:
         yield f"Its account is {row['account_status']}: {row['account_reason']}"
