@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import hashlib
 import io
 import json
 import shutil
@@ -29,6 +30,7 @@ from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.database.engine import Database
 from persona_tui.sandbox.instagram.behaviour import Behaviour
+from persona_tui.services.films import middle_frame
 from persona_tui.services.leadership import this_process
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing.accounts import add_account
@@ -133,6 +135,28 @@ class World:
                 {"persona": self.persona_id, "sha": stored.sha256, "key": stored.key},
             ).scalar_one()
         )
+
+    def film(self, session: Session, data: bytes) -> int:
+        """An imported film."""
+        facts, poster = middle_frame(io.BytesIO(data))
+        sha256 = hashlib.sha256(data).hexdigest()
+        values = {
+            "persona": self.persona_id,
+            "sha": sha256,
+            "key": self.media.keep_file(io.BytesIO(data), sha256, "mp4", poster),
+            "width": facts.width,
+            "height": facts.height,
+            "seconds": facts.seconds,
+        }
+        made = session.execute(
+            text(
+                "INSERT INTO photos (persona_id, kind, sha256, media_key, format, width, height, byte_count,"
+                " duration_seconds)"
+                " VALUES (:persona, 'video', :sha, :key, 'MP4', :width, :height, 1, :seconds) RETURNING id"
+            ),
+            values,
+        )
+        return int(made.scalar_one())
 
     # The program's parts
 
