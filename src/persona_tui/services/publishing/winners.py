@@ -65,7 +65,12 @@ def draft_for_winner(
 
 
 def draft_post(
-    session: Session, refs: Sequence[PictureRef], kind: Kind = "single", *, edited: bool = False
+    session: Session,
+    refs: Sequence[PictureRef],
+    kind: Kind = "single",
+    *,
+    edited: bool = False,
+    persona_id: int | None = None,
 ) -> PostView:
     """Draft a post of this kind of these pictures, in this order; a story needs no words and is ready.
 
@@ -75,17 +80,21 @@ def draft_post(
 
     Args:
         edited: a model changed the photos or the film.
+        persona_id: whose pictures they must be.
 
     Raises:
         UnknownName: no such picture.
         NotAllowedNow: a picture is rejected or belongs to no persona.
-        InvalidRequest: they are of several personas, or one of them comes twice.
+        InvalidRequest: they are of several personas or of another one, or one of them comes twice.
         FormatRefused: they make no post of this kind.
     """
     pictures = [_picture(session, ref) for ref in refs]
     refuse_pictures(kind, [picture["is_film"] for picture in pictures])
-    if len({picture["persona_id"] for picture in pictures}) > 1:
+    owners = {picture["persona_id"] for picture in pictures}
+    if len(owners) > 1:
         raise InvalidRequest("The pictures belong to several personas.", hint="Choose those of one persona.")
+    if persona_id is not None and owners != {persona_id}:
+        raise InvalidRequest("The pictures are another persona's.", hint="Choose some of this persona.")
     if len({picture["sha256"] for picture in pictures}) < len(pictures):
         raise InvalidRequest("One picture comes twice.", hint="Name each picture once.")
     first = pictures[0]
