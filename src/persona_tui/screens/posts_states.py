@@ -105,6 +105,8 @@ def _acts(detail: PostDetail) -> Iterator[PossibleAct]:
     post, acts = detail.post, {transition.act for transition in detail.acts}
     if post.state in {"unknown", "reconciling"}:
         yield PossibleAct("posts.look", "ask Instagram now")
+    if post.state == "published" and post.comment_state == "failed":
+        yield PossibleAct("posts.format", "comment again")
     if words_can_change(detail):
         words = PossibleAct("posts.edit", "edit")
         propose = PossibleAct("posts.caption", "new caption" if post.caption else "propose a caption")

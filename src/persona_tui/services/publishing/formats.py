@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -109,10 +109,10 @@ def written_tag(tag: UserTag) -> str:
     return f"@{tag.username}{at}" + (f":{tag.position}" if tag.position > 1 else "")
 
 
-def format_of(post: SchedulingPost) -> Format:
-    """A post's format as its row holds it."""
+def format_of(post: SchedulingPost | PostView) -> Format:
+    """A post's format, from its row or its view."""
     return Format(
-        kind=post.kind,  # type: ignore[arg-type]
+        kind=cast("Kind", post.kind),
         user_tags=tuple(UserTag(**tag) for tag in post.user_tags),
         collaborators=tuple(post.collaborators),
         location_id=post.location_id,
