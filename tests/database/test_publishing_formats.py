@@ -35,21 +35,10 @@ def graph_error(code: int, subcode: int) -> dict[str, Any]:
     return {"status": 400, "body": {"error": error}}
 
 
-def carousel(world: World, count: int = 3, **format: Any) -> posts.PostView:
-    """A carousel of generated pictures that is due."""
-    with world.db.session_scope() as session:
-        refs = [PictureRef(candidate_id=world.candidate(session)) for _ in range(count)]
-        draft = draft_post(session, refs, "carousel")
-        posts.write_caption(session, draft.id, f"Morning {draft.id}", ["coffee"], "Three cups")
-        set_format(session, draft.id, Format(kind="carousel", **format))
-        return posts.publish_now(session, draft.id)
-
-
 async def test_publishing_6_a_carousel_goes_out_as_one_post_with_label_and_caption_on_the_whole(
     world: World,
 ) -> None:
-    post = carousel(
-        world,
+    post = world.carousel(
         user_tags=(UserTag("anna", 0.5, 0.25, position=2),),
         collaborators=("bea",),
         location_id="7640348500",
@@ -72,7 +61,7 @@ async def test_publishing_6_a_carousel_goes_out_as_one_post_with_label_and_capti
 async def test_publishing_10_a_failed_item_alone_is_made_anew_and_a_resumed_post_makes_none_again(
     world: World,
 ) -> None:
-    post = carousel(world, 10)
+    post = world.carousel(10)
     world.plan("create_container", "fail_before", skip=3, **graph_error(9004, 2207052))
     await world.publish()
     assert world.view(post.id).state == "deferred"
@@ -86,7 +75,7 @@ async def test_publishing_10_a_failed_item_alone_is_made_anew_and_a_resumed_post
 
 
 async def test_publishing_10_an_item_that_turns_to_error_is_made_anew_alone(world: World) -> None:
-    post = carousel(world, 4)
+    post = world.carousel(4)
     failed = {"status": 200, "body": {"status_code": "ERROR", "status": "Error: 2207053", "id": "1"}}
     world.plan("container_status", "fail_before", skip=2, **failed)  # the third of four, and again
     world.plan("container_status", "fail_before", skip=3, **failed)
@@ -98,7 +87,7 @@ async def test_publishing_10_an_item_that_turns_to_error_is_made_anew_alone(worl
 
 
 async def test_publishing_10_slow_items_are_polled_and_never_made_twice(world: World) -> None:
-    post = carousel(world)
+    post = world.carousel()
     world.behave(container_seconds=3600)
     await world.publish()
     assert (world.view(post.id).state, world.calls("publish_called")) == ("deferred", [])
@@ -114,7 +103,7 @@ async def test_publishing_10_slow_items_are_polled_and_never_made_twice(world: W
 async def test_publishing_10_a_carousel_whose_answer_is_lost_is_known_by_its_pictures_words(
     world: World,
 ) -> None:
-    post = carousel(world)
+    post = world.carousel()
     world.plan("media_publish", "effect_then_drop")
     await world.publish()
     world.phone_post(alt_text="Three cups")  # the same words on a single picture

@@ -117,6 +117,7 @@ class InstagramWorld:
             "refuse_late": False,
             "fetch_seconds": 5.0,
             "listing_delay": [0, 0],
+            "comment_delay": [0, 0],
             "second_publish": "same_id",
             "stale_status": 0.0,
             "unreadable_alt_text": 0.0,

@@ -32,20 +32,24 @@ from persona_tui.database.engine import Database
 from persona_tui.sandbox.instagram.behaviour import Behaviour
 from persona_tui.services.films import middle_frame
 from persona_tui.services.leadership import this_process
+from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing.accounts import add_account
 from persona_tui.services.publishing.attempts import open_attempt
 from persona_tui.services.publishing.claims import take_over
+from persona_tui.services.publishing.formats import Format, set_format
 from persona_tui.services.publishing.policy import PublishPolicy, ReconcilePolicy
 from persona_tui.services.publishing.posts import (
     PostView,
     draft_for_winner,
     get_post,
+    publish_now,
     schedule,
     write_caption,
 )
 from persona_tui.services.publishing.publisher import Publisher, TickReport
 from persona_tui.services.publishing.reconcile import Reconciler, ReconcileReport
+from persona_tui.services.publishing.winners import draft_post
 from persona_tui.services.secrets import Keyring
 from persona_tui.settings import InstagramSettings, Settings
 from tests.support.sandbox import SandboxProcess
@@ -114,6 +118,15 @@ class World:
             draft = draft_for_winner(session, self.candidate(session))
             write_caption(session, draft.id, f"Morning {draft.id}", ["coffee"], alt_text)
             return schedule(session, draft.id, at or self.clock(session), **options)
+
+    def carousel(self, count: int = 3, **format: Any) -> PostView:
+        """Generated pictures as one post, captioned and due; `format`: tags, place and the like."""
+        with self.db.session_scope() as session:
+            refs = [PictureRef(candidate_id=self.candidate(session)) for _ in range(count)]
+            draft = draft_post(session, refs, "carousel")
+            write_caption(session, draft.id, f"Morning {draft.id}", ["coffee"], "Three cups")
+            set_format(session, draft.id, Format(kind="carousel", **format))
+            return publish_now(session, draft.id)
 
     def candidate(self, session: Session, *, persona_id: int | None = None) -> int:
         """A run's generated picture."""

@@ -89,12 +89,16 @@ def post_lines(detail: PostDetail, registry: Registry, now: datetime, width: int
     for warning in post.warnings:
         yield say("warn", warning)
     yield Content("")
-    yield Content(post.caption) if post.caption else dim("No caption yet.")
+    yield Content(post.caption) if post.caption else dim(_without_words(post))
     if post.hashtags:
         yield Content.styled(" ".join(f"#{tag}" for tag in post.hashtags), "$info")
     yield Content("")
     for label, value in facts(post):
         yield Content.assemble((f"{label}: ", "$dim"), value)
+
+
+def _without_words(post: PostView) -> str:
+    return "A story has no words." if post.kind == "story" else "No caption yet."
 
 
 def _act(key: str, word: str) -> Content:
@@ -166,7 +170,7 @@ def whole_post(detail: PostDetail, now: datetime) -> Content:
     lines = [state_mark(post.state).stylize("bold") + when_words(post, now)]
     lines += [say("info", post.reason)] if post.reason else []
     lines += [say("warn", warning) for warning in post.warnings]
-    lines += [Content(""), Content(post.full_caption or "No caption yet."), Content("")]
+    lines += [Content(""), Content(post.full_caption or _without_words(post)), Content("")]
     belongs = ("Belongs to", " · ".join(filter(None, (post.persona, post.pillar, post.cluster))))
     lines += [Content.assemble((f"{label}: ", "$dim"), value) for label, value in (*facts(post), belongs)]
     lines += [Content(""), Content.styled("ATTEMPTS", "$section bold")]

@@ -73,7 +73,7 @@ def row(post: PostView) -> list[Cell]:
     return [
         state_mark(post.state),
         f"{when:%a %d %b %H:%M}" if when is not None else dim("no time yet"),
-        words or dim("No caption yet"),
+        words or dim("A story, without words" if post.kind == "story" else "No caption yet"),
     ]
 
 

@@ -107,7 +107,9 @@ def _acts(detail: PostDetail) -> Iterator[PossibleAct]:
         yield PossibleAct("posts.look", "ask Instagram now")
     if post.state == "published" and post.comment_state == "failed":
         yield PossibleAct("posts.format", "comment again")
-    if words_can_change(detail):
+    if post.kind == "story":
+        yield from _of_table(post, acts)
+    elif words_can_change(detail):
         words = PossibleAct("posts.edit", "edit")
         propose = PossibleAct("posts.caption", "new caption" if post.caption else "propose a caption")
         first = not post.caption or post.state == "fix_needed"

@@ -20,8 +20,8 @@ class PostPicture:
     """A post's picture at its place.
 
     Attributes:
-        media_key, sha256: of the original, in the media store.
-        is_film: it is a film, shown by its middle frame.
+        media_key, sha256: of the original, in the media store; of a film its middle frame's.
+        is_film: it is a film.
         loras: that made it, as `name@version (weight)`; old content stays with its LoRA's version.
     """
 
@@ -151,7 +151,8 @@ _COLUMNS = (
     " LEFT JOIN content_pillars l ON l.id = p.pillar_id"
 )
 _PICTURES = text(
-    "SELECT i.post_id, i.position, coalesce(f.media_key, c.media_key) AS media_key, i.sha256, i.photo_id,"
+    "SELECT i.post_id, i.position, coalesce(f.poster_key, f.media_key, c.media_key) AS media_key,"
+    " coalesce(f.poster_sha256, i.sha256) AS sha256, i.photo_id,"
     " i.image_candidate_id, coalesce(f.kind = 'video', false) AS is_film,"
     " (SELECT array_agg(format('%s@%s (%s)', l.name, l.version, u.weight) ORDER BY u.position)"
     "  FROM run_loras u JOIN lora_models l ON l.id = u.lora_model_id WHERE u.run_id = c.run_id) AS loras"

@@ -19,7 +19,7 @@ from persona_tui.passed import Passed
 from persona_tui.services.publishing.formats import Format, UserTag, format_of, refuse_unfit, tag_fields
 from persona_tui.services.publishing.wording import full_caption
 from persona_tui.services.safety import guard
-from persona_tui.services.safety.disclosure import Provenance
+from persona_tui.services.safety.disclosure import Provenance, is_ai_label
 
 if TYPE_CHECKING:
     from persona_tui.services.publishing.hands import Hands
@@ -115,7 +115,7 @@ def read_material(session: Session, post_id: int) -> Material:
         for row in rows
     )
     # What a model made is never sent without its label.
-    labelled = post.is_ai_generated or any(row.generated for row in rows)
+    labelled = post.is_ai_generated or any(is_ai_label(source.provenance) for source in sources)
     return Material(format, sources, full_caption(post.caption, post.hashtags), post.alt_text, labelled)
 
 
