@@ -8,11 +8,15 @@ import pytest
 from textual.widgets import Input
 
 from persona_tui.database.engine import Database
+from persona_tui.services.publishing.post_views import list_posts
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.form import FormDialog
 from tests.support.publishing import World, make_rows
+from tests.support.world import make_plan
+from tests.ui.clusters_world import Library
+from tests.ui.clusters_world import opened as opened_library
 from tests.ui.posts_world import LARGE, draft, opened, posts_screen, ready
-from tests.ui.quiet_core import until
+from tests.ui.quiet_core import shows, until
 from tests.ui.support import said, screen_text, settle
 
 
@@ -64,3 +68,18 @@ async def test_publishing_6_the_first_comment_and_what_became_of_it_are_shown(wo
         posts_screen(pilot).post_list.go_to(post_id)
         await settle(pilot)
         assert "By Bea (failed: The token does not have the permission" in screen_text(pilot)
+
+
+async def test_publishing_6_marked_pictures_become_one_carousel_in_the_order_of_the_marks(
+    db: Database, tmp_path: Path
+) -> None:
+    with db.session_scope() as session:
+        library = Library(db, tmp_path, make_plan(session))
+    library.stock(3)
+    async with opened_library(library) as pilot:
+        await shows(pilot, "walk_02.png")
+        await pilot.press("enter", "end", "space", "home", "space", "K")
+        await until(pilot, lambda: pilot.app.current_mode == "posts")
+        with db.session_scope() as session:
+            (post,) = list_posts(session)
+        assert (post.kind, [one.photo_id for one in post.pictures]) == ("carousel", [1, 3])

@@ -48,8 +48,11 @@ def list_(
         posts,
         as_json,
         lambda: table(
-            ["post", "persona", "state", "when", "zone", "caption", "why"],
-            ([p.id, p.persona, p.state, p.wall_time or None, p.zone, p.caption, p.reason] for p in posts),
+            ["post", "persona", "kind", "state", "when", "zone", "caption", "why"],
+            (
+                [p.id, p.persona, p.kind, p.state, p.wall_time or None, p.zone, p.caption, p.reason]
+                for p in posts
+            ),
         ),
     )
 

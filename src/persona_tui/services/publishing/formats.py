@@ -29,6 +29,7 @@ MOST_PICTURES = 10
 MOST_COLLABORATORS = 3
 MOST_TAGS = 20
 """Accounts named in one picture."""
+STORY_HAS_NO_WORDS = "A story has no words: neither caption nor alternative text."
 CHANGES_IN = frozenset(
     {"draft", "awaiting_image", "ready", "scheduled", "fix_needed", "paused", "deferred", "missed", "failed"}
 )
@@ -141,6 +142,8 @@ def set_format(session: Session, post_id: int, format: Format, *, max_hashtags: 
     refuse_extras(format, pictures=max(len(films), 1))
     if films:
         refuse_pictures(format.kind, films)
+    if format.kind == "story" and (post.caption or post.hashtags or post.alt_text):
+        raise FormatRefused(STORY_HAS_NO_WORDS, hint="Take caption and alternative text away first.")
     comment = checked_comment(format.first_comment, max_hashtags=max_hashtags)
     for words in (comment, *(tag.username for tag in format.user_tags), *format.collaborators):
         if words:
@@ -273,6 +276,7 @@ __all__ = [
     "CHANGES_IN",
     "KINDS",
     "MOST_PICTURES",
+    "STORY_HAS_NO_WORDS",
     "Format",
     "FormatRefused",
     "Kind",

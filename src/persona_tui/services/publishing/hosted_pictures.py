@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import to_thread
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from persona_tui.clients.media_host import Extension, HostedPicture
 from persona_tui.services.publishing import pooled, staging
 from persona_tui.services.publishing.hands import Hands
 from persona_tui.services.publishing.prepare import PreparedPicture
 from persona_tui.services.publishing.staging import Material, PassedWords, Source
+
+R = TypeVar("R")
 
 PREPARE_SECONDS = 90.0
 FILM_SECONDS = 600.0
@@ -55,7 +60,8 @@ class HostedPictures:
                 )
             )
             extension: Extension = "mp4" if source.is_film else "jpg"
-            self._hosted[position] = await staging.host_picture(self._hands, passed, position, extension)
+            hosting = staging.host_picture(self._hands, passed, position, extension)
+            self._hosted[position] = await self._kept(hosting)
         return self._hosted[position]
 
     def forget(self, position: int) -> None:
@@ -67,7 +73,7 @@ class HostedPictures:
         data = await to_thread(tools.media.get, source.media_key)
         if kind == "story":
             work = pooled.prepare_story
-            story = await tools.pool.run(work, data, source.provenance, timeout=PREPARE_SECONDS)
+            story = await self._kept(tools.pool.run(work, data, source.provenance, timeout=PREPARE_SECONDS))
             return story.jpeg
         aspect = await self._shape_of_first() if kind == "carousel" and source.position > 1 else None
         return (await self._prepared(source, data, aspect)).jpeg
@@ -82,19 +88,29 @@ class HostedPictures:
 
     async def _prepared(self, source: Source, data: bytes, aspect: float | None) -> PreparedPicture:
         run = self._hands.tools.pool.run
-        picture = await run(pooled.prepare, data, source.provenance, aspect, timeout=PREPARE_SECONDS)
+        picture = await self._kept(
+            run(pooled.prepare, data, source.provenance, aspect, timeout=PREPARE_SECONDS)
+        )
         if source.position == 1:
             self._shape = picture.aspect
-        await self._hands.renew()
         return picture
 
     async def _film(self, source: Source) -> bytes:
         format = (await self.material()).format
         data = await to_thread(self._hands.tools.media.get, source.media_key)
+        run, story = self._hands.tools.pool.run, format.kind == "story"
+        return await self._kept(run(pooled.prepare_film, data, story, format.cover_ms, timeout=FILM_SECONDS))
+
+    async def _kept(self, work: Awaitable[R]) -> R:
+        """Wait for something that may take longer than the lease, and renew it meanwhile and afterwards."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=self._hands.policy.lease.total_seconds() / 3))[0]:
+                await self._hands.renew()
+        finally:
+            task.cancel()  # only where the lease was lost; it is done otherwise
         await self._hands.renew()
-        return await self._hands.tools.pool.run(
-            pooled.prepare_film, data, format.kind == "story", format.cover_ms, timeout=FILM_SECONDS
-        )
+        return await task
 
 
 __all__ = ["HostedPictures"]

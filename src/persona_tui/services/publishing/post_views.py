@@ -143,7 +143,7 @@ _COLUMNS = (
     " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed, p.cover_ms,"
     " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed,"
     " p.cover_ms, p.first_comment, p.comment_state, p.comment_id, p.comment_reason,"
-    " a.status AS account_status, a.status_reason AS account_reason,"
+    " a.scopes AS account_scopes, a.status AS account_status, a.status_reason AS account_reason,"
     " (SELECT publishing_held FROM installation) AS held"
     " FROM scheduling_posts p JOIN personas n ON n.id = p.persona_id"
     " LEFT JOIN instagram_accounts a ON a.id = p.account_id"
@@ -236,7 +236,7 @@ def _pictures(session: Session, posts: list[int]) -> dict[int, list[PostPicture]
 def _view(row: RowMapping, pictures: tuple[PostPicture, ...]) -> PostView:
     facts = dict(row)
     warnings = tuple(_warnings(row, pictures)) if row["state"] not in _OVER else ()
-    for name in ("account_status", "account_reason", "held"):
+    for name in ("account_scopes", "account_status", "account_reason", "held"):
         del facts[name]
     for name in ("hashtags", "user_tags", "collaborators"):
         facts[name] = tuple(row[name])
@@ -252,8 +252,15 @@ def _warnings(row: RowMapping, pictures: tuple[PostPicture, ...]) -> Iterable[st
         yield "It has no alternative text, which blind readers need and lost answers are cleared up by."
     if row["account_status"] not in {None, "active"}:
         yield f"Its account is {row['account_status']}: {row['account_reason']}"
+    if row["comment_state"] == "waiting" and _lacks_comments(row["account_scopes"]):
+        yield "Its account's token does not have the permission to write the first comment."
     if row["held"]:
         yield "Publishing is held after a restore or a copy; confirm it first."
+
+
+def _lacks_comments(scopes: list[str] | None) -> bool:
+    """Whether the permissions of a token are known and none is for comments."""
+    return bool(scopes) and not any(scope.endswith("manage_comments") for scope in scopes or ())
 
 
 def _attempts(session: Session, post_id: int) -> tuple[AttemptView, ...]:

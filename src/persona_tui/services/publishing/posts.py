@@ -21,6 +21,7 @@ from persona_tui.services import events
 from persona_tui.services.publishing.accounts import account_of_persona
 from persona_tui.services.publishing.formats import (
     CHANGES_IN,
+    STORY_HAS_NO_WORDS,
     FormatRefused,
     drop_container,
     films_of,
@@ -84,7 +85,7 @@ def write_caption(
     if post.state not in CHANGES_IN or maybe_published(session, post_id):
         raise PostBusy(f"The words of a post that is {post.state.replace('_', ' ')} can't be changed.")
     if post.kind == "story" and words != PostWords("", (), ""):
-        raise FormatRefused("A story has no words: neither caption nor alternative text.")
+        raise FormatRefused(STORY_HAS_NO_WORDS)
     for passage in (full_caption(words.caption, words.hashtags), words.alt_text):
         if passage:
             guard.pass_text(session, passage, purpose="post", persona_id=post.persona_id)
