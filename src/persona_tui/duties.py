@@ -30,6 +30,7 @@ from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.library import analyses, embeddings
 from persona_tui.services.library.staging import remove_deleted
 from persona_tui.services.library.watch import Watcher
+from persona_tui.services.publishing.comments import CommentRound
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
 from persona_tui.services.publishing.restore import check_incarnation
@@ -84,6 +85,12 @@ class Duties:
             **self._publishing_parts(),
         )
         self._reconciler = Reconciler(self._scope, **self._publishing_parts())
+        self._comments = CommentRound(
+            self._scope,
+            make_client=resources.instagram_client,
+            keyring=resources.keyring,
+            settings=self._settings,
+        )
         self._night = Night(self._scope, resources.media)
         self._watcher = Watcher(self._scope, resources.media)
         self.engine: Engine | None = None
@@ -130,7 +137,8 @@ class Duties:
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS), self._tick_lock:
                 pass
-        await asyncio.gather(self._publisher.aclose(STOP_SECONDS), self._reconciler.aclose(STOP_SECONDS))
+        rounds = (self._publisher, self._reconciler, self._comments)
+        await asyncio.gather(*(one.aclose(STOP_SECONDS) for one in rounds))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -309,6 +317,7 @@ class Duties:
                 return False
             await self._reconciler.tick(now)
             await self._publisher.tick(now)
+            await self._comments.tick(now)
             await self._sweep()
             await self._queue_analyses()
             await self._pass_gates()

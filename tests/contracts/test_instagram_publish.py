@@ -11,7 +11,7 @@ import pytest
 from tests.support.instagram import InstagramWorld, feed_jpeg, passed
 from tests.support.sandbox import SandboxProcess
 
-from persona_tui.clients.instagram import ContainerState, InstagramError
+from persona_tui.clients.instagram import ContainerKind, ContainerState, InstagramError, NewContainer
 from persona_tui.passed import content_hash
 
 
@@ -294,6 +294,34 @@ async def test_a_carousel_is_published_as_one_post(world: InstagramWorld) -> Non
     assert len(world.raw("GET", f"{base}/media").json()["data"]) == 1
     limit = world.raw("GET", f"{base}/content_publishing_limit").json()
     assert limit == {"data": [{"quota_usage": 1}]}
+
+
+async def test_publishing_10_a_story_is_listed_among_the_stories_alone_and_for_a_day(
+    world: InstagramWorld,
+) -> None:
+    client = world.client()
+    story = NewContainer(ContainerKind.STORY, image_url=(await world.hosted()).url, is_ai_generated=True)
+    media_id = await client.publish(await client.create_container(story))
+    (shown,) = await client.list_stories()
+    assert (shown.id, shown.media_product_type, shown.media_type) == (media_id, "STORY", "IMAGE")
+    assert await client.list_media() == ()
+    world.process.control("instagram", "POST", "clock", json={"advance": 24 * 3600 + 1})
+    assert await client.list_stories() == ()
+    world.process.control("instagram", "POST", "clock", json={"offset": 0})
+
+
+async def test_publishing_10_comments_are_read_back_page_by_page_and_written_even_where_the_answer_fails(
+    world: InstagramWorld,
+) -> None:
+    client = world.client()
+    media_id = await client.publish(await world.container(client))
+    ids = [await client.create_comment(media_id, passed(f"Number {n}")) for n in range(52)]
+    read = await client.comments(media_id)
+    assert [one.id for one in read] == ids[::-1] and read[0].text == "Number 51" and read[0].username
+    asked = {"message": "With fields", "fields": "id,text"}
+    error = world.raw("POST", f"/v26.0/{media_id}/comments", data=asked).json()["error"]
+    assert (error["code"], error["error_subcode"]) == (20, 1772107)
+    assert (await client.comments(media_id, limit=1))[0].text == "With fields"
 
 
 @pytest.mark.parametrize("path", ["/v26.0/me", "/v25.0/me", "/me"])

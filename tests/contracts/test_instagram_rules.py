@@ -135,6 +135,19 @@ BAD_PARAMETERS: dict[str, tuple[dict[str, Any], tuple[int, int | None]]] = {
     "strange children": ({"media_type": "CAROUSEL", "children": "17990000000000001,2"}, (100, None)),
     "labelled child": ({"is_carousel_item": "true", "is_ai_generated": "true"}, (100, None)),
     "captioned child": ({"is_carousel_item": "true", "caption": "no"}, (100, None)),
+    "child with a place": ({"is_carousel_item": "true", "location_id": "1"}, (100, None)),
+    "captioned story": ({"media_type": "STORIES", "caption": "no"}, (100, None)),
+    "story with a place": ({"media_type": "STORIES", "location_id": "1"}, (100, None)),
+    "reel's alt text": ({"media_type": "REELS", "alt_text": "no"}, (100, None)),
+    "tag without a place": ({"user_tags": '[{"username": "anna"}]'}, (100, None)),
+    "tag outside": ({"user_tags": '[{"username": "anna", "x": 0.5, "y": 1.5}]'}, (100, None)),
+    "placed tag in a reel": (
+        {"media_type": "REELS", "user_tags": '[{"username": "anna", "x": 0.5, "y": 0.5}]'},
+        (100, None),
+    ),
+    "four collaborators": ({"collaborators": '["a", "b", "c", "d"]'}, (100, None)),
+    "place by name": ({"location_id": "Berlin"}, (100, None)),
+    "cover of a picture": ({"thumb_offset": "1"}, (100, None)),
     "carousel's alt text": ({"media_type": "CAROUSEL", "alt_text": "no"}, (100, None)),
 }
 

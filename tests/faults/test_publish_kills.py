@@ -97,6 +97,20 @@ async def test_r15_a_noted_answer_needs_no_further_call(world: World, children: 
     assert (await world.settle(post.id, rounds=2)).media_id == world.published()[0]["media_id"]
 
 
+async def test_publishing_10_a_kill_between_two_items_of_a_carousel_makes_no_item_twice(
+    world: World, children: Order
+) -> None:
+    post = world.carousel(4)
+    two = "SELECT EXISTS (SELECT FROM scheduling_posts WHERE child_creation_ids ->> 1 <> ''"
+    ended = children(world, boundary="commit:after", when=f"{two} AND state = 'creating')")
+    assert ended["signal"] == signal.SIGKILL
+    kept = world.one("SELECT child_creation_ids FROM scheduling_posts")
+    await world.settle(post.id)
+    assert_out_once(world, post.id)
+    assert [one["kind"] for one in world.calls("container_created")] == ["CHILD"] * 4 + ["CAROUSEL"]
+    assert world.one("SELECT child_creation_ids FROM scheduling_posts")[:2] == kept[:2]
+
+
 @pytest.mark.long
 async def test_r22_a_kill_at_any_boundary_neither_doubles_nor_loses_the_post(
     world: World, children: Order

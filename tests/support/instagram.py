@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import SecretStr
 from skimage import data
 
-from persona_tui.clients.instagram import InstagramClient
+from persona_tui.clients.instagram import InstagramClient, NewContainer
 from persona_tui.clients.media_host import HostedPicture, MediaHost
 from persona_tui.passed import Passed
 from persona_tui.services.publishing.prepare import prepare_feed_picture
@@ -117,6 +117,7 @@ class InstagramWorld:
             "refuse_late": False,
             "fetch_seconds": 5.0,
             "listing_delay": [0, 0],
+            "comment_delay": [0, 0],
             "second_publish": "same_id",
             "stale_status": 0.0,
             "unreadable_alt_text": 0.0,
@@ -141,7 +142,7 @@ class InstagramWorld:
             "alt_text": passed("A woman on a beach"),
             "is_ai_generated": True,
         }
-        return await client.create_container(**{**facts, **changes})
+        return await client.create_container(NewContainer(**{**facts, **changes}))
 
 
 def assert_without(secret: str, error: BaseException) -> None:

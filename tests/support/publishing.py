@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import hashlib
 import io
 import json
 import shutil
@@ -29,21 +30,26 @@ from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.database.engine import Database
 from persona_tui.sandbox.instagram.behaviour import Behaviour
+from persona_tui.services.films import middle_frame
 from persona_tui.services.leadership import this_process
+from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing.accounts import add_account
 from persona_tui.services.publishing.attempts import open_attempt
 from persona_tui.services.publishing.claims import take_over
+from persona_tui.services.publishing.formats import Format, set_format
 from persona_tui.services.publishing.policy import PublishPolicy, ReconcilePolicy
 from persona_tui.services.publishing.posts import (
     PostView,
     draft_for_winner,
     get_post,
+    publish_now,
     schedule,
     write_caption,
 )
 from persona_tui.services.publishing.publisher import Publisher, TickReport
 from persona_tui.services.publishing.reconcile import Reconciler, ReconcileReport
+from persona_tui.services.publishing.winners import draft_post
 from persona_tui.services.secrets import Keyring
 from persona_tui.setting_sections import InstagramSettings
 from persona_tui.settings import Settings
@@ -114,6 +120,15 @@ class World:
             write_caption(session, draft.id, f"Morning {draft.id}", ["coffee"], alt_text)
             return schedule(session, draft.id, at or self.clock(session), **options)
 
+    def carousel(self, count: int = 3, **format: Any) -> PostView:
+        """Generated pictures as one post, captioned and due; `format`: tags, place and the like."""
+        with self.db.session_scope() as session:
+            refs = [PictureRef(candidate_id=self.candidate(session)) for _ in range(count)]
+            draft = draft_post(session, refs, "carousel")
+            write_caption(session, draft.id, f"Morning {draft.id}", ["coffee"], "Three cups")
+            set_format(session, draft.id, Format(kind="carousel", **format))
+            return publish_now(session, draft.id)
+
     def candidate(self, session: Session, *, persona_id: int | None = None) -> int:
         """A run's generated picture."""
         self.pictures += 1
@@ -134,6 +149,28 @@ class World:
                 {"persona": self.persona_id, "sha": stored.sha256, "key": stored.key},
             ).scalar_one()
         )
+
+    def film(self, session: Session, data: bytes) -> int:
+        """An imported film."""
+        facts, poster = middle_frame(io.BytesIO(data))
+        sha256 = hashlib.sha256(data).hexdigest()
+        values = {
+            "persona": self.persona_id,
+            "sha": sha256,
+            "key": self.media.keep_file(io.BytesIO(data), sha256, "mp4", poster),
+            "width": facts.width,
+            "height": facts.height,
+            "seconds": facts.seconds,
+        }
+        made = session.execute(
+            text(
+                "INSERT INTO photos (persona_id, kind, sha256, media_key, format, width, height, byte_count,"
+                " duration_seconds)"
+                " VALUES (:persona, 'video', :sha, :key, 'MP4', :width, :height, 1, :seconds) RETURNING id"
+            ),
+            values,
+        )
+        return int(made.scalar_one())
 
     # The program's parts
 

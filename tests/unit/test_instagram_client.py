@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from persona_tui.clients.instagram import InstagramClient, WrongEnvironment, allowed_origin
+from persona_tui.clients.instagram import InstagramClient, NewContainer, WrongEnvironment, allowed_origin
 from persona_tui.errors import InvalidRequest
 from persona_tui.passed import Passed
 from persona_tui.services.safety import guard
@@ -126,7 +126,12 @@ async def test_only_what_passed_the_guard_is_sent() -> None:
     for caption, alt_text in (("plain", None), (good, "plain")):
         with pytest.raises(TypeError):
             await client.create_container(
-                image_url="http://127.0.0.1:9/a.jpg", caption=caption, alt_text=alt_text, is_ai_generated=True
+                NewContainer(
+                    image_url="http://127.0.0.1:9/a.jpg",
+                    caption=caption,
+                    alt_text=alt_text,
+                    is_ai_generated=True,
+                )
             )
     await client.aclose()
 
@@ -138,7 +143,7 @@ async def test_an_address_that_cannot_be_fetched_is_refused(url: str) -> None:
     )
     caption = Passed("fine", seal=guard._SEAL)
     with pytest.raises(InvalidRequest):
-        await client.create_container(image_url=url, caption=caption, alt_text=None, is_ai_generated=True)
+        await client.create_container(NewContainer(image_url=url, caption=caption, is_ai_generated=True))
     await client.aclose()
 
 

@@ -42,6 +42,9 @@ TABLE = Table(
         Action(
             "clusters.plan", "p", "Schedule", "Draft them and schedule each one at the next free time.", 15
         ),
+        Action(
+            "clusters.carousel", "K", "Carousel", "Make one post of the marked pictures, in that order.", 40
+        ),
         Action("clusters.move", "c", "To cluster", "Move the marked pictures into another cluster.", 16),
         Action("clusters.add", "C", "Also to", "Put the marked pictures into another cluster as well.", 34),
         Action(

@@ -21,6 +21,8 @@ TABLE = Table(
         Action("posts.cancel", "x", "Cancel", "Give it up; the picture is free again.", 20, dangerous=True),
         Action("posts.reopen", "o", "Open again", "Make a cancelled post a draft again.", 21),
         Action("posts.delete", "D", "Delete", "Delete a draft that was never tried.", 22, dangerous=True),
+        Action("posts.new", "n", "New", "Make a carousel, a story, a reel or a single post of pictures.", 24),
+        Action("posts.format", "t", "Tags", "Accounts, place, collaborators, cover and first comment.", 25),
         Action("posts.picture", "v", "View", "Show its pictures as large as the terminal.", 23),
     ),
     holds=("list", "grid"),

@@ -48,8 +48,11 @@ def list_(
         posts,
         as_json,
         lambda: table(
-            ["post", "persona", "state", "when", "zone", "caption", "why"],
-            ([p.id, p.persona, p.state, p.wall_time or None, p.zone, p.caption, p.reason] for p in posts),
+            ["post", "persona", "kind", "state", "when", "zone", "caption", "why"],
+            (
+                [p.id, p.persona, p.kind, p.state, p.wall_time or None, p.zone, p.caption, p.reason]
+                for p in posts
+            ),
         ),
     )
 
@@ -57,6 +60,7 @@ def list_(
 @commands.command("show")
 def show_(post: PostId, as_json: AsJson = False) -> None:
     """A post with its words, its attempts and what can be done now."""
+    from persona_tui.cli.post_format import extras
     from persona_tui.services.publishing.post_views import post_detail
 
     with session() as opened:
@@ -69,6 +73,7 @@ def show_(post: PostId, as_json: AsJson = False) -> None:
             f"when: {found.post.wall_time or '–'} ({found.post.zone})",
             found.post.full_caption,
             f"alt text: {found.post.alt_text or '–'}",
+            *extras(found.post),
             f"media id: {found.post.media_id or '–'} {found.post.permalink}",
             *(f"⚠️  {warning}" for warning in found.post.warnings),
             "next: " + ", ".join(f"{act.act} → {act.to_state}" for act in found.acts),
@@ -88,6 +93,109 @@ def draft(
     with session() as opened:
         made = draft_for_winner(opened, candidate, photo_id=photo)
     show(made, as_json, lambda: [f"✅ Post {made.id}. Next: persona-tui caption {made.persona!r} {made.id}"])
+
+
+Photos = Annotated[list[int] | None, typer.Option(help="An imported photo or film; may be repeated.")]
+Candidates = Annotated[list[int] | None, typer.Option(help="A generated picture; may be repeated.")]
+Ordered = Annotated[
+    list[str] | None,
+    typer.Option(help='"photo 12" or "candidate 5", where the order mixes them; may be repeated.'),
+]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option(help="@name:x,y of an account in the picture, x and y from 0 to 1; :2 for the second."),
+]
+Collaborators = Annotated[
+    list[str] | None, typer.Option(help="An account invited to share the post, at most three.")
+]
+Place = Annotated[str | None, typer.Option(help="Id of a Facebook Page that has a place.")]
+FirstComment = Annotated[str | None, typer.Option(help="Written below the post as soon as it is out.")]
+Cover = Annotated[float | None, typer.Option(help="Second of a reel that is its cover.")]
+Feed = Annotated[bool | None, typer.Option("--feed/--no-feed", help="A reel shows in the feed too.")]
+
+
+@commands.command("create")
+def create(
+    persona: PersonaName,
+    kind: Annotated[str, typer.Option(help="single, carousel, story or reel.")] = "single",
+    picture: Ordered = None,
+    photo: Photos = None,
+    candidate: Candidates = None,
+    edited: Annotated[bool, typer.Option(help="A model changed the photos or the film.")] = False,
+    tag: Tags = None,
+    place: Place = None,
+    collaborator: Collaborators = None,
+    first_comment: FirstComment = None,
+    cover: Cover = None,
+    feed: Feed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draft a post of one or several pictures, or of a film; the order given is the post's.
+
+    Pictures named with --picture come first, then --photo, then --candidate.
+    """
+    from persona_tui.cli.post_format import changed, kind_of, pictures_of
+    from persona_tui.services.publishing.formats import Format, set_format
+    from persona_tui.services.publishing.winners import draft_post
+
+    chosen = kind_of(kind)
+    refs = pictures_of(picture or (), photo or (), candidate or ())
+    with resources() as opened, opened.database.session_scope() as opened_session:
+        owner = persona_of(opened_session, persona).id
+        format = changed(Format(chosen), tag, place, collaborator, first_comment, cover, feed)
+        made = draft_post(opened_session, refs, chosen, edited=edited, persona_id=owner)
+        most = opened.settings.instagram.max_hashtags
+        made = set_format(opened_session, made.id, format, max_hashtags=most)
+    then = "post schedule" if made.kind == "story" else f"caption {made.persona!r}"
+    show(made, as_json, lambda: [f"✅ Post {made.id}, a {made.kind}. Next: persona-tui {then} {made.id}"])
+
+
+@commands.command("format")
+def format_(
+    post: PostId,
+    tag: Tags = None,
+    place: Place = None,
+    collaborator: Collaborators = None,
+    first_comment: FirstComment = None,
+    cover: Cover = None,
+    feed: Feed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a post's tags, place, collaborators, first comment or cover; what is not named stays.
+
+    An empty text takes away: --tag "" --place "" --collaborator "" --first-comment "".
+    """
+    from persona_tui.cli.post_format import changed
+    from persona_tui.services.publishing.formats import format_of, set_format
+    from persona_tui.services.publishing.transitions import locked_post
+
+    with resources() as opened, opened.database.session_scope() as opened_session:
+        current = format_of(locked_post(opened_session, post))
+        format = changed(current, tag, place, collaborator, first_comment, cover, feed)
+        most = opened.settings.instagram.max_hashtags
+        made = set_format(opened_session, post, format, max_hashtags=most)
+    show(made, as_json, lambda: [f"✅ Post {post} is changed; it is {made.state}."])
+
+
+@commands.command("comment")
+def comment(
+    post: PostId,
+    text: Annotated[
+        str | None, typer.Option(help="The words; empty: take away what is not there yet.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the first comment of a post that is out, or without --text try one again that failed."""
+    from persona_tui.services.publishing.comment_cases import retry_comment, write_comment
+
+    with resources() as opened, opened.database.session_scope() as opened_session:
+        if text is None:
+            made = retry_comment(opened_session, post)
+        else:
+            most = opened.settings.instagram.max_hashtags
+            made = write_comment(opened_session, post, text, max_hashtags=most)
+    words = f"is {made.comment_state}" if made.comment_state else "is taken away"
+    show(made, as_json, lambda: [f"✅ The first comment of post {post} {words}."])
 
 
 def caption(

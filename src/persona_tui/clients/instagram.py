@@ -12,6 +12,7 @@ import asyncio
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -22,11 +23,13 @@ from persona_tui.clients.http import HttpService, LastLook
 from persona_tui.clients.instagram_errors import InstagramError, InstagramTokenRejected, sentence_for
 from persona_tui.clients.instagram_facts import (
     AccountFacts,
+    CommentFacts,
     ContainerState,
     ContainerStatus,
     MediaFacts,
     PublishingLimit,
     Usage,
+    comment_in,
     container_status_in,
     id_in,
     is_id,
@@ -37,6 +40,7 @@ from persona_tui.clients.instagram_facts import (
     usage_in,
     whole_number,
 )
+from persona_tui.clients.instagram_media import ContainerKind, NewContainer
 from persona_tui.errors import InvalidRequest, ServiceGarbled, ServiceTimeout
 from persona_tui.passed import Passed, require_passed
 from persona_tui.text import clean
@@ -44,7 +48,7 @@ from persona_tui.text import clean
 Environment = Literal["live", "sandbox"]
 
 LIVE_HOSTS = frozenset({"graph.instagram.com", "graph.facebook.com"})
-_PAGE = 100
+_PAGE, _COMMENTS_PAGE = 100, 50
 _MOST_LISTED = 10_000
 _TRACE = re.compile(r"[A-Za-z0-9_/+=-]{1,64}")
 _QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
@@ -127,26 +131,13 @@ class InstagramClient:
             self._outside_text(answer.get("username")),
         )
 
-    async def create_container(
-        self,
-        *,
-        image_url: str,
-        caption: Passed[str],
-        alt_text: Passed[str] | None,
-        is_ai_generated: bool,
-    ) -> str:
-        """Make a media container for one picture; Instagram fetches it from `image_url`.
+    async def create_container(self, new: NewContainer) -> str:
+        """Make a media container; Instagram fetches its picture or film from the address in it.
 
         Returns:
             The container's id, to be published within 24 hours.
         """
-        require_passed(caption)
-        form = {"image_url": _fetchable(image_url), "caption": caption.value}
-        if alt_text is not None:
-            require_passed(alt_text)
-            form["alt_text"] = alt_text.value
-        form["is_ai_generated"] = "true" if is_ai_generated else "false"
-        answer = await self._call("POST", f"{self.ig_user_id}/media", data=form)
+        answer = await self._call("POST", f"{self.ig_user_id}/media", data=new.form())
         return id_in(answer, "id")
 
     async def container_status(self, container_id: str) -> ContainerStatus:
@@ -181,27 +172,66 @@ class InstagramClient:
             until: only items up to this moment.
             limit: the most that are returned, over as many pages as that takes; 1 to 10,000.
         """
-        if not 1 <= limit <= _MOST_LISTED:
-            raise InvalidRequest(f"A listing holds 1 to {_MOST_LISTED} items.")
         window = {
             name: str(int(moment.timestamp()))
             for name, moment in (("since", since), ("until", until))
             if moment is not None
         }
-        items: list[MediaFacts] = []
+        path, params = f"{self.ig_user_id}/media", {"fields": self._media_fields(), **window}
+        return tuple([media_in(item) for item in await self._pages(path, params, limit, _PAGE)])
+
+    async def list_stories(self, limit: int = 50) -> tuple[MediaFacts, ...]:
+        """The account's stories of the last 24 hours, newest first.
+
+        Args:
+            limit: as in `list_media`.
+        """
+        path, params = f"{self.ig_user_id}/stories", {"fields": self._media_fields()}
+        return tuple([media_in(item) for item in await self._pages(path, params, limit, _PAGE)])
+
+    async def create_comment(
+        self, media_id: str, message: Passed[str], *, last_look: LastLook | None = None
+    ) -> str:
+        """Write a comment below an item of the account; its id.
+
+        The request names no `fields`: Meta then writes the comment and answers 20/1772107 all the same.
+
+        Args:
+            last_look: as in `publish`.
+        """
+        require_passed(message)
+        path, form = f"{_checked_id(media_id)}/comments", {"message": message.value}
+        return id_in(await self._call("POST", path, data=form, last_look=last_look), "id")
+
+    async def comments(self, media_id: str, limit: int = 500) -> tuple[CommentFacts, ...]:
+        """The comments below an item.
+
+        Args:
+            limit: as in `list_media`.
+        """
+        path, params = f"{_checked_id(media_id)}/comments", {"fields": "id,text,timestamp,username"}
+        pages = await self._pages(path, params, limit, _COMMENTS_PAGE)
+        return tuple([comment_in(item) for item in pages])
+
+    async def _pages(
+        self, path: str, params: dict[str, str], limit: int, page_size: int
+    ) -> list[Mapping[str, Any]]:
+        if not 1 <= limit <= _MOST_LISTED:
+            raise InvalidRequest(f"A listing holds 1 to {_MOST_LISTED} items.")
+        items: list[Mapping[str, Any]] = []
         after: str | None = None
         while len(items) < limit:
-            params = {"fields": self._media_fields(), "limit": str(min(limit - len(items), _PAGE)), **window}
+            asked = {**params, "limit": str(min(limit - len(items), page_size))}
             if after is not None:
-                params["after"] = after
-            answer = await self._call("GET", f"{self.ig_user_id}/media", params=params)
-            page = [media_in(item) for item in list_in(answer, "data")]
+                asked["after"] = after
+            answer = await self._call("GET", path, params=asked)
+            page = list_in(answer, "data")
             items += page
             following = next_cursor(answer)
             if not page or following is None or following == after:
                 break
             after = following
-        return tuple(items[:limit])
+        return items[:limit]
 
     async def media(self, media_id: str) -> MediaFacts:
         """One published item."""
@@ -280,7 +310,7 @@ class InstagramClient:
         return _TOKEN_LIKE.sub("•••", _QUERY.sub(r"\1?•••", text))[:500]
 
     def _media_fields(self) -> str:
-        fields = "id,permalink,timestamp,media_type,alt_text,is_ai_generated"
+        fields = "id,permalink,timestamp,media_type,media_product_type,alt_text,is_ai_generated,children"
         return f"{fields},caption" if self._reads_caption else fields
 
 
@@ -321,20 +351,17 @@ def _checked_id(value: str) -> str:
     return value
 
 
-def _fetchable(url: str) -> str:
-    if not url.isascii() or not url.startswith(("https://", "http://")):
-        raise InvalidRequest("Instagram fetches pictures from plain ASCII http(s) addresses only.")
-    return url
-
-
 __all__ = [
     "AccountFacts",
+    "CommentFacts",
+    "ContainerKind",
     "ContainerState",
     "ContainerStatus",
     "InstagramClient",
     "InstagramError",
     "InstagramTokenRejected",
     "MediaFacts",
+    "NewContainer",
     "PublishingLimit",
     "Usage",
     "WrongEnvironment",

@@ -45,7 +45,13 @@ class ContainerStatus:
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """A published item as far as it can be read; what the API leaves out is None."""
+    """A published item as far as it can be read; what the API leaves out is None.
+
+    Attributes:
+        media_type: IMAGE, VIDEO or CAROUSEL_ALBUM; '' where it is not told.
+        media_product_type: FEED, REELS, STORY or AD; likewise.
+        children: ids of a carousel's items, in order.
+    """
 
     id: str
     permalink: str | None
@@ -54,6 +60,18 @@ class MediaFacts:
     caption: str | None
     alt_text: str | None
     is_ai_generated: bool | None
+    media_product_type: str = ""
+    children: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommentFacts:
+    """A comment below an item; what the API leaves out is None."""
+
+    id: str
+    text: str | None
+    username: str | None
+    timestamp: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +145,25 @@ def media_in(item: Mapping[str, Any]) -> MediaFacts:
         caption=_text_or_none(item.get("caption")),
         alt_text=_text_or_none(item.get("alt_text")),
         is_ai_generated=labelled if isinstance(labelled, bool) else None,
+        media_product_type=_text_or_none(item.get("media_product_type")) or "",
+        children=_children(item.get("children")),
+    )
+
+
+def _children(edge: object) -> tuple[str, ...] | None:
+    listed = edge.get("data") if isinstance(edge, dict) else None
+    if not isinstance(listed, list):
+        return None
+    return tuple(str(one["id"]) for one in listed if isinstance(one, dict) and is_id(one.get("id")))
+
+
+def comment_in(item: Mapping[str, Any]) -> CommentFacts:
+    """A comment; fields that the API left out, or that hold something else, are None."""
+    return CommentFacts(
+        id=id_in(item, "id"),
+        text=_text_or_none(item.get("text")),
+        username=_text_or_none(item.get("username")),
+        timestamp=_moment(item.get("timestamp")),
     )
 
 

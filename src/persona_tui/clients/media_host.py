@@ -37,8 +37,8 @@ FETCHER = "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.
 SIGNED_FOR = timedelta(hours=26)
 """A container lives 24 hours and may have to be made again in that time (R28)."""
 
-Extension = Literal["jpg", "png"]
-_CONTENT_TYPES: Mapping[Extension, str] = {"jpg": "image/jpeg", "png": "image/png"}
+Extension = Literal["jpg", "png", "mp4"]
+_CONTENT_TYPES: Mapping[Extension, str] = {"jpg": "image/jpeg", "png": "image/png", "mp4": "video/mp4"}
 _KEY = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{1,5}")
 _OS_ERROR = re.compile(r"os error ([0-9]{1,3})\)")
 _FULL = frozenset({27, 28, 122})  # EFBIG, ENOSPC, EDQUOT
@@ -130,7 +130,7 @@ class MediaHost:
         service = HttpService(
             "The media host",
             f"{parts.scheme}://{parts.netloc}",
-            headers={"User-Agent": FETCHER, "Accept": "image/*"},
+            headers={"User-Agent": FETCHER, "Accept": "image/*, video/*"},
             timeout=self._timeout,
             transport=self._transport,
         )

@@ -14,6 +14,7 @@ from persona_tui.screens.clusters_finding import ClustersFinding
 from persona_tui.screens.clusters_import import ImportPlan, ask_what_to_import, failure_lines
 from persona_tui.screens.clusters_shelves import Findings
 from persona_tui.screens.clusters_view import ClustersView
+from persona_tui.screens.posts_format import make_post
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from persona_tui.services.library.pictures import LibraryPicture
 
 PICTURE_ACTS = frozenset(
-    {"mark", "range", "draft", "plan", "move", "add", "flag", "open", "similar", "delete"}
+    {"mark", "range", "draft", "carousel", "plan", "move", "add", "flag", "open", "similar", "delete"}
 )
 CLUSTER_ACTS = frozenset({"rename", "prompt", "merge", "split", "unusable", "samples"})
 
@@ -146,6 +147,14 @@ class ClustersScreen(ClustersFinding):
         self._mark({})
         if len(pictures) == 1:
             await self.shell.go_to("posts", post_id=post_id, propose=1)
+
+    def action_carousel(self) -> None:
+        self.spawn(partial(self._carousel, self._chosen()), group="ask", exclusive=True)
+
+    async def _carousel(self, pictures: Sequence[LibraryPicture]) -> None:
+        post_id = await make_post(self, [picture.ref for picture in pictures], "carousel")
+        self._mark({})
+        await self.shell.go_to("posts", post_id=post_id, propose=1)
 
     def action_open(self) -> None:
         pictures = self._chosen()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -15,12 +13,20 @@ from textual.content import Content
 from textual.widgets import Static
 from textual.worker import Worker
 
-from persona_tui.errors import PersonaError
 from persona_tui.screens import posts_acts
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.posts_calendar import MonthCalendar
 from persona_tui.screens.posts_detail import PostPanel, whole_post
-from persona_tui.screens.posts_reading import SHOWN_FOR, Shown, first_of_interest, hindrances, load, row
+from persona_tui.screens.posts_format import FormatKeys
+from persona_tui.screens.posts_reading import (
+    SHOWN_FOR,
+    Shown,
+    first_of_interest,
+    hindrances,
+    load,
+    row,
+    thumbnail_of,
+)
 from persona_tui.screens.posts_settle import settle
 from persona_tui.screens.posts_states import (
     FILTERS,
@@ -46,7 +52,7 @@ if TYPE_CHECKING:
 Act = Callable[[PersonaScreen, "PostView"], Awaitable[object]]
 
 
-class PostsScreen(PersonaScreen):
+class PostsScreen(FormatKeys):
     """The list of posts, one of them in full, and the month on demand."""
 
     SCOPE = "posts"
@@ -192,7 +198,7 @@ class PostsScreen(PersonaScreen):
         from persona_tui.services.publishing.post_views import post_detail
 
         detail = await self.read(post_detail, post_id)
-        thumbnail = await self._thumbnail(detail.post)
+        thumbnail = await thumbnail_of(detail.post, self.shell.core.resources.media)
         now = await self.shell.core.now()
         post = detail.post
         self._detail = detail
@@ -200,15 +206,6 @@ class PostsScreen(PersonaScreen):
         title.title = f"Post {post.id}"
         title.note = " · ".join(name for name in (post.pillar, post.cluster) if name)
         self.query_one(PostPanel).show(detail, thumbnail, now)
-
-    async def _thumbnail(self, post: PostView) -> Path | None:
-        if not post.pictures:
-            return None
-        first, media = post.pictures[0], self.shell.core.resources.media
-        try:
-            return await asyncio.to_thread(media.thumbnail, first.media_key, first.sha256)
-        except PersonaError:
-            return None
 
     # Being sent here
 

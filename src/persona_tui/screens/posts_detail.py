@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from persona_tui.actions import Registry
     from persona_tui.services.publishing.post_views import AttemptView, PostDetail, PostView
 
+COMMENT_STATES = {
+    "": "",
+    "waiting": "not written yet",
+    "sending": "being written",
+    "unknown": "looking whether it is there",
+    "posted": "is there",
+    "failed": "failed:",
+}
 WRITERS = {"operator": "by you", "template": "by a template", "": ""}
 OVERDUE = frozenset({"scheduled", "deferred", "paused", "missed"})
 """States in which a time that has passed is a matter of concern."""
@@ -81,12 +89,16 @@ def post_lines(detail: PostDetail, registry: Registry, now: datetime, width: int
     for warning in post.warnings:
         yield say("warn", warning)
     yield Content("")
-    yield Content(post.caption) if post.caption else dim("No caption yet.")
+    yield Content(post.caption) if post.caption else dim(_without_words(post))
     if post.hashtags:
         yield Content.styled(" ".join(f"#{tag}" for tag in post.hashtags), "$info")
     yield Content("")
     for label, value in facts(post):
         yield Content.assemble((f"{label}: ", "$dim"), value)
+
+
+def _without_words(post: PostView) -> str:
+    return "A story has no words." if post.kind == "story" else "No caption yet."
 
 
 def _act(key: str, word: str) -> Content:
@@ -123,7 +135,8 @@ def facts(post: PostView) -> Iterator[tuple[str, str]]:
         ("Account", f"@{post.username}" if post.username else ""),
         ("Disclosure", disclosure),
         ("Words", WRITERS.get(written_by, f"by {written_by}")),
-        ("Pictures", f"{len(post.pictures)}, a carousel" if post.kind == "carousel" else ""),
+        ("Kind", _kind(post)),
+        *_beyond_words(post),
         ("LoRA", ", ".join(dict.fromkeys(lora for picture in post.pictures for lora in picture.loras))),
         ("Repost", "allowed" if post.repost_allowed else ""),
         ("Late", f"may go out up to {post.grace_minutes} minutes late" if post.state == "scheduled" else ""),
@@ -132,13 +145,32 @@ def facts(post: PostView) -> Iterator[tuple[str, str]]:
     return ((label, value) for label, value in pairs if value)
 
 
+def _kind(post: PostView) -> str:
+    if post.kind == "carousel":
+        return f"a carousel of {len(post.pictures)} pictures"
+    film = " of a film" if post.kind == "story" and any(one.is_film for one in post.pictures) else ""
+    return "" if post.kind == "single" else f"a {post.kind}{film}"
+
+
+def _beyond_words(post: PostView) -> Iterator[tuple[str, str]]:
+    from persona_tui.services.publishing.formats import format_of, written_tag
+
+    yield "Accounts", " ".join(written_tag(tag) for tag in format_of(post).user_tags)
+    yield "Shared with", " ".join(f"@{name}" for name in post.collaborators)
+    yield "Place", post.location_id
+    yield "Cover", f"at {post.cover_ms / 1000:g} s" if post.cover_ms is not None else ""
+    yield "Feed", "" if post.share_to_feed else "not in the feed"
+    state = f"{COMMENT_STATES[post.comment_state]} {post.comment_reason}".strip()
+    yield "First comment", f"{post.first_comment} ({state})" if post.first_comment else ""
+
+
 def whole_post(detail: PostDetail, now: datetime) -> Content:
     """Everything about a post, with its attempts and what was answered."""
     post = detail.post
     lines = [state_mark(post.state).stylize("bold") + when_words(post, now)]
     lines += [say("info", post.reason)] if post.reason else []
     lines += [say("warn", warning) for warning in post.warnings]
-    lines += [Content(""), Content(post.full_caption or "No caption yet."), Content("")]
+    lines += [Content(""), Content(post.full_caption or _without_words(post)), Content("")]
     belongs = ("Belongs to", " · ".join(filter(None, (post.persona, post.pillar, post.cluster))))
     lines += [Content.assemble((f"{label}: ", "$dim"), value) for label, value in (*facts(post), belongs)]
     lines += [Content(""), Content.styled("ATTEMPTS", "$section bold")]

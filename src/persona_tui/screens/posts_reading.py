@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from persona_tui.errors import PersonaError
 from persona_tui.screens.posts_states import OVER, WAITING_FOR_YOU, state_mark, wall
 from persona_tui.widgets.data_list import Cell
 from persona_tui.widgets.marks import dim
@@ -14,6 +17,7 @@ from persona_tui.widgets.marks import dim
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from persona_tui.services.media import MediaStore
     from persona_tui.services.publishing.post_views import PostView
     from persona_tui.widgets.shell import Shell
 
@@ -69,8 +73,19 @@ def row(post: PostView) -> list[Cell]:
     return [
         state_mark(post.state),
         f"{when:%a %d %b %H:%M}" if when is not None else dim("no time yet"),
-        words or dim("No caption yet"),
+        words or dim("A story, without words" if post.kind == "story" else "No caption yet"),
     ]
+
+
+async def thumbnail_of(post: PostView, media: MediaStore) -> Path | None:
+    """The first picture's thumbnail; None where there is none."""
+    if not post.pictures:
+        return None
+    first = post.pictures[0]
+    try:
+        return await asyncio.to_thread(media.thumbnail, first.media_key, first.sha256)
+    except PersonaError:
+        return None
 
 
 def first_of_interest(posts: Sequence[PostView]) -> int:

@@ -105,7 +105,11 @@ def _acts(detail: PostDetail) -> Iterator[PossibleAct]:
     post, acts = detail.post, {transition.act for transition in detail.acts}
     if post.state in {"unknown", "reconciling"}:
         yield PossibleAct("posts.look", "ask Instagram now")
-    if words_can_change(detail):
+    if post.state == "published" and post.comment_state == "failed":
+        yield PossibleAct("posts.format", "comment again")
+    if post.kind == "story":
+        yield from _of_table(post, acts)
+    elif words_can_change(detail):
         words = PossibleAct("posts.edit", "edit")
         propose = PossibleAct("posts.caption", "new caption" if post.caption else "propose a caption")
         first = not post.caption or post.state == "fix_needed"
@@ -120,10 +124,10 @@ def _acts(detail: PostDetail) -> Iterator[PossibleAct]:
 
 def words_can_change(detail: PostDetail) -> bool:
     """Whether caption, hashtags and alternative text may still be written."""
-    from persona_tui.services.publishing.posts import WORDS_CHANGE_IN
+    from persona_tui.services.publishing.formats import CHANGES_IN
 
     settling = any(transition.act == "adopt" for transition in detail.acts)
-    return detail.post.state in WORDS_CHANGE_IN and bool(detail.acts) and not settling
+    return detail.post.state in CHANGES_IN and bool(detail.acts) and not settling
 
 
 def _of_table(post: PostView, acts: set[str]) -> Iterator[PossibleAct]:

@@ -1,8 +1,9 @@
 """The Instagram stand-in's application: routes of the Graph API, and a few to steer it.
 
 Faults are planned by these call names: `create_container`, `container_status`, `media_publish`,
-`list_media`, `media`, `publishing_limit`, `me`, `refresh_access_token`. Steering, under the sandbox's
-bearer: `GET|POST /sandbox/accounts`, `GET|POST /sandbox/behaviour`, `POST /sandbox/foreign_posts`,
+`list_media`, `list_stories`, `create_comment`, `list_comments`, `media`, `publishing_limit`, `me`,
+`refresh_access_token`. Steering, under the sandbox's bearer:
+`GET|POST /sandbox/accounts`, `GET|POST /sandbox/behaviour`, `POST /sandbox/foreign_posts`,
 `GET /sandbox/errors`.
 """
 
@@ -12,7 +13,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,12 +24,13 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from persona_tui.sandbox.control import SandboxContext
 from persona_tui.sandbox.instagram.behaviour import Behaviour
+from persona_tui.sandbox.instagram.comments import Comments
 from persona_tui.sandbox.instagram.containers import Containers
 from persona_tui.sandbox.instagram.errors import ERRORS, Refused, graph_error, refused
 from persona_tui.sandbox.instagram.fields import pick
 from persona_tui.sandbox.instagram.pictures import make_fetcher
 from persona_tui.sandbox.instagram.publishing import Publishing
-from persona_tui.sandbox.instagram.store import Account, Store
+from persona_tui.sandbox.instagram.store import Account, Media, Store
 
 LONG_LIVED_SECONDS = 60 * 24 * 3600
 
@@ -53,6 +55,7 @@ class PhonePost(BaseModel):
     ig_user_id: str
     caption: str | None = None
     alt_text: str | None = None
+    product: Literal["FEED", "REELS", "STORY"] = "FEED"
     count: int = Field(default=1, ge=1, le=1000)
 
 
@@ -88,6 +91,7 @@ class _Graph:
         self.store = store
         self.containers = containers
         self.publishing = publishing
+        self.comments = Comments(context, store)
 
     def routes(self) -> list[BaseRoute]:
         account = "/{ig_user_id:str}"
@@ -100,6 +104,13 @@ class _Graph:
             ),
             Route(f"{account}/media", self._endpoint("create_container", self._create), methods=["POST"]),
             Route(f"{account}/media", self._endpoint("list_media", self._listing), methods=["GET"]),
+            Route(f"{account}/stories", self._endpoint("list_stories", self._stories), methods=["GET"]),
+            Route(
+                "/{media_id:str}/comments", self._endpoint("create_comment", self._comment), methods=["POST"]
+            ),
+            Route(
+                "/{media_id:str}/comments", self._endpoint("list_comments", self._remarks), methods=["GET"]
+            ),
             Route(
                 f"{account}/media_publish", self._endpoint("media_publish", self._publish), methods=["POST"]
             ),
@@ -173,6 +184,22 @@ class _Graph:
     async def _listing(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
         return self.publishing.listing(self._account(request), asked)
 
+    async def _stories(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        return self.publishing.stories(self._account(request), asked)
+
+    async def _comment(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        return self.comments.create(*self._item(request), asked)
+
+    async def _remarks(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        return self.comments.listing(self._item(request)[0], asked)
+
+    def _item(self, request: Request) -> tuple[Media, Account]:
+        item = self.store.media(request.path_params["media_id"])
+        account = self.store.account(item.ig_user_id) if item is not None else None
+        if item is None or account is None:
+            raise refused(100, 33)
+        return item, account
+
     async def _limit(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
         return self.publishing.limit(self._account(request), asked)
 
@@ -238,7 +265,9 @@ def _steering(graph: _Graph) -> list[Route]:
     async def foreign_posts(request: Request) -> Response:
         post = PhonePost.model_validate(await request.json())
         ids = [
-            graph.publishing.post_by_phone(post.ig_user_id, caption=post.caption, alt_text=post.alt_text)
+            graph.publishing.post_by_phone(
+                post.ig_user_id, caption=post.caption, alt_text=post.alt_text, product=post.product
+            )
             for _ in range(post.count)
         ]
         return JSONResponse({"ids": ids})

@@ -24,6 +24,8 @@ class Behaviour(BaseModel):
     """A bad picture makes a container that turns to ERROR, instead of refusing the creation."""
     listing_delay: tuple[Seconds, Seconds] = (0.0, 0.0)
     """A published item shows in the listing after a time drawn from this range."""
+    comment_delay: tuple[Seconds, Seconds] = (0.0, 0.0)
+    """A comment shows below its item after a time drawn from this range."""
     second_publish: SecondPublish = "same_id"
     """A second `media_publish` of one container: the same id; 24/2207008; 9007/2207027; another post."""
     stale_status: Chance = 0.0
@@ -45,6 +47,8 @@ class Behaviour(BaseModel):
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
-        if self.listing_delay[0] > self.listing_delay[1]:
-            raise ValueError("listing_delay goes from the shorter to the longer time")
+        for name in ("listing_delay", "comment_delay"):
+            shorter, longer = getattr(self, name)
+            if shorter > longer:
+                raise ValueError(f"{name} goes from the shorter to the longer time")
         return self

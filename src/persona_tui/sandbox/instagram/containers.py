@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +11,13 @@ from typing import Any
 import httpx
 
 from persona_tui.sandbox.control import SandboxContext
-from persona_tui.sandbox.instagram import pictures
+from persona_tui.sandbox.instagram import films, pictures
 from persona_tui.sandbox.instagram.errors import Refused, refused
 from persona_tui.sandbox.instagram.fields import pick, status_fields
+from persona_tui.sandbox.instagram.parameters import check, flag, id_list, kind_of, text
 from persona_tui.sandbox.instagram.store import Container, Store
 
 LIFE_SECONDS = 24 * 3600.0
-MAX_CAPTION, MAX_TAGS, MAX_MENTIONS, MAX_ALT_TEXT = 2200, 30, 20, 1000
-_MENTION = re.compile(r"(?<!\w)@\w")
-_TAG = re.compile(r"(?<![\w&])#\w")
 
 
 def state_of(container: Container, now: float, *, published: bool) -> str:
@@ -54,32 +50,37 @@ class Containers:
         now, behaviour = self._now(), self.store.behaviour()
         if self.store.containers_since(ig_user_id, now - LIFE_SECONDS) >= behaviour.container_limit:
             raise refused(4)
-        kind = _kind(asked)
-        caption, alt_text = _text(asked, "caption"), _text(asked, "alt_text")
-        _check_texts(kind, caption, alt_text, asked)
-        for text in (caption, alt_text):
-            if text is not None:
-                self.context.received.note("create_container", "text", text)
+        kind = kind_of(asked)
+        extras = check(kind, asked)
+        for name in ("caption", "alt_text", "user_tags", "collaborators"):
+            words = text(asked, name)
+            if words is not None:
+                self.context.received.note("create_container", "text", words)
         children = self._children(ig_user_id, asked) if kind == "CAROUSEL" else ()
-        sha256, trouble = (None, None) if kind == "CAROUSEL" else await self._picture(asked)
+        seen, trouble = ({}, None) if kind == "CAROUSEL" else await self._take_in(kind, asked)
         if trouble is not None and not behaviour.refuse_late:
             raise trouble
         container = Container(
             id=self.store.next_container_id(),
             ig_user_id=ig_user_id,
             kind=kind,
-            caption=caption,
-            alt_text=alt_text,
-            is_ai_generated=_flag(asked, "is_ai_generated"),
-            picture_sha256=sha256,
+            caption=text(asked, "caption"),
+            alt_text=text(asked, "alt_text"),
+            is_ai_generated=flag(asked, "is_ai_generated"),
+            picture_sha256=seen.pop("sha256", None),
             children=children,
             created_at=now,
             ready_at=now + behaviour.container_seconds,
             error_subcode=trouble.error.subcode if trouble else None,
+            extras=extras | seen,
         )
         self.store.add_container(container)
         self.context.ledger.append(
-            "container_created", container_id=container.id, ig_user_id=ig_user_id, kind=kind
+            "container_created",
+            container_id=container.id,
+            ig_user_id=ig_user_id,
+            kind=kind,
+            shape=container.extras.get("shape"),
         )
         return {"id": container.id}
 
@@ -102,7 +103,7 @@ class Containers:
 
     def _children(self, ig_user_id: str, asked: Mapping[str, Any]) -> tuple[str, ...]:
         named = asked.get("children")
-        ids = _id_list(named)
+        ids = id_list(named)
         if not 2 <= len(ids) <= 10:
             raise refused(100, 2207028)
         for container_id in ids:
@@ -113,56 +114,23 @@ class Containers:
                 raise refused(9007, 2207027)
         return tuple(ids)
 
-    async def _picture(self, asked: Mapping[str, Any]) -> tuple[str | None, Refused | None]:
-        """The picture's hash, and why it is refused, if it is."""
-        url = asked.get("image_url")
+    async def _take_in(self, kind: str, asked: Mapping[str, Any]) -> tuple[dict[str, Any], Refused | None]:
+        """What the crawler saw of the picture or film, and why it is refused, if it is."""
+        is_film = kind == "REELS" or "video_url" in asked
+        name = "video_url" if is_film else "image_url"
+        url = asked.get(name)
         if not isinstance(url, str) or not url:
-            raise refused(100, None, "(#100) The parameter image_url is required")
+            raise refused(100, None, f"(#100) The parameter {name} is required")
+        seconds = self.store.behaviour().fetch_seconds
         try:
-            content = await pictures.fetch(self.fetcher, url, seconds=self.store.behaviour().fetch_seconds)
+            content = await pictures.fetch(self.fetcher, url, seconds=seconds, film=is_film)
             self.context.received.note("create_container", "picture", content)
-            await asyncio.to_thread(pictures.judge, content)
+            story = kind == "STORIES"
+            if is_film:
+                await asyncio.to_thread(films.judge, content, story=story)
+                shape = None
+            else:
+                shape = await asyncio.to_thread(pictures.judge, content, story=story)
         except Refused as problem:
-            return None, problem
-        return hashlib.sha256(content).hexdigest(), None
-
-
-def _kind(asked: Mapping[str, Any]) -> str:
-    if _flag(asked, "is_carousel_item"):
-        return "CHILD"
-    media_type = asked.get("media_type", "IMAGE")
-    if media_type not in {"IMAGE", "CAROUSEL"}:
-        raise refused(100, 2207023)
-    return str(media_type)
-
-
-def _check_texts(kind: str, caption: str | None, alt_text: str | None, asked: Mapping[str, Any]) -> None:
-    if kind == "CHILD" and (caption is not None or "is_ai_generated" in asked):
-        raise refused(100, None, "(#100) caption and is_ai_generated belong to the carousel, not its items")
-    if kind == "CAROUSEL" and alt_text is not None:
-        raise refused(100, None, "(#100) alt_text belongs to a carousel's items")
-    if alt_text is not None and len(alt_text) > MAX_ALT_TEXT:
-        raise refused(100, None, "(#100) alt_text is longer than 1000 characters")
-    words = caption or ""
-    if len(words) > MAX_CAPTION or len(_TAG.findall(words)) > MAX_TAGS:
-        raise refused(36004, 2207010)
-    if len(_MENTION.findall(words)) > MAX_MENTIONS:
-        raise refused(100, 2207040)
-
-
-def _text(asked: Mapping[str, Any], name: str) -> str | None:
-    value = asked.get(name)
-    return value if isinstance(value, str) else None
-
-
-def _flag(asked: Mapping[str, Any], name: str) -> bool:
-    return asked.get(name) in {True, "true", "True", "1"}
-
-
-def _id_list(named: object) -> list[str]:
-    if isinstance(named, str):
-        try:
-            named = json.loads(named) if named.startswith("[") else named.split(",")
-        except ValueError:
-            return []
-    return [str(one).strip() for one in named] if isinstance(named, list) else []
+            return {}, problem
+        return {"sha256": hashlib.sha256(content).hexdigest(), "film": is_film, "shape": shape}, None

@@ -65,6 +65,7 @@ def media_fields(
         caption_readable: whether captions can be read back.
     """
     code = shortcode(item.id)
+    place = {"STORY": f"stories/{username}/{item.id}", "REELS": f"reel/{code}"}.get(item.product, f"p/{code}")
 
     def listed_children() -> dict[str, Any] | None:
         ids = [{"id": child.id} for child in children()]
@@ -72,10 +73,10 @@ def media_fields(
 
     return {
         "id": lambda: item.id,
-        "permalink": lambda: f"{site}/p/{code}/",
+        "permalink": lambda: f"{site}/{place}/",
         "timestamp": lambda: graph_time(item.published_at),
         "media_type": lambda: item.media_type,
-        "media_product_type": lambda: "FEED",
+        "media_product_type": lambda: item.product,
         "shortcode": lambda: code,
         "username": lambda: username,
         "owner": lambda: {"id": item.ig_user_id},

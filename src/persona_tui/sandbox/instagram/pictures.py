@@ -1,4 +1,4 @@
-"""Fetching a picture as Meta's crawler does, and judging it by the rules of the feed."""
+"""Fetching a picture or film as Meta's crawler does, and judging pictures by the rules of the feed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FETCHER = "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.
 MAX_BYTES = 8 * 1024 * 1024
 MIN_ASPECT, MAX_ASPECT = 0.8, 1.91
 MOST_PIXELS = 60_000_000
-_FETCH_LIMIT = 64 * 1024 * 1024
+_FETCH_LIMIT, _FILM_LIMIT = 64 * 1024 * 1024, 512 * 1024 * 1024
 _KNOWN = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000")
 
 
@@ -24,7 +24,7 @@ def make_fetcher() -> httpx.AsyncClient:
     return httpx.AsyncClient(headers=headers, follow_redirects=False, trust_env=False)
 
 
-async def fetch(fetcher: httpx.AsyncClient, url: str, *, seconds: float) -> bytes:
+async def fetch(fetcher: httpx.AsyncClient, url: str, *, seconds: float, film: bool = False) -> bytes:
     """The bytes at a public address; the stand-in's world is loopback, nothing else is reached.
 
     Raises:
@@ -36,11 +36,11 @@ async def fetch(fetcher: httpx.AsyncClient, url: str, *, seconds: float) -> byte
     try:
         async with fetcher.stream("GET", url, timeout=seconds) as response:
             kind = response.headers.get("content-type", "")
-            if response.status_code != 200 or not kind.startswith("image/"):
+            if response.status_code != 200 or not kind.startswith("video/" if film else "image/"):
                 raise unfetchable(url)
             async for chunk in response.aiter_bytes():
                 content += chunk
-                if len(content) > _FETCH_LIMIT:
+                if len(content) > (_FILM_LIMIT if film else _FETCH_LIMIT):
                     raise refused(36000, 2207004)
     except httpx.TimeoutException:
         raise refused(-2, 2207003) from None
@@ -49,8 +49,11 @@ async def fetch(fetcher: httpx.AsyncClient, url: str, *, seconds: float) -> byte
     return bytes(content)
 
 
-def judge(content: bytes) -> None:
-    """Refuse what breaks a rule of the feed: JPEG, 8 MiB, 4:5 to 1.91:1, RGB or grey.
+def judge(content: bytes, *, story: bool = False) -> tuple[int, int]:
+    """Refuse what breaks a rule of the feed: JPEG, 8 MiB, 4:5 to 1.91:1 (a story: any shape), RGB or grey.
+
+    Returns:
+        Width and height in pixels.
 
     Raises:
         Refused: 36000/2207004, 36001/2207005, 36003/2207009 or, when it is no picture, 9004/2207052.
@@ -70,8 +73,9 @@ def judge(content: bytes) -> None:
         raise
     except Exception:  # decoders of foreign bytes raise anything
         raise refused(9004, 2207052) from None
-    if not MIN_ASPECT <= width / height <= MAX_ASPECT:
+    if not story and not MIN_ASPECT <= width / height <= MAX_ASPECT:
         raise refused(36003, 2207009)
+    return width, height
 
 
 def unfetchable(url: str) -> Refused:

@@ -17,6 +17,8 @@ from persona_tui.sandbox.instagram.store import Account, Container, Media, Store
 
 WINDOW_SECONDS = 24 * 3600
 _PAGE, _LARGEST_PAGE = 25, 100
+_STORY_SECONDS = 24 * 3600
+_PRODUCTS = {"REELS": "REELS", "STORIES": "STORY"}
 _UNPUBLISHABLE = {"IN_PROGRESS": (9007, 2207027), "ERROR": (9007, 2207027), "EXPIRED": (24, 2207008)}
 
 
@@ -78,6 +80,7 @@ class Publishing:
 
     def note_published(self, item: Media) -> None:
         """Write the ground truth: one entry for each item that went out through the API or by phone."""
+        children = self.store.children_of(item.id)
         self.context.ledger.append(
             "published" if item.container_id is not None else "foreign_post",
             media_id=item.id,
@@ -88,7 +91,10 @@ class Publishing:
             alt_text=item.alt_text,
             is_ai_generated=item.is_ai_generated,
             picture_sha256=item.picture_sha256,
-            children=[child.picture_sha256 for child in self.store.children_of(item.id)],
+            children=[child.picture_sha256 for child in children],
+            child_alt_texts=[child.alt_text for child in children],
+            child_tags=[child.extras.get("user_tags", []) for child in children],
+            **{name: value for name, value in item.extras.items() if name != "shape"},
         )
 
     def note_missed(self) -> None:
@@ -100,7 +106,12 @@ class Publishing:
                 self.note_published(item)
 
     def post_by_phone(
-        self, ig_user_id: str, *, caption: str | None = None, alt_text: str | None = None
+        self,
+        ig_user_id: str,
+        *,
+        caption: str | None = None,
+        alt_text: str | None = None,
+        product: str = "FEED",
     ) -> str:
         """The account's owner posts with the app: an item that no container made, free of the API's quota."""
         (media_id,) = self.store.next_media_ids(1)
@@ -111,7 +122,7 @@ class Publishing:
             ig_user_id=ig_user_id,
             container_id=None,
             parent_id=None,
-            media_type="IMAGE",
+            media_type="VIDEO" if product == "REELS" else "IMAGE",
             caption=caption,
             alt_text=alt_text,
             alt_text_readable=True,
@@ -119,6 +130,7 @@ class Publishing:
             picture_sha256=None,
             published_at=now,
             visible_at=now + delay,
+            extras={"product": product},
         )
         self.store.add_media([item])
         self.note_published(item)
@@ -135,14 +147,27 @@ class Publishing:
         )
         return pick(fields, known, "ShadowIGMedia")
 
+    def stories(self, account: Account, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """`GET /{ig_user_id}/stories`: those of the last 24 hours, newest first."""
+        now = self._now()
+        items = self.store.listed(
+            account.ig_user_id, now=now, since=now - _STORY_SECONDS, until=1e12, stories=True
+        )
+        return self._page(account, items, asked, "stories")
+
     def listing(self, account: Account, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """`GET /{ig_user_id}/media`, newest first; `next` holds the token, as Meta's does."""
+        """`GET /{ig_user_id}/media`, newest first, stories left out; `next` holds the token."""
         items = self.store.listed(
             account.ig_user_id,
             now=self._now(),
             since=_unix(asked, "since", 0.0),
             until=_unix(asked, "until", 1e12),
         )
+        return self._page(account, items, asked, "media")
+
+    def _page(
+        self, account: Account, items: list[Media], asked: Mapping[str, Any], edge: str
+    ) -> dict[str, Any]:
         if "after" in asked:
             items = behind(str(asked["after"]), items)
         size = min(max(int(_unix(asked, "limit", _PAGE)), 1), _LARGEST_PAGE)
@@ -153,7 +178,7 @@ class Publishing:
             if len(items) > size:
                 site = self.context.addresses.get("instagram", "")
                 paging["next"] = (
-                    f"{site}/v26.0/{account.ig_user_id}/media?access_token={self.context.token}"
+                    f"{site}/v26.0/{account.ig_user_id}/{edge}?access_token={self.context.token}"
                     f"&after={cursor(page[-1].id)}"
                 )
             answer["paging"] = paging
@@ -195,7 +220,7 @@ def _item(
         ig_user_id=container.ig_user_id,
         container_id=container.id,
         parent_id=parent_id,
-        media_type="CAROUSEL_ALBUM" if container.kind == "CAROUSEL" else "IMAGE",
+        media_type=_media_type(container),
         caption=container.caption,
         alt_text=container.alt_text,
         alt_text_readable=rng.random() >= behaviour.unreadable_alt_text,
@@ -203,7 +228,14 @@ def _item(
         picture_sha256=container.picture_sha256,
         published_at=now,
         visible_at=visible_at,
+        extras={**container.extras, "product": _PRODUCTS.get(container.kind, "FEED")},
     )
+
+
+def _media_type(container: Container) -> str:
+    if container.kind == "CAROUSEL":
+        return "CAROUSEL_ALBUM"
+    return "VIDEO" if container.extras.get("film") else "IMAGE"
 
 
 def _unix(asked: Mapping[str, Any], name: str, default: float) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from persona_tui.sandbox.instagram.behaviour import Behaviour
 
@@ -18,12 +20,15 @@ CREATE TABLE IF NOT EXISTS containers (
     n INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, ig_user_id TEXT NOT NULL REFERENCES accounts,
     kind TEXT NOT NULL, caption TEXT, alt_text TEXT, is_ai_generated INTEGER NOT NULL,
     picture_sha256 TEXT, children TEXT NOT NULL, created_at REAL NOT NULL, ready_at REAL NOT NULL,
-    error_subcode INTEGER);
+    error_subcode INTEGER, extras TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS media (
     n INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, ig_user_id TEXT NOT NULL REFERENCES accounts,
     container_id TEXT, parent_id TEXT, media_type TEXT NOT NULL, caption TEXT, alt_text TEXT,
     alt_text_readable INTEGER NOT NULL, is_ai_generated INTEGER NOT NULL, picture_sha256 TEXT,
-    published_at REAL NOT NULL, visible_at REAL NOT NULL);
+    published_at REAL NOT NULL, visible_at REAL NOT NULL, extras TEXT NOT NULL DEFAULT '{}');
+CREATE TABLE IF NOT EXISTS comments (
+    n INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, media_id TEXT NOT NULL, username TEXT NOT NULL,
+    text TEXT NOT NULL, written_at REAL NOT NULL, visible_at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS media_listed ON media (ig_user_id, published_at);
 CREATE INDEX IF NOT EXISTS media_of_container ON media (container_id);
 CREATE TABLE IF NOT EXISTS behaviour (one INTEGER PRIMARY KEY CHECK (one = 1), json TEXT NOT NULL);
@@ -41,7 +46,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A media container. `kind` is IMAGE, CHILD or CAROUSEL; times are Unix seconds of the sandbox."""
+    """A media container.
+
+    Attributes:
+        kind: IMAGE, CHILD, CAROUSEL, REELS or STORIES.
+        picture_sha256: of the picture or the film.
+        created_at, ready_at: Unix seconds of the sandbox.
+        extras: what else was asked for, and what the crawler saw (`film`, `shape`).
+    """
 
     id: str
     ig_user_id: str
@@ -54,11 +66,27 @@ class Container:
     created_at: float
     ready_at: float
     error_subcode: int | None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment below a published item."""
+
+    id: str
+    media_id: str
+    username: str
+    text: str
+    written_at: float
+    visible_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A published item; `container_id` is None where a phone published it, `parent_id` set in a carousel."""
+    """A published item; `container_id` is None where a phone published it, `parent_id` set in a carousel.
+
+    `extras`: tags, place and the like as they were asked for; `product` (FEED, REELS, STORY) among them.
+    """
 
     id: str
     ig_user_id: str
@@ -72,6 +100,12 @@ class Media:
     picture_sha256: str | None
     published_at: float
     visible_at: float
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def product(self) -> str:
+        """Where it is shown: FEED, REELS or STORY."""
+        return str(self.extras.get("product", "FEED"))
 
 
 class Store:
@@ -84,8 +118,18 @@ class Store:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(_SCHEMA)
+        self._add_missing_columns()
         if not self.accounts():
             self.add_account(*DEFAULT_ACCOUNT, is_me=True)
+
+    def _add_missing_columns(self) -> None:
+        """A file of an older sandbox knows single pictures alone."""
+        for table in ("containers", "media"):
+            columns = {row["name"] for row in self._connection.execute(f"PRAGMA table_info({table})")}
+            if "extras" not in columns:
+                self._connection.execute(
+                    f"ALTER TABLE {table} ADD COLUMN extras TEXT NOT NULL DEFAULT '{{}}'"
+                )
 
     def close(self) -> None:
         """Close the file."""
@@ -140,7 +184,7 @@ class Store:
     def add_container(self, container: Container) -> None:
         """Remember a new container."""
         self._connection.execute(
-            "INSERT INTO containers VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO containers VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 container.id,
                 container.ig_user_id,
@@ -153,6 +197,7 @@ class Store:
                 container.created_at,
                 container.ready_at,
                 container.error_subcode,
+                json.dumps(container.extras),
             ),
         )
 
@@ -164,6 +209,7 @@ class Store:
         facts = dict(row)
         del facts["n"]
         facts["children"] = tuple(json.loads(facts["children"]))
+        facts["extras"] = json.loads(facts["extras"])
         facts["is_ai_generated"] = bool(facts["is_ai_generated"])
         return Container(**facts)
 
@@ -180,7 +226,7 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             for item in items:
                 self._connection.execute(
-                    "INSERT INTO media VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO media VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         item.id,
                         item.ig_user_id,
@@ -194,6 +240,7 @@ class Store:
                         item.picture_sha256,
                         item.published_at,
                         item.visible_at,
+                        json.dumps(item.extras),
                     ),
                 )
 
@@ -213,10 +260,14 @@ class Store:
         """A carousel's items in order."""
         return self._media("parent_id = ? ORDER BY n", media_id)
 
-    def listed(self, ig_user_id: str, *, now: float, since: float, until: float) -> list[Media]:
-        """What the account's listing shows at `now`, newest first."""
+    def listed(
+        self, ig_user_id: str, *, now: float, since: float, until: float, stories: bool = False
+    ) -> list[Media]:
+        """What the account's listing of posts, or of stories, shows at `now`, newest first."""
+        product = "= 'STORY'" if stories else "<> 'STORY'"
         return self._media(
             "ig_user_id = ? AND parent_id IS NULL AND visible_at <= ? AND published_at BETWEEN ? AND ? "
+            f"AND coalesce(extras ->> '$.product', 'FEED') {product} "
             "ORDER BY published_at DESC, n DESC LIMIT 10000",
             ig_user_id,
             now,
@@ -238,10 +289,29 @@ class Store:
         """All items that are no carousel's children, oldest first."""
         return self._media("parent_id IS NULL ORDER BY n")
 
+    def add_comment(self, media_id: str, username: str, text: str, *, now: float, visible_at: float) -> str:
+        """Remember a comment; its id, in the shape of Meta's."""
+        comment_id = f"1784{self._next('comments'):013d}"
+        self._connection.execute(
+            "INSERT INTO comments VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+            (comment_id, media_id, username, text, now, visible_at),
+        )
+        return comment_id
+
+    def comments_of(self, media_id: str, *, now: float) -> list[Comment]:
+        """The comments below an item that show at `now`, newest first."""
+        rows = self._connection.execute(
+            "SELECT id, media_id, username, text, written_at, visible_at FROM comments"
+            " WHERE media_id = ? AND visible_at <= ? ORDER BY n DESC",
+            (media_id, now),
+        )
+        return [Comment(*row) for row in rows]
+
 
 def _media_from(row: sqlite3.Row) -> Media:
     facts = dict(row)
     del facts["n"]
     for name in ("alt_text_readable", "is_ai_generated"):
         facts[name] = bool(facts[name])
+    facts["extras"] = json.loads(facts["extras"])
     return Media(**facts)

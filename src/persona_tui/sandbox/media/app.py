@@ -17,6 +17,7 @@ CONTENT_TYPES = {
     ".png": "image/png",
     ".webp": "image/webp",
     ".gif": "image/gif",
+    ".mp4": "video/mp4",
 }
 
 

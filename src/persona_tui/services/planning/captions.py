@@ -146,10 +146,10 @@ def _prepare(session: Session, media: MediaStore, post_id: int) -> _Request:
 
 
 def _seen_copy(session: Session, media: MediaStore, post_id: int) -> tuple[bytes, ...]:
-    """The post's first picture as a small JPEG, if it has one."""
+    """The post's first picture, or its film's middle frame, as a small JPEG, if it has one."""
     key = session.execute(
         text(
-            "SELECT coalesce(f.media_key, c.media_key) FROM post_items i"
+            "SELECT coalesce(f.poster_key, f.media_key, c.media_key) FROM post_items i"
             " LEFT JOIN photos f ON f.id = i.photo_id"
             " LEFT JOIN image_candidates c ON c.id = i.image_candidate_id"
             " WHERE i.post_id = :post ORDER BY i.position LIMIT 1"

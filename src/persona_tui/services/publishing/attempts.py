@@ -15,14 +15,16 @@ from persona_tui.errors import ClientError, PersonaError
 from persona_tui.models.post import PublishReply
 from persona_tui.text import clean
 
-CREATE, STATUS, PUBLISH, READ, LOOK = (
+CREATE, CREATE_CHILD, STATUS, PUBLISH, READ, LOOK, COMMENT = (
     "create_container",
+    "create_child",
     "container_status",
     "media_publish",
     "reconcile",
     "look",
+    "create_comment",
 )
-"""Names of calls in `publish_replies`; the last two are readings of several calls together."""
+"""Names of calls in `publish_replies`; READ and LOOK are readings of several calls together."""
 
 RETRIED = "retried"
 """Outcome of an attempt after which the post is tried again by itself."""
@@ -147,7 +149,9 @@ def replies_of_open_attempt(session: Session, post_id: int) -> tuple[Reply, ...]
 
 
 __all__ = [
+    "COMMENT",
     "CREATE",
+    "CREATE_CHILD",
     "LOOK",
     "PUBLISH",
     "READ",

@@ -11,8 +11,8 @@ from sqlmodel import Session
 from persona_tui.services import events
 from persona_tui.services.publishing.attempts import LOOK, PUBLISH, READ, Reply, replies_of_open_attempt
 from persona_tui.services.publishing.claims import Claim, IsDead, abandoned, take_over
+from persona_tui.services.publishing.listings import expected_of
 from persona_tui.services.publishing.signals import Expected, Reading, Sent
-from persona_tui.services.publishing.wording import full_caption
 
 DOUBT_STATES = ("unknown", "reconciling")
 
@@ -106,8 +106,13 @@ def read_case(session: Session, post_id: int) -> Case | None:
         row["now"] - row["made_at"],
         was_sent=True,
     )
-    expected = Expected(
-        full_caption(row["caption"], row["hashtags"]), row["alt_text"], row["is_ai_generated"]
+    expected = expected_of(
+        row["kind"],
+        row["caption"],
+        row["hashtags"],
+        row["alt_text"],
+        labelled=row["is_ai_generated"],
+        pictures=row["pictures"],
     )
     known = frozenset(row["media_before"]) | _taken_elsewhere(session, claim)
     return Case(
@@ -128,6 +133,7 @@ _CASE = text(
     " coalesce(p.container_created_at, t.sent_at) AS made_at, t.sent_at, t.media_before, t.quota_before,"
     " p.caption, p.hashtags, p.alt_text, p.is_ai_generated OR EXISTS (SELECT FROM post_items i"
     "   WHERE i.post_id = p.id AND i.image_candidate_id IS NOT NULL) AS is_ai_generated,"
+    " (SELECT count(*) FROM post_items i WHERE i.post_id = p.id) AS pictures,"
     " a.status, persona_now() AS now"
     " FROM scheduling_posts p JOIN publish_attempts t ON t.post_id = p.id AND t.open"
     " JOIN instagram_accounts a ON a.id = p.account_id"

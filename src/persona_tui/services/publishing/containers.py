@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.clients.instagram_facts import ContainerState
-from persona_tui.services.publishing.attempts import CREATE, STATUS
+from persona_tui.services.publishing.attempts import CREATE, CREATE_CHILD, STATUS
 from persona_tui.services.publishing.policy import CONTAINER_OVER
 
 
@@ -34,6 +34,18 @@ def containers_made(session: Session, attempt_id: int) -> int:
     made: int = session.execute(
         text("SELECT count(*) FROM publish_replies WHERE attempt_id = :id AND call = :call AND ok"),
         {"id": attempt_id, "call": CREATE},
+    ).scalar_one()
+    return made
+
+
+def children_made(session: Session, attempt_id: int, position: int) -> int:
+    """How many containers the attempt has made of that picture of a carousel."""
+    made: int = session.execute(
+        text(
+            "SELECT count(*) FROM publish_replies WHERE attempt_id = :id AND call = :call AND ok"
+            " AND body ->> 'position' = CAST(:position AS text)"
+        ),
+        {"id": attempt_id, "call": CREATE_CHILD, "position": str(position)},
     ).scalar_one()
     return made
 
@@ -76,6 +88,7 @@ def _count(session: Session, attempt_id: int, where: str, creation_id: str, stat
 
 
 __all__ = [
+    "children_made",
     "container_is_over",
     "containers_made",
     "looks",

@@ -122,8 +122,8 @@ def foreign_segments(jpeg: bytes) -> tuple[int, ...]:
     return tuple(found)
 
 
-def validate_for_instagram(jpeg: bytes, *, max_bytes: int = MAX_BYTES) -> None:
-    """Refuse what Meta would refuse as a single feed picture or a carousel's child.
+def validate_for_instagram(jpeg: bytes, *, max_bytes: int = MAX_BYTES, story: bool = False) -> None:
+    """Refuse what Meta would refuse as a feed picture, a carousel's child, or (of any shape) a story.
 
     The width is not among the rules: Meta scales what is narrower than 320 or wider than 1440.
 
@@ -135,7 +135,7 @@ def validate_for_instagram(jpeg: bytes, *, max_bytes: int = MAX_BYTES) -> None:
             f"The picture has {len(jpeg):,} bytes; Instagram takes {max_bytes:,}.", rule=FeedRule.SIZE
         )
     width, height = _frame_size(jpeg)
-    if not MIN_ASPECT <= width / height <= MAX_ASPECT:
+    if not story and not MIN_ASPECT <= width / height <= MAX_ASPECT:
         raise PictureNotAccepted(
             f"{width} × {height} is {width / height:.3f} wide to high; Instagram takes 4:5 to 1.91:1.",
             rule=FeedRule.ASPECT,

@@ -91,9 +91,42 @@ class ReconcilePolicy:
         )
 
 
+@dataclass(frozen=True)
+class CommentPolicy:
+    """How first comments are written.
+
+    Attributes:
+        rest: between two tries of which the first surely wrote nothing.
+        send_within: from the written intent to the request's first byte, at most.
+        over: age at which an intent belongs to nobody any more; longer than `send_within` and a call.
+        quiet: how long a comment must not show up below the post before it is sent again.
+        give_up: when one that can't be looked for goes to the operator.
+        sends: calls that may have written it, at most.
+        pauses: seconds between two looks at one post; the last repeats.
+        patience, at_once: as in `PublishPolicy`.
+    """
+
+    rest: timedelta = timedelta(seconds=60)
+    send_within: timedelta = timedelta(seconds=15)
+    over: timedelta = CALL_TIMEOUT + timedelta(seconds=30)
+    quiet: timedelta = timedelta(minutes=30)
+    give_up: timedelta = timedelta(hours=25)
+    sends: int = 3
+    pauses: tuple[float, ...] = (5, 30, 60, 120, 300)
+    patience: float = 5.0
+    at_once: int = 8
+
+    @classmethod
+    def of(cls, environment: Environment) -> CommentPolicy:
+        """The sandbox is quicker, unless it was told to behave badly."""
+        if environment == "live":
+            return cls()
+        return cls(rest=timedelta(seconds=1), quiet=timedelta(seconds=10), pauses=(0.3, 1, 2))
+
+
 def nth(pauses: tuple[float, ...], n: int) -> timedelta:
     """The n-th pause, counted from 0; the last one repeats."""
     return timedelta(seconds=pauses[min(n, len(pauses) - 1)])
 
 
-__all__ = ["CALL_TIMEOUT", "CONTAINER_OVER", "PublishPolicy", "ReconcilePolicy", "nth"]
+__all__ = ["CALL_TIMEOUT", "CONTAINER_OVER", "CommentPolicy", "PublishPolicy", "ReconcilePolicy", "nth"]

@@ -1,11 +1,26 @@
-"""What the work pool's children run: imports pictures alone, no database and no network."""
+"""What the work pool's children run: imports pictures and films alone, no database and no network."""
 
 from __future__ import annotations
 
-from persona_tui.services.publishing.prepare import PreparedPicture, prepare_feed_picture
+from persona_tui.services.publishing.film_rules import clean_film
+from persona_tui.services.publishing.prepare import (
+    PreparedPicture,
+    prepare_feed_picture,
+    prepare_story_picture,
+)
 from persona_tui.services.safety.disclosure import Provenance
 
 
-def prepare(source: bytes, provenance: Provenance) -> PreparedPicture:
+def prepare(source: bytes, provenance: Provenance, aspect: float | None = None) -> PreparedPicture:
     """`prepare_feed_picture`, whose arguments the pool passes by place."""
-    return prepare_feed_picture(source, provenance=provenance)
+    return prepare_feed_picture(source, provenance=provenance, aspect=aspect)
+
+
+def prepare_story(source: bytes, provenance: Provenance) -> PreparedPicture:
+    """`prepare_story_picture`, likewise."""
+    return prepare_story_picture(source, provenance=provenance)
+
+
+def prepare_film(source: bytes, story: bool, cover_ms: int | None) -> bytes:
+    """`clean_film`, likewise."""
+    return clean_film(source, story=story, cover_ms=cover_ms)

@@ -20,7 +20,8 @@ class PostPicture:
     """A post's picture at its place.
 
     Attributes:
-        media_key, sha256: of the original, in the media store.
+        media_key, sha256: of the original, in the media store; of a film its middle frame's.
+        is_film: it is a film.
         loras: that made it, as `name@version (weight)`; old content stays with its LoRA's version.
     """
 
@@ -29,6 +30,7 @@ class PostPicture:
     sha256: str
     photo_id: int | None
     image_candidate_id: int | None
+    is_film: bool = False
     loras: tuple[str, ...] = ()
 
 
@@ -41,6 +43,8 @@ class PostView:
         caption: without the hashtags; `full_caption` is what is sent.
         hashtags: without #.
         scheduled_at: UTC; `wall_time` is the same on the clock of `zone`.
+        user_tags: {username, x, y, position} of each account named in the pictures.
+        comment_state: of the first comment: waiting, sending, unknown, posted or failed; '' without one.
         warnings: what is worth a look before it goes out, one sentence each.
     """
 
@@ -75,6 +79,15 @@ class PostView:
     permalink: str
     published_at: datetime | None
     created_at: datetime
+    user_tags: tuple[Mapping[str, Any], ...]
+    collaborators: tuple[str, ...]
+    location_id: str
+    share_to_feed: bool
+    cover_ms: int | None
+    first_comment: str
+    comment_state: str
+    comment_id: str | None
+    comment_reason: str
     pictures: tuple[PostPicture, ...]
     warnings: tuple[str, ...]
 
@@ -127,7 +140,10 @@ _COLUMNS = (
     " p.caption, p.hashtags, p.alt_text, p.caption_metadata, p.is_ai_generated, p.scheduled_at,"
     " p.zone, p.wall_time,"
     " p.grace_minutes, p.strategy_name, p.repost_allowed, p.creation_id, p.media_id, p.permalink,"
-    " p.published_at, p.created_at, a.status AS account_status, a.status_reason AS account_reason,"
+    " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed, p.cover_ms,"
+    " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed,"
+    " p.cover_ms, p.first_comment, p.comment_state, p.comment_id, p.comment_reason,"
+    " a.scopes AS account_scopes, a.status AS account_status, a.status_reason AS account_reason,"
     " (SELECT publishing_held FROM installation) AS held"
     " FROM scheduling_posts p JOIN personas n ON n.id = p.persona_id"
     " LEFT JOIN instagram_accounts a ON a.id = p.account_id"
@@ -135,8 +151,9 @@ _COLUMNS = (
     " LEFT JOIN content_pillars l ON l.id = p.pillar_id"
 )
 _PICTURES = text(
-    "SELECT i.post_id, i.position, coalesce(f.media_key, c.media_key) AS media_key, i.sha256, i.photo_id,"
-    " i.image_candidate_id,"
+    "SELECT i.post_id, i.position, coalesce(f.poster_key, f.media_key, c.media_key) AS media_key,"
+    " coalesce(f.poster_sha256, i.sha256) AS sha256, i.photo_id,"
+    " i.image_candidate_id, coalesce(f.kind = 'video', false) AS is_film,"
     " (SELECT array_agg(format('%s@%s (%s)', l.name, l.version, u.weight) ORDER BY u.position)"
     "  FROM run_loras u JOIN lora_models l ON l.id = u.lora_model_id WHERE u.run_id = c.run_id) AS loras"
     " FROM post_items i"
@@ -219,23 +236,31 @@ def _pictures(session: Session, posts: list[int]) -> dict[int, list[PostPicture]
 def _view(row: RowMapping, pictures: tuple[PostPicture, ...]) -> PostView:
     facts = dict(row)
     warnings = tuple(_warnings(row, pictures)) if row["state"] not in _OVER else ()
-    for name in ("account_status", "account_reason", "held"):
+    for name in ("account_scopes", "account_status", "account_reason", "held"):
         del facts[name]
-    facts["hashtags"] = tuple(row["hashtags"])
+    for name in ("hashtags", "user_tags", "collaborators"):
+        facts[name] = tuple(row[name])
     return PostView(**facts, pictures=pictures, warnings=warnings)
 
 
 def _warnings(row: RowMapping, pictures: tuple[PostPicture, ...]) -> Iterable[str]:
     if not pictures:
         yield "It has no picture yet."
-    if not row["caption"]:
+    if not row["caption"] and row["kind"] != "story":
         yield "It has no caption."
-    if not row["alt_text"]:
+    if not row["alt_text"] and row["kind"] in {"single", "carousel"}:
         yield "It has no alternative text, which blind readers need and lost answers are cleared up by."
     if row["account_status"] not in {None, "active"}:
         yield f"Its account is {row['account_status']}: {row['account_reason']}"
+    if row["comment_state"] == "waiting" and _lacks_comments(row["account_scopes"]):
+        yield "Its account's token does not have the permission to write the first comment."
     if row["held"]:
         yield "Publishing is held after a restore or a copy; confirm it first."
+
+
+def _lacks_comments(scopes: list[str] | None) -> bool:
+    """Whether the permissions of a token are known and none is for comments."""
+    return bool(scopes) and not any(scope.endswith("manage_comments") for scope in scopes or ())
 
 
 def _attempts(session: Session, post_id: int) -> tuple[AttemptView, ...]:

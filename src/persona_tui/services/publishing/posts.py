@@ -19,6 +19,16 @@ from persona_tui.models.persona import Persona
 from persona_tui.models.post import SchedulingPost
 from persona_tui.services import events
 from persona_tui.services.publishing.accounts import account_of_persona
+from persona_tui.services.publishing.formats import (
+    CHANGES_IN,
+    STORY_HAS_NO_WORDS,
+    FormatRefused,
+    drop_container,
+    films_of,
+    format_of,
+    refuse_unfit,
+    set_format,
+)
 from persona_tui.services.publishing.post_views import (
     PostDetail,
     PostPicture,
@@ -37,13 +47,9 @@ from persona_tui.services.publishing.transitions import (
     save,
 )
 from persona_tui.services.publishing.winners import attach_winner, draft_for_winner
-from persona_tui.services.publishing.wording import checked_words, full_caption
+from persona_tui.services.publishing.wording import PostWords, checked_words, full_caption
 from persona_tui.services.safety import audit, guard
 
-WORDS_CHANGE_IN = frozenset(
-    {"draft", "awaiting_image", "ready", "scheduled", "fix_needed", "paused", "deferred", "missed", "failed"}
-)
-"""States in which the words may still be changed."""
 PUBLISH_AGAIN_IN = frozenset({"failed", "paused", "deferred", "missed", "fix_needed"})
 JUST_PASSED = timedelta(minutes=1)
 MAX_GRACE = 7 * 24 * 60
@@ -70,19 +76,22 @@ def write_caption(
 
     Raises:
         WordsRefused: too long, or too many hashtags or names.
+        FormatRefused: a story has no words.
         GuardRefused: the guard forbids the words.
         NotAllowedNow: the post is past changing.
     """
     words = checked_words(caption, hashtags, alt_text, max_hashtags=max_hashtags)
     post = locked_post(session, post_id)
-    if post.state not in WORDS_CHANGE_IN or maybe_published(session, post_id):
+    if post.state not in CHANGES_IN or maybe_published(session, post_id):
         raise PostBusy(f"The words of a post that is {post.state.replace('_', ' ')} can't be changed.")
+    if post.kind == "story" and words != PostWords("", (), ""):
+        raise FormatRefused(STORY_HAS_NO_WORDS)
     for passage in (full_caption(words.caption, words.hashtags), words.alt_text):
         if passage:
             guard.pass_text(session, passage, purpose="post", persona_id=post.persona_id)
     post.caption, post.hashtags, post.alt_text = words.caption, list(words.hashtags), words.alt_text
     post.caption_metadata = {**(metadata or {}), "written_by": written_by}
-    _drop_container(post)
+    drop_container(post)
     if post.state == "draft" and words.caption and get_post(session, post_id).pictures:
         post.state = "ready"
     save(session, post, "post.caption", written_by=written_by)
@@ -113,6 +122,7 @@ def schedule(
     Raises:
         InvalidRequest: no such moment or zone, or it is past.
         NotAllowedNow: no picture, no account, the picture is taken, or the state does not allow it.
+        FormatRefused: Instagram would refuse such a post.
     """
     post = locked_post(session, post_id)
     require_move(session, post, "scheduled", doing="scheduled")
@@ -243,7 +253,7 @@ def _plan(
     place = zone or session.get_one(Persona, post.persona_id).zone
     if place not in available_timezones():
         raise InvalidRequest(f"{place!r} is no IANA time zone.", hint="Write it as Europe/Berlin.")
-    _require_picture(session, post)
+    _require_pictures(session, post)
     _send_to_account(session, post)
     _clear(post)
     post.scheduled_at, post.zone = moment, place
@@ -252,14 +262,12 @@ def _plan(
         post.grace_minutes = grace_minutes
 
 
-def _require_picture(session: Session, post: SchedulingPost) -> None:
-    count = session.execute(
-        text("SELECT count(*) FROM post_items WHERE post_id = :post"), {"post": post.id}
-    ).scalar_one()
-    if count == 0:
+def _require_pictures(session: Session, post: SchedulingPost) -> None:
+    """Refuse a time for what Instagram would refuse anyway."""
+    films = films_of(session, post.id)
+    if not films:
         raise NotAllowedNow("The post has no picture yet.", hint="Choose a winner or a photo for it.")
-    if (post.kind == "carousel") != (count > 1):
-        raise NotAllowedNow(f"A {post.kind} post can't have {count} pictures.")
+    refuse_unfit(format_of(post), films=films)
 
 
 def _send_to_account(session: Session, post: SchedulingPost) -> None:
@@ -271,18 +279,13 @@ def _send_to_account(session: Session, post: SchedulingPost) -> None:
             hint="Connect one with `persona-tui account add`.",
         )
     if account.id != post.account_id:
-        _drop_container(post)
+        drop_container(post)
     post.account_id = account.id
 
 
 def _clear(post: SchedulingPost) -> None:
     """Forget why and until when it waited."""
     post.reason, post.lease_until, post.lease_owner = "", None, ""
-
-
-def _drop_container(post: SchedulingPost) -> None:
-    """Forget a container that was made and never sent: it holds other words, or is another account's."""
-    post.creation_id, post.container_created_at = None, None
 
 
 def _now(session: Session) -> datetime:
@@ -313,6 +316,7 @@ __all__ = [
     "reschedule",
     "retry",
     "schedule",
+    "set_format",
     "unschedule",
     "write_caption",
 ]

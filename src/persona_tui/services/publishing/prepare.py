@@ -38,6 +38,7 @@ from persona_tui.services.safety.disclosure import Provenance, generator_traces,
 from persona_tui.services.srgb import srgb_profile, to_srgb
 
 EXPORT_WIDTH = 1080
+STORY_ASPECT = 9 / 16
 START_QUALITY = 92
 LEAST_QUALITY = 40
 MAX_SOURCE_BYTES = 256 * 1024 * 1024
@@ -116,6 +117,20 @@ def prepare_feed_picture(
     """
     if aspect is not None and not MIN_ASPECT <= aspect <= MAX_ASPECT:
         raise InvalidRequest(f"An aspect of {aspect:g} is outside 4:5 to 1.91:1.")
+    return _prepare(source, provenance, aspect, max_bytes)
+
+
+def prepare_story_picture(
+    source: bytes, *, provenance: Provenance, max_bytes: int = MAX_BYTES
+) -> PreparedPicture:
+    """Make the JPEG of a story: 9:16, cropped to it.
+
+    Args and raises: as `prepare_feed_picture`.
+    """
+    return _prepare(source, provenance, STORY_ASPECT, max_bytes)
+
+
+def _prepare(source: bytes, provenance: Provenance, aspect: float | None, max_bytes: int) -> PreparedPicture:
     notes: list[str] = []
     with warnings.catch_warnings():  # Pillow warns on stderr of large pictures and broken metadata
         warnings.simplefilter("ignore")
@@ -126,7 +141,7 @@ def prepare_feed_picture(
         except (MemoryError, ValueError, OSError, ImageCms.PyCMSError) as problem:
             raise PictureUnreadable(f"The picture can't be converted: {type(problem).__name__}.") from None
     jpeg, quality = _encode(framed, provenance, max_bytes)
-    _verify(jpeg, provenance, max_bytes)
+    _verify(jpeg, provenance, max_bytes, story=aspect == STORY_ASPECT)
     width, height = framed.size
     return PreparedPicture(jpeg, width, height, width / height, quality, tuple(notes))
 
@@ -210,7 +225,8 @@ def _frame(picture: Image.Image, aspect: float | None, notes: list[str]) -> Imag
 def _export_size(width: float, aspect: float) -> tuple[int, int]:
     """Whole pixels for a crop that wide, with the aspect never outside Instagram's range."""
     wide = min(max(math.floor(width + 1e-6), MIN_WIDTH), EXPORT_WIDTH)
-    high = min(max(round(wide / aspect), math.ceil(wide / MAX_ASPECT)), math.floor(wide / MIN_ASPECT))
+    least = min(aspect, MIN_ASPECT)
+    high = min(max(round(wide / aspect), math.ceil(wide / MAX_ASPECT)), math.floor(wide / least))
     return wide, high
 
 
@@ -290,10 +306,10 @@ def _save(picture: Image.Image, provenance: Provenance, quality: int) -> bytes:
     return file.getvalue()
 
 
-def _verify(jpeg: bytes, provenance: Provenance, max_bytes: int) -> None:
+def _verify(jpeg: bytes, provenance: Provenance, max_bytes: int, *, story: bool) -> None:
     """Read the finished bytes again: rules, disclosure, colour profile, and nothing else aboard."""
     try:
-        validate_for_instagram(jpeg, max_bytes=max_bytes)
+        validate_for_instagram(jpeg, max_bytes=max_bytes, story=story)
     except InvalidRequest as problem:
         raise PreparationFailed(f"The prepared picture breaks a rule: {problem.message}") from None
     if xmp_of(jpeg) != xmp_packet(provenance):
@@ -308,5 +324,6 @@ __all__ = [
     "PreparedPicture",
     "ProvenanceContradicted",
     "prepare_feed_picture",
+    "prepare_story_picture",
     "validate_for_instagram",
 ]

@@ -28,6 +28,8 @@ from persona_tui.services.publishing.accounts import account_token, get_account,
 from persona_tui.services.publishing.cases import Case, cases_waiting, read_case, take_case
 from persona_tui.services.publishing.claims import IsDead, LeaseLost, advance, owner_is_dead
 from persona_tui.services.publishing.crew import Crew
+from persona_tui.services.publishing.listings import listed as listed_items
+from persona_tui.services.publishing.listings import with_items_words
 from persona_tui.services.publishing.policy import CONTAINER_OVER, ReconcilePolicy, nth
 from persona_tui.services.publishing.publisher import MakeClient
 from persona_tui.services.publishing.results import bind, keep_read_back
@@ -236,9 +238,11 @@ class Reconciler:
         try:
             container, listed, limit = await asyncio.gather(
                 _read(client.container_status(case.claim.creation_id or "")),
-                _read(client.list_media(since=since, limit=LISTED)),
+                _read(listed_items(client, case.claim.kind, since=since, limit=LISTED)),
                 _read(client.publishing_limit()),
             )
+            if not isinstance(listed, PersonaError):
+                listed = await with_items_words(client, listed, case.expected, known=case.known)
         finally:
             await client.aclose()
         problems = [answer for answer in (container, listed, limit) if isinstance(answer, PersonaError)]

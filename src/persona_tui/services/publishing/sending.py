@@ -24,6 +24,8 @@ from persona_tui.services.publishing.accounts import stop_account
 from persona_tui.services.publishing.cases import read_case
 from persona_tui.services.publishing.claims import LeaseLost, still_mine
 from persona_tui.services.publishing.hands import Hands, RoundOver
+from persona_tui.services.publishing.listings import listed as listed_items
+from persona_tui.services.publishing.listings import with_first_words
 from persona_tui.services.publishing.outcome import Ending, ending_of
 from persona_tui.services.publishing.policy import CALL_TIMEOUT, nth
 from persona_tui.services.publishing.results import bind, keep_read_back
@@ -84,7 +86,7 @@ def _last_look(hands: Hands) -> None:
 async def _baseline(hands: Hands, client: InstagramClient) -> tuple[list[str], int]:
     """What the account shows before the call: ids of its newest items, and posts used of its quota."""
     try:
-        listed = await client.list_media(limit=BASELINE)
+        listed = await listed_items(client, hands.claim.kind, limit=BASELINE)
         limit = await client.publishing_limit()
     except ClientError as problem:
         await _leave_unread(hands, problem)
@@ -155,7 +157,7 @@ async def _read_back(hands: Hands, client: InstagramClient, media_id: str) -> No
     """Address, label and alternative text as the world sees them; a read that fails changes nothing."""
     post_id = hands.claim.post_id
     try:
-        facts = await client.media(media_id)
+        facts = await with_first_words(client, await client.media(media_id))
     except ClientError as problem:
         log.info("a published post can't be read back", post=post_id, problem=problem.message)
         return

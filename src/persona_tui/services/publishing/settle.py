@@ -15,6 +15,7 @@ from persona_tui.services import events
 from persona_tui.services.publishing.attempts import LOOK, close_attempt, replies_of_open_attempt
 from persona_tui.services.publishing.cases import read_case
 from persona_tui.services.publishing.claims import set_fence
+from persona_tui.services.publishing.formats import drop_container
 from persona_tui.services.publishing.policy import CONTAINER_OVER
 from persona_tui.services.publishing.post_views import PostView, get_post
 from persona_tui.services.publishing.transitions import locked_post, maybe_published, post_rules, save
@@ -77,7 +78,7 @@ def mark_not_published(session: Session, post_id: int) -> PostView:
     # The attempt is closed first: while it is open the database lets nothing of the post go (R13).
     close_attempt(session, post_id, "not published")
     post.state, post.reason = "ready", ""
-    post.creation_id, post.container_created_at = None, None
+    drop_container(post)
     post.scheduled_at, post.wall_time = None, ""
     save(session, post, "post.mark_not_published")
     return get_post(session, post_id)

@@ -32,11 +32,19 @@ class Likeness(StrEnum):
 
 @dataclass(frozen=True)
 class Expected:
-    """What was sent."""
+    """What was sent.
+
+    Attributes:
+        caption, alt_text: '' where the kind of post has none.
+        kind: single, carousel, story or reel.
+        pictures: how many; more than one in a carousel alone.
+    """
 
     caption: str
     alt_text: str
     is_ai_generated: bool
+    kind: str = "single"
+    pictures: int = 1
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ Judgement = Bound | SendAgain | Ask | Wait
 
 def likeness(item: MediaFacts, expected: Expected) -> Likeness | None:
     """How much the item speaks for being the post; None: it is another one."""
-    if item.media_type not in {"IMAGE", ""}:
+    if not _is_of_kind(item, expected):
         return None
     for shown, sent in ((item.caption, expected.caption), (item.alt_text, expected.alt_text)):
         if shown:
@@ -124,6 +132,23 @@ def likeness(item: MediaFacts, expected: Expected) -> Likeness | None:
     if item.is_ai_generated != expected.is_ai_generated:
         return None
     return Likeness.LABEL if item.is_ai_generated else Likeness.OPEN
+
+
+def _is_of_kind(item: MediaFacts, expected: Expected) -> bool:
+    """Whether the item is such media as was sent; what it does not tell speaks for it."""
+    products, types = _SHOWS_AS[expected.kind]
+    if item.media_type not in types | {""} or item.media_product_type not in products | {""}:
+        return False
+    return expected.kind != "carousel" or item.children is None or len(item.children) == expected.pictures
+
+
+_SHOWS_AS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "single": (frozenset({"FEED", "AD"}), frozenset({"IMAGE"})),
+    "carousel": (frozenset({"FEED", "AD"}), frozenset({"CAROUSEL_ALBUM"})),
+    "reel": (frozenset({"REELS", "FEED"}), frozenset({"VIDEO"})),
+    "story": (frozenset({"STORY"}), frozenset({"IMAGE", "VIDEO"})),
+}
+"""Kind of post → `media_product_type` and `media_type` of what comes of it."""
 
 
 def candidates_in(

@@ -1,109 +1,193 @@
-"""From a post's rows to a picture that Instagram can fetch and words that passed the guard."""
+"""From a post's rows to pictures that Instagram can fetch and words that passed the guard."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from asyncio import to_thread
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlmodel import Session
 
-from persona_tui.clients.media_host import HostedPicture
-from persona_tui.errors import InvalidRequest
+from persona_tui.clients.instagram_media import ContainerKind, NewContainer
+from persona_tui.clients.media_host import Extension, HostedPicture
 from persona_tui.models.post import MediaObject, SchedulingPost
 from persona_tui.passed import Passed
+from persona_tui.services.publishing.formats import Format, UserTag, format_of, refuse_unfit, tag_fields
 from persona_tui.services.publishing.wording import full_caption
 from persona_tui.services.safety import guard
-from persona_tui.services.safety.disclosure import Provenance
+from persona_tui.services.safety.disclosure import Provenance, is_ai_label
+
+if TYPE_CHECKING:
+    from persona_tui.services.publishing.hands import Hands
 
 SessionScope = Callable[[], AbstractContextManager[Session]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture or film of a post, as it lies in the media store."""
+
+    position: int
+    media_key: str
+    provenance: Provenance
+    is_film: bool
 
 
 @dataclass(frozen=True)
 class Material:
     """What a post is made of, before anything was prepared."""
 
-    media_key: str
-    provenance: Provenance
+    format: Format
+    sources: tuple[Source, ...]
     caption: str
     alt_text: str
     is_ai_generated: bool
 
 
 @dataclass(frozen=True)
-class PassedMaterial:
-    """What may leave this machine."""
+class PassedWords:
+    """What of a post's words may leave this machine.
 
-    picture: Passed[bytes]
+    Attributes:
+        tags: per position, as Meta's JSON.
+        collaborators: likewise.
+    """
+
+    format: Format
     caption: Passed[str]
     alt_text: Passed[str] | None
+    tags: Mapping[int, Passed[str]]
+    collaborators: Passed[str] | None
     is_ai_generated: bool
 
+    def item(self, position: int, url: str) -> NewContainer:
+        """A carousel's item: the words of one picture, and neither caption nor label."""
+        return NewContainer(
+            ContainerKind.CHILD, image_url=url, alt_text=self.alt_text, user_tags=self.tags.get(position)
+        )
 
-@dataclass(frozen=True)
-class Staged:
-    """A picture where Instagram can fetch it, with its words."""
+    def carousel(self, children: tuple[str, ...]) -> NewContainer:
+        """The carousel as a whole."""
+        return NewContainer(ContainerKind.CAROUSEL, children=children, **self._of_the_whole())
 
-    hosted: HostedPicture
-    material: PassedMaterial
+    def lone(self, url: str, *, is_film: bool) -> NewContainer:
+        """A post of one picture or one film."""
+        address: dict[str, Any] = {
+            ("video_url" if is_film else "image_url"): url,
+            "user_tags": self.tags.get(1),
+        }
+        if self.format.kind == "story":
+            return NewContainer(ContainerKind.STORY, is_ai_generated=self.is_ai_generated, **address)
+        if self.format.kind == "reel":
+            show: dict[str, Any] = {
+                "share_to_feed": self.format.share_to_feed,
+                "cover_ms": self.format.cover_ms,
+            }
+            return NewContainer(ContainerKind.REEL, **address, **show, **self._of_the_whole())
+        return NewContainer(ContainerKind.IMAGE, alt_text=self.alt_text, **address, **self._of_the_whole())
+
+    def _of_the_whole(self) -> dict[str, Any]:
+        return {
+            "caption": self.caption,
+            "collaborators": self.collaborators,
+            "location_id": self.format.location_id or None,
+            "is_ai_generated": self.is_ai_generated,
+        }
 
 
 def read_material(session: Session, post_id: int) -> Material:
-    """The post's picture and words.
+    """The post's pictures and words.
 
     Raises:
-        InvalidRequest: a kind of post that is not published yet.
+        InvalidRequest: Instagram would refuse the post as it is.
     """
     post = session.get_one(SchedulingPost, post_id, populate_existing=True)
-    if post.kind != "single":
-        raise InvalidRequest(
-            f"A {post.kind} can't be published yet, only single pictures.",
-            title="Not supported yet",
-            hint="Make single posts of its pictures.",
-        )
-    key, generated = session.execute(
-        text(
-            "SELECT coalesce(f.media_key, c.media_key), i.image_candidate_id IS NOT NULL FROM post_items i"
-            " LEFT JOIN photos f ON f.id = i.photo_id"
-            " LEFT JOIN image_candidates c ON c.id = i.image_candidate_id"
-            " WHERE i.post_id = :post ORDER BY i.position LIMIT 1"
-        ),
-        {"post": post_id},
-    ).one()
-    if generated:
-        provenance = Provenance.GENERATED
-    else:
-        provenance = Provenance.EDITED if post.is_ai_generated else Provenance.PHOTOGRAPH
-    labelled = post.is_ai_generated or generated  # what a model made is never sent without its label
-    return Material(key, provenance, full_caption(post.caption, post.hashtags), post.alt_text, labelled)
+    rows = session.execute(_SOURCES, {"post": post_id}).all()
+    format = format_of(post)
+    refuse_unfit(format, films=[row.is_film for row in rows])
+    of_photos = Provenance.EDITED if post.is_ai_generated else Provenance.PHOTOGRAPH
+    sources = tuple(
+        Source(row.position, row.media_key, Provenance.GENERATED if row.generated else of_photos, row.is_film)
+        for row in rows
+    )
+    # What a model made is never sent without its label.
+    labelled = post.is_ai_generated or any(is_ai_label(source.provenance) for source in sources)
+    return Material(format, sources, full_caption(post.caption, post.hashtags), post.alt_text, labelled)
 
 
-def pass_material(
-    session: Session, material: Material, jpeg: bytes, *, persona_id: int, post_id: int
-) -> PassedMaterial:
-    """Let picture and words through the guard.
+_SOURCES = text(
+    "SELECT i.position, coalesce(f.media_key, c.media_key) AS media_key,"
+    " i.image_candidate_id IS NOT NULL AS generated, coalesce(f.kind = 'video', false) AS is_film"
+    " FROM post_items i LEFT JOIN photos f ON f.id = i.photo_id"
+    " LEFT JOIN image_candidates c ON c.id = i.image_candidate_id"
+    " WHERE i.post_id = :post ORDER BY i.position"
+)
+
+
+def pass_words(session: Session, material: Material, *, persona_id: int) -> PassedWords:
+    """Let the post's words through the guard, the names of accounts among them.
 
     Raises:
         GuardRefused: a rule forbids them.
     """
-    subject = f"scheduling_posts:{post_id}"
-    return PassedMaterial(
-        guard.pass_picture(session, jpeg, purpose="post", persona_id=persona_id, subject=subject),
-        guard.pass_text(session, material.caption, purpose="post", persona_id=persona_id),
-        guard.pass_text(session, material.alt_text, purpose="post", persona_id=persona_id)
-        if material.alt_text
-        else None,
+
+    def passed(words: str) -> Passed[str]:
+        return guard.pass_text(session, words, purpose="post", persona_id=persona_id)
+
+    format = material.format
+    return PassedWords(
+        format,
+        passed(material.caption),
+        passed(material.alt_text) if material.alt_text else None,
+        {position: passed(_tags_json(tags)) for position, tags in format.tags_by_position().items()},
+        passed(json.dumps(list(format.collaborators))) if format.collaborators else None,
         material.is_ai_generated,
     )
 
 
-def note_hosted(session: Session, post_id: int, hosted: HostedPicture) -> None:
+def _tags_json(tags: list[UserTag]) -> str:
+    return json.dumps([tag_fields(tag) for tag in tags])
+
+
+def pass_picture(session: Session, picture: bytes, *, persona_id: int, post_id: int) -> Passed[bytes]:
+    """Let a finished picture or film through the guard.
+
+    Raises:
+        GuardRefused: a rule forbids it.
+    """
+    subject = f"scheduling_posts:{post_id}"
+    return guard.pass_picture(session, picture, purpose="post", persona_id=persona_id, subject=subject)
+
+
+async def host_picture(
+    hands: Hands, passed: Passed[bytes], position: int, extension: Extension = "jpg"
+) -> HostedPicture:
+    """Put a picture or film where Instagram can fetch it, remember the copy, and look at it from outside.
+
+    Raises:
+        PersonaError: the host does not take or show it.
+        LeaseLost: the post is another's by now.
+    """
+    host = await to_thread(hands.tools.host)
+    hosted = await host.put(passed, extension=extension)
+    post_id = hands.claim.post_id
+    await hands.db(lambda session: note_hosted(session, post_id, hosted, position))
+    await hands.renew()
+    await host.check(hosted)
+    return hosted
+
+
+def note_hosted(session: Session, post_id: int, hosted: HostedPicture, position: int) -> None:
     """Remember a copy, so that housekeeping can take it away; its address may be a secret and is not kept."""
     environment = session.execute(text("SELECT environment FROM installation")).scalar_one()
     session.add(
         MediaObject(
             post_id=post_id,
+            position=position,
             environment=environment,
             key=hosted.key,
             sha256=hosted.sha256,
@@ -115,10 +199,12 @@ def note_hosted(session: Session, post_id: int, hosted: HostedPicture) -> None:
 
 __all__ = [
     "Material",
-    "PassedMaterial",
+    "PassedWords",
     "SessionScope",
-    "Staged",
+    "Source",
+    "host_picture",
     "note_hosted",
-    "pass_material",
+    "pass_picture",
+    "pass_words",
     "read_material",
 ]

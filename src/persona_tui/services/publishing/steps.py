@@ -8,26 +8,27 @@ A kill between any two lines leaves a row that `claims.sweep`, a later claim or 
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from sqlalchemy import func
 
 from persona_tui.clients.instagram import InstagramClient
-from persona_tui.clients.instagram_errors import Step, Verdict, classify, container_ruling
+from persona_tui.clients.instagram_errors import Verdict, container_ruling
 from persona_tui.clients.instagram_facts import ContainerState, ContainerStatus
-from persona_tui.errors import ClientError, DatabaseError, PersonaError
-from persona_tui.services.publishing import attempts, containers, pooled, sending, staging
+from persona_tui.clients.instagram_media import NewContainer
+from persona_tui.errors import DatabaseError, PersonaError
+from persona_tui.services.publishing import attempts, containers, sending
+from persona_tui.services.publishing.asking import make_container, read_status, seen_twice
+from persona_tui.services.publishing.children import Children
 from persona_tui.services.publishing.claims import Claim, LeaseLost
 from persona_tui.services.publishing.hands import Hands, RoundOver, Tools
-from persona_tui.services.publishing.outcome import Ending, WrongAccount, ending_of
+from persona_tui.services.publishing.hosted_pictures import HostedPictures
+from persona_tui.services.publishing.outcome import Ending, ending_of
 from persona_tui.services.publishing.policy import CONTAINER_OVER, nth
-from persona_tui.services.publishing.staging import Staged
 
 log = structlog.get_logger("persona_tui.publishing")
 
-PREPARE_SECONDS = 90.0
 _OVER = "It is older than 25 hours."
 _PUBLISHED_ELSEWHERE = (
     "Instagram says that this post is published, though it was never sent from here."
@@ -42,7 +43,8 @@ class Publication:
         self._tools = tools
         self._client = client
         self._hands = Hands(tools, claim)
-        self._staged: Staged | None = None
+        self._pictures = HostedPictures(self._hands)
+        self._children = Children(self._hands, client, self._pictures)
 
     @property
     def claim(self) -> Claim:
@@ -97,48 +99,16 @@ class Publication:
             await self._hands.advance("container")
 
     async def _stage(self) -> None:
-        self._staged = await self._host_picture()
-        hosted, post_id = self._staged.hosted, self.claim.post_id
-        await self._hands.advance(
-            "staged", also=lambda session: staging.note_hosted(session, post_id, hosted)
-        )
-
-    async def _host_picture(self) -> Staged:
-        """Prepare the picture, let it through the guard, put it where Instagram can fetch it, and look."""
-        tools, claim, hands = self._tools, self.claim, self._hands
-        material = await hands.db(lambda session: staging.read_material(session, claim.post_id))
-        source = await to_thread(tools.media.get, material.media_key)
-        picture = await tools.pool.run(pooled.prepare, source, material.provenance, timeout=PREPARE_SECONDS)
-        passed = await hands.db(
-            lambda session: staging.pass_material(
-                session, material, picture.jpeg, persona_id=claim.persona_id, post_id=claim.post_id
-            )
-        )
-        host = await to_thread(tools.host)
-        hosted = await host.put(passed.picture)
-        await hands.renew()
-        await host.check(hosted)
-        return Staged(hosted, passed)
+        if self.claim.kind == "carousel":
+            await self._children.host_missing()
+        else:
+            await self._pictures.at(1)
+        await self._pictures.words()
+        await self._hands.advance("staged")
 
     async def _create(self) -> None:
-        if self._staged is None:  # the second container of a post whose first one failed or expired
-            self._staged = await self._host_picture()
-            hosted, post_id = self._staged.hosted, self.claim.post_id
-            await self._hands.db(lambda session: staging.note_hosted(session, post_id, hosted))
-        await self._hands.advance("creating")
-        material = self._staged.material
-        try:
-            creation_id = await self._client.create_container(
-                image_url=self._staged.hosted.url,
-                caption=material.caption,
-                alt_text=material.alt_text,
-                is_ai_generated=material.is_ai_generated,
-            )
-        except ClientError as problem:
-            await self._hands.note(attempts.CREATE, ok=False, error=problem)
-            await self._end_by(problem, Step.CREATE)
-            return
-        await self._hands.note(attempts.CREATE, ok=True, body={"creation_id": creation_id})
+        new = await (self._carousel() if self.claim.kind == "carousel" else self._lone())
+        creation_id = await make_container(self._hands, self._client, new, call=attempts.CREATE)
         attempt_id = self.claim.attempt_id
         await self._hands.advance(
             "container",
@@ -147,6 +117,18 @@ class Publication:
             container_created_at=func.persona_now(),
         )
 
+    async def _lone(self) -> NewContainer:
+        """A post of one picture or film."""
+        hosted, words = await self._pictures.at(1), await self._pictures.words()
+        (source,) = (await self._pictures.material()).sources
+        await self._hands.advance("creating")
+        return words.lone(hosted.url, is_film=source.is_film)
+
+    async def _carousel(self) -> NewContainer:
+        await self._hands.advance("creating")
+        children, words = await self._children.ready(), await self._pictures.words()
+        return words.carousel(children)
+
     async def _poll(self) -> None:
         if await self._container_is_over():
             await self._replace_container(_OVER)
@@ -154,7 +136,7 @@ class Publication:
         for pause in self._tools.policy.polls:
             await self._tools.sleep(pause)
             await self._hands.renew()
-            status = await self._read_status()
+            status = await read_status(self._hands, self._client, self._hands.container)
             if status is not None and await self._went_on_with(status):
                 return
         await self._look_later()
@@ -169,11 +151,7 @@ class Publication:
                 return True
             case ContainerState.PUBLISHED:
                 await self._hands.end(Ending("paused", _PUBLISHED_ELSEWHERE, "published elsewhere"))
-        claim, container = self.claim, self._hands.container
-        seen = await self._hands.db(
-            lambda session: containers.times_seen(session, claim.attempt_id, container, status.status_code)
-        )
-        if seen < 2:
+        if not await seen_twice(self._hands, self._hands.container, status.status_code):
             return False
         ruling = container_ruling(status.subcode)
         if status.status_code is ContainerState.ERROR and ruling.verdict is Verdict.FIX:
@@ -181,32 +159,11 @@ class Publication:
         await self._replace_container(ruling.sentence)
         return True
 
-    async def _read_status(self) -> ContainerStatus | None:
-        """The container's state; None when it can't be read now, which says nothing about it."""
-        container = self._hands.container
-        try:
-            status = await self._client.container_status(container)
-        except ClientError as problem:
-            # Meta's one answer for a container that expired and for one that never was.
-            gone = (problem.code, problem.subcode) == (24, 2207008)
-            said = {"status_code": str(ContainerState.EXPIRED)} if gone else {}
-            await self._hands.note(
-                attempts.STATUS, ok=False, error=problem, body={"creation_id": container, **said}
-            )
-            if classify(problem, Step.STATUS).verdict in {Verdict.PAUSE_TOKEN, Verdict.STOP, Verdict.WAIT}:
-                await self._end_by(problem, Step.STATUS)
-            return ContainerStatus(ContainerState.EXPIRED, "") if gone else None
-        body = {"creation_id": container, "status_code": str(status.status_code), "subcode": status.subcode}
-        await self._hands.note(attempts.STATUS, ok=True, body=body)
-        return status
-
     async def _look_later(self) -> None:
         claim, container, policy = self.claim, self._hands.container, self._tools.policy
         looked = await self._hands.db(lambda session: containers.looks(session, claim.attempt_id, container))
         rounds = looked // len(policy.polls) - 1
-        await self._hands.leave(
-            nth(policy.later_polls, max(rounds, 0)), "Instagram is still taking the picture in."
-        )
+        await self._hands.leave(nth(policy.later_polls, max(rounds, 0)), "Instagram is still taking it in.")
 
     async def _container_is_over(self) -> bool:
         post_id = self.claim.post_id
@@ -220,7 +177,7 @@ class Publication:
             await self._hands.end(
                 Ending("failed", f"Instagram can't make the picture ready. {reason}", "failed")
             )
-        self._staged = None
+        self._pictures.forget(1)
         await self._hands.advance("creating")
 
     async def _send(self) -> None:
@@ -228,23 +185,6 @@ class Publication:
             await self._replace_container(_OVER)
             return
         await sending.send(self._hands, self._client)
-
-    async def _end_by(self, problem: ClientError, step: Step) -> None:
-        """End the round as the error asks for, once it is clear whether the token is at fault."""
-        told: PersonaError = problem
-        if classify(problem, step).verdict is Verdict.CHECK_ACCESS:
-            told = await self._access_problem() or problem
-        await self._hands.end(ending_of(told, self._tools.policy, step=step))
-
-    async def _access_problem(self) -> PersonaError | None:
-        """Ask whose token it is; the error when it is dead or another account's."""
-        try:
-            facts = await self._client.me()
-        except ClientError as problem:
-            return problem if classify(problem, Step.READ).verdict is Verdict.PAUSE_TOKEN else None
-        if facts.ig_user_id != self._client.ig_user_id:
-            return WrongAccount(f"The token is of another account ({facts.username or facts.ig_user_id}).")
-        return None
 
 
 __all__ = ["Publication"]

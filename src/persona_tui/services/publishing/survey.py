@@ -17,10 +17,11 @@ from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.services import events
 from persona_tui.services.publishing.accounts import account_token, get_account, list_accounts
 from persona_tui.services.publishing.attempts import close_attempt
+from persona_tui.services.publishing.listings import expected_of, with_first_words
+from persona_tui.services.publishing.listings import listed as listed_items
 from persona_tui.services.publishing.publisher import MakeClient
 from persona_tui.services.publishing.signals import Expected, Likeness, likeness
 from persona_tui.services.publishing.staging import SessionScope
-from persona_tui.services.publishing.wording import full_caption
 from persona_tui.services.safety import audit
 from persona_tui.services.secrets import Keyring
 
@@ -231,7 +232,9 @@ def _held_since(session: Session) -> tuple[datetime, datetime]:
 def _paused_posts(session: Session) -> list[_Paused]:
     rows = session.execute(
         text(
-            "SELECT p.id, p.account_id, p.scheduled_at, p.caption, p.hashtags, p.alt_text, p.is_ai_generated,"
+            "SELECT p.id, p.account_id, p.scheduled_at, p.kind, p.caption, p.hashtags, p.alt_text,"
+            " p.is_ai_generated,"
+            " (SELECT count(*) FROM post_items i WHERE i.post_id = p.id) AS pictures,"
             " EXISTS (SELECT FROM publish_attempts t"
             "  WHERE t.post_id = p.id AND t.open AND t.sent_at IS NOT NULL) AS was_sent"
             " FROM scheduling_posts p WHERE p.state = 'paused' AND p.reason = :restored ORDER BY p.id"
@@ -244,7 +247,14 @@ def _paused_posts(session: Session) -> list[_Paused]:
             row.account_id,
             row.scheduled_at,
             row.was_sent,
-            Expected(full_caption(row.caption, row.hashtags), row.alt_text, row.is_ai_generated),
+            expected_of(
+                row.kind,
+                row.caption,
+                row.hashtags,
+                row.alt_text,
+                labelled=row.is_ai_generated,
+                pictures=row.pictures,
+            ),
         )
         for row in rows
     ]
@@ -267,7 +277,9 @@ async def _listing(
     try:
         client = make_client(*await _db(scope, credentials))
         try:
-            return await client.list_media(since=since, limit=LISTED), ""
+            posts = await client.list_media(since=since, limit=LISTED)
+            stories = await listed_items(client, "story", since=since, limit=LISTED)
+            return tuple([await with_first_words(client, item) for item in (*posts, *stories)]), ""
         finally:
             await client.aclose()
     except PersonaError as problem:

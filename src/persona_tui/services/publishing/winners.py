@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, text
@@ -9,6 +10,8 @@ from sqlmodel import Session, col, select
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.models.post import PostItem, SchedulingPost
+from persona_tui.services.library.pictures import PictureRef
+from persona_tui.services.publishing.formats import Kind, refuse_pictures
 from persona_tui.services.publishing.post_views import PostView, get_post
 from persona_tui.services.publishing.transitions import post_rules, save
 
@@ -18,7 +21,7 @@ _BELONGINGS = (
     '   WHERE s.cluster_id = g.cluster_id AND s."primary"), g.pillar_id) AS pillar_id'
 )
 _CANDIDATE = text(
-    "SELECT c.sha256, c.status = 'active' AS usable, c.run_id, r.content_suggestion_id,"
+    "SELECT c.sha256, c.status = 'active' AS usable, false AS is_film, c.run_id, r.content_suggestion_id,"
     f"{_BELONGINGS} FROM image_candidates c JOIN pipeline_runs r ON r.id = c.run_id"
     " LEFT JOIN personas p ON p.id = c.persona_id"
     " CROSS JOIN LATERAL (SELECT r.pillar_id, coalesce(r.cluster_id, (SELECT m.cluster_id"
@@ -26,7 +29,7 @@ _CANDIDATE = text(
     " WHERE c.id = :id"
 )
 _PHOTO = text(
-    "SELECT f.sha256, f.kind = 'still' AND f.stage = 'accepted' AND f.deleted_at IS NULL AS usable,"
+    "SELECT f.sha256, f.stage = 'accepted' AND f.deleted_at IS NULL AS usable, f.kind = 'video' AS is_film,"
     f" CAST(NULL AS bigint) AS run_id, CAST(NULL AS bigint) AS content_suggestion_id,{_BELONGINGS}"
     " FROM photos f JOIN personas p ON p.id = f.persona_id"
     " CROSS JOIN LATERAL (SELECT CAST(NULL AS bigint) AS pillar_id, (SELECT m.cluster_id"
@@ -44,10 +47,6 @@ def draft_for_winner(
 ) -> PostView:
     """Draft a post of one generated picture or one photo; asked twice, it gives the same draft back.
 
-    Persona, run and suggestion are the picture's; the cluster is the run's or the picture's own; the
-    pillar is the cluster's primary one. A generated picture always carries the AI label, a photograph
-    only when a model edited it.
-
     Args:
         candidate_id: the generated picture, or
         photo_id: the photo.
@@ -55,27 +54,65 @@ def draft_for_winner(
 
     Raises:
         InvalidRequest: neither or both were named.
-        UnknownName: no such picture.
-        NotAllowedNow: the picture is rejected, a film, or belongs to no persona.
+        UnknownName, NotAllowedNow, FormatRefused: as `draft_post`.
     """
     if (candidate_id is None) == (photo_id is None):
         raise InvalidRequest("A draft is made of one candidate or of one photo.")
-    picture = _picture(session, candidate_id, photo_id)
-    existing = _open_draft(session, candidate_id, photo_id)
-    if existing is not None:
-        return get_post(session, existing)
+    ref = PictureRef(photo_id, candidate_id)
+    _picture(session, ref)
+    existing = _open_draft(session, ref)
+    return get_post(session, existing) if existing is not None else draft_post(session, [ref], edited=edited)
+
+
+def draft_post(
+    session: Session,
+    refs: Sequence[PictureRef],
+    kind: Kind = "single",
+    *,
+    edited: bool = False,
+    persona_id: int | None = None,
+) -> PostView:
+    """Draft a post of this kind of these pictures, in this order; a story needs no words and is ready.
+
+    Persona, run and suggestion are the first picture's; the cluster is the run's or the picture's own; the
+    pillar is the cluster's primary one. A post with a generated picture always carries the AI label, one of
+    photographs and films only where a model edited them.
+
+    Args:
+        edited: a model changed the photos or the film.
+        persona_id: whose pictures they must be.
+
+    Raises:
+        UnknownName: no such picture.
+        NotAllowedNow: a picture is rejected or belongs to no persona.
+        InvalidRequest: they are of several personas or of another one, or one of them comes twice.
+        FormatRefused: they make no post of this kind.
+    """
+    pictures = [_picture(session, ref) for ref in refs]
+    refuse_pictures(kind, [picture["is_film"] for picture in pictures])
+    owners = {picture["persona_id"] for picture in pictures}
+    if len(owners) > 1:
+        raise InvalidRequest("The pictures belong to several personas.", hint="Choose those of one persona.")
+    if persona_id is not None and owners != {persona_id}:
+        raise InvalidRequest("The pictures are another persona's.", hint="Choose some of this persona.")
+    if len({picture["sha256"] for picture in pictures}) < len(pictures):
+        raise InvalidRequest("One picture comes twice.", hint="Name each picture once.")
+    first = pictures[0]
     post = SchedulingPost(
-        persona_id=picture["persona_id"],
+        persona_id=first["persona_id"],
         environment=session.execute(text("SELECT environment FROM installation")).scalar_one(),
-        cluster_id=picture["cluster_id"],
-        pillar_id=picture["pillar_id"],
-        content_suggestion_id=picture["content_suggestion_id"],
-        run_id=picture["run_id"],
-        zone=picture["zone"],
-        is_ai_generated=candidate_id is not None or edited,
+        cluster_id=first["cluster_id"],
+        pillar_id=first["pillar_id"],
+        content_suggestion_id=first["content_suggestion_id"],
+        run_id=first["run_id"],
+        zone=first["zone"],
+        kind=kind,
+        state="ready" if kind == "story" else "draft",
+        is_ai_generated=edited or any(ref.candidate_id is not None for ref in refs),
     )
-    save(session, post, "post.draft")
-    _add_item(session, post, picture, candidate_id, photo_id)
+    save(session, post, "post.draft", kind=kind)
+    for position, (ref, picture) in enumerate(zip(refs, pictures, strict=True), 1):
+        _add_item(session, post, picture, ref, position)
     return get_post(session, post.id)
 
 
@@ -95,7 +132,7 @@ def attach_winner(session: Session, run_id: int, candidate_id: int) -> tuple[Pos
     waiting = _waiting_posts(session, run_id)
     if not waiting:
         return ()
-    picture = _picture(session, candidate_id, None)
+    picture = _picture(session, PictureRef(candidate_id=candidate_id))
     if picture["run_id"] != run_id:
         raise NotAllowedNow("That picture is not one of this run's.", hint="Choose one of the run's own.")
     given = [post.id for post in waiting if _give(session, post, picture, candidate_id)]
@@ -134,19 +171,21 @@ def _give(session: Session, post: SchedulingPost, picture: RowMapping, candidate
     )
     if shown.scalar_one():
         return False
-    _add_item(session, post, picture, candidate_id, None)
+    _add_item(session, post, picture, PictureRef(candidate_id=candidate_id), 1)
     post.state, post.is_ai_generated, post.run_id = "ready", True, picture["run_id"]
     save(session, post, "post.image", candidate_id=candidate_id)
     return True
 
 
-def _picture(session: Session, candidate_id: int | None, photo_id: int | None) -> RowMapping:
-    statement, identifier = (_CANDIDATE, candidate_id) if candidate_id is not None else (_PHOTO, photo_id)
+def _picture(session: Session, ref: PictureRef) -> RowMapping:
+    statement, identifier = (
+        (_PHOTO, ref.photo_id) if ref.candidate_id is None else (_CANDIDATE, ref.candidate_id)
+    )
     row = session.execute(statement, {"id": identifier}).mappings().one_or_none()
     if row is None:
-        raise UnknownName(f"There is no picture {identifier}.")
+        raise UnknownName(f"There is no {ref}.")
     if not row["usable"]:
-        raise NotAllowedNow("That picture can't be posted: it was rejected or is not a still.")
+        raise NotAllowedNow("That picture can't be posted: it was rejected or deleted.")
     if row["persona_id"] is None:
         raise NotAllowedNow(
             "The picture belongs to no persona, so nobody could post it.",
@@ -155,29 +194,33 @@ def _picture(session: Session, candidate_id: int | None, photo_id: int | None) -
     return row
 
 
-def _open_draft(session: Session, candidate_id: int | None, photo_id: int | None) -> int | None:
+def _open_draft(session: Session, ref: PictureRef) -> int | None:
     found: int | None = session.execute(
         text(
             "SELECT p.id FROM scheduling_posts p JOIN post_items i ON i.post_id = p.id"
             " WHERE p.state IN ('draft', 'ready') AND p.kind = 'single'"
             " AND (i.image_candidate_id = :candidate OR i.photo_id = :photo) ORDER BY p.id LIMIT 1"
         ),
-        {"candidate": candidate_id, "photo": photo_id},
+        {"candidate": ref.candidate_id, "photo": ref.photo_id},
     ).scalar_one_or_none()
     return found
 
 
 def _add_item(
-    session: Session,
-    post: SchedulingPost,
-    picture: RowMapping,
-    candidate_id: int | None,
-    photo_id: int | None,
+    session: Session, post: SchedulingPost, picture: RowMapping, ref: PictureRef, position: int
 ) -> None:
-    links: dict[str, Any] = {"image_candidate_id": candidate_id, "photo_id": photo_id}
+    links: dict[str, Any] = {"image_candidate_id": ref.candidate_id, "photo_id": ref.photo_id}
     with post_rules(session):
-        session.add(PostItem(post_id=post.id, persona_id=post.persona_id, sha256=picture["sha256"], **links))
+        session.add(
+            PostItem(
+                post_id=post.id,
+                persona_id=post.persona_id,
+                position=position,
+                sha256=picture["sha256"],
+                **links,
+            )
+        )
         session.flush()
 
 
-__all__ = ["attach_winner", "draft_for_winner"]
+__all__ = ["attach_winner", "draft_for_winner", "draft_post"]

@@ -12,6 +12,7 @@ from persona_tui.text import clean
 MAX_CAPTION = 2200
 MAX_ALT_TEXT = 1000
 MAX_MENTIONS = 20
+MAX_COMMENT = 2200
 
 _HASHTAG = re.compile(r"(?<![\w&])#\w+")
 _MENTION = re.compile(r"(?<!\w)@[\w.]+")
@@ -68,6 +69,27 @@ def checked_words(
     return words
 
 
+def checked_comment(comment: str, *, max_hashtags: int) -> str:
+    """Clean a first comment and hold it against Instagram's limits; '' stays ''.
+
+    Raises:
+        WordsRefused: too long, too many hashtags, or over 20 accounts named.
+    """
+    words = clean(comment).strip()
+    hint = "Shorten the first comment."
+    if (length := _units(words)) > MAX_COMMENT:
+        raise WordsRefused(
+            f"The first comment has {length:,} characters, {MAX_COMMENT:,} are allowed.", hint=hint
+        )
+    if (count := len(_HASHTAG.findall(words))) > max_hashtags:
+        raise WordsRefused(f"The first comment has {count} hashtags, {max_hashtags} are allowed.", hint=hint)
+    if (count := len(_MENTION.findall(words))) > MAX_MENTIONS:
+        raise WordsRefused(
+            f"The first comment names {count} accounts, {MAX_MENTIONS} are allowed.", hint=hint
+        )
+    return words
+
+
 def full_caption(caption: str, hashtags: Sequence[str]) -> str:
     """What is sent: the caption, an empty line, the hashtags."""
     tags = " ".join(f"#{tag}" for tag in hashtags)
@@ -89,6 +111,7 @@ __all__ = [
     "MAX_MENTIONS",
     "PostWords",
     "WordsRefused",
+    "checked_comment",
     "checked_words",
     "full_caption",
 ]

@@ -1,0 +1,116 @@
+"""A post's pictures on their way: prepared, past the guard, and where Instagram can fetch them."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import to_thread
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from persona_tui.clients.media_host import Extension, HostedPicture
+from persona_tui.services.publishing import pooled, staging
+from persona_tui.services.publishing.hands import Hands
+from persona_tui.services.publishing.prepare import PreparedPicture
+from persona_tui.services.publishing.staging import Material, PassedWords, Source
+
+R = TypeVar("R")
+
+PREPARE_SECONDS = 90.0
+FILM_SECONDS = 600.0
+
+
+class HostedPictures:
+    """What was read, prepared and hosted in this round; nothing is done twice.
+
+    Raises from its calls: `PersonaError` (the picture, the guard, the media host), `LeaseLost`.
+    """
+
+    def __init__(self, hands: Hands) -> None:
+        self._hands = hands
+        self._material: Material | None = None
+        self._words: PassedWords | None = None
+        self._shape: float | None = None
+        self._hosted: dict[int, HostedPicture] = {}
+
+    async def material(self) -> Material:
+        """What the post is made of."""
+        if self._material is None:
+            post_id = self._hands.claim.post_id
+            self._material = await self._hands.db(lambda session: staging.read_material(session, post_id))
+        return self._material
+
+    async def words(self) -> PassedWords:
+        """The post's words, past the guard."""
+        if self._words is None:
+            material, persona_id = await self.material(), self._hands.claim.persona_id
+            self._words = await self._hands.db(
+                lambda session: staging.pass_words(session, material, persona_id=persona_id)
+            )
+        return self._words
+
+    async def at(self, position: int) -> HostedPicture:
+        """The picture at that place, where Instagram can fetch it; counted from 1."""
+        if position not in self._hosted:
+            source = (await self.material()).sources[position - 1]
+            content = await (self._film(source) if source.is_film else self._picture(source))
+            claim = self._hands.claim
+            passed = await self._hands.db(
+                lambda session: staging.pass_picture(
+                    session, content, persona_id=claim.persona_id, post_id=claim.post_id
+                )
+            )
+            extension: Extension = "mp4" if source.is_film else "jpg"
+            hosting = staging.host_picture(self._hands, passed, position, extension)
+            self._hosted[position] = await self._kept(hosting)
+        return self._hosted[position]
+
+    def forget(self, position: int) -> None:
+        """Instagram made nothing of this copy: the next try gets another, at another address."""
+        self._hosted.pop(position, None)
+
+    async def _picture(self, source: Source) -> bytes:
+        tools, kind = self._hands.tools, (await self.material()).format.kind
+        data = await to_thread(tools.media.get, source.media_key)
+        if kind == "story":
+            work = pooled.prepare_story
+            story = await self._kept(tools.pool.run(work, data, source.provenance, timeout=PREPARE_SECONDS))
+            return story.jpeg
+        aspect = await self._shape_of_first() if kind == "carousel" and source.position > 1 else None
+        return (await self._prepared(source, data, aspect)).jpeg
+
+    async def _shape_of_first(self) -> float:
+        """Width to height of the first picture as it goes out: Instagram crops the others to it."""
+        if self._shape is None:
+            first = (await self.material()).sources[0]
+            data = await to_thread(self._hands.tools.media.get, first.media_key)
+            self._shape = (await self._prepared(first, data, None)).aspect
+        return self._shape
+
+    async def _prepared(self, source: Source, data: bytes, aspect: float | None) -> PreparedPicture:
+        run = self._hands.tools.pool.run
+        picture = await self._kept(
+            run(pooled.prepare, data, source.provenance, aspect, timeout=PREPARE_SECONDS)
+        )
+        if source.position == 1:
+            self._shape = picture.aspect
+        return picture
+
+    async def _film(self, source: Source) -> bytes:
+        format = (await self.material()).format
+        data = await to_thread(self._hands.tools.media.get, source.media_key)
+        run, story = self._hands.tools.pool.run, format.kind == "story"
+        return await self._kept(run(pooled.prepare_film, data, story, format.cover_ms, timeout=FILM_SECONDS))
+
+    async def _kept(self, work: Awaitable[R]) -> R:
+        """Wait for something that may take longer than the lease, and renew it meanwhile and afterwards."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=self._hands.policy.lease.total_seconds() / 3))[0]:
+                await self._hands.renew()
+        finally:
+            task.cancel()  # only where the lease was lost; it is done otherwise
+        await self._hands.renew()
+        return await task
+
+
+__all__ = ["HostedPictures"]
