@@ -24,6 +24,7 @@ from persona_tui.settings import Settings
 if TYPE_CHECKING:
     from persona_tui.clients.comfyui import ComfyUIClient
     from persona_tui.clients.instagram import InstagramClient
+    from persona_tui.clients.instagram_login import LoginName
     from persona_tui.clients.media_host import MediaHost
     from persona_tui.database.link import DatabaseLink
     from persona_tui.services.generation.lora_desk import LoraDesk
@@ -180,20 +181,29 @@ class Resources:
             )
         return MediaHost(media.publish_url, media.public_base_url)
 
-    def instagram_client(self, ig_user_id: str, token: str) -> InstagramClient:
-        """A client for one account."""
+    def instagram_client(
+        self, ig_user_id: str, token: str, login: LoginName = "instagram"
+    ) -> InstagramClient:
+        """A client for one account, under the login that its token came from."""
         from pydantic import SecretStr
 
         from persona_tui.clients.instagram import InstagramClient
+        from persona_tui.clients.instagram_login import login_of
 
         instagram = self.settings.instagram
         return InstagramClient(
             SecretStr(token),
             ig_user_id=ig_user_id,
-            base_url=instagram.base_url,
+            login=login_of(login),
+            base_url=None if login == "facebook" and self._is_live else instagram.base_url,
             api_version=instagram.api_version,
             environment=self.settings.environment,
+            app_secret=instagram.app_secret,
         )
+
+    @property
+    def _is_live(self) -> bool:
+        return self.settings.environment == "live"
 
 
 def prepare_process(settings: Settings) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AwareDatetime, Field, SecretStr
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlmodel import Session
 
+from persona_tui.clients.instagram import InstagramClient
+from persona_tui.clients.instagram_login import Grant, LoginName
 from persona_tui.errors import DuplicateName, NotAllowedNow, UnknownName
+from persona_tui.logs import register_secret
 from persona_tui.models.post import InstagramAccount
 from persona_tui.services import events
 from persona_tui.services.inputs import Input, Line, told, validated
@@ -22,6 +26,20 @@ AccountStatus = Literal["active", "paused", "restricted"]
 
 Token = Annotated[SecretStr, Field(min_length=8, max_length=4096)]
 
+CHECK_EVERY = timedelta(days=1)
+"""How often Instagram is asked whether it still takes a token."""
+
+
+class MakeClient(Protocol):
+    """Makes a client of an account; the caller closes it."""
+
+    def __call__(self, ig_user_id: str, token: str, login: LoginName = "instagram") -> InstagramClient:
+        """Args:
+        token: in clear.
+        login: how it was come by.
+        """
+        ...
+
 
 class AccountInput(Input):
     """A persona's professional Instagram account, with a long-lived token."""
@@ -31,8 +49,12 @@ class AccountInput(Input):
     """The id to publish with; Graph's `/me` calls it `user_id`."""
     username: Line = ""
     token: Token
+    root: Token | None = None
+    """Under Facebook Login the user's token that `token`, the Page's, comes from."""
     token_expires_at: AwareDatetime | None = None
-    login: Literal["instagram", "facebook"] = "instagram"
+    login: LoginName = "instagram"
+    page_id: Annotated[str, Field(pattern=r"^[0-9]{0,32}$")] = ""
+    scopes: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,25 +66,41 @@ class AccountView:
         status: `active`; `paused`: its token is dead; `restricted`: Instagram has stopped it.
         reason: why it is not active, for the operator.
         waiting: posts that are due or will be.
+        days_left: whole days until the token's end; None: it has none, or nobody said when.
+        published_today: posts that went out from here in the last 24 hours.
     """
 
     id: int
     persona_id: int
     persona: str
     environment: Literal["live", "sandbox"]
-    login: str
+    login: LoginName
     ig_user_id: str
     username: str
     status: AccountStatus
     reason: str
     token_expires_at: datetime | None
     waiting: int
+    page_id: str
+    scopes: tuple[str, ...]
+    token_obtained_at: datetime | None
+    token_checked_at: datetime | None
+    token_refreshed_at: datetime | None
+    token_due_at: datetime | None
+    token_trouble: str
+    days_left: int | None
+    published_today: int
 
 
 _VIEW = (
     "SELECT a.id, a.persona_id, p.name, a.environment, a.login, a.ig_user_id, a.username, a.status,"
     " a.status_reason, a.token_expires_at, (SELECT count(*) FROM scheduling_posts s WHERE s.account_id = a.id"
-    "  AND s.state NOT IN ('draft', 'awaiting_image', 'ready', 'published', 'failed', 'cancelled'))"
+    "  AND s.state NOT IN ('draft', 'awaiting_image', 'ready', 'published', 'failed', 'cancelled')),"
+    " a.page_id, ARRAY(SELECT jsonb_array_elements_text(a.scopes)), a.token_obtained_at, a.token_checked_at,"
+    " a.token_refreshed_at, a.token_due_at, a.token_trouble,"
+    " floor(extract(epoch FROM a.token_expires_at - persona_now()) / 86400)::int,"
+    " (SELECT count(*) FROM scheduling_posts s WHERE s.account_id = a.id"
+    "  AND s.published_at > persona_now() - interval '24 hours')"
     " FROM instagram_accounts a JOIN personas p ON p.id = a.persona_id"
 )
 
@@ -85,11 +123,12 @@ def add_account(session: Session, keyring: Keyring, values: AccountInput | Mappi
         username=data.username.removeprefix("@"),
         token_ciphertext=b"",
         token_key_id="",
-        token_expires_at=data.token_expires_at,
+        page_id=data.page_id,
+        scopes=list(data.scopes),
     )
     with told(session, _sentences(data)):
         session.add(account)
-    _seal(keyring, account, data.token)
+    _take(session, keyring, account, Grant(data.token, data.root), data.token_expires_at)
     session.flush()
     _record(session, account, "account.add")
     return get_account(session, account.id)
@@ -103,7 +142,7 @@ def list_accounts(session: Session, persona_id: int | None = None) -> tuple[Acco
             " ORDER BY lower(p.name), a.id"
         ).bindparams(persona=persona_id)
     )
-    return tuple(AccountView(*row) for row in rows)
+    return tuple(_view(row) for row in rows)
 
 
 def get_account(session: Session, account_id: int) -> AccountView:
@@ -115,7 +154,7 @@ def get_account(session: Session, account_id: int) -> AccountView:
     row = session.execute(text(f"{_VIEW} WHERE a.id = :id"), {"id": account_id}).one_or_none()
     if row is None:
         raise _unknown(account_id)
-    return AccountView(*row)
+    return _view(row)
 
 
 def account_of_persona(session: Session, persona_id: int) -> AccountView | None:
@@ -125,17 +164,34 @@ def account_of_persona(session: Session, persona_id: int) -> AccountView | None:
     return next(iter([*usable, *accounts]), None)
 
 
-def account_token(session: Session, keyring: Keyring, account_id: int) -> SecretStr:
-    """The account's token in clear; never put it into a text that leaves this process.
+def account_grant(session: Session, keyring: Keyring, account_id: int) -> Grant:
+    """What the account's calls stand on, in clear; never put it into a text that leaves this process.
 
     Raises:
         UnknownName: no such account.
         KeyMissing, SecretUnreadable: it can't be opened.
     """
-    account = _row(session, account_id)
-    return SecretStr(
-        keyring.decrypt(account.token_key_id, account.token_ciphertext, associated=_associated(account))
-    )
+    account = account_row(session, account_id)
+    return open_grant(keyring, account, account.token_key_id, account.token_ciphertext)
+
+
+def account_token(session: Session, keyring: Keyring, account_id: int) -> SecretStr:
+    """The token of the account's calls in clear; raises as `account_grant`."""
+    return account_grant(session, keyring, account_id).token
+
+
+def client_of(
+    session: Session, keyring: Keyring, make_client: MakeClient, account_id: int
+) -> InstagramClient:
+    """A client of the account under its own login; raises as `account_grant`, and `WrongEnvironment`."""
+    account = account_row(session, account_id)
+    token = account_token(session, keyring, account_id)
+    return make_client(account.ig_user_id, token.get_secret_value(), login_name(account))
+
+
+def login_name(account: InstagramAccount) -> LoginName:
+    """How the account's token was come by."""
+    return "facebook" if account.login == "facebook" else "instagram"
 
 
 def replace_token(
@@ -144,18 +200,27 @@ def replace_token(
     account_id: int,
     token: SecretStr,
     *,
+    root: SecretStr | None = None,
     expires_at: datetime | None = None,
+    login: LoginName | None = None,
+    page_id: str | None = None,
+    scopes: tuple[str, ...] | None = None,
 ) -> AccountView:
     """Give an account a new token; a pause ends with it, and the posts that it had stopped are due again.
+
+    Args:
+        login, page_id, scopes: None leaves what is known.
 
     Raises:
         UnknownName: no such account.
         InvalidRequest: that is no token.
     """
-    checked = validated(_TokenInput, {"token": token, "expires_at": expires_at})
-    account = _row(session, account_id, for_change=True)
-    _seal(keyring, account, checked.token)
-    account.token_expires_at = checked.expires_at
+    checked = validated(_TokenInput, {"token": token, "root": root, "expires_at": expires_at})
+    account = account_row(session, account_id, for_change=True)
+    account.login = login or account.login
+    account.page_id = account.page_id if page_id is None else page_id
+    account.scopes = account.scopes if scopes is None else list(scopes)
+    _take(session, keyring, account, Grant(checked.token, checked.root), checked.expires_at)
     session.flush()
     _record(session, account, "account.token")
     return (
@@ -167,16 +232,41 @@ def replace_token(
 
 class _TokenInput(Input):
     token: Token
+    root: Token | None = None
     expires_at: AwareDatetime | None = None
+
+
+def remove_account(session: Session, account_id: int) -> None:
+    """Forget an account that has no posts; its token goes with it.
+
+    Raises:
+        UnknownName: no such account.
+        NotAllowedNow: posts were made for it.
+    """
+    account = account_row(session, account_id, for_change=True)
+    used = NotAllowedNow(
+        "Posts belong to this account, so it stays in the books.",
+        hint="Its posts can be cancelled; a persona's next account is added beside a restricted one.",
+    )
+    _record(session, account, "account.remove", details={"ig_user_id": account.ig_user_id})
+    with told(
+        session, {"fk_scheduling_posts_account_environment": used, "fk_scheduling_posts_account_id": used}
+    ):
+        session.delete(account)
 
 
 def stop_account(
     session: Session, account_id: int, status: Literal["paused", "restricted"], reason: str
 ) -> None:
-    """Let nothing more of this account go out until `replace_token` or `resume_account`."""
-    account = _row(session, account_id, for_change=True)
+    """Let nothing more of this account go out until `replace_token` or `resume_account`.
+
+    The first pause has the token looked at soon: one attempt to renew it is left (`tokens.TokenKeeper`).
+    """
+    account = account_row(session, account_id, for_change=True)
     if (account.status, account.status_reason) == (status, reason):
         return
+    if status == "paused" and account.status == "active":
+        account.token_due_at, account.token_trouble = None, ""
     account.status, account.status_reason = status, reason
     session.flush()
     _record(session, account, f"account.{status}", actor="publisher", details={"reason": reason})
@@ -189,7 +279,7 @@ def resume_account(session: Session, account_id: int) -> AccountView:
         UnknownName: no such account.
         NotAllowedNow: the persona has another account by now.
     """
-    account = _row(session, account_id, for_change=True)
+    account = account_row(session, account_id, for_change=True)
     other = NotAllowedNow(
         "The persona has another active account by now.", hint="Only one account of a persona may publish."
     )
@@ -210,7 +300,12 @@ _RESUMED = text(
 )
 
 
-def _row(session: Session, account_id: int, *, for_change: bool = False) -> InstagramAccount:
+def account_row(session: Session, account_id: int, *, for_change: bool = False) -> InstagramAccount:
+    """The account's row; `for_change` locks it, though not against posts that are linked to it meanwhile.
+
+    Raises:
+        UnknownName: there is none of that id.
+    """
     # NO KEY UPDATE: posts that are linked to the account meanwhile don't wait.
     lock = {"key_share": True} if for_change else None
     account = session.get(InstagramAccount, account_id, with_for_update=lock, populate_existing=True)
@@ -219,10 +314,46 @@ def _row(session: Session, account_id: int, *, for_change: bool = False) -> Inst
     return account
 
 
-def _seal(keyring: Keyring, account: InstagramAccount, token: SecretStr) -> None:
-    account.token_key_id, account.token_ciphertext = keyring.encrypt(
-        token.get_secret_value(), associated=_associated(account)
-    )
+def open_grant(keyring: Keyring, account: InstagramAccount, key_id: str, sealed: bytes) -> Grant:
+    """What `seal_grant` closed; raises `KeyMissing` and `SecretUnreadable`."""
+    plain = keyring.decrypt(key_id, sealed, associated=_associated(account))
+    if not plain.startswith("{"):
+        return Grant(SecretStr(plain))
+    both = json.loads(plain)
+    for secret in both.values():
+        register_secret(secret)
+    return Grant(SecretStr(both["token"]), SecretStr(both["root"]))
+
+
+def seal_grant(keyring: Keyring, account: InstagramAccount, grant: Grant) -> tuple[str, bytes]:
+    """The key's id and the encrypted grant: a token as it is, or with its root as JSON."""
+    plain = grant.token.get_secret_value()
+    if grant.root is not None:
+        register_secret(plain)
+        register_secret(grant.root.get_secret_value())
+        plain = json.dumps({"token": plain, "root": grant.root.get_secret_value()})
+    return keyring.encrypt(plain, associated=_associated(account))
+
+
+def _take(
+    session: Session, keyring: Keyring, account: InstagramAccount, grant: Grant, expires_at: datetime | None
+) -> None:
+    """The token that the operator gives, which Instagram has just answered to."""
+    account.token_key_id, account.token_ciphertext = seal_grant(keyring, account, grant)
+    account.previous_token_key_id, account.previous_token_ciphertext = "", None
+    account.token_expires_at = expires_at
+    now = session.execute(text("SELECT persona_now()")).scalar_one()
+    account.token_obtained_at = account.token_checked_at = now
+    account.token_refreshed_at, account.token_trouble = None, ""
+    account.token_due_at = now + CHECK_EVERY
+
+
+def _view(row: Row[Any]) -> AccountView:
+    values = dict(zip(_FIELDS, row, strict=True))
+    return AccountView(**{**values, "scopes": tuple(values["scopes"])})
+
+
+_FIELDS = tuple(field.name for field in fields(AccountView))
 
 
 def _associated(account: InstagramAccount) -> str:
@@ -268,15 +399,24 @@ def _sentences(data: AccountInput) -> dict[str, Any]:
 
 
 __all__ = [
+    "CHECK_EVERY",
     "AccountInput",
     "AccountStatus",
     "AccountView",
+    "MakeClient",
+    "account_grant",
     "account_of_persona",
+    "account_row",
     "account_token",
     "add_account",
+    "client_of",
     "get_account",
     "list_accounts",
+    "login_name",
+    "open_grant",
+    "remove_account",
     "replace_token",
     "resume_account",
+    "seal_grant",
     "stop_account",
 ]
