@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from persona_tui.clients.comfyui import ComfyUIClient
     from persona_tui.clients.instagram import InstagramClient
     from persona_tui.clients.instagram_login import LoginName
+    from persona_tui.clients.instagram_tokens import TokenClient
     from persona_tui.clients.media_host import MediaHost
     from persona_tui.database.link import DatabaseLink
     from persona_tui.services.generation.lora_desk import LoraDesk
@@ -199,6 +200,21 @@ class Resources:
             api_version=instagram.api_version,
             environment=self.settings.environment,
             app_secret=instagram.app_secret,
+        )
+
+    def token_client(self, login: LoginName) -> TokenClient:
+        """A client for the tokens of a login."""
+        from persona_tui.clients.instagram_login import login_of
+        from persona_tui.clients.instagram_tokens import TokenClient
+
+        instagram = self.settings.instagram
+        return TokenClient(
+            login_of(login),
+            app_id=instagram.app_id,
+            app_secret=instagram.app_secret,
+            base_url=None if self._is_live else instagram.base_url,
+            api_version=instagram.api_version,
+            environment=self.settings.environment,
         )
 
     @property

@@ -27,13 +27,14 @@ from sqlmodel import Session
 
 from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.instagram_login import LoginName, login_of
+from persona_tui.clients.instagram_tokens import TokenClient
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.database.engine import Database
 from persona_tui.sandbox.instagram.behaviour import Behaviour
 from persona_tui.sandbox.instagram.logins import APP_ID
 from persona_tui.services.leadership import this_process
 from persona_tui.services.media import MediaStore
-from persona_tui.services.publishing.accounts import add_account
+from persona_tui.services.publishing.accounts import account_token, add_account
 from persona_tui.services.publishing.attempts import open_attempt
 from persona_tui.services.publishing.claims import take_over
 from persona_tui.services.publishing.policy import PublishPolicy, ReconcilePolicy
@@ -46,8 +47,10 @@ from persona_tui.services.publishing.posts import (
 )
 from persona_tui.services.publishing.publisher import Publisher, TickReport
 from persona_tui.services.publishing.reconcile import Reconciler, ReconcileReport
+from persona_tui.services.publishing.tokens import TokenKeeper
 from persona_tui.services.secrets import Keyring
 from persona_tui.settings import InstagramSettings, Settings
+from tests.support.instagram import plain_transport
 from tests.support.sandbox import SandboxProcess
 
 R = TypeVar("R")
@@ -177,7 +180,34 @@ class World:
             base_url=self.site.instagram,
             environment="sandbox",
             app_secret=self.settings.instagram.app_secret,
+            transport=plain_transport(),
         )
+
+    def token_client(self, login: LoginName) -> TokenClient:
+        """A client for tokens at the sandbox."""
+        instagram = self.settings.instagram
+        return TokenClient(
+            login_of(login),
+            app_id=instagram.app_id,
+            app_secret=instagram.app_secret,
+            base_url=self.site.instagram,
+            environment="sandbox",
+            transport=plain_transport(),
+        )
+
+    def token_keeper(self) -> TokenKeeper:
+        """What keeps this world's tokens alive."""
+        return TokenKeeper(
+            self.db.session_scope,
+            make_client=self.client,
+            make_token_client=self.token_client,
+            keyring=self.keyring,
+        )
+
+    def stored_token(self, account_id: int | None = None) -> str:
+        """The token in use, in clear."""
+        with self.db.session_scope() as session:
+            return account_token(session, self.keyring, account_id or self.account_id).get_secret_value()
 
     def host(self) -> MediaHost:
         """The sandbox's public folder."""
@@ -453,11 +483,13 @@ def add_persona(world: World, name: str, login: LoginName | None = None, **token
         return
     kind = "account" if login == "instagram" else "user"
     issued = new_token(world.ig_user_id, login=login, kind=kind, **token)
-    page = (
-        new_token(world.ig_user_id, login=login, kind="page", seconds=None) if login == "facebook" else None
-    )
-    world.token = page or issued
-    _connect(world, name, login=login, root=issued if page else None)
+    ends = world.now() + timedelta(days=60)
+    if login == "instagram":
+        world.token = issued
+        _connect(world, name, login=login, token_expires_at=ends)
+        return
+    world.token = new_token(world.ig_user_id, login=login, kind="page", seconds=None)
+    _connect(world, name, login=login, root=issued, token_expires_at=ends)
 
 
 def new_token(*ig_user_ids: str, **facts: Any) -> str:

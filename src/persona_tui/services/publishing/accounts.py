@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, SecretStr
 from sqlalchemy import Row, text
 from sqlmodel import Session
 
-from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.instagram_login import Grant, LoginName
 from persona_tui.errors import DuplicateName, NotAllowedNow, UnknownName
-from persona_tui.logs import register_secret
 from persona_tui.models.post import InstagramAccount
 from persona_tui.services import events
 from persona_tui.services.inputs import Input, Line, told, validated
+from persona_tui.services.publishing.grants import (
+    account_row,
+    account_token,
+    seal_grant,
+    unknown_account,
+)
 from persona_tui.services.safety import audit
 from persona_tui.services.secrets import Keyring
 
@@ -28,17 +31,6 @@ Token = Annotated[SecretStr, Field(min_length=8, max_length=4096)]
 
 CHECK_EVERY = timedelta(days=1)
 """How often Instagram is asked whether it still takes a token."""
-
-
-class MakeClient(Protocol):
-    """Makes a client of an account; the caller closes it."""
-
-    def __call__(self, ig_user_id: str, token: str, login: LoginName = "instagram") -> InstagramClient:
-        """Args:
-        token: in clear.
-        login: how it was come by.
-        """
-        ...
 
 
 class AccountInput(Input):
@@ -153,7 +145,7 @@ def get_account(session: Session, account_id: int) -> AccountView:
     """
     row = session.execute(text(f"{_VIEW} WHERE a.id = :id"), {"id": account_id}).one_or_none()
     if row is None:
-        raise _unknown(account_id)
+        raise unknown_account(account_id)
     return _view(row)
 
 
@@ -162,36 +154,6 @@ def account_of_persona(session: Session, persona_id: int) -> AccountView | None:
     accounts = list_accounts(session, persona_id)
     usable = [account for account in accounts if account.status != "restricted"]
     return next(iter([*usable, *accounts]), None)
-
-
-def account_grant(session: Session, keyring: Keyring, account_id: int) -> Grant:
-    """What the account's calls stand on, in clear; never put it into a text that leaves this process.
-
-    Raises:
-        UnknownName: no such account.
-        KeyMissing, SecretUnreadable: it can't be opened.
-    """
-    account = account_row(session, account_id)
-    return open_grant(keyring, account, account.token_key_id, account.token_ciphertext)
-
-
-def account_token(session: Session, keyring: Keyring, account_id: int) -> SecretStr:
-    """The token of the account's calls in clear; raises as `account_grant`."""
-    return account_grant(session, keyring, account_id).token
-
-
-def client_of(
-    session: Session, keyring: Keyring, make_client: MakeClient, account_id: int
-) -> InstagramClient:
-    """A client of the account under its own login; raises as `account_grant`, and `WrongEnvironment`."""
-    account = account_row(session, account_id)
-    token = account_token(session, keyring, account_id)
-    return make_client(account.ig_user_id, token.get_secret_value(), login_name(account))
-
-
-def login_name(account: InstagramAccount) -> LoginName:
-    """How the account's token was come by."""
-    return "facebook" if account.login == "facebook" else "instagram"
 
 
 def replace_token(
@@ -300,41 +262,6 @@ _RESUMED = text(
 )
 
 
-def account_row(session: Session, account_id: int, *, for_change: bool = False) -> InstagramAccount:
-    """The account's row; `for_change` locks it, though not against posts that are linked to it meanwhile.
-
-    Raises:
-        UnknownName: there is none of that id.
-    """
-    # NO KEY UPDATE: posts that are linked to the account meanwhile don't wait.
-    lock = {"key_share": True} if for_change else None
-    account = session.get(InstagramAccount, account_id, with_for_update=lock, populate_existing=True)
-    if account is None:
-        raise _unknown(account_id)
-    return account
-
-
-def open_grant(keyring: Keyring, account: InstagramAccount, key_id: str, sealed: bytes) -> Grant:
-    """What `seal_grant` closed; raises `KeyMissing` and `SecretUnreadable`."""
-    plain = keyring.decrypt(key_id, sealed, associated=_associated(account))
-    if not plain.startswith("{"):
-        return Grant(SecretStr(plain))
-    both = json.loads(plain)
-    for secret in both.values():
-        register_secret(secret)
-    return Grant(SecretStr(both["token"]), SecretStr(both["root"]))
-
-
-def seal_grant(keyring: Keyring, account: InstagramAccount, grant: Grant) -> tuple[str, bytes]:
-    """The key's id and the encrypted grant: a token as it is, or with its root as JSON."""
-    plain = grant.token.get_secret_value()
-    if grant.root is not None:
-        register_secret(plain)
-        register_secret(grant.root.get_secret_value())
-        plain = json.dumps({"token": plain, "root": grant.root.get_secret_value()})
-    return keyring.encrypt(plain, associated=_associated(account))
-
-
 def _take(
     session: Session, keyring: Keyring, account: InstagramAccount, grant: Grant, expires_at: datetime | None
 ) -> None:
@@ -356,10 +283,6 @@ def _view(row: Row[Any]) -> AccountView:
 _FIELDS = tuple(field.name for field in fields(AccountView))
 
 
-def _associated(account: InstagramAccount) -> str:
-    return f"{account.id}:{account.environment}"
-
-
 def _record(
     session: Session,
     account: InstagramAccount,
@@ -377,10 +300,6 @@ def _record(
         details=details,
     )
     events.emit(session, "account", account.id)
-
-
-def _unknown(account_id: int) -> UnknownName:
-    return UnknownName(f"There is no account {account_id}.", hint="`persona-tui account list` shows them.")
 
 
 def _sentences(data: AccountInput) -> dict[str, Any]:
@@ -403,20 +322,13 @@ __all__ = [
     "AccountInput",
     "AccountStatus",
     "AccountView",
-    "MakeClient",
-    "account_grant",
     "account_of_persona",
-    "account_row",
     "account_token",
     "add_account",
-    "client_of",
     "get_account",
     "list_accounts",
-    "login_name",
-    "open_grant",
     "remove_account",
     "replace_token",
     "resume_account",
-    "seal_grant",
     "stop_account",
 ]

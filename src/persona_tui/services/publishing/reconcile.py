@@ -24,10 +24,11 @@ from persona_tui.clients.instagram_errors import Step, Verdict, classify
 from persona_tui.clients.instagram_facts import ContainerState, MediaFacts
 from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.services.publishing import attempts
-from persona_tui.services.publishing.accounts import MakeClient, client_of, stop_account
+from persona_tui.services.publishing.accounts import stop_account
 from persona_tui.services.publishing.cases import Case, cases_waiting, read_case, take_case
 from persona_tui.services.publishing.claims import IsDead, LeaseLost, advance, owner_is_dead
 from persona_tui.services.publishing.crew import Crew
+from persona_tui.services.publishing.grants import MakeClient, client_of
 from persona_tui.services.publishing.policy import CONTAINER_OVER, ReconcilePolicy, nth
 from persona_tui.services.publishing.results import bind, keep_read_back
 from persona_tui.services.publishing.signals import (

@@ -15,8 +15,9 @@ from sqlmodel import Session
 from persona_tui.clients.instagram_facts import MediaFacts
 from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.services import events
-from persona_tui.services.publishing.accounts import MakeClient, client_of, list_accounts
+from persona_tui.services.publishing.accounts import list_accounts
 from persona_tui.services.publishing.attempts import close_attempt
+from persona_tui.services.publishing.grants import MakeClient, client_of
 from persona_tui.services.publishing.signals import Expected, Likeness, likeness
 from persona_tui.services.publishing.staging import SessionScope
 from persona_tui.services.publishing.wording import full_caption
