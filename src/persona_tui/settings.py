@@ -166,6 +166,8 @@ class InstagramSettings(Section):
     """Id of the Meta app."""
     app_secret: SecretStr | None = None
     """Secret of the Meta app."""
+    redirect_url: HttpUrl | None = None
+    """Address, registered at the Meta app, that a login leads back to where Meta wants https."""
     min_gap_minutes: int = Field(default=60, ge=0, le=1440)
     """Least time between two posts of one account, in minutes."""
     max_hashtags: int = Field(default=5, ge=0, le=30)

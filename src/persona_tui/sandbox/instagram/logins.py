@@ -182,8 +182,9 @@ class Logins:
         self._check_app(asked, with_id=False)
         if asked.get("grant_type") != "ig_exchange_token":
             raise refused(100, None, "(#100) grant_type must be ig_exchange_token")
-        token = self._alive(asked.get("access_token"), "instagram")
-        if not token.is_short:
+        own = asked.get("access_token") == self.context.token
+        token = None if own else self._alive(asked.get("access_token"), "instagram")
+        if token is None or not token.is_short:
             raise refused(100, None, "Unsupported request: the token is long-lived already")
         return self._lengthened(token)
 
