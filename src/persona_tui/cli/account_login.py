@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from persona_tui.cli.frame import note
 from persona_tui.clients.instagram_login import LoginName, login_of
-from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.errors import InvalidRequest
 from persona_tui.resources import Resources
 from persona_tui.services.publishing import connecting, guide, oauth
 from persona_tui.services.publishing.accounts import AccountView
@@ -86,7 +86,7 @@ def _choose(found: tuple[connecting.Found, ...], chosen: str) -> connecting.Foun
         raise InvalidRequest("This login leads to several accounts.", hint=f"Say --account: {names}.")
     for number, one in enumerate(found, 1):
         note(f"{number}. {one.sentence}")
-    number = typer.prompt("Which one?", type=int, err=True)
+    number: int = typer.prompt("Which one?", type=int, err=True)
     if not 1 <= number <= len(found):
         raise InvalidRequest("There is no such line.", hint=f"1 to {len(found)}.")
     return found[number - 1]
@@ -101,23 +101,9 @@ async def _by_browser(opened: Resources, name: LoginName) -> tuple[connecting.Fo
                 note(f"Open this page, log in and agree; this command waits:\n{attempt.page}")
                 code = await back.code()
         else:
-            redirect = required_redirect(settings.instagram.redirect_url)
+            redirect = oauth.required_redirect(settings.instagram.redirect_url)
             attempt = oauth.begin_login(tokens, redirect)
             note(f"Open this page, log in and agree:\n{attempt.page}")
             words = "Paste the address that the browser ended at (not shown): "
             code = oauth.pasted_code(await asyncio.to_thread(getpass, words), attempt)
     return await connecting.find_by_code(opened.token_client, opened.instagram_client, name, code, attempt)
-
-
-def required_redirect(url: str | None) -> str:
-    """The address of the settings.
-
-    Raises:
-        NotAllowedNow: none is set.
-    """
-    if url is None:
-        raise NotAllowedNow(
-            "Instagram Login leads back to https addresses only, and none is set.",
-            hint="Set PERSONA_INSTAGRAM__REDIRECT_URL to one that the Meta app knows, or paste a token.",
-        )
-    return url

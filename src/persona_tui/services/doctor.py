@@ -166,7 +166,7 @@ def _accounts(database: Database) -> Check:
         count = len(list_accounts(session))
         found = alarms(session)
     if found:
-        hint = "Open Accounts in Posts (F8), or `persona-tui account check`."
+        hint = "Open Accounts (Ctrl+Y), or `persona-tui account check`."
         return Check("accounts", "fail", " ".join(found), hint)
     if not count:
         return Check("accounts", "off", "No Instagram account is connected.")

@@ -317,7 +317,7 @@ def page_id(ig_user_id: str) -> str:
 def _told(token: Issued, now: float) -> dict[str, Any]:
     answer: dict[str, Any] = {"access_token": token.token, "token_type": "bearer"}
     if token.expires_at is not None:
-        answer["expires_in"] = int(token.expires_at - now)
+        answer["expires_in"] = round(token.expires_at - now)
     return answer
 
 

@@ -95,6 +95,20 @@ def _checked_code(code: str) -> SecretStr:
     return SecretStr(code)
 
 
+def required_redirect(url: str | None) -> str:
+    """The address of the settings.
+
+    Raises:
+        NotAllowedNow: none is set.
+    """
+    if url is None:
+        raise NotAllowedNow(
+            "Instagram Login leads back to https addresses only, and none is set.",
+            hint="Set PERSONA_INSTAGRAM__REDIRECT_URL to one that the Meta app knows, or paste a token.",
+        )
+    return url
+
+
 class LoopbackRedirect:
     """A server on loopback that waits for one login to come back; an async context manager.
 
@@ -193,4 +207,4 @@ class LoopbackRedirect:
         return "200 OK", "Done. Go back to persona-tui; you can close this page."
 
 
-__all__ = ["LoginAttempt", "LoopbackRedirect", "begin_login", "pasted_code"]
+__all__ = ["LoginAttempt", "LoopbackRedirect", "begin_login", "pasted_code", "required_redirect"]
