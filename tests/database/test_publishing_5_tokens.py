@@ -175,3 +175,22 @@ async def test_publishing_5_a_lifted_checkpoint_ends_the_pause_by_itself(world: 
     assert (await look(world)).said == "fine" and account(world).status == "active"
     await world.publish()
     assert world.view(post.id).state == "published"
+
+
+async def test_publishing_5_r26_no_failed_renewal_lets_a_token_out(
+    world: World, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    add_persona(world, "Bea", "instagram")
+    world.advance_clocks(31 * DAY)
+    secret = world.sandbox.token
+    echo = {"code": 1, "message": f"no {world.token}", "error_user_msg": secret, "type": "OAuthException"}
+    with caplog.at_level("DEBUG"):
+        world.plan("refresh_access_token", "fail_before", status=400, body={"error": echo})
+        assert "could not be renewed" in (await look(world)).trouble
+        world.plan("refresh_access_token", "garbage", body=world.token)
+        assert "could not be renewed" in (await look(world)).trouble
+        assert (await look(world)).renewed
+    told = [*caplog.messages, *capfd.readouterr(), *world.everything_stored()]
+    assert not [
+        words for words in told for token in (world.token, world.stored_token(), secret) if token in words
+    ]

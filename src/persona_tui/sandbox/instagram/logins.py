@@ -99,18 +99,15 @@ class Logins:
         path = "/" + str(scope["path"]).lstrip("/")
         if path.startswith("/v") and path.count("/") > 1:
             path = path[path.index("/", 1) :]
-        return path in OPEN_PATHS or self._token_of(scope) is not None
+        own = secrets.compare_digest(_given(scope).encode(), self.context.token.encode())
+        return own or path in OPEN_PATHS or self._token_of(scope) is not None
 
     def token_of(self, request: Request) -> Issued | None:
         """The token of a call; None: it came under the sandbox's bearer."""
         return self._token_of(request.scope)
 
     def _token_of(self, scope: Scope) -> Issued | None:
-        _, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        if not given:
-            query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-            given = next(iter(query.get("access_token", [])), "")
-        return self.tokens.find(given.strip())
+        return self.tokens.find(_given(scope))
 
     def check(self, token: Issued, call: str, ig_user_id: str | None, proof: str | None) -> None:
         """Raises:
@@ -307,6 +304,15 @@ class Logins:
         """End or revive tokens."""
         end = TokenEnd.model_validate(await request.json())
         return JSONResponse({"ended": self.tokens.end(end.ig_user_id, end.subcode, token=end.token)})
+
+
+def _given(scope: Scope) -> str:
+    """The token of a call: from its header, else from the query, where Meta takes it as well."""
+    _, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+    if not given:
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        given = next(iter(query.get("access_token", [])), "")
+    return given.strip()
 
 
 def page_id(ig_user_id: str) -> str:
