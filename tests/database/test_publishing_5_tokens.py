@@ -11,6 +11,8 @@ from pydantic import SecretStr
 
 from persona_tui.clients.instagram_login import LoginName
 from persona_tui.database.engine import Database
+from persona_tui.services.doctor import _inside
+from persona_tui.services.publishing.account_check import alarms
 from persona_tui.services.publishing.accounts import AccountView, get_account, replace_token
 from persona_tui.services.publishing.tokens import TokenLook
 from tests.support.publishing import World, add_persona, end_tokens, make_world, new_token
@@ -76,6 +78,7 @@ async def test_publishing_5_an_end_that_nobody_knows_is_learned_once_the_token_i
 ABSURD = {"access_token": "IGAAnew-token-of-31-years", "expires_in": 978_307_200}
 
 
+@pytest.mark.long(but=["empty", "31-years"])
 @pytest.mark.parametrize(
     "answer",
     [{"access_token": "", "expires_in": 5_184_000}, ABSURD, {**ABSURD, "expires_in": 60}, {"ok": True}],
@@ -121,8 +124,7 @@ async def test_publishing_5_both_tokens_stay_until_instagram_has_answered(world:
 # T10, short: the token dies between create and publish
 
 
-@BOTH
-@pytest.mark.parametrize("subcode", [460, 463])
+@pytest.mark.parametrize(("login", "subcode"), [("instagram", 463), ("facebook", 460)])
 async def test_publishing_5_t10_a_renewal_saves_the_post_when_its_token_dies_on_the_way(
     world: World, login: LoginName, subcode: int
 ) -> None:
@@ -190,7 +192,18 @@ async def test_publishing_5_r26_no_failed_renewal_lets_a_token_out(
         world.plan("refresh_access_token", "garbage", body=world.token)
         assert "could not be renewed" in (await look(world)).trouble
         assert (await look(world)).renewed
-    told = [*caplog.messages, *capfd.readouterr(), *world.everything_stored()]
-    assert not [
-        words for words in told for token in (world.token, world.stored_token(), secret) if token in words
-    ]
+    told = "\n".join([*caplog.messages, *capfd.readouterr(), *world.everything_stored()])
+    assert not [token for token in (world.token, world.stored_token(), secret) if token in told]
+
+
+async def test_publishing_5_an_alarm_comes_under_ten_days(world: World) -> None:
+    def told(days: float) -> tuple[str, ...]:
+        ends = "persona_now() + make_interval(secs => :s)"
+        world.do(f"UPDATE instagram_accounts SET token_expires_at = {ends}", s=days * DAY)
+        with world.db.session_scope() as session:
+            return alarms(session)
+
+    assert told(10.5) == ()
+    assert "ends in 9 days" in told(9.5)[0]
+    assert "has ended" in told(-1)[0]
+    assert next(check for check in _inside(world.db) if check.name == "accounts").state == "fail"
