@@ -100,9 +100,11 @@ class Resources:
     @cached_property
     def keyring(self) -> Keyring:
         """The keys that tokens at rest are encrypted with."""
+        from persona_tui.services.desktop_keys import DesktopKeys
         from persona_tui.services.secrets import Keyring
 
-        return Keyring.open(self.settings.config_dir)
+        desktop = DesktopKeys() if self.settings.secrets.keys == "keyring" else None
+        return Keyring.open(self.settings.config_dir, desktop=desktop)
 
     @cached_property
     def writers(self) -> Sequence[Writer]:

@@ -155,6 +155,14 @@ class FacesSettings(Section):
     """ONNX file of an ArcFace model."""
 
 
+class SecretsSettings(Section):
+    """Where the keys lie that tokens are encrypted with."""
+
+    keys: Literal["file", "keyring"] = "file"
+    """`file`: systemd's credential, else a 0600 file beside config.toml; `keyring`: the desktop's own keyring
+    (extra `keyring`), which no service without a desktop can read."""
+
+
 class InstagramSettings(Section):
     """Instagram Graph API."""
 
@@ -287,6 +295,8 @@ class Settings(BaseSettings):
     """Face embeddings."""
     instagram: InstagramSettings = InstagramSettings()
     """Publishing."""
+    secrets: SecretsSettings = SecretsSettings()
+    """Keys of tokens."""
     gemini: GeminiSettings = GeminiSettings()
     """Words by Gemini."""
     local_llm: LocalLLMSettings = LocalLLMSettings()

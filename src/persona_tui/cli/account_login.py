@@ -84,8 +84,8 @@ def _choose(found: tuple[connecting.Found, ...], chosen: str) -> connecting.Foun
     if not sys.stdin.isatty():
         names = ", ".join(one.account.username for one in found)
         raise InvalidRequest("This login leads to several accounts.", hint=f"Say --account: {names}.")
-    for number, one in enumerate(found, 1):
-        note(f"{number}. {one.sentence}")
+    for place, one in enumerate(found, 1):
+        note(f"{place}. {one.sentence}")
     number: int = typer.prompt("Which one?", type=int, err=True)
     if not 1 <= number <= len(found):
         raise InvalidRequest("There is no such line.", hint=f"1 to {len(found)}.")
