@@ -40,9 +40,10 @@ class DesktopKeys:
         from keyring.errors import KeyringError
 
         try:
-            return self._backend.get_password(SERVICE, name)
+            kept: str | None = self._backend.get_password(SERVICE, name)
         except KeyringError:
             raise StorageError("The desktop's keyring can't be read.", hint=_INSTEAD) from None
+        return kept
 
     def write(self, name: str, text: str) -> None:
         """Keep a text under that name.

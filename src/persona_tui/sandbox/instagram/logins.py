@@ -244,7 +244,7 @@ class Logins:
         token = self._issue("facebook", "page", (account.ig_user_id,), user.scopes, seconds)
         return {
             "id": page_id(account.ig_user_id),
-            "name": f"Page of {account.username}",
+            "name": f"{account.username} on Facebook",
             "access_token": token.token,
             "instagram_business_account": {"id": account.ig_user_id, "username": account.username},
         }

@@ -40,7 +40,7 @@ from persona_tui.services.publishing.grants import (
 )
 from persona_tui.services.publishing.staging import SessionScope
 from persona_tui.services.safety import audit
-from persona_tui.services.secrets import Keyring
+from persona_tui.services.secrets import KeyMissing, Keyring, SecretUnreadable
 
 log = structlog.get_logger("persona_tui.publishing")
 
@@ -166,8 +166,8 @@ class TokenKeeper:
         return tuple(looks)
 
     async def look(self, account_id: int) -> TokenLook:
-        """Look at one account's token now, for a person."""
-        await self._db(lambda session: _take(session, account_id))
+        """Look at one account's token now."""
+        await self._db(lambda session: _look_again(session, account_id, LEASE))
         return await self._look(account_id)
 
     async def _db(self, work: Callable[[Session], R]) -> R:
@@ -180,7 +180,7 @@ class TokenKeeper:
     async def _look(self, account_id: int) -> TokenLook:
         try:
             case = await self._db(lambda session: self._read(session, account_id))
-        except PersonaError as problem:  # the key is gone, or the token was tampered with
+        except (KeyMissing, SecretUnreadable) as problem:
             words = problem.message
             await self._db(lambda session: _give_up(session, account_id, words))
             return TokenLook(account_id, "unclear", trouble=words)
@@ -305,11 +305,6 @@ def _take_next(session: Session) -> int | None:
     """The next account whose token is due, with the look taken by moving its date."""
     account_id: int | None = session.execute(_TAKE_NEXT, {"lease": LEASE}).scalar_one_or_none()
     return account_id
-
-
-def _take(session: Session, account_id: int) -> None:
-    account_row(session, account_id, for_change=True)
-    _look_again(session, account_id, LEASE)
 
 
 _TAKE_NEXT = text(
