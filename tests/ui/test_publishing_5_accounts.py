@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 from pydantic import SecretStr
 from textual.widgets import Input
 
@@ -63,6 +64,16 @@ async def test_publishing_5_an_account_is_connected_checked_and_revived_in_the_a
         await shows(pilot, "● active")
         await pilot.press("k")
         await shows(pilot, "0 of 50 posts used")
+        pasted = world.stored_token()
+        await pilot.press("n")
+        await form_opens(pilot)
+        await saved(pilot)  # without a token: by the browser
+        await shows(pilot, "Log in at Meta")
+        async with httpx.AsyncClient(trust_env=False, verify=False, follow_redirects=True) as browser:
+            assert "close this page" in (await browser.get(app.clipboard)).text
+        await shows(pilot, "Is it this one?")
+        await pilot.press("y")
+        await until(pilot, lambda: world.stored_token() != pasted)
     stored = SecretStr(world.stored_token())
     assert stored.get_secret_value() not in (token, world.token)
     assert asked(db, "SELECT status FROM instagram_accounts") == "active"

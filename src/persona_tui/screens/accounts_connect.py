@@ -151,7 +151,7 @@ async def _code(screen: PersonaScreen, attempt: LoginAttempt, back: object) -> S
         await screen.ask(form)
         return codes[-1] if codes else None
     coming = asyncio.create_task(back.code())
-    coming.add_done_callback(lambda _task: form.call_later(form.dismiss, None))
+    coming.add_done_callback(lambda task: task.cancelled() or form.call_later(_close, form))
     try:
         await screen.ask(form)
         if codes or not coming.done():
@@ -159,3 +159,8 @@ async def _code(screen: PersonaScreen, attempt: LoginAttempt, back: object) -> S
         return coming.result()
     finally:
         coming.cancel()
+
+
+def _close(form: FormDialog) -> None:
+    """Close it from outside of its own keys; `dismiss` itself would be awaited, which Textual forbids."""
+    form.dismiss(None)
