@@ -48,6 +48,8 @@ _COLUMNS = {
         _list("scopes"),
         _moment("token_obtained_at"),
         _moment("token_checked_at"),
+        _moment("token_refreshed_at"),
+        _moment("token_due_at"),
         _words("token_trouble"),
         sa.Column("previous_token_ciphertext", sa.LargeBinary(), nullable=True),
         _words("previous_token_key_id"),

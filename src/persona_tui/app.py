@@ -39,6 +39,7 @@ VIEWS: Mapping[str, tuple[str, str]] = {
     "gallery": ("persona_tui.screens.gallery", "GalleryScreen"),
     "clusters": ("persona_tui.screens.clusters", "ClustersScreen"),
     "posts": ("persona_tui.screens.posts", "PostsScreen"),
+    "accounts": ("persona_tui.screens.accounts", "AccountsScreen"),
     "training": ("persona_tui.screens.training", "TrainingScreen"),
     "loras": ("persona_tui.screens.loras", "LorasScreen"),
     "jobs": ("persona_tui.screens.jobs", "JobsScreen"),

@@ -34,6 +34,7 @@ from persona_tui.services.publishing.comments import CommentRound
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
 from persona_tui.services.publishing.restore import check_incarnation
+from persona_tui.services.publishing.tokens import TokenKeeper
 from persona_tui.services.removals import remove_files
 
 log = structlog.get_logger("persona_tui.duties")
@@ -91,6 +92,12 @@ class Duties:
             keyring=resources.keyring,
             settings=self._settings,
         )
+        self._tokens = TokenKeeper(
+            self._scope,
+            make_client=resources.instagram_client,
+            make_token_client=resources.token_client,
+            keyring=resources.keyring,
+        )
         self._night = Night(self._scope, resources.media)
         self._watcher = Watcher(self._scope, resources.media)
         self.engine: Engine | None = None
@@ -102,6 +109,7 @@ class Duties:
         self._tasks: list[asyncio.Task[None]] = []
         self._scheduler: AsyncIOScheduler | None = None
         self._tick_lock = asyncio.Lock()
+        self._token_task: asyncio.Task[None] | None = None
         self._last_rescue = 0.0
         self._last_look: float | None = None
         self._looked_at: object = None
@@ -139,6 +147,9 @@ class Duties:
                 pass
         rounds = (self._publisher, self._reconciler, self._comments)
         await asyncio.gather(*(one.aclose(STOP_SECONDS) for one in rounds))
+        if self._token_task is not None:
+            await asyncio.wait({self._token_task}, timeout=STOP_SECONDS)
+            self._tasks.append(self._token_task)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -318,12 +329,26 @@ class Duties:
             await self._reconciler.tick(now)
             await self._publisher.tick(now)
             await self._comments.tick(now)
+            self._keep_tokens()
             await self._sweep()
             await self._queue_analyses()
             await self._pass_gates()
             self.last_tick = now
         await self._ping_dead_man()
         return True
+
+    def _keep_tokens(self) -> None:
+        """Look at tokens beside the rounds: a service that hangs holds up no post."""
+        if self._token_task is None or self._token_task.done():
+            self._token_task = asyncio.create_task(self._look_at_tokens(), name="tokens")
+
+    async def _look_at_tokens(self) -> None:
+        try:
+            await self._tokens.tick()
+            self._trouble.settle("tokens")
+        except Exception as problem:  # the driver and the pool each raise their own
+            self._trouble.say("tokens", "Tokens can't be looked at; the log has the details.")
+            log.warning("tokens not looked at", problem=type(problem).__name__)
 
     async def _pass_gates(self) -> None:
         """Night mode: go on with runs that may without the operator."""

@@ -24,6 +24,8 @@ from persona_tui.settings import Settings
 if TYPE_CHECKING:
     from persona_tui.clients.comfyui import ComfyUIClient
     from persona_tui.clients.instagram import InstagramClient
+    from persona_tui.clients.instagram_login import LoginName
+    from persona_tui.clients.instagram_tokens import TokenClient
     from persona_tui.clients.media_host import MediaHost
     from persona_tui.database.link import DatabaseLink
     from persona_tui.services.generation.lora_desk import LoraDesk
@@ -98,9 +100,11 @@ class Resources:
     @cached_property
     def keyring(self) -> Keyring:
         """The keys that tokens at rest are encrypted with."""
+        from persona_tui.services.desktop_keys import DesktopKeys
         from persona_tui.services.secrets import Keyring
 
-        return Keyring.open(self.settings.config_dir)
+        desktop = DesktopKeys() if self.settings.secrets.keys == "keyring" else None
+        return Keyring.open(self.settings.config_dir, desktop=desktop)
 
     @cached_property
     def writers(self) -> Sequence[Writer]:
@@ -180,20 +184,44 @@ class Resources:
             )
         return MediaHost(media.publish_url, media.public_base_url)
 
-    def instagram_client(self, ig_user_id: str, token: str) -> InstagramClient:
-        """A client for one account."""
+    def instagram_client(
+        self, ig_user_id: str, token: str, login: LoginName = "instagram"
+    ) -> InstagramClient:
+        """A client for one account, under the login that its token came from."""
         from pydantic import SecretStr
 
         from persona_tui.clients.instagram import InstagramClient
+        from persona_tui.clients.instagram_login import login_of
 
         instagram = self.settings.instagram
         return InstagramClient(
             SecretStr(token),
             ig_user_id=ig_user_id,
-            base_url=instagram.base_url,
+            login=login_of(login),
+            base_url=None if login == "facebook" and self._is_live else instagram.base_url,
+            api_version=instagram.api_version,
+            environment=self.settings.environment,
+            app_secret=instagram.app_secret,
+        )
+
+    def token_client(self, login: LoginName) -> TokenClient:
+        """A client for the tokens of a login."""
+        from persona_tui.clients.instagram_login import login_of
+        from persona_tui.clients.instagram_tokens import TokenClient
+
+        instagram = self.settings.instagram
+        return TokenClient(
+            login_of(login),
+            app_id=instagram.app_id,
+            app_secret=instagram.app_secret,
+            base_url=None if self._is_live else instagram.base_url,
             api_version=instagram.api_version,
             environment=self.settings.environment,
         )
+
+    @property
+    def _is_live(self) -> bool:
+        return self.settings.environment == "live"
 
 
 def prepare_process(settings: Settings) -> None:

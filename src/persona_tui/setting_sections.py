@@ -117,6 +117,14 @@ class FacesSettings(Section):
     """ONNX file of an ArcFace model."""
 
 
+class SecretsSettings(Section):
+    """Where the keys lie that tokens are encrypted with."""
+
+    keys: Literal["file", "keyring"] = "file"
+    """`file`: systemd's credential, else a 0600 file beside config.toml; `keyring`: the desktop's own keyring
+    (extra `keyring`), which no service without a desktop can read."""
+
+
 class InstagramSettings(Section):
     """Instagram Graph API."""
 
@@ -128,6 +136,8 @@ class InstagramSettings(Section):
     """Id of the Meta app."""
     app_secret: SecretStr | None = None
     """Secret of the Meta app."""
+    redirect_url: HttpUrl | None = None
+    """Address, registered at the Meta app, that a login leads back to where Meta wants https."""
     min_gap_minutes: int = Field(default=60, ge=0, le=1440)
     """Least time between two posts of one account, in minutes."""
     max_hashtags: int = Field(default=5, ge=0, le=30)

@@ -28,6 +28,7 @@ from persona_tui.setting_sections import (
     MediaSettings,
     ModelsSettings,
     NotifySettings,
+    SecretsSettings,
     TerminalSettings,
     VisionSettings,
 )
@@ -88,6 +89,8 @@ class Settings(BaseSettings):
     """Face embeddings."""
     instagram: InstagramSettings = InstagramSettings()
     """Publishing."""
+    secrets: SecretsSettings = SecretsSettings()
+    """Keys of tokens."""
     gemini: GeminiSettings = GeminiSettings()
     """Words by Gemini."""
     local_llm: LocalLLMSettings = LocalLLMSettings()

@@ -12,6 +12,7 @@ from tests.support.instagram import InstagramWorld, feed_jpeg, passed
 from tests.support.sandbox import SandboxProcess
 
 from persona_tui.clients.instagram import ContainerKind, ContainerState, InstagramError, NewContainer
+from persona_tui.clients.instagram_login import FACEBOOK
 from persona_tui.passed import content_hash
 
 
@@ -196,7 +197,7 @@ async def test_a_status_may_be_stale(world: InstagramWorld) -> None:
 
 async def test_alt_text_may_be_unreadable_and_captions_readable(world: InstagramWorld) -> None:
     world.steer("behaviour", {"unreadable_alt_text": 1.0, "caption_readable": True})
-    client = world.client()
+    client = world.client(login=FACEBOOK)
     facts = await client.media(await client.publish(await world.container(client)))
     assert facts.alt_text is None
     assert facts.caption == "A morning at the sea #sea"

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from skimage import data
 
 from persona_tui.clients.instagram import InstagramClient, NewContainer
+from persona_tui.clients.instagram_login import INSTAGRAM, Login
 from persona_tui.clients.media_host import HostedPicture, MediaHost
 from persona_tui.passed import Passed
 from persona_tui.services.publishing.prepare import prepare_feed_picture
@@ -65,11 +66,14 @@ class InstagramWorld:
         self.steer("accounts", {"ig_user_id": ig_user_id, "username": f"user_{ig_user_id[-4:]}"})
         return ig_user_id
 
-    def client(self, ig_user_id: str | None = None, *, timeout: float = 10.0) -> InstagramClient:
+    def client(
+        self, ig_user_id: str | None = None, *, login: Login = INSTAGRAM, timeout: float = 10.0
+    ) -> InstagramClient:
         """A client for that account, or for a new one."""
         return InstagramClient(
             SecretStr(self.process.token),
             ig_user_id=ig_user_id or self.account(),
+            login=login,
             base_url=self.process.instagram,
             environment="sandbox",
             timeout=timeout,

@@ -27,14 +27,17 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.clients.instagram import InstagramClient
+from persona_tui.clients.instagram_login import LoginName, login_of
+from persona_tui.clients.instagram_tokens import TokenClient
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.database.engine import Database
 from persona_tui.sandbox.instagram.behaviour import Behaviour
+from persona_tui.sandbox.instagram.logins import APP_ID
 from persona_tui.services.films import middle_frame
 from persona_tui.services.leadership import this_process
 from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.media import MediaStore
-from persona_tui.services.publishing.accounts import add_account
+from persona_tui.services.publishing.accounts import account_token, add_account
 from persona_tui.services.publishing.attempts import open_attempt
 from persona_tui.services.publishing.claims import take_over
 from persona_tui.services.publishing.formats import Format, set_format
@@ -49,10 +52,12 @@ from persona_tui.services.publishing.posts import (
 )
 from persona_tui.services.publishing.publisher import Publisher, TickReport
 from persona_tui.services.publishing.reconcile import Reconciler, ReconcileReport
+from persona_tui.services.publishing.tokens import TokenKeeper
 from persona_tui.services.publishing.winners import draft_post
 from persona_tui.services.secrets import Keyring
 from persona_tui.setting_sections import InstagramSettings
 from persona_tui.settings import Settings
+from tests.support.instagram import plain_transport
 from tests.support.sandbox import SandboxProcess
 
 R = TypeVar("R")
@@ -83,6 +88,7 @@ class Site:
     instagram: str
     media: str
     media_dir: Path
+    app_secret: str = "a-secret-of-no-app"
 
 
 @dataclass
@@ -203,11 +209,43 @@ class World:
             **given,
         )
 
-    def client(self, ig_user_id: str, token: str) -> InstagramClient:
+    def client(self, ig_user_id: str, token: str, login: LoginName = "instagram") -> InstagramClient:
         """A client of the sandbox's Instagram."""
         return InstagramClient(
-            SecretStr(token), ig_user_id=ig_user_id, base_url=self.site.instagram, environment="sandbox"
+            SecretStr(token),
+            ig_user_id=ig_user_id,
+            login=login_of(login),
+            base_url=self.site.instagram,
+            environment="sandbox",
+            app_secret=self.settings.instagram.app_secret,
+            transport=plain_transport(),
         )
+
+    def token_client(self, login: LoginName) -> TokenClient:
+        """A client for tokens at the sandbox."""
+        instagram = self.settings.instagram
+        return TokenClient(
+            login_of(login),
+            app_id=instagram.app_id,
+            app_secret=instagram.app_secret,
+            base_url=self.site.instagram,
+            environment="sandbox",
+            transport=plain_transport(),
+        )
+
+    def token_keeper(self) -> TokenKeeper:
+        """What keeps this world's tokens alive."""
+        return TokenKeeper(
+            self.db.session_scope,
+            make_client=self.client,
+            make_token_client=self.token_client,
+            keyring=self.keyring,
+        )
+
+    def stored_token(self, account_id: int | None = None) -> str:
+        """The token in use, in clear."""
+        with self.db.session_scope() as session:
+            return account_token(session, self.keyring, account_id or self.account_id).get_secret_value()
 
     def host(self) -> MediaHost:
         """The sandbox's public folder."""
@@ -253,6 +291,7 @@ class World:
             "instagram": self.site.instagram,
             "media": self.site.media,
             "media_dir": str(self.site.media_dir),
+            "app_secret": self.site.app_secret,
             "folder": str(self.folder),
             "data_dir": str(self.db.settings.data_dir),
             "database_schema": self.db.settings.database_schema,
@@ -431,14 +470,14 @@ def make_world(db: Database, folder: Path, *, name: str = "Ada") -> World:
     """A persona with an account of its own at a calm sandbox; nothing is planned yet."""
     calm()
     sandbox = shared_sandbox()
-    world = _world(db, Site(sandbox.instagram, sandbox.media, sandbox.media_dir), folder)
+    world = _world(db, Site(sandbox.instagram, sandbox.media, sandbox.media_dir, sandbox.token), folder)
     add_persona(world, name)
     return world
 
 
 def world_of(db: Database, facts: Mapping[str, Any]) -> World:
     """The world that `World.facts` describes, in another process."""
-    site = Site(facts["instagram"], facts["media"], Path(facts["media_dir"]))
+    site = Site(facts["instagram"], facts["media"], Path(facts["media_dir"]), facts["app_secret"])
     return _world(db, site, Path(facts["folder"]))
 
 
@@ -446,7 +485,12 @@ def _world(db: Database, site: Site, folder: Path) -> World:
     settings = Settings(
         data_dir=folder / "data",
         environment="sandbox",
-        instagram=InstagramSettings(base_url=site.instagram or "http://127.0.0.1:9", min_gap_minutes=0),
+        instagram=InstagramSettings(
+            base_url=site.instagram or "http://127.0.0.1:9",
+            min_gap_minutes=0,
+            app_id=APP_ID,
+            app_secret=SecretStr(site.app_secret),
+        ),
     )
     keyring = Keyring.open(folder / "config", environ={})
     return World(db, site, folder, settings, keyring, MediaStore(settings))
@@ -460,22 +504,48 @@ def make_rows(db: Database, folder: Path, *, name: str = "Ada") -> World:
     return world
 
 
-def add_persona(world: World, name: str) -> None:
-    """Another persona with an account; the world works for it from now on."""
+def add_persona(world: World, name: str, login: LoginName | None = None, **token: Any) -> None:
+    """Another persona with an account; the world works for it from now on.
+
+    Args:
+        login: its own token of this login; None: the sandbox's bearer, which never dies.
+        token: what it is like; see `persona_tui.sandbox.instagram.logins.NewToken`.
+    """
     world.ig_user_id = f"178414{next(_accounts):011d}"
-    world.token = world.sandbox.token
     ledger = _http().get(f"{world.sandbox.instagram}/_sandbox/ledger").json()
     world.account_began = len(ledger)
     steer("accounts", {"ig_user_id": world.ig_user_id, "username": name.lower(), "is_me": True})
-    _connect(world, name)
+    if login is None:
+        world.token = world.sandbox.token
+        _connect(world, name)
+        return
+    kind = "account" if login == "instagram" else "user"
+    issued = new_token(world.ig_user_id, login=login, kind=kind, **token)
+    ends = world.now() + timedelta(days=60)
+    if login == "instagram":
+        world.token = issued
+        _connect(world, name, login=login, token_expires_at=ends)
+        return
+    world.token = new_token(world.ig_user_id, login=login, kind="page", seconds=None)
+    _connect(world, name, login=login, root=issued, token_expires_at=ends)
 
 
-def _connect(world: World, name: str) -> None:
+def new_token(*ig_user_ids: str, **facts: Any) -> str:
+    """A token as a person gets it at Meta; see `persona_tui.sandbox.instagram.logins.NewToken`."""
+    return str(steer("tokens", {"ig_user_ids": ig_user_ids, **facts})["token"])
+
+
+def end_tokens(ig_user_id: str, subcode: int | None, **which: Any) -> None:
+    """Let the account's tokens die (None: live again); see `TokenEnd` of the sandbox."""
+    steer("token_ends", {"ig_user_id": ig_user_id, "subcode": subcode, **which})
+
+
+def _connect(world: World, name: str, **more: Any) -> None:
     account: dict[str, Any] = {"ig_user_id": world.ig_user_id, "username": name.lower(), "token": world.token}
     with world.db.session_scope() as session:
         world.persona_id = make_persona(session, name)
         account["persona_id"] = world.persona_id
-        world.account_id = add_account(session, world.keyring, account).id
+        world.account_id = add_account(session, world.keyring, {**account, **more}).id
 
 
 def make_persona(session: Session, name: str) -> int:

@@ -1,8 +1,8 @@
 """A process that publishes and is killed on the way: `python -m tests.support.publishing_child`.
 
 Reads orders, one JSON object a line, and forks a child for each (R22): the parent holds no connection, no
-loop and no thread, so a fork costs no imports. The child runs one round of the publisher and kills itself
-with SIGKILL where the order says:
+loop and no thread, so a fork costs no imports. The child runs one round of the publisher (with
+`"duty": "tokens"` one of the token keeper) and kills itself with SIGKILL where the order says:
 
 - `{"n": 7}` at the seventh boundary,
 - `{"boundary": "commit:after", "when": "SELECT …"}` at the first such boundary at which that is true.
@@ -85,7 +85,8 @@ def _publish(order: dict[str, Any], reached: Path) -> None:
         world = world_of(database, facts)
         with database.connect(autocommit=True) as eye, reached.open("a", buffering=1) as log:
             boundaries.observe(_Killer(order, eye, log))
-            asyncio.run(world.publish())
+            keep = order.get("duty") == "tokens"
+            asyncio.run(world.token_keeper().tick() if keep else world.publish())
         code = 0
     finally:
         os._exit(code)

@@ -326,6 +326,8 @@ async def test_an_account_is_connected_by_its_token_alone(
         await opened(pilot, app)
         assert "○ no account" in screen_text(pilot)
         await pilot.press("a")
+        await shows(pilot, "What to click at Meta")
+        await pilot.press("escape")
         await form_opens(pilot)
         await fill(pilot, token="wrong-token")
         assert app.screen.query_one(Input).password
@@ -336,14 +338,20 @@ async def test_an_account_is_connected_by_its_token_alone(
         assert asked(db, "SELECT count(*) FROM instagram_accounts") == 0
         await fill(pilot, token=sandbox.token)
         await saved(pilot)
+        await shows(pilot, "Is it this one?")
+        await pilot.press("y")
         await says(pilot, "posts as @")
         await shows(pilot, "● @")
         token = asked(db, "SELECT token_ciphertext FROM instagram_accounts")
         assert sandbox.token.encode() not in bytes(token)
         await pilot.press("a")
+        await shows(pilot, "What to click at Meta")
+        await pilot.press("escape")
         await form_opens(pilot)
         await fill(pilot, token=sandbox.token)
         await saved(pilot)
+        await shows(pilot, "Is it this one?")
+        await pilot.press("n")
     assert asked(db, "SELECT count(*) FROM instagram_accounts") == 1
 
 

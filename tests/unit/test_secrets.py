@@ -108,6 +108,38 @@ def test_the_credential_of_systemd_wins_and_opens_what_its_file_sealed(tmp_path:
     assert again == used and key_files(tmp_path) == []
 
 
+def test_publishing_5_the_desktops_keyring_wins_and_the_files_go_on_opening(tmp_path: Path) -> None:
+    keyring = pytest.importorskip("keyring")
+    from keyring.backend import KeyringBackend
+
+    from persona_tui.services.desktop_keys import DesktopKeys
+
+    kept: dict[tuple[str, str], str] = {}
+    # A backend of memory: no desktop runs where tests run.
+    members = {
+        "priority": 1,
+        "get_password": lambda _self, service, name: kept.get((service, name)),
+        "set_password": lambda _self, service, name, words: kept.update({(service, name): words}),
+    }
+    desktop = type("Desktop", (KeyringBackend,), members)
+
+    used, sealed = Keyring.open(tmp_path, environ={}).encrypt("a-token-of-old", associated="1:live")
+    before = keyring.get_keyring()
+    keyring.set_keyring(desktop())
+    try:
+        opened = Keyring.open(tmp_path, environ={}, desktop=DesktopKeys())
+        new_key, new = opened.encrypt("a-token-of-new", associated="1:live")
+        again = Keyring.open(tmp_path, environ={}, desktop=DesktopKeys())
+    finally:
+        keyring.set_keyring(before)
+    assert new_key != used and len(list((tmp_path / "keys").iterdir())) == 1
+    assert again.decrypt(new_key, new, associated="1:live") == "a-token-of-new"
+    assert again.decrypt(used, sealed, associated="1:live") == "a-token-of-old"
+    assert again.encrypt("another-token", associated="1:live")[0] == new_key
+    with pytest.raises(KeyMissing):
+        Keyring.open(tmp_path, environ={}).decrypt(new_key, new, associated="1:live")
+
+
 def test_older_keys_go_on_opening_after_a_newer_one_came(tmp_path: Path) -> None:
     old, sealed = open_keyring(tmp_path / "old").encrypt(TOKEN, associated="1:live")
     newer, _ = open_keyring(tmp_path / "new").encrypt(TOKEN, associated="1:live")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from persona_tui.actions import (
+    accounts,
     clusters,
     compare,
     dashboard,
@@ -36,6 +37,7 @@ SCREEN_TABLES = (
     gallery.TABLE,
     clusters.TABLE,
     posts.TABLE,
+    accounts.TABLE,
     training.TABLE,
     loras.TABLE,
     jobs.TABLE,

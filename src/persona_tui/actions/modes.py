@@ -78,6 +78,14 @@ SIDE_VIEWS = (
         "The workflows behind the runs: import, check, edit.",
         ("workflows", "pipeline"),
     ),
+    Mode(
+        "accounts",
+        "Accounts",
+        "Accounts",
+        "ctrl+y",
+        "The Instagram accounts: connect, check, tokens that end.",
+        ("account", "tokens"),
+    ),
 )
 """Views beside the twelve, without a place in the bar."""
 

@@ -39,7 +39,7 @@ class Commands(LazyGroup):
         "cluster": _group("cluster", "Pictures that belong together: build, list, rename, merge, split."),
         "caption": _command("post", "caption", "Write a post's caption, by the language model or yourself."),
         "post": _group("post", "Posts: list, draft, schedule, publish, cancel, retry, reconcile."),
-        "account": _group("account", "Instagram accounts: add, list, check."),
+        "account": _group("account", "Instagram accounts: add, token, list, check, resume, remove."),
         "scheduler": _command("headless", "scheduler", "Generate and publish without a screen."),
         "worker": _command("headless", "worker", "Work on background jobs only."),
         "jobs": _group("jobs", "Background jobs: list, retry, cancel."),

@@ -8,19 +8,15 @@ cursors, because the `next` links of Graph carry the token.
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
 
 import httpx
 from pydantic import SecretStr
 
-from persona_tui.clients.http import HttpService, LastLook
-from persona_tui.clients.instagram_errors import InstagramError, InstagramTokenRejected, sentence_for
+from persona_tui.clients.graph import Environment, GraphClient, WrongEnvironment, allowed_origin
+from persona_tui.clients.http import LastLook
+from persona_tui.clients.instagram_errors import InstagramError, InstagramTokenRejected
 from persona_tui.clients.instagram_facts import (
     AccountFacts,
     CommentFacts,
@@ -37,33 +33,17 @@ from persona_tui.clients.instagram_facts import (
     media_in,
     next_cursor,
     publishing_limit_in,
-    usage_in,
-    whole_number,
 )
+from persona_tui.clients.instagram_login import INSTAGRAM, Login, secret_proof
 from persona_tui.clients.instagram_media import ContainerKind, NewContainer
-from persona_tui.errors import InvalidRequest, ServiceGarbled, ServiceTimeout
+from persona_tui.errors import InvalidRequest
 from persona_tui.passed import Passed, require_passed
-from persona_tui.text import clean
 
-Environment = Literal["live", "sandbox"]
-
-LIVE_HOSTS = frozenset({"graph.instagram.com", "graph.facebook.com"})
 _PAGE, _COMMENTS_PAGE = 100, 50
 _MOST_LISTED = 10_000
-_TRACE = re.compile(r"[A-Za-z0-9_/+=-]{1,64}")
-_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
-_TOKEN_LIKE = re.compile(r"\b(?:IG|EAA)[A-Za-z0-9_.-]{20,}")
-_TOKEN_CODES = frozenset({102, 190})
 
 
-class WrongEnvironment(InvalidRequest):
-    """A token was about to be used where it must not go."""
-
-    title = "Live and sandbox don't mix"
-    hint = "A live account uses https://graph.instagram.com; a sandbox account uses the sandbox's address."
-
-
-class InstagramClient:
+class InstagramClient(GraphClient):
     """One account at one Graph API host.
 
     Raises from every call: `InstagramError` (and its `InstagramTokenRejected`), `ServiceUnreachable`,
@@ -75,53 +55,45 @@ class InstagramClient:
         token: SecretStr,
         *,
         ig_user_id: str,
-        base_url: str = "https://graph.instagram.com",
+        login: Login = INSTAGRAM,
+        base_url: str | None = None,
         api_version: str = "v26.0",
         environment: Environment = "live",
+        app_secret: SecretStr | None = None,
         timeout: float = 30.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Args:
         token: the account's access token.
         ig_user_id: the professional account's id.
+        login: how the token was come by.
+        base_url: default: the login's host.
         environment: what the token is for.
+        app_secret: proves to graph.facebook.com that the caller is the app.
         timeout: seconds for one call, from its start to the last byte of its answer.
 
         Raises:
             WrongEnvironment: the token must not go to that host.
             InvalidRequest: the id or the token is malformed.
         """
-        origin = allowed_origin(base_url, environment)
-        self._token = token.get_secret_value()
-        if not re.fullmatch(r"[\x21-\x7e]+", self._token):
-            raise InvalidRequest("The Instagram token holds characters that no token has.")
-        if not re.fullmatch(r"v[0-9]{1,3}\.[0-9]", api_version):
-            raise InvalidRequest("The Graph API version must look like v26.0.")
-        self.ig_user_id = _checked_id(ig_user_id)
-        self._version = api_version
-        self._timeout = timeout
-        # On graph.instagram.com the caption can't be read back (Meta: "Facebook Login only").
-        self._reads_caption = origin != "https://graph.instagram.com"
-        self._last_usage: Usage | None = None
-        self._http = HttpService(
-            "Instagram",
-            origin,
-            headers={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
+        super().__init__(
+            token,
+            base_url=login.host if base_url is None else base_url,
+            api_version=api_version,
+            environment=environment,
             timeout=timeout,
             transport=transport,
         )
-
-    @property
-    def last_usage(self) -> Usage | None:
-        """What the latest answer said of the call budget; None before any said something."""
-        return self._last_usage
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+        self.ig_user_id = _checked_id(ig_user_id)
+        self.login = login
+        if login.proves and app_secret is not None:
+            self._proof = secret_proof(app_secret, token)
 
     async def me(self) -> AccountFacts:
-        """The account that the token belongs to."""
+        """The account that the token belongs to; under Facebook Login this account, if the token sees it."""
+        if self.login.name == "facebook":
+            answer = await self._call("GET", self.ig_user_id, params={"fields": "id,username"})
+            return AccountFacts(id_in(answer, "id"), self._outside_text(answer.get("username")))
         answer = await self._call("GET", "me", params={"fields": "user_id,username"})
         listed = answer.get("data")
         if isinstance(listed, list) and listed and isinstance(listed[0], dict):
@@ -245,103 +217,9 @@ class InstagramClient:
         )
         return publishing_limit_in(answer)
 
-    async def _call(
-        self, method: str, path: str, *, last_look: LastLook | None = None, **options: Any
-    ) -> dict[str, Any]:
-        response = await self._send(method, f"/{self._version}/{path}", last_look, options)
-        usage = usage_in(response.headers)
-        self._last_usage = usage or self._last_usage
-        try:
-            answer = json.loads(response.content)
-        except (ValueError, RecursionError):
-            answer = None
-        if not response.is_success or (isinstance(answer, dict) and "error" in answer):
-            raise self._refusal(response.status_code, answer, usage)
-        if not isinstance(answer, dict):
-            raise ServiceGarbled(
-                "Instagram answered with something that is not its protocol.", status=response.status_code
-            )
-        return answer
-
-    async def _send(
-        self, method: str, path: str, last_look: LastLook | None, options: dict[str, Any]
-    ) -> httpx.Response:
-        """One exchange within the timeout: httpx limits each read alone, so a dripping answer never ends."""
-        sending = False
-
-        def about_to_send() -> None:
-            nonlocal sending
-            if last_look is not None:
-                last_look()
-            sending = True
-
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._http.send(method, path, last_look=about_to_send, **options)
-        except TimeoutError:
-            raise ServiceTimeout("Instagram did not answer in time.", sent=sending) from None
-
-    def _refusal(self, status: int, answer: object, usage: Usage | None) -> InstagramError:
-        error = answer.get("error") if isinstance(answer, dict) else None
-        told = error if isinstance(error, dict) else {}
-        code, subcode = whole_number(told.get("code")), whole_number(told.get("error_subcode"))
-        trace = str(told.get("fbtrace_id") or "")
-        kind = InstagramTokenRejected if code in _TOKEN_CODES else InstagramError
-        if code is None:
-            message = f"Instagram answered {status} without a reason that can be read."
-        else:
-            numbers = f"{code}" if subcode is None else f"{code}/{subcode}"
-            message = f"{sentence_for(code, subcode)} (Instagram error {numbers})"
-        return kind(
-            message,
-            status=status,
-            code=code,
-            subcode=subcode,
-            fbtrace_id=trace if _TRACE.fullmatch(trace) and self._token not in trace else None,
-            is_transient=told.get("is_transient") is True,
-            user_message=self._outside_text(told.get("error_user_msg") or told.get("message")),
-            regain_after=usage.regain_after if usage else None,
-        )
-
-    def _outside_text(self, value: object) -> str:
-        """A text of Meta's for display: cleaned, without the tokens and signed addresses that Meta echoes."""
-        text = clean(value, keep_lines=False) if isinstance(value, str) else ""
-        text = text.replace(self._token, "•••")[:2000]
-        return _TOKEN_LIKE.sub("•••", _QUERY.sub(r"\1?•••", text))[:500]
-
     def _media_fields(self) -> str:
         fields = "id,permalink,timestamp,media_type,media_product_type,alt_text,is_ai_generated,children"
-        return f"{fields},caption" if self._reads_caption else fields
-
-
-def allowed_origin(base_url: str, environment: Environment) -> str:
-    """The origin that a token of this environment may be sent to (R20).
-
-    Read with httpx's own parser, the one that later connects: two parsers can differ over one address.
-
-    Raises:
-        WrongEnvironment: the address is none that this environment may use.
-    """
-    try:
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError):
-        raise WrongEnvironment("The Instagram address can't be read.") from None
-    if url.userinfo or url.query or url.fragment or url.path not in {"", "/"}:
-        raise WrongEnvironment("The Instagram address must be a scheme, a host and a port, nothing more.")
-    if environment == "live":
-        if url.scheme == "https" and url.host in LIVE_HOSTS and url.port in {None, 443}:
-            return f"https://{url.host}"
-        raise WrongEnvironment("A live token goes to https://graph.instagram.com or graph.facebook.com only.")
-    if url.scheme in {"http", "https"} and _is_loopback(url.host):
-        return str(url).rstrip("/")
-    raise WrongEnvironment("A sandbox token goes to a sandbox on this machine only.")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return f"{fields},caption" if self.login.reads_caption else fields
 
 
 def _checked_id(value: str) -> str:

@@ -31,6 +31,8 @@ from persona_tui.settings import Settings, config_home, data_home, load_settings
 PERSONA = "Mira Vale"
 SCHEMA = "persona_demo"
 IG_USER_ID = "17841400000000001"
+APP_ID = "2000000000000001"
+"""The Meta app of the sandbox, whose secret is the sandbox's token: logins can be tried in the browser."""
 
 SAMPLE = PersonaInput(
     name=PERSONA,
@@ -141,7 +143,9 @@ def demo_settings(stand_ins: StandIns) -> Settings:
         update={
             **_places(),
             "comfyui": ComfyUISettings(urls=(stand_ins.comfyui,), api_key=token, lora_dir=stand_ins.lora_dir),
-            "instagram": InstagramSettings(base_url=stand_ins.instagram, min_gap_minutes=0),
+            "instagram": InstagramSettings(
+                base_url=stand_ins.instagram, app_id=APP_ID, app_secret=token, min_gap_minutes=0
+            ),
             "gemini": GeminiSettings(base_url=stand_ins.gemini, api_key=token),
             "local_llm": type(load_settings().local_llm)(),
             "vision": VisionSettings(by="gemini"),
@@ -180,6 +184,8 @@ def _told_to_shells(stand_ins: StandIns) -> Iterator[None]:
         "PERSONA_COMFYUI__API_KEY": stand_ins.token,
         "PERSONA_COMFYUI__LORA_DIR": str(stand_ins.lora_dir),
         "PERSONA_INSTAGRAM__BASE_URL": stand_ins.instagram,
+        "PERSONA_INSTAGRAM__APP_ID": APP_ID,
+        "PERSONA_INSTAGRAM__APP_SECRET": stand_ins.token,
         "PERSONA_INSTAGRAM__MIN_GAP_MINUTES": "0",
         "PERSONA_GEMINI__BASE_URL": stand_ins.gemini,
         "PERSONA_GEMINI__API_KEY": stand_ins.token,

@@ -104,6 +104,10 @@ class InstagramAccount(Table, table=True):
     """When the token in use was issued; Instagram refreshes one only after 24 hours."""
     token_checked_at: datetime | None = moment(default=None)
     """When Instagram last took the token."""
+    token_refreshed_at: datetime | None = moment(default=None)
+    """When the token in use was last renewed by us; null: it is as the operator gave it."""
+    token_due_at: datetime | None = moment(default=None)
+    """When the token is looked at next; null: at once."""
     token_trouble: str = filled("")
     """Why the last refresh failed; empty after one that worked."""
     previous_token_ciphertext: bytes | None = Field(default=None, sa_type=LargeBinary)

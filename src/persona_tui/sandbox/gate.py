@@ -15,7 +15,10 @@ from starlette.websockets import WebSocket
 Credential = Literal["bearer", "x-goog-api-key", "none"]
 Unauthorized = Callable[[str], Response]
 
+LetsIn = Callable[[Scope], bool]
+
 CONTROL_PREFIX = "/_sandbox/"
+STEERING_PREFIX = "/sandbox/"
 
 
 class Gate:
@@ -29,7 +32,8 @@ class Gate:
         self, app: Starlette, control: Starlette, *, port: int, token: str, credential: Credential
     ) -> None:
         """Args:
-        app: the stand-in; `app.state.unauthorized(reason)` may make its answer to a wrong credential.
+        app: the stand-in; `app.state.unauthorized(reason)` may make its answer to a wrong credential, and
+            `app.state.lets_in(scope)` lets in what carries a credential that the app itself has issued.
         control: answers all paths under /_sandbox/, always under the bearer.
         port: the port that is listened on; part of every allowed Host.
         token: the one credential.
@@ -67,6 +71,9 @@ class Gate:
             return Response(status_code=403)
         if self._lets_in(headers, "bearer" if _is_control(scope) else self._credential):
             return None
+        by_app: LetsIn | None = getattr(self._app.state, "lets_in", None)
+        if by_app is not None and not _is_inside(scope) and by_app(scope):
+            return None
         return self._unauthorized("The sandbox's token is missing or wrong.", control=_is_control(scope))
 
     def _lets_in(self, headers: Headers, credential: Credential) -> bool:
@@ -84,6 +91,11 @@ class Gate:
         if own_words is not None and not control:
             return own_words(reason)
         return JSONResponse({"error": reason}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _is_inside(scope: Scope) -> bool:
+    """Whether only who started the sandbox may call there."""
+    return str(scope["path"]).startswith((CONTROL_PREFIX, STEERING_PREFIX))
 
 
 def _is_control(scope: Scope) -> bool:

@@ -13,9 +13,10 @@ from textual.widgets import Static
 
 from persona_tui.screens import personas_forms as forms
 from persona_tui.screens import personas_lines as lines
+from persona_tui.screens.accounts_connect import connect_account
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.personas_data import PersonasView, read_personas
-from persona_tui.screens.personas_links import connect_account, link_clusters
+from persona_tui.screens.personas_links import link_clusters
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.data_list import Column, DataList
 from persona_tui.widgets.empty import EmptyState
@@ -389,6 +390,6 @@ class PersonasScreen(PersonaScreen):
     async def _connect(self) -> None:
         persona = self._persona
         if persona is not None:
-            username = await connect_account(self, persona)
-            if username is not None:
-                self.flash(f"{persona.name} posts as @{username}.")
+            kept = await connect_account(self, persona.id, persona.name)
+            if kept is not None:
+                self.flash(f"{persona.name} posts as @{kept.username}.")

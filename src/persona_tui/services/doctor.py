@@ -20,6 +20,8 @@ from persona_tui.gpu import faces
 from persona_tui.gpu.nvml import Card, read_cards
 from persona_tui.services.leadership import list_processes
 from persona_tui.services.library import embeddings, vision
+from persona_tui.services.publishing.account_check import alarms
+from persona_tui.services.publishing.accounts import list_accounts
 from persona_tui.settings import Settings, config_file
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ def _inside(database: Database) -> list[Check]:
     if state != "current":
         hint = "Start `persona-tui` or run `persona-tui db upgrade`."
         return [Check("schema", "fail", f"The schema is {state}.", hint)]
-    return [Check("schema", "ok", "current"), _leader(database), _publishing(database)]
+    return [Check("schema", "ok", "current"), _leader(database), _publishing(database), _accounts(database)]
 
 
 def _leader(database: Database) -> Check:
@@ -157,6 +159,18 @@ def _publishing(database: Database) -> Check:
     if stuck:
         return Check("publishing", "warn", f"{stuck} posts wait for you.", "Open Posts (F8).")
     return Check("publishing", "ok", "nothing overdue")
+
+
+def _accounts(database: Database) -> Check:
+    with database.session_scope() as session:
+        count = len(list_accounts(session))
+        found = alarms(session)
+    if found:
+        hint = "Open Accounts (Ctrl+Y), or `persona-tui account check`."
+        return Check("accounts", "fail", " ".join(found), hint)
+    if not count:
+        return Check("accounts", "off", "No Instagram account is connected.")
+    return Check("accounts", "ok", f"{count} connected, no token ends soon")
 
 
 async def _services(settings: Settings) -> list[Check]:

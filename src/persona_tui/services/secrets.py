@@ -10,6 +10,7 @@ import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +22,22 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 CREDENTIAL = "persona-tui-key"
 """Name of the systemd credential that holds the key (`LoadCredential=persona-tui-key:…`)."""
+
+
+NEWEST = "newest"
+"""Under this name the desktop's keyring keeps the id of the key that encrypts."""
+
+
+class KeyPlace(Protocol):
+    """A place of named texts beside the key folder; see `desktop_keys`."""
+
+    def read(self, name: str) -> str | None:
+        """The text of that name."""
+        ...
+
+    def write(self, name: str, text: str) -> None:
+        """Keep a text."""
+        ...
 
 
 class KeyMissing(PersonaError):
@@ -44,8 +61,9 @@ class Keyring:
     keeps its id and opens what it has encrypted.
     """
 
-    def __init__(self, folder: Path, credential: bytes | None) -> None:
+    def __init__(self, folder: Path, credential: bytes | None, desktop: KeyPlace | None = None) -> None:
         """Use `open`."""
+        self._desktop = desktop
         self._folder = folder
         self._credential = credential
 
@@ -56,8 +74,11 @@ class Keyring:
         *,
         data_dir: Path | None = None,
         environ: Mapping[str, str] = os.environ,
+        desktop: KeyPlace | None = None,
     ) -> Keyring:
-        """The keys in `config_dir`/keys, and the one that systemd hands over, which then encrypts.
+        """The keys in `config_dir`/keys, the one that systemd hands over, and those of the desktop's keyring.
+
+        New secrets are encrypted by the desktop's where it is given, else by systemd's, else by the folder's.
 
         Nothing is written before the first `encrypt`.
 
@@ -65,6 +86,7 @@ class Keyring:
             config_dir: the configuration folder.
             data_dir: the data folder, which must not hold the keys.
             environ: where CREDENTIALS_DIRECTORY is looked up.
+            desktop: the desktop's keyring, where the settings ask for it.
 
         Raises:
             SettingsError: the keys would lie in the data folder, or the credential is no key.
@@ -75,7 +97,7 @@ class Keyring:
                 f"The keys would lie in the data folder, at {folder}, and so in every copy of it.",
                 hint="Set XDG_CONFIG_HOME to a folder outside PERSONA_DATA_DIR.",
             )
-        return cls(folder, _credential(environ))
+        return cls(folder, _credential(environ), desktop)
 
     def encrypt(self, plain: str, *, associated: str) -> tuple[str, bytes]:
         """Encrypt a secret with the newest key; the first one is made here.
@@ -115,6 +137,9 @@ class Keyring:
     def _key(self, wanted: str) -> bytes:
         if self._credential is not None and key_id(self._credential) == wanted:
             return self._credential
+        kept = self._desktop.read(wanted) if self._desktop is not None and _is_key_id(wanted) else None
+        if kept is not None:
+            return _decoded(kept.encode(), "The desktop's keyring")
         path = self._folder / f"{wanted}.key"
         # The id comes from the database: it names a file only if it is one of ours.
         if not _is_key_id(wanted) or not path.exists():
@@ -124,6 +149,9 @@ class Keyring:
         return _read_key(path)
 
     def _newest(self) -> bytes | None:
+        if self._desktop is not None:
+            name = self._desktop.read(NEWEST)
+            return None if name is None else self._key(name)
         if self._credential is not None:
             return self._credential
         files = [path for path in self._folder.glob("*.key") if _is_key_id(path.stem)]
@@ -134,6 +162,10 @@ class Keyring:
     def _make(self) -> bytes:
         """A new key, on the disk before it is used. Two processes that start at once make two good keys."""
         key = secrets.token_bytes(KEY_BYTES)
+        if self._desktop is not None:
+            self._desktop.write(key_id(key), base64.urlsafe_b64encode(key).decode())
+            self._desktop.write(NEWEST, key_id(key))
+            return key
         path = self._folder / f"{key_id(key)}.key"
         part = path.with_suffix(f".part-{secrets.token_hex(4)}")
         try:
@@ -170,7 +202,7 @@ def _credential(environ: Mapping[str, str]) -> bytes | None:
     path = Path(folder) / CREDENTIAL if folder else None
     if path is None or not path.exists():
         return None
-    return _decoded(path)
+    return _decoded(_bytes_of(path), str(path))
 
 
 def _read_key(path: Path) -> bytes:
@@ -185,22 +217,27 @@ def _read_key(path: Path) -> bytes:
         raise StorageError(f"{path} can't be read: {problem.strerror}.") from None
     if mode & 0o077:
         raise SettingsError(f"Others may read the key {path}.", hint=f"Run: chmod 600 {path}")
-    key = _decoded(path)
+    key = _decoded(_bytes_of(path), str(path))
     if key_id(key) != path.stem:
         raise SettingsError(f"{path} is not the key that its name says.", hint="Put the right file there.")
     return key
 
 
-def _decoded(path: Path) -> bytes:
+def _bytes_of(path: Path) -> bytes:
     try:
-        key = base64.urlsafe_b64decode(path.read_bytes().strip())
+        return path.read_bytes()
     except OSError as problem:
         raise StorageError(f"{path} can't be read: {problem.strerror}.") from None
+
+
+def _decoded(text: bytes, place: str) -> bytes:
+    try:
+        key = base64.urlsafe_b64decode(text.strip())
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
         raise SettingsError(
-            f"{path} does not hold a key.", hint=f"A key is {KEY_BYTES} random bytes in URL-safe base64."
+            f"{place} does not hold a key.", hint=f"A key is {KEY_BYTES} random bytes in URL-safe base64."
         )
     return key
 

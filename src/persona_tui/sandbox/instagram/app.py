@@ -1,10 +1,9 @@
 """The Instagram stand-in's application: routes of the Graph API, and a few to steer it.
 
 Faults are planned by these call names: `create_container`, `container_status`, `media_publish`,
-`list_media`, `list_stories`, `create_comment`, `list_comments`, `media`, `publishing_limit`, `me`,
-`refresh_access_token`. Steering, under the sandbox's bearer:
-`GET|POST /sandbox/accounts`, `GET|POST /sandbox/behaviour`, `POST /sandbox/foreign_posts`,
-`GET /sandbox/errors`.
+`list_media`, `list_stories`, `create_comment`, `list_comments`, `media`, `publishing_limit`, `me`, and those
+of `logins`. Steering, under the sandbox's bearer: `GET|POST /sandbox/accounts`,
+`GET|POST /sandbox/behaviour`, `POST /sandbox/foreign_posts`, `GET /sandbox/errors`; those of `logins`.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from persona_tui.sandbox.instagram.comments import Comments
 from persona_tui.sandbox.instagram.containers import Containers
 from persona_tui.sandbox.instagram.errors import ERRORS, Refused, graph_error, refused
 from persona_tui.sandbox.instagram.fields import pick
+from persona_tui.sandbox.instagram.logins import Logins
 from persona_tui.sandbox.instagram.pictures import make_fetcher
 from persona_tui.sandbox.instagram.publishing import Publishing
 from persona_tui.sandbox.instagram.store import Account, Media, Store
-
-LONG_LIVED_SECONDS = 60 * 24 * 3600
+from persona_tui.sandbox.instagram.tokens import called_with, caller
 
 Handler = Callable[[Request, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -64,7 +63,7 @@ def create_app(context: SandboxContext) -> Starlette:
     store = Store(context.state_dir / "instagram.sqlite")
     fetcher = make_fetcher()
     containers = Containers(context, store, fetcher)
-    graph = _Graph(context, store, containers, Publishing(context, store, containers))
+    graph = _Graph(context, store, containers, Publishing(context, store, containers), Logins(context, store))
     graph.publishing.note_missed()
     context.faults.error_body = graph_error(1).body()
 
@@ -72,12 +71,14 @@ def create_app(context: SandboxContext) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
         await fetcher.aclose()
+        graph.logins.tokens.close()
         store.close()
 
     routes = graph.routes()
     versioned = Mount("/v{major:int}.{minor:int}", routes=routes)
     app = Starlette(routes=[*_steering(graph), versioned, *routes], lifespan=lifespan)
     app.state.unauthorized = lambda _reason: Refused(graph_error(190)).response()
+    app.state.lets_in = graph.logins.lets_in
     return app
 
 
@@ -85,23 +86,25 @@ class _Graph:
     """Binds each route to its call, its faults and the usage headers."""
 
     def __init__(
-        self, context: SandboxContext, store: Store, containers: Containers, publishing: Publishing
+        self,
+        context: SandboxContext,
+        store: Store,
+        containers: Containers,
+        publishing: Publishing,
+        logins: Logins,
     ) -> None:
         self.context = context
         self.store = store
         self.containers = containers
         self.publishing = publishing
         self.comments = Comments(context, store)
+        self.logins = logins
 
     def routes(self) -> list[BaseRoute]:
         account = "/{ig_user_id:str}"
         return [
+            *self._login_routes(),
             Route("/me", self._endpoint("me", self._me), methods=["GET"]),
-            Route(
-                "/refresh_access_token",
-                self._endpoint("refresh_access_token", self._refresh),
-                methods=["GET"],
-            ),
             Route(f"{account}/media", self._endpoint("create_container", self._create), methods=["POST"]),
             Route(f"{account}/media", self._endpoint("list_media", self._listing), methods=["GET"]),
             Route(f"{account}/stories", self._endpoint("list_stories", self._stories), methods=["GET"]),
@@ -122,6 +125,24 @@ class _Graph:
             Route("/{node_id:str}", self._node, methods=["GET"]),
         ]
 
+    def _login_routes(self) -> list[BaseRoute]:
+        logins = self.logins
+        calls: list[tuple[str, str, Handler, str]] = [
+            ("/oauth/access_token", "exchange_code", logins.code_for_token, "GET POST"),
+            ("/access_token", "exchange_token", logins.lengthen, "GET"),
+            ("/refresh_access_token", "refresh_access_token", logins.refresh, "GET"),
+            ("/debug_token", "debug_token", logins.debug, "GET"),
+            ("/me/accounts", "me_accounts", logins.pages, "GET"),
+        ]
+        return [
+            Route("/oauth/authorize", logins.authorize, methods=["GET"]),
+            Route("/dialog/oauth", logins.authorize, methods=["GET"]),
+            *(
+                Route(path, self._endpoint(call, handler), methods=methods.split())
+                for path, call, handler, methods in calls
+            ),
+        ]
+
     def _endpoint(self, call: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             return await self._answer(call, handler, request)
@@ -130,10 +151,15 @@ class _Graph:
 
     async def _answer(self, call: str, handler: Handler, request: Request) -> Response:
         asked = await _parameters(request)
+        token = self.logins.token_of(request)
 
         async def effect() -> Response:
             try:
-                return JSONResponse(await handler(request, asked))
+                if token is not None:
+                    owner = request.path_params.get("ig_user_id")
+                    self.logins.check(token, call, owner, asked.get("appsecret_proof"))
+                with called_with(token):
+                    return JSONResponse(await handler(request, asked))
             except Refused as refusal:
                 return refusal.response()
 
@@ -163,17 +189,13 @@ class _Graph:
         return account
 
     async def _me(self, _request: Request, asked: dict[str, Any]) -> dict[str, Any]:
-        account = next(one for one in self.store.accounts() if one.is_me)
-        return _account_node(account, asked.get("fields"))
-
-    async def _refresh(self, _request: Request, asked: dict[str, Any]) -> dict[str, Any]:
-        if asked.get("grant_type") != "ig_refresh_token":
-            raise refused(100, None, "(#100) grant_type must be ig_refresh_token")
-        return {
-            "access_token": self.context.token,
-            "token_type": "bearer",
-            "expires_in": LONG_LIVED_SECONDS,
-        }
+        token, fields = caller(), asked.get("fields")
+        if token is None:
+            return _account_node(next(one for one in self.store.accounts() if one.is_me), fields)
+        account = self.store.account(token.ig_user_ids[0])
+        if account is None:
+            raise refused(100, 33)
+        return self.logins.me(token, fields) or _account_node(account, fields)
 
     async def _create(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
         return await self.containers.create(self._account(request).ig_user_id, asked)
@@ -207,13 +229,14 @@ class _Graph:
         """`GET /{id}`: containers, media and accounts share one space of ids."""
         node_id = request.path_params["node_id"]
         container, item = self.store.container(node_id), self.store.media(node_id)
+        token = self.logins.token_of(request)
 
         async def read(_request: Request, asked: dict[str, Any]) -> dict[str, Any]:
             fields = asked.get("fields")
             if container is not None:
                 return self.containers.node(container, fields)
             account = self.store.account(item.ig_user_id if item is not None else node_id)
-            if account is None:
+            if account is None or (token is not None and account.ig_user_id not in token.ig_user_ids):
                 raise refused(100, 33)
             return self.publishing.node(item, account, fields) if item else _account_node(account, fields)
 
@@ -222,13 +245,18 @@ class _Graph:
 
 def _account_node(account: Account, fields: str | None) -> dict[str, Any]:
     known: Mapping[str, Callable[[], Any]] = {
-        # The app's own id of the user, which is not the id to publish with.
-        "id": lambda: f"9{account.ig_user_id}",
+        # With Instagram Login the app's own id of the user, which is not the id to publish with.
+        "id": lambda: account.ig_user_id if _by_facebook() else f"9{account.ig_user_id}",
         "user_id": lambda: account.ig_user_id,
         "username": lambda: account.username,
         "account_type": lambda: "MEDIA_CREATOR",
     }
     return pick(fields, known, "IGUser")
+
+
+def _by_facebook() -> bool:
+    token = caller()
+    return token is not None and token.login == "facebook"
 
 
 async def _parameters(request: Request) -> dict[str, Any]:
@@ -280,6 +308,8 @@ def _steering(graph: _Graph) -> list[Route]:
         Route("/sandbox/behaviour", _checked(behaviour), methods=["GET", "POST"]),
         Route("/sandbox/foreign_posts", _checked(foreign_posts), methods=["POST"]),
         Route("/sandbox/errors", errors, methods=["GET"]),
+        Route("/sandbox/tokens", _checked(graph.logins.new_token), methods=["POST"]),
+        Route("/sandbox/token_ends", _checked(graph.logins.end_tokens), methods=["POST"]),
     ]
 
 

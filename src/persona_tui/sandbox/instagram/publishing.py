@@ -14,6 +14,7 @@ from persona_tui.sandbox.instagram.containers import Containers
 from persona_tui.sandbox.instagram.errors import refused
 from persona_tui.sandbox.instagram.fields import behind, cursor, media_fields, pick
 from persona_tui.sandbox.instagram.store import Account, Container, Media, Store
+from persona_tui.sandbox.instagram.tokens import caller
 
 WINDOW_SECONDS = 24 * 3600
 _PAGE, _LARGEST_PAGE = 25, 100
@@ -143,7 +144,7 @@ class Publishing:
             username=account.username,
             site=self.context.addresses.get("instagram", "https://www.instagram.com"),
             children=lambda: self.store.children_of(item.id),
-            caption_readable=self.store.behaviour().caption_readable,
+            caption_readable=self._caption_readable(),
         )
         return pick(fields, known, "ShadowIGMedia")
 
@@ -154,6 +155,10 @@ class Publishing:
             account.ig_user_id, now=now, since=now - _STORY_SECONDS, until=1e12, stories=True
         )
         return self._page(account, items, asked, "stories")
+
+    def _caption_readable(self) -> bool:
+        token = caller()
+        return self.store.behaviour().caption_readable or (token is not None and token.login == "facebook")
 
     def listing(self, account: Account, asked: Mapping[str, Any]) -> dict[str, Any]:
         """`GET /{ig_user_id}/media`, newest first, stories left out; `next` holds the token."""

@@ -150,6 +150,7 @@ class DashboardView:
         contests: that wait for votes, the fullest first.
         processes: that work on this database, the leader first.
         actions: at most three, the most urgent first; empty when nothing is due.
+        alarms: accounts of the persona that are stopped, or whose token ends soon.
     """
 
     now: datetime
@@ -165,6 +166,7 @@ class DashboardView:
     runs: tuple[RunView, ...] = ()
     contests: tuple[OpenContest, ...] = ()
     actions: tuple[NextAction, ...] = ()
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -290,19 +292,20 @@ def first_look(connection: psycopg.Connection[Any], persona_id: int | None = Non
 
 
 def dashboard(session: Session, persona_id: int | None, now: datetime) -> DashboardView:
-    """A persona's day in at most 12 statements, however many rows there are.
+    """A persona's day in at most 13 statements, however many rows there are.
 
     Args:
         persona_id: whose; None, or an id that is gone, gives only what belongs to no persona.
         now: the database's clock, UTC.
     """
     from persona_tui.services.leadership import list_processes
+    from persona_tui.services.publishing.account_check import alarms
 
     personas = all_personas(session, now)
     persona = next((found for found in personas if found.id == persona_id), None)
     view = DashboardView(now, persona, personas, list_processes(session))
     if persona is not None:
-        view = _filled(session, view, persona.id)
+        view = replace(_filled(session, view, persona.id), alarms=alarms(session, persona.id))
     return replace(view, actions=next_actions(view))
 
 

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, SecretStr
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlmodel import Session
 
+from persona_tui.clients.instagram_login import Grant, LoginName
 from persona_tui.errors import DuplicateName, NotAllowedNow, UnknownName
 from persona_tui.models.post import InstagramAccount
 from persona_tui.services import events
 from persona_tui.services.inputs import Input, Line, told, validated
+from persona_tui.services.publishing.grants import (
+    account_row,
+    account_token,
+    seal_grant,
+    unknown_account,
+)
 from persona_tui.services.safety import audit
 from persona_tui.services.secrets import Keyring
 
 AccountStatus = Literal["active", "paused", "restricted"]
 
 Token = Annotated[SecretStr, Field(min_length=8, max_length=4096)]
+
+CHECK_EVERY = timedelta(days=1)
+"""How often Instagram is asked whether it still takes a token."""
 
 
 class AccountInput(Input):
@@ -31,8 +41,12 @@ class AccountInput(Input):
     """The id to publish with; Graph's `/me` calls it `user_id`."""
     username: Line = ""
     token: Token
+    root: Token | None = None
+    """Under Facebook Login the user's token that `token`, the Page's, comes from."""
     token_expires_at: AwareDatetime | None = None
-    login: Literal["instagram", "facebook"] = "instagram"
+    login: LoginName = "instagram"
+    page_id: Annotated[str, Field(pattern=r"^[0-9]{0,32}$")] = ""
+    scopes: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,25 +58,41 @@ class AccountView:
         status: `active`; `paused`: its token is dead; `restricted`: Instagram has stopped it.
         reason: why it is not active, for the operator.
         waiting: posts that are due or will be.
+        days_left: whole days until the token's end; None: it has none, or nobody said when.
+        published_today: posts that went out from here in the last 24 hours.
     """
 
     id: int
     persona_id: int
     persona: str
     environment: Literal["live", "sandbox"]
-    login: str
+    login: LoginName
     ig_user_id: str
     username: str
     status: AccountStatus
     reason: str
     token_expires_at: datetime | None
     waiting: int
+    page_id: str
+    scopes: tuple[str, ...]
+    token_obtained_at: datetime | None
+    token_checked_at: datetime | None
+    token_refreshed_at: datetime | None
+    token_due_at: datetime | None
+    token_trouble: str
+    days_left: int | None
+    published_today: int
 
 
 _VIEW = (
     "SELECT a.id, a.persona_id, p.name, a.environment, a.login, a.ig_user_id, a.username, a.status,"
     " a.status_reason, a.token_expires_at, (SELECT count(*) FROM scheduling_posts s WHERE s.account_id = a.id"
-    "  AND s.state NOT IN ('draft', 'awaiting_image', 'ready', 'published', 'failed', 'cancelled'))"
+    "  AND s.state NOT IN ('draft', 'awaiting_image', 'ready', 'published', 'failed', 'cancelled')),"
+    " a.page_id, ARRAY(SELECT jsonb_array_elements_text(a.scopes)), a.token_obtained_at, a.token_checked_at,"
+    " a.token_refreshed_at, a.token_due_at, a.token_trouble,"
+    " floor(extract(epoch FROM a.token_expires_at - persona_now()) / 86400)::int,"
+    " (SELECT count(*) FROM scheduling_posts s WHERE s.account_id = a.id"
+    "  AND s.published_at > persona_now() - interval '24 hours')"
     " FROM instagram_accounts a JOIN personas p ON p.id = a.persona_id"
 )
 
@@ -85,11 +115,12 @@ def add_account(session: Session, keyring: Keyring, values: AccountInput | Mappi
         username=data.username.removeprefix("@"),
         token_ciphertext=b"",
         token_key_id="",
-        token_expires_at=data.token_expires_at,
+        page_id=data.page_id,
+        scopes=list(data.scopes),
     )
     with told(session, _sentences(data)):
         session.add(account)
-    _seal(keyring, account, data.token)
+    _take(session, keyring, account, Grant(data.token, data.root), data.token_expires_at)
     session.flush()
     _record(session, account, "account.add")
     return get_account(session, account.id)
@@ -103,7 +134,7 @@ def list_accounts(session: Session, persona_id: int | None = None) -> tuple[Acco
             " ORDER BY lower(p.name), a.id"
         ).bindparams(persona=persona_id)
     )
-    return tuple(AccountView(*row) for row in rows)
+    return tuple(_view(row) for row in rows)
 
 
 def get_account(session: Session, account_id: int) -> AccountView:
@@ -114,8 +145,8 @@ def get_account(session: Session, account_id: int) -> AccountView:
     """
     row = session.execute(text(f"{_VIEW} WHERE a.id = :id"), {"id": account_id}).one_or_none()
     if row is None:
-        raise _unknown(account_id)
-    return AccountView(*row)
+        raise unknown_account(account_id)
+    return _view(row)
 
 
 def account_of_persona(session: Session, persona_id: int) -> AccountView | None:
@@ -125,37 +156,33 @@ def account_of_persona(session: Session, persona_id: int) -> AccountView | None:
     return next(iter([*usable, *accounts]), None)
 
 
-def account_token(session: Session, keyring: Keyring, account_id: int) -> SecretStr:
-    """The account's token in clear; never put it into a text that leaves this process.
-
-    Raises:
-        UnknownName: no such account.
-        KeyMissing, SecretUnreadable: it can't be opened.
-    """
-    account = _row(session, account_id)
-    return SecretStr(
-        keyring.decrypt(account.token_key_id, account.token_ciphertext, associated=_associated(account))
-    )
-
-
 def replace_token(
     session: Session,
     keyring: Keyring,
     account_id: int,
     token: SecretStr,
     *,
+    root: SecretStr | None = None,
     expires_at: datetime | None = None,
+    login: LoginName | None = None,
+    page_id: str | None = None,
+    scopes: tuple[str, ...] | None = None,
 ) -> AccountView:
     """Give an account a new token; a pause ends with it, and the posts that it had stopped are due again.
+
+    Args:
+        login, page_id, scopes: None leaves what is known.
 
     Raises:
         UnknownName: no such account.
         InvalidRequest: that is no token.
     """
-    checked = validated(_TokenInput, {"token": token, "expires_at": expires_at})
-    account = _row(session, account_id, for_change=True)
-    _seal(keyring, account, checked.token)
-    account.token_expires_at = checked.expires_at
+    checked = validated(_TokenInput, {"token": token, "root": root, "expires_at": expires_at})
+    account = account_row(session, account_id, for_change=True)
+    account.login = login or account.login
+    account.page_id = account.page_id if page_id is None else page_id
+    account.scopes = account.scopes if scopes is None else list(scopes)
+    _take(session, keyring, account, Grant(checked.token, checked.root), checked.expires_at)
     session.flush()
     _record(session, account, "account.token")
     return (
@@ -167,16 +194,41 @@ def replace_token(
 
 class _TokenInput(Input):
     token: Token
+    root: Token | None = None
     expires_at: AwareDatetime | None = None
+
+
+def remove_account(session: Session, account_id: int) -> None:
+    """Forget an account that has no posts; its token goes with it.
+
+    Raises:
+        UnknownName: no such account.
+        NotAllowedNow: posts were made for it.
+    """
+    account = account_row(session, account_id, for_change=True)
+    used = NotAllowedNow(
+        "Posts belong to this account, so it stays in the books.",
+        hint="Its posts can be cancelled; a persona's next account is added beside a restricted one.",
+    )
+    _record(session, account, "account.remove", details={"ig_user_id": account.ig_user_id})
+    with told(
+        session, {"fk_scheduling_posts_account_environment": used, "fk_scheduling_posts_account_id": used}
+    ):
+        session.delete(account)
 
 
 def stop_account(
     session: Session, account_id: int, status: Literal["paused", "restricted"], reason: str
 ) -> None:
-    """Let nothing more of this account go out until `replace_token` or `resume_account`."""
-    account = _row(session, account_id, for_change=True)
+    """Let nothing more of this account go out until `replace_token` or `resume_account`.
+
+    The first pause has the token looked at soon: one attempt to renew it is left (`tokens.TokenKeeper`).
+    """
+    account = account_row(session, account_id, for_change=True)
     if (account.status, account.status_reason) == (status, reason):
         return
+    if status == "paused" and account.status == "active":
+        account.token_due_at, account.token_trouble = None, ""
     account.status, account.status_reason = status, reason
     session.flush()
     _record(session, account, f"account.{status}", actor="publisher", details={"reason": reason})
@@ -189,7 +241,7 @@ def resume_account(session: Session, account_id: int) -> AccountView:
         UnknownName: no such account.
         NotAllowedNow: the persona has another account by now.
     """
-    account = _row(session, account_id, for_change=True)
+    account = account_row(session, account_id, for_change=True)
     other = NotAllowedNow(
         "The persona has another active account by now.", hint="Only one account of a persona may publish."
     )
@@ -210,23 +262,25 @@ _RESUMED = text(
 )
 
 
-def _row(session: Session, account_id: int, *, for_change: bool = False) -> InstagramAccount:
-    # NO KEY UPDATE: posts that are linked to the account meanwhile don't wait.
-    lock = {"key_share": True} if for_change else None
-    account = session.get(InstagramAccount, account_id, with_for_update=lock, populate_existing=True)
-    if account is None:
-        raise _unknown(account_id)
-    return account
+def _take(
+    session: Session, keyring: Keyring, account: InstagramAccount, grant: Grant, expires_at: datetime | None
+) -> None:
+    """The token that the operator gives, which Instagram has just answered to."""
+    account.token_key_id, account.token_ciphertext = seal_grant(keyring, account, grant)
+    account.previous_token_key_id, account.previous_token_ciphertext = "", None
+    account.token_expires_at = expires_at
+    now = session.execute(text("SELECT persona_now()")).scalar_one()
+    account.token_obtained_at = account.token_checked_at = now
+    account.token_refreshed_at, account.token_trouble = None, ""
+    account.token_due_at = now + CHECK_EVERY
 
 
-def _seal(keyring: Keyring, account: InstagramAccount, token: SecretStr) -> None:
-    account.token_key_id, account.token_ciphertext = keyring.encrypt(
-        token.get_secret_value(), associated=_associated(account)
-    )
+def _view(row: Row[Any]) -> AccountView:
+    values = dict(zip(_FIELDS, row, strict=True))
+    return AccountView(**{**values, "scopes": tuple(values["scopes"])})
 
 
-def _associated(account: InstagramAccount) -> str:
-    return f"{account.id}:{account.environment}"
+_FIELDS = tuple(field.name for field in fields(AccountView))
 
 
 def _record(
@@ -248,10 +302,6 @@ def _record(
     events.emit(session, "account", account.id)
 
 
-def _unknown(account_id: int) -> UnknownName:
-    return UnknownName(f"There is no account {account_id}.", hint="`persona-tui account list` shows them.")
-
-
 def _sentences(data: AccountInput) -> dict[str, Any]:
     instead = "Replace its token instead of adding it again."
     return {
@@ -268,6 +318,7 @@ def _sentences(data: AccountInput) -> dict[str, Any]:
 
 
 __all__ = [
+    "CHECK_EVERY",
     "AccountInput",
     "AccountStatus",
     "AccountView",
@@ -276,6 +327,7 @@ __all__ = [
     "add_account",
     "get_account",
     "list_accounts",
+    "remove_account",
     "replace_token",
     "resume_account",
     "stop_account",

@@ -23,10 +23,10 @@ from persona_tui.errors import PersonaError
 from persona_tui.models.post import FENCED_STATES
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing import claims
-from persona_tui.services.publishing.accounts import account_token, get_account
 from persona_tui.services.publishing.attempts import STOPPED
 from persona_tui.services.publishing.claims import Claim, IsDead, Swept, owner_is_dead
 from persona_tui.services.publishing.crew import Crew
+from persona_tui.services.publishing.grants import MakeClient, client_of
 from persona_tui.services.publishing.hands import Hands, Pool, RoundOver, Tools, boot_seconds
 from persona_tui.services.publishing.outcome import Ending
 from persona_tui.services.publishing.policy import PublishPolicy
@@ -36,9 +36,6 @@ from persona_tui.services.secrets import Keyring
 from persona_tui.settings import Settings
 
 log = structlog.get_logger("persona_tui.publishing")
-
-MakeClient = Callable[[str, str], InstagramClient]
-"""(ig_user_id, token) → a client of that account; the caller closes it."""
 
 CLEAN_UP_AT_ONCE = 20
 
@@ -99,7 +96,7 @@ class Publisher:
     ) -> None:
         """Args:
         scope: opens a transaction.
-        make_client: makes an account's client from its Instagram id and token.
+        make_client: makes an account's client from its Instagram id, token and login.
         host: opens the media host; raises where none is set.
         owner: this process, as `leadership.this_process().id`.
         epoch: the leader epoch of this process (R4); None: whoever calls may publish.
@@ -190,9 +187,7 @@ class Publisher:
 
     def _client_of(self, account_id: int) -> InstagramClient:
         with self._tools.scope() as session:
-            account = get_account(session, account_id)
-            token = account_token(session, self._keyring, account_id)
-        return self._make_client(account.ig_user_id, token.get_secret_value())
+            return client_of(session, self._keyring, self._make_client, account_id)
 
     async def _without_client(self, claim: Claim, problem: PersonaError) -> str:
         """The token can't be opened or must not go where it would go: nothing can be done for the account."""

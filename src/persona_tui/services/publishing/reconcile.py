@@ -24,14 +24,14 @@ from persona_tui.clients.instagram_errors import Step, Verdict, classify
 from persona_tui.clients.instagram_facts import ContainerState, MediaFacts
 from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.services.publishing import attempts
-from persona_tui.services.publishing.accounts import account_token, get_account, stop_account
+from persona_tui.services.publishing.accounts import stop_account
 from persona_tui.services.publishing.cases import Case, cases_waiting, read_case, take_case
 from persona_tui.services.publishing.claims import IsDead, LeaseLost, advance, owner_is_dead
 from persona_tui.services.publishing.crew import Crew
+from persona_tui.services.publishing.grants import MakeClient, client_of
 from persona_tui.services.publishing.listings import listed as listed_items
 from persona_tui.services.publishing.listings import with_items_words
 from persona_tui.services.publishing.policy import CONTAINER_OVER, ReconcilePolicy, nth
-from persona_tui.services.publishing.publisher import MakeClient
 from persona_tui.services.publishing.results import bind, keep_read_back
 from persona_tui.services.publishing.signals import (
     Ask,
@@ -116,7 +116,7 @@ class Reconciler:
     ) -> None:
         """Args:
         scope: opens a transaction.
-        make_client: makes an account's client from its Instagram id and token.
+        make_client: makes an account's client from its Instagram id, token and login.
         owner: this process, as `leadership.this_process().id`.
         policy: times; default: those of the settings' environment.
         is_dead: proof of an owner's death, for tests.
@@ -267,9 +267,7 @@ class Reconciler:
 
     def _client_of(self, account_id: int) -> InstagramClient:
         with self._scope() as session:
-            account = get_account(session, account_id)
-            token = account_token(session, self._keyring, account_id)
-        return self._make_client(account.ig_user_id, token.get_secret_value())
+            return client_of(session, self._keyring, self._make_client, account_id)
 
     async def _note(self, case: Case, look: _Look, call: str) -> None:
         """Keep what was seen, without a fence: it stays true whoever owns the post."""

@@ -15,11 +15,11 @@ from sqlmodel import Session
 from persona_tui.clients.instagram_facts import MediaFacts
 from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.services import events
-from persona_tui.services.publishing.accounts import account_token, get_account, list_accounts
+from persona_tui.services.publishing.accounts import list_accounts
 from persona_tui.services.publishing.attempts import close_attempt
+from persona_tui.services.publishing.grants import MakeClient, client_of
 from persona_tui.services.publishing.listings import expected_of, with_first_words
 from persona_tui.services.publishing.listings import listed as listed_items
-from persona_tui.services.publishing.publisher import MakeClient
 from persona_tui.services.publishing.signals import Expected, Likeness, likeness
 from persona_tui.services.publishing.staging import SessionScope
 from persona_tui.services.safety import audit
@@ -269,13 +269,8 @@ async def _listing(
     scope: SessionScope, make_client: MakeClient, keyring: Keyring, account_id: int, since: datetime
 ) -> tuple[tuple[MediaFacts, ...], str]:
     """The account's items since then, and what went wrong instead."""
-
-    def credentials(session: Session) -> tuple[str, str]:
-        token = account_token(session, keyring, account_id)
-        return get_account(session, account_id).ig_user_id, token.get_secret_value()
-
     try:
-        client = make_client(*await _db(scope, credentials))
+        client = await _db(scope, lambda session: client_of(session, keyring, make_client, account_id))
         try:
             posts = await client.list_media(since=since, limit=LISTED)
             stories = await listed_items(client, "story", since=since, limit=LISTED)
