@@ -1,0 +1,12 @@
+"""Which tests there are, and what one case of each is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.faults_parts import kills
+from benchmarks.faults_parts.book import Play
+from benchmarks.faults_parts.sizes import Run, Sizes
+
+PLAYS: dict[str, Play] = {"T1": kills.kill}
+PLANS: dict[str, Callable[[Run, Sizes], None]] = {"T1": kills.plan}
