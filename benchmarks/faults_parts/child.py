@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from typing import Any, TextIO
 
 import psycopg
 from benchmarks.faults_parts.clock import VirtualClock
-from benchmarks.faults_parts.play import Player
+from benchmarks.faults_parts.play import IN_A_CROWD, Player
 from tests.support.publishing import world_of
 
 from persona_tui import boundaries
@@ -48,10 +49,20 @@ def main() -> None:
             answer = {
                 "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
                 "exit": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-                "boundaries": Path(reached.name).read_text().split(),
+                **told(Path(reached.name)),
             }
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def told(reached: Path) -> dict[str, Any]:
+    """What a child wrote: the boundaries that it reached and, where it ended well, its memory's peak."""
+    lines = reached.read_text().split()
+    memory = [int(line.partition(":")[2]) for line in lines if line.startswith("memory:")]
+    return {
+        "boundaries": [line for line in lines if not line.startswith("memory:")],
+        "memory_mb": memory[0] // 1024 if memory else 0,
+    }
 
 
 class _Killer:
@@ -91,11 +102,17 @@ def publish(order: dict[str, Any], reached: Path) -> None:
         )
         database = open_database(settings, start=False)
         clock = VirtualClock(facts, database.conninfo("owner"))
-        player = Player(world_of(database, facts), clock)
+        world = world_of(database, facts).with_gap(order.get("gap", 0))
+        if order.get("crowd"):
+            player = Player(world, clock, publish=IN_A_CROWD, real_time=True)
+            code = 0 if asyncio.run(player.in_a_crowd(order["seconds"])) else 1
+            return
+        player = Player(world, clock)
         limit = timedelta(seconds=order["seconds"])
         with database.connect(autocommit=True) as eye, reached.open("a", buffering=1) as log:
             boundaries.observe(_Killer(order, eye, log))
             asyncio.run(player.until_still(limit))
+            log.write(f"memory:{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
         code = 0
     finally:
         os._exit(code)

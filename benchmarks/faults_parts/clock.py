@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import mmap
 import os
@@ -34,6 +35,8 @@ class VirtualClock:
         self._address = f"{facts['instagram']}/_sandbox/clock"
         self._connection = psycopg.connect(conninfo, autocommit=True)
         self._lock = threading.Lock()
+        self._moving = False
+        self._wakes: list[float] = []
         self._file = os.open(facts["clock"], os.O_RDWR)
         self._moved = mmap.mmap(self._file, _SECONDS.size)
 
@@ -66,9 +69,21 @@ class VirtualClock:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     async def sleep(self, seconds: float) -> None:
-        """What the product calls to wait."""
-        if seconds > 0:
-            await to_thread(self.advance, seconds)
+        """What the product calls to wait: when all that publish in this process wait, time is moved on."""
+        wake = self.boot() + seconds
+        self._wakes.append(wake)
+        try:
+            while self.boot() < wake:
+                if self._moving or len(self._wakes) < _publishing():
+                    await asyncio.sleep(0.001)
+                    continue
+                self._moving = True
+                try:
+                    await to_thread(self.advance, max(min(self._wakes) - self.boot(), 0.0))
+                finally:
+                    self._moving = False
+        finally:
+            self._wakes.remove(wake)
 
     def reset(self) -> None:
         """Real time again, but for the database's, which a sweep sets back."""
@@ -80,3 +95,8 @@ class VirtualClock:
         self._connection.close()
         self._moved.close()
         os.close(self._file)
+
+
+def _publishing() -> int:
+    """How many pieces of work are under way on this loop, as `crew.Crew` names them."""
+    return sum(task.get_name().startswith("publishing account") for task in asyncio.all_tasks())

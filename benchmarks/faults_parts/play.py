@@ -5,6 +5,7 @@ The rounds come as in the program, every five seconds; a stretch in which nothin
 
 from __future__ import annotations
 
+import asyncio
 import math
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable
@@ -24,8 +25,11 @@ from persona_tui.services.publishing.reconcile import Reconciler
 TICK = 5.0
 """Seconds between two rounds, as `duties.TICK_SECONDS` has it for live accounts."""
 REAL_PATIENCE = 60.0
-PUBLISH = replace(PublishPolicy(), patience=REAL_PATIENCE)
+PUBLISH = replace(PublishPolicy(), patience=REAL_PATIENCE, at_once=64)
 RECONCILE = replace(ReconcilePolicy(), patience=REAL_PATIENCE)
+CROWD_PAUSE = 0.1
+IN_A_CROWD = replace(PUBLISH, polls=(0.0, 0.05, 0.1, 0.2))
+"""Several processes can't agree when all of them wait, so the polls are short instead."""
 CALL_SECONDS = 5.0
 """Longest call; only hanging ones take it, and by the machine's clock."""
 
@@ -64,6 +68,7 @@ class Player:
     Attributes:
         call_seconds: longest call to Instagram, by the machine's clock.
         each_round: called after each round, with the time of the database.
+        real_time: the product waits by the machine's clock.
     """
 
     world: World
@@ -72,6 +77,7 @@ class Player:
     reconcile: ReconcilePolicy = RECONCILE
     call_seconds: float = CALL_SECONDS
     each_round: Callable[[datetime], Awaitable[None]] | None = None
+    real_time: bool = False
 
     def __post_init__(self) -> None:
         """Make the two."""
@@ -86,7 +92,7 @@ class Player:
             settings=world.settings,
             owner=world.owner,
             policy=self.publish,
-            sleep=self.clock.sleep,
+            sleep=asyncio.sleep if self.real_time else self.clock.sleep,
             boot_clock=self.clock.boot,
         )
         self.reconciler = Reconciler(
@@ -127,6 +133,16 @@ class Player:
             if self.clock.boot() - began > limit.total_seconds():
                 return False
             await self.clock.sleep(max(TICK, math.ceil(wait / TICK) * TICK))
+
+    async def in_a_crowd(self, seconds: float) -> bool:
+        """Rounds in quick succession by the machine's clock, while others do the same and move time on."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while await to_thread(self.next_due) is not None:
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await self.round()
+            await asyncio.sleep(CROWD_PAUSE)
+        return True
 
     def next_due(self) -> float | None:
         """Seconds until the next post can move; None: none will."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 from benchmarks.faults_parts import hostile
+from benchmarks.faults_parts.child import told
 from benchmarks.faults_parts.clock import VirtualClock
 from benchmarks.faults_parts.play import OPEN_STATES, Player
 from sqlalchemy import text
@@ -44,6 +45,7 @@ class Verdict:
         unresolved: posts left to a person.
         ends: posts by their last state.
         late: seconds from due to published, of those that are out, ascending.
+        settled: seconds from due to the verdict on them, of those that have one, ascending.
         containers, sent, faults: containers made, publish calls heard and faults that struck.
         ledger: hash of what the sandbox noted, but for ids and times.
     """
@@ -56,15 +58,17 @@ class Verdict:
     unresolved: int = 0
     ends: dict[str, int] = field(default_factory=dict)
     late: list[float] = field(default_factory=list)
+    settled: list[float] = field(default_factory=list)
     containers: int = 0
     sent: int = 0
     faults: int = 0
     ledger: str = ""
 
     def as_row(self) -> dict[str, Any]:
-        """For a line of JSON; the lateness as median, 95th percentile and longest."""
+        """For a line of JSON; times as median, 95th percentile and longest."""
         row = asdict(self)
-        row["late"] = [round(percentile(self.late, share), 1) for share in (0.5, 0.95, 1.0)]
+        for name in ("late", "settled"):
+            row[name] = [round(percentile(row[name], share), 1) for share in (0.5, 0.95, 1.0)]
         return row
 
 
@@ -176,7 +180,7 @@ class Stage:
             return {
                 "signal": max(-code, 0),
                 "exit": code if code >= 0 else None,
-                "boundaries": Path(reached.name).read_text().split(),
+                **told(Path(reached.name)),
             }
 
     def facts(self, world: World) -> dict[str, Any]:
@@ -218,13 +222,18 @@ class Stage:
             _judge(verdict, row.state, row.media_id, items)
             if row.state == "published":
                 verdict.late.append(float(row.late))
+            if row.settled is not None:
+                verdict.settled.append(float(row.settled))
         verdict.late.sort()
+        verdict.settled.sort()
         return verdict
 
 
 _POSTS = text(
-    "SELECT caption, hashtags, state, media_id, extract(epoch FROM published_at - scheduled_at) AS late"
-    " FROM scheduling_posts ORDER BY id"
+    "SELECT caption, hashtags, state, media_id, extract(epoch FROM published_at - scheduled_at) AS late,"
+    " extract(epoch FROM (SELECT min(at) FROM audit_events WHERE subject = 'scheduling_posts:' || p.id"
+    "  AND action IN ('post.publish', 'post.ask')) - scheduled_at) AS settled"
+    " FROM scheduling_posts p ORDER BY id"
 )
 
 

@@ -61,6 +61,7 @@ class ReconcilePolicy:
         pauses: seconds before each look after a sending; the last repeats.
         settle: how long a published item that shows no words of ours must stay the only possible one.
         ask_published: when a published post whose item can't be told apart goes to the operator.
+        ask_unseen: the same, where its item has not been listed or has not been alone for long enough.
         skew: how far Instagram's clock may be behind ours.
         lease: how long a reconciler owns a post.
         resend_after: pause before the publisher sends what was proven unsent.
@@ -69,9 +70,10 @@ class ReconcilePolicy:
 
     quiet_reads: int = 3
     quiet_for: timedelta = timedelta(minutes=5)
-    pauses: tuple[float, ...] = (5, 10, 30, 60, 120, 180, *5 * (300,), 900)
+    pauses: tuple[float, ...] = (5, 10, 30, 60, 120, *12 * (150,), *6 * (300,), 900)
     settle: timedelta = timedelta(minutes=10)
     ask_published: timedelta = timedelta(minutes=20)
+    ask_unseen: timedelta = timedelta(minutes=60)
     skew: timedelta = timedelta(seconds=60)
     lease: timedelta = timedelta(seconds=120)
     resend_after: timedelta = timedelta(seconds=5)

@@ -168,10 +168,13 @@ def _published_somewhere(
     readings: Sequence[Reading], since: datetime, now: datetime, policy: ReconcilePolicy, *, over: bool
 ) -> Judgement:
     """Instagram counts it as published; which item is it?"""
+    seen = readings[-1].candidates
     only = _only_candidate(readings[-1])
     if only is not None and _settled(readings, only, policy):
         return Bound(only, Likeness.LABEL)
-    if over or now - since >= policy.ask_published:
+    # More looks help as long as the listing is late or unreadable, or shows one that must only settle.
+    patience = policy.ask_unseen if not seen or only is not None else policy.ask_published
+    if over or now - since >= patience:
         return Ask("It is published, but its item on the account can't be told apart: adopt the right one.")
     return Wait()
 
