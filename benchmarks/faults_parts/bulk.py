@@ -16,7 +16,8 @@ _POSTS = text(
     "INSERT INTO scheduling_posts (persona_id, account_id, environment, caption, alt_text, is_ai_generated,"
     "  scheduled_at, zone, grace_minutes, state)"
     " SELECT :persona, :account, 'sandbox', 'Morning ' || :persona || '.' || n,"
-    "  'Cup ' || :persona || '.' || n, true, :first + (n - 1) * make_interval(secs => :apart), 'UTC', :grace, 'scheduled'"
+    "  'Cup ' || :persona || '.' || n, true,"
+    "  :first + (n - 1) * make_interval(secs => :apart), 'UTC', :grace, 'scheduled'"
     " FROM generate_series(1, :count) AS n"
 )
 _ITEMS = text(

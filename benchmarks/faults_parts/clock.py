@@ -85,6 +85,11 @@ class VirtualClock:
         finally:
             self._wakes.remove(wake)
 
+    def reconnect(self, conninfo: str) -> None:
+        """Go on with a database that was away."""
+        self._connection.close()
+        self._connection = psycopg.connect(conninfo, autocommit=True)
+
     def reset(self) -> None:
         """Real time again, but for the database's, which a sweep sets back."""
         self._moved[: _SECONDS.size] = _SECONDS.pack(0.0)

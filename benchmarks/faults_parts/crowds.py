@@ -103,7 +103,7 @@ def after_outage(stage: Stage, *, seed: int, personas: int, each: int) -> Row:
     for world in worlds:
         lay(world, each, began - timedelta(hours=5), apart=5 * 3600 / each, grace_minutes=360)
     claim = _claim_p95(worlds[0])
-    first = _first_publish(stage, worlds[0])
+    first = _first_publish(stage, worlds[0].with_gap(30))
     ended = stage.order(worlds[0], seconds=12 * 3600.0, gap=30)
     row = stage.verdict().as_row()
     gaps = _shortest_gap(worlds[0])
@@ -122,8 +122,8 @@ def _claim_p95(world: World) -> float:
     accounts = [row[0] for row in world.rows("SELECT id FROM instagram_accounts")]
     now, times = world.now(), []
     for number in range(200):
-        with world.db.engine.connect() as connection, world.db_session() as session:
-            del connection
+        with world.db_session() as session:
+            session.connection()
             began = time.perf_counter()
             claim = claims.claim_next(
                 session,
@@ -134,7 +134,6 @@ def _claim_p95(world: World) -> float:
                 owner="bench",
                 epoch=None,
             )
-            session.flush()
             times.append(time.perf_counter() - began)
             assert claim is not None
             session.rollback()

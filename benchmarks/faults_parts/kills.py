@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+from typing import Any
 
 from benchmarks.faults_parts.sizes import Row, Run, Sizes
 from benchmarks.faults_parts.stage import FRESH_EVERY, Stage
@@ -60,3 +61,7 @@ def _each_boundary(run: Run, kind: str, seed: int, points: int) -> None:
     n = 1
     while run("T1", kind=kind, seed=seed, n=n)["hit"]:
         n += 1
+
+
+PLAYS: dict[str, Any] = {"T1": kill}
+PLANS: dict[str, Any] = {"T1": plan}

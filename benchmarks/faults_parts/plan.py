@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.faults_parts import answers, crowds, kills
+from benchmarks.faults_parts import answers, comparison, crowds, kills, outages, pictures, soak, storage
 from benchmarks.faults_parts.book import Play
 from benchmarks.faults_parts.sizes import Run, Sizes
 
-PLAYS: dict[str, Play] = {"T1": kills.kill, **answers.PLAYS, **crowds.PLAYS}
-PLANS: dict[str, Callable[[Run, Sizes], None]] = {"T1": kills.plan, **answers.PLANS, **crowds.PLANS}
+_PARTS = (kills, answers, crowds, outages, soak, storage, pictures, comparison)
+
+PLAYS: dict[str, Play] = {name: play for part in _PARTS for name, play in part.PLAYS.items()}
+_plans = {name: plan for part in _PARTS for name, plan in part.PLANS.items()}
+PLANS: dict[str, Callable[[Run, Sizes], None]] = dict(
+    sorted(_plans.items(), key=lambda item: int(item[0][1:]))
+)

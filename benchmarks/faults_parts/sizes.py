@@ -22,6 +22,8 @@ class Sizes:
         publishes: posts of T2, in batches with a seed each; the other tests of answers take a part of it.
         crowd: posts of T6.
         personas, each: accounts of T11, and their posts.
+        repeats: seeds of the tests of outages.
+        days: of T18.
     """
 
     seed: int
@@ -31,6 +33,8 @@ class Sizes:
     crowd: int
     personas: int
     each: int
+    repeats: int
+    days: int
 
     @property
     def seeds(self) -> range:
@@ -40,4 +44,26 @@ class Sizes:
 
 def sizes(seed: int, *, quick: bool) -> Sizes:
     """The long run's, or the quick one's."""
-    return Sizes(seed, 2, 20, 100, 40, 10, 20) if quick else Sizes(seed, 12, 0, 5000, 1000, 100, 100)
+    if quick:
+        return Sizes(
+            seed,
+            kill_seeds=2,
+            kill_points=20,
+            publishes=300,
+            crowd=40,
+            personas=10,
+            each=20,
+            repeats=1,
+            days=1,
+        )
+    return Sizes(
+        seed,
+        kill_seeds=12,
+        kill_points=0,
+        publishes=5000,
+        crowd=1000,
+        personas=100,
+        each=100,
+        repeats=10,
+        days=30,
+    )

@@ -102,6 +102,11 @@ class Stage:
         self._stack.callback(self._http.close)
         self._seen = 0
 
+    def release(self) -> None:
+        """Let go of the database, which is about to be replaced; the stage begins no more cases."""
+        self._sweeper.close()
+        self.db.engine.dispose()
+
     def close(self) -> None:
         """Let go of everything but the database."""
         self._stack.close()
