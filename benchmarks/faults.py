@@ -56,8 +56,9 @@ def main() -> None:
     report = Report("faults", asked.quick)
     for figure in figures(book):
         report.add(figure)
-    if not asked.quick and not asked.only:
-        keep(book, asked.seed)
+    complete = not asked.quick and not asked.only
+    if complete or asked.keep:
+        keep(book, asked.seed, complete=complete)
     report.finish()
 
 
@@ -70,6 +71,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--only", type=_tests, metavar="T1,T2", help="these tests alone")
     parser.add_argument("--resume", action="store_true", help="keep the results that are there")
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON Lines file of all cases")
+    parser.add_argument("--keep", action="store_true", help="write docs/reliability.json of a part, too")
     parser.add_argument("--document", action="store_true", help="make docs/reliability.md, play nothing")
     return parser.parse_args()
 

@@ -25,9 +25,11 @@ DAY = 24 * 3600.0 + 600.0
 STATES_A_PERSON_SETTLES = "SELECT id FROM scheduling_posts WHERE state = 'needs_human' ORDER BY id"
 
 
-def lost_replies(stage: Stage, *, seed: int, login: str = "instagram") -> Row:
+def lost_replies(
+    stage: Stage, *, seed: int, login: str = "instagram", personas: int = PERSONAS, each: int = POSTS_EACH
+) -> Row:
     """T2: it is published, and the answer says nothing, or something else."""
-    worlds = _plan(stage, seed, login, PERSONAS, POSTS_EACH)
+    worlds = _plan(stage, seed, login, personas, each)
     answers = (*hostile.AT_PUBLISHING, hostile.RESTRICTING)
     kinds = ("effect_then_drop", "effect_then_error", "garbage")
     lost = {"seed": seed, "chance": 1 / 3, "kinds": kinds, "answers": answers, "calls": ["media_publish"]}
@@ -37,13 +39,14 @@ def lost_replies(stage: Stage, *, seed: int, login: str = "instagram") -> Row:
     return row | {"broken": login == "facebook" and row["unresolved"] > 0}
 
 
-def unheard(stage: Stage, *, seed: int, login: str = "instagram") -> Row:
+def unheard(stage: Stage, *, seed: int, login: str = "instagram", personas: int = PERSONAS) -> Row:
     """T3: it is not published, and the answer is lost: the same container goes out after a quiet time."""
-    worlds = _plan(stage, seed, login, PERSONAS, 1)
+    worlds = _plan(stage, seed, login, personas, 1)
     stage.calm_down()
-    for kind, (status, body) in zip(_UNHEARD * 2, hostile.AT_PUBLISHING[:PERSONAS], strict=False):
+    for number in range(personas):
+        status, body = hostile.AT_PUBLISHING[(seed + number) % len(hostile.AT_PUBLISHING)]
+        kind = ("fail_before", "drop_before")[number % 2]
         stage.sandbox.plan("instagram", "media_publish", kind, status=status, body=body)
-    stage.sandbox.plan("instagram", "media_publish", "drop_before", times=2)
     _play(stage, worlds[0])
     verdict = stage.verdict()
     late = percentile(verdict.late, 1.0)
@@ -51,12 +54,9 @@ def unheard(stage: Stage, *, seed: int, login: str = "instagram") -> Row:
     return verdict.as_row() | {"broken": late > IN_TIME or again}
 
 
-_UNHEARD = ("fail_before", "drop_before", "fail_before", "drop_before")
-
-
-def stale(stage: Stage, *, seed: int, login: str = "instagram") -> Row:
+def stale(stage: Stage, *, seed: int, login: str = "instagram", personas: int = PERSONAS) -> Row:
     """T4: the answer is lost, the container goes on to say FINISHED, and the listing is five minutes old."""
-    worlds = _plan(stage, seed, login, PERSONAS, 1)
+    worlds = _plan(stage, seed, login, personas, 1)
     stage.behave(listing_delay=[300, 300], stale_status=0.0, second_publish="publish_again")
     lost = {"seed": seed, "chance": 0.5, "kinds": ["effect_then_drop", "effect_then_error"]}
     stage.mix([{**lost, "calls": ["media_publish"]}])
@@ -69,12 +69,14 @@ def stale(stage: Stage, *, seed: int, login: str = "instagram") -> Row:
     return stage.verdict().as_row()
 
 
-def outage(stage: Stage, *, seed: int, login: str = "instagram", heard: bool = True) -> Row:
+def outage(
+    stage: Stage, *, seed: int, login: str = "instagram", heard: bool = True, personas: int = PERSONAS
+) -> Row:
     """T5: Instagram is away for a day from the sending on; then the container has expired."""
-    worlds = _plan(stage, seed, login, PERSONAS, 1)
+    worlds = _plan(stage, seed, login, personas, 1)
     stage.calm_down()
     kind = "effect_then_drop" if heard else "drop_before"
-    stage.sandbox.plan("instagram", "media_publish", kind, times=PERSONAS)
+    stage.sandbox.plan("instagram", "media_publish", kind, times=personas)
     player = stage.player(worlds[0])
     asyncio.run(player.round())
     stage.sandbox.plan("instagram", "*", "drop_before", times=None)

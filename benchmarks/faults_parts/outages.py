@@ -28,12 +28,12 @@ STORM, STORM_WAITS = 3 * 3600.0, 3
 """Seconds of throttling, and how often an account asks again in them when it waits an hour each time."""
 
 
-def partitions(stage: Stage, *, seed: int) -> Row:
+def partitions(stage: Stage, *, seed: int, personas: int = PERSONAS, each: int = 12) -> Row:
     """T7: the line to Instagram breaks at random, for one second to six hours."""
-    worlds = stage.begin(seed, personas=PERSONAS)
+    worlds = stage.begin(seed, personas=personas)
     stage.hostile(seed, share=0.001)
     for world in worlds:
-        lay(world, 12, world.now(), apart=1800)
+        lay(world, each, world.now(), apart=1800)
     cable = Cable(stage.sandbox.instagram)
     try:
         cut_world = replace(worlds[0], site=replace(worlds[0].site, instagram=cable.address))
@@ -93,9 +93,9 @@ def _slowest_return(healed: list[datetime], entries: list[dict[str, Any]]) -> fl
     return round(max(waits, default=0.0), 1)
 
 
-def storm(stage: Stage, *, seed: int, kind: str = "throttle") -> Row:
+def storm(stage: Stage, *, seed: int, kind: str = "throttle", personas: int = PERSONAS) -> Row:
     """T8: throttled for three hours, or every second call fails with 5xx."""
-    worlds = stage.begin(seed, personas=PERSONAS)
+    worlds = stage.begin(seed, personas=personas)
     stage.behave(container_seconds=5, quota_total=1000)
     for world in worlds:
         lay(world, 3, world.now())
@@ -115,7 +115,7 @@ def storm(stage: Stage, *, seed: int, kind: str = "throttle") -> Row:
     asyncio.run(stage.player(worlds[0], each_round=over).until_still(timedelta(days=2)))
     verdict = stage.verdict()
     row = verdict.as_row()
-    per_wait = verdict.faults / (PERSONAS * STORM_WAITS) if kind == "throttle" else 0.0
+    per_wait = verdict.faults / (personas * STORM_WAITS) if kind == "throttle" else 0.0
     return row | {"calls_per_wait": round(per_wait, 2), "broken": per_wait > 2}
 
 
@@ -124,7 +124,8 @@ def quota(stage: Stage, *, seed: int, total: int = 50) -> Row:
     (world,) = stage.begin(seed)
     stage.behave(container_seconds=1, quota_total=total)
     began = world.now()
-    lay(world, total + 10, began, apart=DAY * 0.8 / (total + 10))
+    count = total + min(total, 10)
+    lay(world, count, began, apart=DAY * 0.8 / count)
     asyncio.run(stage.player(world).until_still(timedelta(days=3)))
     entries = stage.entries()
     row = stage.verdict(entries).as_row()

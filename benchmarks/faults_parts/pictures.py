@@ -48,12 +48,12 @@ FORMATS = (
 )
 
 
-def fuzz(stage: Stage, *, seed: int) -> Row:
+def fuzz(stage: Stage, *, seed: int, files: int = BATCH) -> Row:
     """T17: a hundred files; each is prepared and taken, or refused in words before anything leaves."""
     del stage
     rng = random.Random(f"T17 {seed}")
     taken, refused, rejected, unmarked, crashed = 0, 0, 0, 0, 0
-    for _ in range(BATCH):
+    for _ in range(files):
         source = _file(rng)
         try:
             jpeg = prepare_feed_picture(source, provenance=Provenance.GENERATED).jpeg
@@ -72,13 +72,13 @@ def fuzz(stage: Stage, *, seed: int) -> Row:
     return {
         "posts": 0,
         "published": 0,
-        "files": BATCH,
+        "files": files,
         "taken": taken,
         "refused": refused,
         "rejected": rejected,
         "unmarked": unmarked,
         "crashed": crashed,
-        "broken": bool(rejected or unmarked or crashed) or taken < BATCH // 3,
+        "broken": bool(rejected or unmarked or crashed) or taken < files // 3,
     }
 
 

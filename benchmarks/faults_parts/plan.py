@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.faults_parts import answers, comparison, crowds, kills, outages, pictures, soak, storage
+from benchmarks.faults_parts import (
+    answers,
+    comparison,
+    crowds,
+    kills,
+    leaders,
+    outages,
+    pictures,
+    soak,
+    storage,
+)
 from benchmarks.faults_parts.book import Play
 from benchmarks.faults_parts.sizes import Run, Sizes
 
-_PARTS = (kills, answers, crowds, outages, soak, storage, pictures, comparison)
+_PARTS = (kills, answers, crowds, outages, soak, storage, pictures, comparison, leaders)
 
 PLAYS: dict[str, Play] = {name: play for part in _PARTS for name, play in part.PLAYS.items()}
 _plans = {name: plan for part in _PARTS for name, plan in part.PLANS.items()}

@@ -59,11 +59,11 @@ def weeks(stage: Stage, *, seed: int, days: int, personas: int) -> Row:
     return row | {"kills": kills, "alone": round(alone, 4), "broken": alone < WITHOUT_A_PERSON}
 
 
-def clocks(stage: Stage, *, seed: int) -> Row:
+def clocks(stage: Stage, *, seed: int, count: int = 24) -> Row:
     """T12: the clock is set, back and forth, and the machine sleeps; each slot comes once, none too early."""
     (world,) = stage.begin(seed)
     stage.behave(container_seconds=1, quota_total=1000)
-    lay(world, 24, world.now(), apart=3600)
+    lay(world, count, world.now(), apart=3600)
     rng = random.Random(seed)
     jumps: list[float] = []
 
@@ -130,8 +130,8 @@ def plan_t12(run: Run, size: Sizes) -> None:
         run("T12", seed=seed)
 
 
-def _t12(stage: Stage, *, seed: int, zone: str | None = None) -> Row:
-    return clocks(stage, seed=seed) if zone is None else slots(stage, seed=seed, zone=zone)
+def _t12(stage: Stage, *, seed: int, zone: str | None = None, count: int = 24) -> Row:
+    return clocks(stage, seed=seed, count=count) if zone is None else slots(stage, seed=seed, zone=zone)
 
 
 PLAYS: dict[str, Any] = {"T12": _t12, "T18": weeks}

@@ -32,10 +32,13 @@ from persona_tui.errors import PersonaError
 from persona_tui.services.publishing.restore import check_incarnation, confirm_restore, survey_restore
 
 LIMIT = timedelta(hours=6)
+OPERATOR = 600.0
+"""Seconds until the operator looks at what was restored."""
 LOCKED_SECONDS = 3.0
 """By the machine's clock; the sessions' own lock timeouts are shorter than the thirty seconds of F.2."""
 DISK_MB = 400
 _PLACE = "SELECT pg_walfile_name_offset(pg_current_wal_insert_lsn())"
+_JUNK = "INSERT INTO junk SELECT repeat(md5(n::text), 200) FROM generate_series(1, 1000) AS n"
 _INTENTS = "SELECT creation_id FROM publish_attempts WHERE sent_at IS NOT NULL"
 
 
@@ -159,12 +162,16 @@ def _tear_log(db: Database, disk: Path) -> Callable[[], None]:
     return lambda: None
 
 
-def _fill(_db: Database, disk: Path) -> Callable[[], None]:
-    """Leave no byte on the database's disk."""
+def _fill(db: Database, disk: Path) -> Callable[[], None]:
+    """Leave no byte on the database's disk, nor in the pages and logs that the server has set aside."""
     filler = disk / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(b"x" * 65536)
+    with suppress(psycopg.Error), db.connect("owner", autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS junk (words text)")
+        while True:
+            connection.execute(_JUNK)
     return filler.unlink
 
 
@@ -200,6 +207,7 @@ def restored(stage: Stage, *, seed: int, posts: int) -> Row:
         asyncio.run(here.player(worlds[0]).until_still(timedelta(minutes=5)))
         while_held = here.entries()
         again = sum(entry["event"] == "published" for entry in while_held)
+        here.clock.advance(OPERATOR)
         player = here.player(worlds[0])
         shown = asyncio.run(
             survey_restore(here.db.session_scope, make_client=player.client, keyring=worlds[0].keyring)

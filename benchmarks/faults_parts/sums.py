@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from benchmarks.faults_parts.book import Book
@@ -56,21 +56,20 @@ class Sum:
             self.late.append(result["late"][1])
 
 
-def sums(book: Book) -> list[Sum]:
-    """Each test that was played, in order."""
-    found = []
-    for name in PLANS:
-        one = Sum(name)
-        for row in book.of(name):
-            one.add(row)
-        if one.cases:
-            found.append(one)
-    return found
+def sums_of(rows: Iterable[Row], names: Iterable[str]) -> list[Sum]:
+    """Each of these tests that was played, in order."""
+    found = {name: Sum(name) for name in names}
+    for row in rows:
+        found[row["test"]].add(row)
+    return [one for one in found.values() if one.cases]
 
 
 def figures(book: Book) -> Iterator[Figure]:
     """What is claimed of each test."""
-    for one in sums(book):
+    for one in sums_of(book.rows.values(), PLANS):
+        if one.name == "T19":
+            yield from _comparison(book)
+            continue
         if one.tried:
             yield from _kill_figures(one)
         yield Figure(f"{one.name}: doubled of {one.posts} posts", one.doubled, "posts", "==", 0)
@@ -90,3 +89,13 @@ def _kill_figures(one: Sum) -> Iterator[Figure]:
     untouched = one.tried - hits if one.tried - hits <= len(one.seeds) else 0
     share = 100 * hits / max(one.tried - untouched, 1)
     yield Figure(f"{one.name}: kills that hit", share, "%", ">=", HITS_WANTED)
+
+
+def _comparison(book: Book) -> Iterator[Figure]:
+    """Ours, with what the usual designs lost or doubled as the baseline."""
+    by_design = {row["case"]["design"]: row["result"] for row in book.of("T19")}
+    theirs = [row for name, row in by_design.items() if name != "ours"]
+    if "ours" in by_design and theirs:
+        for name in ("doubled", "lost"):
+            most = max(row[name] for row in theirs)
+            yield Figure(f"T19: {name}", by_design["ours"][name], "posts", "==", 0, baseline=most)
