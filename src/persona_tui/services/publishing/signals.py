@@ -191,16 +191,22 @@ def _unpublished(readings: Sequence[Reading], sent: Sent, policy: ReconcilePolic
 
 
 def _spans(readings: Sequence[Reading], policy: ReconcilePolicy, state: ContainerState, sent: Sent) -> bool:
-    """Whether enough complete readings, over enough time, show this state and nothing new."""
-    quiet = [
-        reading.at
-        for reading in readings
-        if reading.container is state
-        and reading.candidates is not None
-        and reading.quota is not None
-        and sent.quota_before is not None
-    ]
-    return len(quiet) >= policy.quiet_reads and quiet[-1] - quiet[0] >= policy.quiet_for
+    """Whether each of the three parts was read often enough, over enough time, without anything new.
+
+    Parts that could not be read in one look are made up for by others, but the newest look must be whole.
+    """
+    latest = readings[-1]
+    whole = latest.container is state and latest.candidates is not None and latest.quota is not None
+    if not whole or sent.quota_before is None:
+        return False
+    parts = (
+        [reading.at for reading in readings if reading.container is state],
+        [reading.at for reading in readings if reading.candidates is not None],
+        [reading.at for reading in readings if reading.quota is not None],
+    )
+    return all(
+        len(seen) >= policy.quiet_reads and seen[-1] - seen[0] >= policy.quiet_for for seen in parts
+    )
 
 
 def _is_published_sign(reading: Reading, sent: Sent) -> bool:
