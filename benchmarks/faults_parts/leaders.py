@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from benchmarks.faults_parts.bulk import lay
+from benchmarks.faults_parts.networks import cut_off
 from benchmarks.faults_parts.sizes import Row, Run, Sizes
 from benchmarks.faults_parts.stage import ROOT, Stage
 from tests.support.publishing import World
@@ -203,9 +204,13 @@ def plan_t15(run: Run, size: Sizes) -> None:
 def plan_leaders(run: Run, size: Sizes) -> None:
     """T21: leadership changes hands."""
     for seed in range(size.seed, size.seed + min(size.repeats, 5)):
-        for how in ("killed", "stopped"):
+        for how in ("killed", "stopped", "cut"):
             run("T21", seed=seed, how=how)
 
 
-PLAYS: dict[str, Any] = {"T15": watchdog, "T21": hand_over}
+def _t21(stage: Stage, *, seed: int, how: str) -> Row:
+    return cut_off(stage, seed=seed) if how == "cut" else hand_over(stage, seed=seed, how=how)
+
+
+PLAYS: dict[str, Any] = {"T15": watchdog, "T21": _t21}
 PLANS: dict[str, Any] = {"T15": plan_t15, "T21": plan_leaders}
