@@ -47,6 +47,7 @@ _UNWATCH = (
     "DROP TRIGGER note_fault_write ON scheduling_posts; DROP FUNCTION note_fault_write();"
     " DROP TABLE fault_writes"
 )
+_BEGUN = "SELECT EXISTS (SELECT FROM scheduling_posts WHERE fence > 0)"
 _STRANGE = (
     "SELECT count(*) FILTER (WHERE named <> old_fence::text AND NOT (new_fence > old_fence AND lease_over)),"
     " count(*) FILTER (WHERE new_fence > old_fence) FROM fault_writes"
@@ -76,6 +77,8 @@ def _run_crowd(stage: Stage, world: World, rng: random.Random, processes: int) -
     crowd = [subprocess.Popen(command, cwd=ROOT) for _ in range(processes)]
     stops, deadline = 0, time.monotonic() + PATIENCE
     try:
+        while not world.one(_BEGUN) and time.monotonic() < deadline:
+            time.sleep(0.05)
         while any(one.poll() is None for one in crowd) and time.monotonic() < deadline:
             time.sleep(rng.uniform(0.2, 1.0))
             alive = [one for one in crowd if one.poll() is None]

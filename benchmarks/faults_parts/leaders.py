@@ -25,6 +25,7 @@ from persona_tui.services.publishing.restore import check_incarnation
 WATCHDOG = 30.0
 """Seconds, as WatchdogSec in the unit."""
 BACK_WITHIN = 45.0
+"""Until another is started."""
 AFTER_KILL, AFTER_STOP = 5.0, 30.0
 START = 120.0
 POSTS = 6
@@ -54,13 +55,19 @@ def watchdog(stage: Stage, *, seed: int, how: str, seconds: float = WATCHDOG) ->
         first.wait()
         if lock is not None:
             lock.close()
+        back = time.monotonic() - began
         stack.enter_context(scheduler(stage, world, **told))
         _await_sign(line, "READY=1", START)
-        back = time.monotonic() - began
+        ready = time.monotonic() - began
         _await(lambda: _done(world), START)
     row = stage.verdict().as_row()
     slow = back > BACK_WITHIN + max(seconds - WATCHDOG, 0)
-    return row | {"silent": silence, "back_seconds": round(back, 1), "broken": not silence or slow}
+    return row | {
+        "silent": silence,
+        "back_seconds": round(back, 1),
+        "ready_seconds": round(ready, 1),
+        "broken": not silence or slow,
+    }
 
 
 def hand_over(stage: Stage, *, seed: int, how: str) -> Row:

@@ -204,9 +204,7 @@ def _spans(readings: Sequence[Reading], policy: ReconcilePolicy, state: Containe
         [reading.at for reading in readings if reading.candidates is not None],
         [reading.at for reading in readings if reading.quota is not None],
     )
-    return all(
-        len(seen) >= policy.quiet_reads and seen[-1] - seen[0] >= policy.quiet_for for seen in parts
-    )
+    return all(len(seen) >= policy.quiet_reads and seen[-1] - seen[0] >= policy.quiet_for for seen in parts)
 
 
 def _is_published_sign(reading: Reading, sent: Sent) -> bool:
