@@ -1,55 +1,32 @@
-"""kill -9 of a publishing process at its boundaries: afterwards each post is out once, under its own id."""
+"""kill -9 of a publishing process at named points: afterwards each post is out once, under its own id.
+
+Every boundary, found by counting, is killed at in `test_publishing_faults.py` and `benchmarks/faults.py`.
+"""
 
 from __future__ import annotations
 
-import json
-import random
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.support.publishing import World, make_world
+from benchmarks.faults_parts.stage import Stage
+from tests.support.publishing import World
 
 from persona_tui.database.engine import Database
 
-Order = Callable[..., dict[str, Any]]
 
-NEVER = 10**6
-SAMPLED = 4
-KINDS = {"commit:before", "commit:after", "http:before_send", "http:after_send", "http:after_reply"}
+@pytest.fixture
+def stage(db: Database, tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(db, tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def world(db: Database, tmp_path: Path) -> World:
-    return make_world(db, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def children() -> Iterator[Order]:
-    """Publishes in a child that is killed as ordered; returns how it ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.publishing_child"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    to_child, from_child = process.stdin, process.stdout
-
-    def publish(world: World, **order: Any) -> dict[str, Any]:
-        to_child.write(json.dumps({"world": world.facts(), **order}) + "\n")
-        to_child.flush()
-        answer: dict[str, Any] = json.loads(from_child.readline())
-        return answer
-
-    yield publish
-    to_child.close()
-    assert process.wait(10) == 0
-    from_child.close()
+def world(stage: Stage) -> World:
+    (made,) = stage.begin(22)
+    return made
 
 
 def assert_out_once(world: World, post_id: int) -> None:
@@ -78,11 +55,15 @@ NOTED = "SELECT EXISTS (SELECT FROM publish_replies WHERE call = 'media_publish'
     ],
 )
 async def test_a_kill_at_a_named_point_neither_doubles_nor_loses_the_post(
-    world: World, children: Order, boundary: str, when: str, publications_before_restart: int, containers: int
+    stage: Stage,
+    world: World,
+    boundary: str,
+    when: str,
+    publications_before_restart: int,
+    containers: int,
 ) -> None:
     post = world.post()
-    ended = children(world, boundary=boundary, when=when)
-    assert ended["signal"] == signal.SIGKILL
+    assert stage.order(world, boundary=boundary, when=when)["signal"] == signal.SIGKILL
     assert len(world.published()) == publications_before_restart
     await world.settle(post.id)
     assert_out_once(world, post.id)
@@ -90,42 +71,8 @@ async def test_a_kill_at_a_named_point_neither_doubles_nor_loses_the_post(
     assert len(world.calls("publish_called")) == 1
 
 
-async def test_r15_a_noted_answer_needs_no_further_call(world: World, children: Order) -> None:
+async def test_r15_a_noted_answer_needs_no_further_call(stage: Stage, world: World) -> None:
     post = world.post(alt_text="")
     world.behave(listing_delay=[3600, 3600])
-    assert children(world, boundary="commit:after", when=NOTED)["signal"] == signal.SIGKILL
+    assert stage.order(world, boundary="commit:after", when=NOTED)["signal"] == signal.SIGKILL
     assert (await world.settle(post.id, rounds=2)).media_id == world.published()[0]["media_id"]
-
-
-@pytest.mark.long
-async def test_r22_a_kill_at_any_boundary_neither_doubles_nor_loses_the_post(
-    world: World, children: Order
-) -> None:
-    post = world.post()
-    untouched = children(world, n=NEVER)
-    assert (untouched["signal"], untouched["exit"]) == (0, 0)
-    assert_out_once(world, post.id)
-    points = random.Random(22).sample(range(1, len(untouched["boundaries"]) + 1), SAMPLED)
-    for n in points:
-        post = world.post()
-        assert children(world, n=n)["signal"] == signal.SIGKILL
-        await world.settle(post.id)
-        assert_out_once(world, post.id)
-    assert set(untouched["boundaries"]) == KINDS
-
-
-@pytest.mark.long
-async def test_r22_every_boundary_until_a_run_passes_untouched(world: World, children: Order) -> None:
-    world.behave(quota_total=1000)
-    hits, n = 0, 0
-    while True:
-        n += 1
-        post = world.post()
-        ended = children(world, n=n)
-        await world.settle(post.id)
-        assert_out_once(world, post.id)
-        if ended["signal"] == 0:
-            break
-        assert ended["signal"] == signal.SIGKILL
-        hits += 1
-    assert hits == n - 1 >= 40
