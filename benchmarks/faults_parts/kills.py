@@ -8,8 +8,10 @@ from typing import Any
 
 from benchmarks.faults_parts.sizes import Row, Run, Sizes
 from benchmarks.faults_parts.stage import FRESH_EVERY, Stage
+from tests.support.publishing import World
 
-KINDS = ("single",)
+PICTURES = 10
+KINDS = ("single", "carousel") if hasattr(World, "carousel") else ("single",)
 AGAIN = 1 / 3
 """Chance that the restarted process is killed, too."""
 RESTARTS = 8
@@ -24,7 +26,7 @@ def kill(stage: Stage, *, seed: int, n: int, kind: str = "single") -> Row:
     rng = random.Random(f"T1 {kind} {seed} {n}")
     (world,) = stage.begin(seed)
     stage.hostile(seed)
-    world.post()
+    world.carousel(PICTURES) if kind == "carousel" else world.post()
     ended = stage.order(world, n=n, fresh=n > 0 and n % FRESH_EVERY == 0)
     kills = hits = int(ended["signal"] == signal.SIGKILL)
     for _ in range(RESTARTS):

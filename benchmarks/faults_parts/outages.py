@@ -38,7 +38,7 @@ def partitions(stage: Stage, *, seed: int, personas: int = PERSONAS, each: int =
     try:
         cut_world = replace(worlds[0], site=replace(worlds[0].site, instagram=cable.address))
         weather = _Weather(cable, random.Random(seed), stage.clock.boot)
-        player = stage.player(cut_world, each_round=weather.each_round, call_seconds=2.0)
+        player = stage.player(cut_world, each_round=weather.each_round)
         asyncio.run(player.until_still(timedelta(days=2)))
         weather.calm()
         asyncio.run(player.until_still(timedelta(days=1)))

@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from benchmarks.faults_parts.clock import VirtualClock
-from pydantic import SecretStr
 from sqlalchemy import text
 from tests.support.publishing import ThreadPool, World
 
-from persona_tui.clients.instagram import InstagramClient
 from persona_tui.services.publishing.policy import PublishPolicy, ReconcilePolicy
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import Reconciler
@@ -30,8 +28,6 @@ RECONCILE = replace(ReconcilePolicy(), patience=REAL_PATIENCE)
 CROWD_PAUSE = 0.1
 IN_A_CROWD = replace(PUBLISH, polls=(0.0, 0.05, 0.1, 0.2))
 """Several processes can't agree when all of them wait, so the polls are short instead."""
-CALL_SECONDS = 5.0
-"""Longest call; only hanging ones take it, and by the machine's clock."""
 
 OPEN_STATES = (
     "scheduled",
@@ -66,7 +62,6 @@ class Player:
     """One process's publisher and reconciler.
 
     Attributes:
-        call_seconds: longest call to Instagram, by the machine's clock.
         each_round: called after each round, with the time of the database.
         real_time: the product waits by the machine's clock.
     """
@@ -75,7 +70,6 @@ class Player:
     clock: VirtualClock
     publish: PublishPolicy = PUBLISH
     reconcile: ReconcilePolicy = RECONCILE
-    call_seconds: float = CALL_SECONDS
     each_round: Callable[[datetime], Awaitable[None]] | None = None
     real_time: bool = False
 
@@ -85,7 +79,7 @@ class Player:
         self.publisher = Publisher(
             world.db.session_scope,
             world.media,
-            make_client=self.client,
+            make_client=world.client,
             host=world.host,
             pool=ThreadPool(),
             keyring=world.keyring,
@@ -97,21 +91,11 @@ class Player:
         )
         self.reconciler = Reconciler(
             world.db.session_scope,
-            make_client=self.client,
+            make_client=world.client,
             keyring=world.keyring,
             settings=world.settings,
             owner=world.owner,
             policy=self.reconcile,
-        )
-
-    def client(self, ig_user_id: str, token: str) -> InstagramClient:
-        """A client of the sandbox that does not wait long."""
-        return InstagramClient(
-            SecretStr(token),
-            ig_user_id=ig_user_id,
-            base_url=self.world.site.instagram,
-            environment="sandbox",
-            timeout=self.call_seconds,
         )
 
     async def round(self) -> None:

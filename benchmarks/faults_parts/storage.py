@@ -210,7 +210,7 @@ def restored(stage: Stage, *, seed: int, posts: int) -> Row:
         here.clock.advance(OPERATOR)
         player = here.player(worlds[0])
         shown = asyncio.run(
-            survey_restore(here.db.session_scope, make_client=player.client, keyring=worlds[0].keyring)
+            survey_restore(here.db.session_scope, make_client=worlds[0].client, keyring=worlds[0].keyring)
         )
         with here.db.session_scope() as session:
             confirm_restore(session, shown, record, settings.data_dir)

@@ -5,28 +5,49 @@ Every boundary, found by counting, is killed at in `test_publishing_faults.py` a
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from benchmarks.faults_parts.stage import Stage
-from tests.support.publishing import World
+from tests.support.publishing import World, make_world
 
 from persona_tui.database.engine import Database
 
-
-@pytest.fixture
-def stage(db: Database, tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(db, tmp_path)
-    yield made
-    made.close()
+Order = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def world(stage: Stage) -> World:
-    (made,) = stage.begin(22)
-    return made
+def world(db: Database, tmp_path: Path) -> World:
+    return make_world(db, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def children() -> Iterator[Order]:
+    """Publishes in a child that is killed as ordered; returns how it ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.publishing_child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    to_child, from_child = process.stdin, process.stdout
+
+    def publish(world: World, **order: Any) -> dict[str, Any]:
+        to_child.write(json.dumps({"world": world.facts(), **order}) + "\n")
+        to_child.flush()
+        answer: dict[str, Any] = json.loads(from_child.readline())
+        return answer
+
+    yield publish
+    to_child.close()
+    assert process.wait(10) == 0
+    from_child.close()
 
 
 def assert_out_once(world: World, post_id: int) -> None:
@@ -55,15 +76,11 @@ NOTED = "SELECT EXISTS (SELECT FROM publish_replies WHERE call = 'media_publish'
     ],
 )
 async def test_a_kill_at_a_named_point_neither_doubles_nor_loses_the_post(
-    stage: Stage,
-    world: World,
-    boundary: str,
-    when: str,
-    publications_before_restart: int,
-    containers: int,
+    world: World, children: Order, boundary: str, when: str, publications_before_restart: int, containers: int
 ) -> None:
     post = world.post()
-    assert stage.order(world, boundary=boundary, when=when)["signal"] == signal.SIGKILL
+    ended = children(world, boundary=boundary, when=when)
+    assert ended["signal"] == signal.SIGKILL
     assert len(world.published()) == publications_before_restart
     await world.settle(post.id)
     assert_out_once(world, post.id)
@@ -71,8 +88,8 @@ async def test_a_kill_at_a_named_point_neither_doubles_nor_loses_the_post(
     assert len(world.calls("publish_called")) == 1
 
 
-async def test_r15_a_noted_answer_needs_no_further_call(stage: Stage, world: World) -> None:
+async def test_r15_a_noted_answer_needs_no_further_call(world: World, children: Order) -> None:
     post = world.post(alt_text="")
     world.behave(listing_delay=[3600, 3600])
-    assert stage.order(world, boundary="commit:after", when=NOTED)["signal"] == signal.SIGKILL
+    assert children(world, boundary="commit:after", when=NOTED)["signal"] == signal.SIGKILL
     assert (await world.settle(post.id, rounds=2)).media_id == world.published()[0]["media_id"]
