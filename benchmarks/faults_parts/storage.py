@@ -32,6 +32,8 @@ from persona_tui.errors import PersonaError
 from persona_tui.services.publishing.restore import check_incarnation, confirm_restore, survey_restore
 
 LIMIT = timedelta(hours=6)
+ENDURED = 4
+"""Rounds that a full disk lasts; where the server ends, the round ends with it."""
 OPERATOR = 600.0
 """Seconds until the operator looks at what was restored."""
 LOCKED_SECONDS = 3.0
@@ -102,10 +104,19 @@ def _play_through(
             if count == at:
                 mend.append(wreck())
 
+    endured = 0
+
+    async def mend_in_time(_now: object) -> None:
+        nonlocal endured
+        endured += bool(mend)
+        if endured >= ENDURED:
+            await asyncio.to_thread(mend.pop())
+            endured = 0
+
     boundaries.observe(observe)
     try:
         for _ in range(50):
-            player = here.player(world)
+            player = here.player(world, each_round=mend_in_time)
             try:
                 asyncio.run(_rounds(player))
                 break
