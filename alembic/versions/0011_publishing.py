@@ -88,6 +88,19 @@ def upgrade() -> None:
         ["published_at"],
         postgresql_where=sa.text("comment_state IN ('waiting', 'sending', 'unknown')"),
     )
+    # The claim of one account among 10,000 due posts reads its own rows alone.
+    op.create_index(
+        "ix_scheduling_posts_next",
+        "scheduling_posts",
+        ["account_id", "scheduled_at"],
+        postgresql_where=sa.text("state = 'scheduled'"),
+    )
+    op.create_index(
+        "ix_scheduling_posts_out",
+        "scheduling_posts",
+        ["account_id", "published_at"],
+        postgresql_where=sa.text("published_at IS NOT NULL"),
+    )
     op.create_table(
         "circuit_breakers",
         sa.Column("scope", sa.String(), nullable=False),
@@ -103,7 +116,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("circuit_breakers")
-    op.drop_index("ix_scheduling_posts_comment", "scheduling_posts")
+    for name in ("comment", "next", "out"):
+        op.drop_index(f"ix_scheduling_posts_{name}", "scheduling_posts")
     for table, checks in _CHECKS.items():
         for name in checks:
             op.drop_constraint(op.f(f"ck_{table}_{name}"), table)

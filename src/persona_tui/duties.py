@@ -104,6 +104,8 @@ class Duties:
         """The generation engine, while this process leads."""
         self.last_tick: datetime | None = None
         """The last good round."""
+        self.good_rounds = 0
+        """Rounds that went well, those of standing by included."""
         self._engine_task: asyncio.Task[None] | None = None
         self._engine_stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -303,6 +305,7 @@ class Duties:
         try:
             await self.tick(await to_thread(self._resources.now))
             self._trouble.settle("tick")
+            self.good_rounds += 1
         except PersonaError as problem:
             self._trouble.say("tick", problem.message)
             log.warning("tick failed", problem=problem.message)

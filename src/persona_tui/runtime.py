@@ -192,6 +192,13 @@ class Core:
         """The generation engine, while this process leads."""
         return self._duties.engine if self._duties else None
 
+    @property
+    def good_rounds(self) -> int | None:
+        """How many rounds have gone well; None while the database is away."""
+        if self._duties is None or self._trouble is None or "database" in self._trouble.sentences:
+            return None
+        return self._duties.good_rounds
+
     def status(self) -> CoreStatus:
         """What the core is doing."""
         return CoreStatus(

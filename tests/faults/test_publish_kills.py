@@ -1,9 +1,11 @@
-"""kill -9 of a publishing process at its boundaries: afterwards each post is out once, under its own id."""
+"""kill -9 of a publishing process at named points: afterwards each post is out once, under its own id.
+
+Every boundary, found by counting, is killed at in `test_publishing_faults.py` and `benchmarks/faults.py`.
+"""
 
 from __future__ import annotations
 
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -17,10 +19,6 @@ from tests.support.publishing import World, make_world
 from persona_tui.database.engine import Database
 
 Order = Callable[..., dict[str, Any]]
-
-NEVER = 10**6
-SAMPLED = 4
-KINDS = {"commit:before", "commit:after", "http:before_send", "http:after_send", "http:after_reply"}
 
 
 @pytest.fixture
@@ -109,37 +107,3 @@ async def test_publishing_10_a_kill_between_two_items_of_a_carousel_makes_no_ite
     assert_out_once(world, post.id)
     assert [one["kind"] for one in world.calls("container_created")] == ["CHILD"] * 4 + ["CAROUSEL"]
     assert world.one("SELECT child_creation_ids FROM scheduling_posts")[:2] == kept[:2]
-
-
-@pytest.mark.long
-async def test_r22_a_kill_at_any_boundary_neither_doubles_nor_loses_the_post(
-    world: World, children: Order
-) -> None:
-    post = world.post()
-    untouched = children(world, n=NEVER)
-    assert (untouched["signal"], untouched["exit"]) == (0, 0)
-    assert_out_once(world, post.id)
-    points = random.Random(22).sample(range(1, len(untouched["boundaries"]) + 1), SAMPLED)
-    for n in points:
-        post = world.post()
-        assert children(world, n=n)["signal"] == signal.SIGKILL
-        await world.settle(post.id)
-        assert_out_once(world, post.id)
-    assert set(untouched["boundaries"]) == KINDS
-
-
-@pytest.mark.long
-async def test_r22_every_boundary_until_a_run_passes_untouched(world: World, children: Order) -> None:
-    world.behave(quota_total=1000)
-    hits, n = 0, 0
-    while True:
-        n += 1
-        post = world.post()
-        ended = children(world, n=n)
-        await world.settle(post.id)
-        assert_out_once(world, post.id)
-        if ended["signal"] == 0:
-            break
-        assert ended["signal"] == signal.SIGKILL
-        hits += 1
-    assert hits == n - 1 >= 40

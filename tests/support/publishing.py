@@ -403,7 +403,7 @@ class World:
         return str(steer("foreign_posts", {"ig_user_id": self.ig_user_id, **facts})["ids"][0])
 
     def plan(self, call: str, kind: str, *, service: str = "instagram", **more: Any) -> None:
-        """Plan a fault at the sandbox; see `persona_tui.sandbox.control.Fault`."""
+        """Plan a fault at the sandbox; see `persona_tui.sandbox.faults.Fault`."""
         address = self.sandbox.addresses[service]
         fault = {"call": call, "kind": kind, **more}
         _http().post(f"{address}/_sandbox/faults", json=fault).raise_for_status()

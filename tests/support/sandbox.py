@@ -113,7 +113,7 @@ class SandboxProcess:
         return answer.json()
 
     def plan(self, service: str, call: str, kind: str, **more: Any) -> None:
-        """Plan a fault; see `persona_tui.sandbox.control.Fault`."""
+        """Plan a fault; see `persona_tui.sandbox.faults.Fault`."""
         self.control(service, "POST", "faults", json={"call": call, "kind": kind, **more})
 
     def clear_faults(self, service: str) -> None:

@@ -140,6 +140,19 @@ def test_incomplete_looks_prove_nothing(look: Reading) -> None:
     assert verdict(reading(0), look, reading(5), reading(6)) == SendAgain()
 
 
+def test_what_one_look_misses_another_makes_up_for_but_the_newest_is_whole() -> None:
+    partial = [reading(0, quota=None), reading(2, None), reading(5, listed=False)]
+    assert verdict(*partial) == Wait()
+    assert verdict(*partial, reading(7), reading(8, listed=False)) == Wait()
+    assert verdict(*partial, reading(7)) == SendAgain()
+
+
+@pytest.mark.parametrize("last", [reading(30, PUBLISHED), reading(30, PUBLISHED, listed=False)])
+def test_a_published_post_that_is_not_listed_yet_is_looked_for_longer(last: Reading) -> None:
+    assert verdict(reading(0, PUBLISHED), last) == Wait()
+    assert isinstance(verdict(reading(0, PUBLISHED), last, at=60), Ask)
+
+
 @pytest.mark.parametrize(
     "sign",
     [

@@ -11,6 +11,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import text
 
+from persona_tui.headless import supervision
 from persona_tui.resources import Say
 from persona_tui.runtime import Core, wait_until
 from persona_tui.services.leadership import ProcessKind
@@ -42,16 +43,28 @@ async def run_until_stopped(settings: Settings, *, kind: ProcessKind, say: Say) 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     core = Core(settings, kind=kind, say=say)
+    signs: asyncio.Task[None] | None = None
     await core.start()
     try:
         await core.working()
         say(f"{kind}: {'leading' if core.leader else 'standing by'}. Stop with Ctrl+C.")
         log.info("started", kind=kind, leader=core.leader)
+        supervision.tell(READY="1", STATUS=_told(core))
+        if kind == "scheduler":
+            signs = asyncio.create_task(supervision.give_signs(lambda: core.good_rounds, lambda: _told(core)))
         await stop.wait()
         say("Stopping…")
     finally:
+        supervision.tell(STOPPING="1")
+        if signs is not None:
+            signs.cancel()
         await core.stop()
         log.info("stopped", kind=kind)
+
+
+def _told(core: Core) -> str:
+    trouble = core.status().trouble
+    return trouble[0] if trouble else "leading" if core.leader else "standing by"
 
 
 _BUSY = text(

@@ -167,6 +167,18 @@ class SchedulingPost(Table, table=True):
             postgresql_where=text(_in(FENCED_STATES)),
         ),
         Index("ix_scheduling_posts_due", "scheduled_at", postgresql_where=text("state = 'scheduled'")),
+        Index(
+            "ix_scheduling_posts_next",
+            "account_id",
+            "scheduled_at",
+            postgresql_where=text("state = 'scheduled'"),
+        ),
+        Index(
+            "ix_scheduling_posts_out",
+            "account_id",
+            "published_at",
+            postgresql_where=text("published_at IS NOT NULL"),
+        ),
         Index("ix_scheduling_posts_persona", "persona_id", "state", "scheduled_at"),
         Index(
             "ix_scheduling_posts_comment",

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from persona_tui.passed import content_hash
-
-Effect = Callable[[], Awaitable[Response]]
-FaultKind = Literal[
-    "fail_before", "drop_before", "effect_then_drop", "effect_then_error", "slow", "slow_reply", "garbage"
-]
-GARBAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+from persona_tui.sandbox.faults import Fault, Faults, Mix
 
 
 class SandboxClock:
@@ -44,33 +37,6 @@ class SandboxClock:
     def set(self, moment: datetime) -> None:
         """Make it that moment now; time flows on from there."""
         self.offset = moment.astimezone(UTC) - datetime.now(UTC)
-
-
-class Fault(BaseModel):
-    """One planned fault.
-
-    Kinds: `fail_before` answers `status` and `body`, nothing happens; `drop_before` closes the connection
-    without an answer, nothing happens; `effect_then_drop`: the effect happens, the connection closes
-    without an answer; `effect_then_error`: the effect happens, the answer is `status` and `body`;
-    `slow` waits `seconds`, then the effect and its answer; `slow_reply`: the effect, then the wait, then
-    the answer; `garbage`: the effect happens, the answer is 200 with `body` (default: a proxy's HTML page).
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    call: str
-    """Name of the call, or `*` for any; `*` does not mean `execute`, the run of a prompt in ComfyUI."""
-    kind: FaultKind
-    times: int | None = Field(default=1, ge=1)
-    """How often it strikes; None: for ever."""
-    skip: int = Field(default=0, ge=0)
-    """Matching calls let through before the first strike."""
-    probability: float = Field(default=1.0, gt=0, le=1)
-    """Chance to strike at a matching call, drawn from the sandbox's seed."""
-    status: int = Field(default=500, ge=200, le=599)
-    body: Any = None
-    """JSON value, or a string sent as it is; None: what the stand-in says for an internal error."""
-    seconds: float = Field(default=1.0, ge=0, le=3600)
 
 
 class Ledger:
@@ -130,99 +96,6 @@ class Received:
     def entries(self) -> list[dict[str, Any]]:
         """All notes, oldest first: {n, at, event, call, what, sha256}."""
         return self._ledger.of("received")
-
-
-class DroppedConnection(Response):
-    """Not an answer: closes the TCP connection without a byte."""
-
-    async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
-        scope["state"]["drop"]()
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-
-class Faults:
-    """The planned faults of one stand-in, tried in the order in which they were planned.
-
-    A stand-in may set `error_body` to what its protocol says on an internal error.
-    """
-
-    def __init__(self, ledger: Ledger, rng: random.Random) -> None:
-        self._ledger = ledger
-        self._rng = rng
-        self.planned: list[Fault] = []
-        self.error_body: Any = {"error": "planned fault"}
-
-    def plan(self, fault: Fault) -> None:
-        """Add a fault behind those planned before."""
-        self.planned.append(fault)
-
-    def clear(self) -> None:
-        """Forget all that has not struck yet."""
-        self.planned.clear()
-
-    def take(self, call: str, *, named: bool = False) -> Fault | None:
-        """The fault that strikes this call, if any; counts it down and writes it to the ledger.
-
-        Args:
-            named: leave alone what is planned for any call: this is none that comes from outside.
-        """
-        for fault in self.planned:
-            if fault.call != call and (named or fault.call != "*"):
-                continue
-            if fault.skip:
-                fault.skip -= 1
-                continue
-            if fault.probability < 1 and self._rng.random() >= fault.probability:
-                continue
-            self._count_down(fault)
-            self._ledger.append("fault", call=call, kind=fault.kind)
-            return fault
-        return None
-
-    def _count_down(self, fault: Fault) -> None:
-        if fault.times is None:
-            return
-        fault.times -= 1
-        if fault.times == 0:
-            self.planned.remove(fault)
-
-    async def around(self, call: str, effect: Effect) -> Response:
-        """Run a call's effect under the next planned fault, if one strikes.
-
-        Args:
-            call: the stand-in's name for the call, such as `prompt` or `media_publish`.
-            effect: does the work and makes the answer.
-        """
-        fault = self.take(call)
-        if fault is None:
-            return await effect()
-        if fault.kind == "fail_before":
-            return self._error(fault)
-        if fault.kind == "drop_before":
-            return DroppedConnection()
-        if fault.kind == "slow":
-            await asyncio.sleep(fault.seconds)
-            return await effect()
-        answer = await effect()
-        if fault.kind == "slow_reply":
-            await asyncio.sleep(fault.seconds)
-            return answer
-        if fault.kind == "effect_then_drop":
-            return DroppedConnection()
-        if fault.kind == "effect_then_error":
-            return self._error(fault)
-        return Response(GARBAGE if fault.body is None else _as_text(fault.body), media_type="text/html")
-
-    def _error(self, fault: Fault) -> Response:
-        body = self.error_body if fault.body is None else fault.body
-        if isinstance(body, str):
-            return Response(body, status_code=fault.status, media_type="text/plain")
-        return JSONResponse(body, status_code=fault.status)
-
-
-def _as_text(body: Any) -> str:
-    return body if isinstance(body, str) else json.dumps(body)
 
 
 @dataclass(frozen=True)
@@ -313,7 +186,7 @@ def make_context(
 
 
 def control_app(context: SandboxContext) -> Starlette:
-    """The routes `/_sandbox/{faults,ledger,clock,received}` of one stand-in."""
+    """The routes `/_sandbox/{faults,mix,seed,ledger,clock,received}` of one stand-in."""
 
     async def list_faults(_request: Request) -> Response:
         return JSONResponse([fault.model_dump() for fault in context.faults.planned])
@@ -331,6 +204,22 @@ def control_app(context: SandboxContext) -> Starlette:
     async def clear_faults(_request: Request) -> Response:
         context.faults.clear()
         return JSONResponse({"planned": 0})
+
+    async def mix_faults(request: Request) -> Response:
+        try:
+            mixes = [Mix.model_validate(one) for one in await request.json()]
+        except ValidationError as problem:
+            return _refused(problem.errors(include_url=False, include_context=False))
+        context.faults.mix(*mixes)
+        return JSONResponse({"mixes": len(mixes)})
+
+    async def sow(request: Request) -> Response:
+        match await request.json():
+            case {"seed": int() as seed}:
+                context.rng.seed(seed)
+                return JSONResponse({"seed": seed})
+            case _:
+                return _refused('{"seed": whole number}')
 
     async def ledger(request: Request) -> Response:
         event, since = request.query_params.get("event"), int(request.query_params.get("since", "0"))
@@ -360,6 +249,8 @@ def control_app(context: SandboxContext) -> Starlette:
             Route("/_sandbox/faults", list_faults, methods=["GET"]),
             Route("/_sandbox/faults", plan_faults, methods=["POST"]),
             Route("/_sandbox/faults", clear_faults, methods=["DELETE"]),
+            Route("/_sandbox/mix", mix_faults, methods=["POST"]),
+            Route("/_sandbox/seed", sow, methods=["POST"]),
             Route("/_sandbox/ledger", ledger, methods=["GET"]),
             Route("/_sandbox/received", received, methods=["GET"]),
             Route("/_sandbox/clock", read_clock, methods=["GET"]),

@@ -18,7 +18,7 @@ from persona_tui.sandbox.comfyui.node_types import NodeType
 from persona_tui.sandbox.comfyui.nodes import NODE_TYPES
 from persona_tui.sandbox.comfyui.prompt_queue import PromptQueue, QueueItem
 from persona_tui.sandbox.comfyui.sockets import Hub
-from persona_tui.sandbox.control import Faults
+from persona_tui.sandbox.faults import Faults
 
 LONGEST_NAP = 0.1
 PREVIEW_METHODS = {"auto", "latent2rgb", "taesd"}

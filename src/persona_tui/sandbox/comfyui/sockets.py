@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from persona_tui.sandbox.control import Fault, Faults
+from persona_tui.sandbox.faults import Fault, Faults
 
 PREVIEW_IMAGE = 1
 PREVIEW_IMAGE_WITH_METADATA = 4

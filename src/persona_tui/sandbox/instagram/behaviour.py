@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Chance = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
-SecondPublish = Literal["same_id", "not_found", "not_ready", "publish_again"]
+SecondPublish = Literal["same_id", "not_found", "not_ready", "publish_again", "any"]
 
 
 class Behaviour(BaseModel):
@@ -27,7 +27,8 @@ class Behaviour(BaseModel):
     comment_delay: tuple[Seconds, Seconds] = (0.0, 0.0)
     """A comment shows below its item after a time drawn from this range."""
     second_publish: SecondPublish = "same_id"
-    """A second `media_publish` of one container: the same id; 24/2207008; 9007/2207027; another post."""
+    """A second `media_publish` of one container: the same id; 24/2207008; 9007/2207027; another post; `any`:
+    one of the four is drawn."""
     stale_status: Chance = 0.0
     """Chance that a status read shows the state before: IN_PROGRESS for FINISHED, FINISHED for PUBLISHED."""
     unreadable_alt_text: Chance = 0.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from persona_tui.sandbox.control import SandboxContext
-from persona_tui.sandbox.instagram.behaviour import Behaviour
+from persona_tui.sandbox.instagram.behaviour import Behaviour, SecondPublish
 from persona_tui.sandbox.instagram.containers import Containers
 from persona_tui.sandbox.instagram.errors import refused
 from persona_tui.sandbox.instagram.fields import behind, cursor, media_fields, pick
@@ -50,16 +50,22 @@ class Publishing:
         state = self.containers.state(container)
         if state in _UNPUBLISHABLE:
             raise refused(*_UNPUBLISHABLE[state])
-        if state == "PUBLISHED" and behaviour.second_publish != "publish_again":
-            return self._second_publish(container, behaviour)
+        answer = self._second_answer(behaviour) if state == "PUBLISHED" else "publish_again"
+        if answer != "publish_again":
+            return self._second_publish(container, answer)
         if self._used(ig_user_id) >= behaviour.quota_total:
             raise refused(9, 2207042)
         return {"id": self._publish(container, behaviour)}
 
-    def _second_publish(self, container: Container, behaviour: Behaviour) -> dict[str, Any]:
-        if behaviour.second_publish == "not_found":
+    def _second_answer(self, behaviour: Behaviour) -> SecondPublish:
+        if behaviour.second_publish != "any":
+            return behaviour.second_publish
+        return self.context.rng.choice(("same_id", "not_found", "not_ready", "publish_again"))
+
+    def _second_publish(self, container: Container, answer: SecondPublish) -> dict[str, Any]:
+        if answer == "not_found":
             raise refused(24, 2207008)
-        if behaviour.second_publish == "not_ready":
+        if answer == "not_ready":
             raise refused(9007, 2207027)
         return {"id": self.store.media_of_container(container.id)[0].id}
 

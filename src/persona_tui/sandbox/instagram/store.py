@@ -142,7 +142,10 @@ class Store:
 
     def account(self, ig_user_id: str) -> Account | None:
         """The account of that id."""
-        return next((one for one in self.accounts() if one.ig_user_id == ig_user_id), None)
+        row = self._connection.execute(
+            "SELECT * FROM accounts WHERE ig_user_id = ?", (ig_user_id,)
+        ).fetchone()
+        return None if row is None else Account(row["ig_user_id"], row["username"], bool(row["is_me"]))
 
     def add_account(self, ig_user_id: str, username: str, *, is_me: bool = False) -> None:
         """Add an account or change its name; at most one account is me."""

@@ -334,18 +334,21 @@ def _may_claim(session: Session, account_id: int, epoch: int | None) -> int | No
 def _first_due(
     session: Session, account_id: int, now: datetime, min_gap: timedelta
 ) -> tuple[int, int] | None:
-    """Lock the account's first due post; its id and the fence to claim it with."""
+    """Lock the account's first due post; its id and the fence to claim it with.
+
+    The clock is asked once, in a subquery: as a function it would be asked for each row.
+    """
     row = session.execute(
         text(
             "SELECT p.id, p.fence + 1 FROM scheduling_posts p WHERE p.account_id = :account"
             " AND p.state = 'scheduled' AND p.scheduled_at <= :now"
             " AND NOT EXISTS (SELECT FROM scheduling_posts d WHERE d.account_id = :account"
-            "  AND d.state = 'deferred' AND d.lease_until > persona_now())"
+            "  AND d.state = 'deferred' AND d.lease_until > (SELECT persona_now()))"
             " AND NOT EXISTS (SELECT FROM scheduling_posts d WHERE d.account_id = :account"
-            "  AND d.published_at > persona_now() - CAST(:gap AS interval))"
+            "  AND d.published_at > (SELECT persona_now()) - CAST(:gap AS interval))"
             " AND NOT EXISTS (SELECT FROM publish_attempts t JOIN scheduling_posts d ON d.id = t.post_id"
             "  WHERE d.account_id = :account AND t.open"
-            "  AND t.sent_at > persona_now() - CAST(:gap AS interval))"
+            "  AND t.sent_at > (SELECT persona_now()) - CAST(:gap AS interval))"
             " ORDER BY p.scheduled_at, p.id LIMIT 1 FOR UPDATE OF p SKIP LOCKED"
         ),
         {"account": account_id, "now": now, "gap": min_gap},

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Literal
 
 from persona_tui.clients.instagram_errors import Ruling, Step, Verdict, classify
-from persona_tui.errors import GuardRefused, InvalidRequest, PersonaError, SettingsError
+from persona_tui.errors import GuardRefused, InvalidRequest, PersonaError, ServiceUnreachable, SettingsError
 from persona_tui.services.publishing.attempts import RETRIED, STOPPED
 from persona_tui.services.publishing.policy import PublishPolicy
 
@@ -48,6 +48,9 @@ def ending_of(problem: PersonaError, policy: PublishPolicy, *, step: Step | None
     """
     if isinstance(problem, WrongAccount):
         return Ending("paused", problem.message, STOPPED, stop_account="paused")
+    if isinstance(problem, ServiceUnreachable):
+        # Nobody was bothered, so it is tried often: work goes on soon after the line is back.
+        return Ending("deferred", problem.message, RETRIED, wait=policy.unreached)
     if step is not None:
         return _by_ruling(classify(problem, step), policy)
     words = f"{problem.message} {problem.hint}"

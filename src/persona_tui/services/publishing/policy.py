@@ -23,6 +23,7 @@ class PublishPolicy:
         polls: seconds before each look at a new container within one round.
         later_polls: seconds until the next rounds' looks at a container that takes long; the last repeats.
         backoff: seconds before the next try after a failure that may pass; the last repeats.
+        unreached: pause after a call that found no line to the service.
         container_tries: containers made for one try of a post, at most.
         fetch_tries: tries after which a picture that Instagram can't fetch is a failure.
         quota_wait: wait for a free place in the daily quota when it can't be computed.
@@ -36,6 +37,7 @@ class PublishPolicy:
     polls: tuple[float, ...] = (2, 5, 10)
     later_polls: tuple[float, ...] = (30, 60, 60, 60, 300)
     backoff: tuple[float, ...] = (30, 60, 120, 300, 900)
+    unreached: timedelta = timedelta(seconds=30)
     container_tries: int = 3
     fetch_tries: int = 3
     quota_wait: timedelta = timedelta(hours=1)
@@ -48,7 +50,12 @@ class PublishPolicy:
         """The sandbox is quicker: its pictures are ready in a moment."""
         if environment == "live":
             return cls()
-        return cls(polls=(0.1, 0.2, 0.3, 0.5, 1), later_polls=(1, 2, 5), backoff=(1, 2, 5, 15))
+        return cls(
+            polls=(0.1, 0.2, 0.3, 0.5, 1),
+            later_polls=(1, 2, 5),
+            backoff=(1, 2, 5, 15),
+            unreached=timedelta(seconds=2),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,10 @@ class ReconcilePolicy:
         quiet_reads: looks without a sign of publication that a second `media_publish` needs.
         quiet_for: time that they must span.
         pauses: seconds before each look after a sending; the last repeats.
+        unread: pause after a look in which nothing could be read.
         settle: how long a published item that shows no words of ours must stay the only possible one.
         ask_published: when a published post whose item can't be told apart goes to the operator.
+        ask_unseen: the same, where its item has not been listed or has not been alone for long enough.
         skew: how far Instagram's clock may be behind ours.
         lease: how long a reconciler owns a post.
         resend_after: pause before the publisher sends what was proven unsent.
@@ -69,9 +78,11 @@ class ReconcilePolicy:
 
     quiet_reads: int = 3
     quiet_for: timedelta = timedelta(minutes=5)
-    pauses: tuple[float, ...] = (5, 10, 30, 60, 120, 180, *5 * (300,), 900)
+    pauses: tuple[float, ...] = (5, 10, 30, 60, 120, *12 * (150,), *6 * (300,), 900)
+    unread: timedelta = timedelta(seconds=45)
     settle: timedelta = timedelta(minutes=10)
     ask_published: timedelta = timedelta(minutes=20)
+    ask_unseen: timedelta = timedelta(minutes=60)
     skew: timedelta = timedelta(seconds=60)
     lease: timedelta = timedelta(seconds=120)
     resend_after: timedelta = timedelta(seconds=5)

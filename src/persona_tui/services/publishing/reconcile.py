@@ -219,7 +219,7 @@ class Reconciler:
                 return await self._ask(case, reason)
         if case.now >= case.sent.made_at + CONTAINER_OVER and not looks:
             return await self._ask(case, "Instagram could not be asked for 25 hours. Look at the account.")
-        return await self._wait(case, looks)
+        return await self._wait(case, looks, unread=not look.shows_something)
 
     async def _without_token(self, case: Case) -> str:
         if case.now >= case.sent.made_at + CONTAINER_OVER:
@@ -319,9 +319,12 @@ class Reconciler:
         await self._db(work)
         return "needs_human"
 
-    async def _wait(self, case: Case, looks: int, reason: str = "") -> str:
+    async def _wait(self, case: Case, looks: int, reason: str = "", *, unread: bool = False) -> str:
         words = reason or f"The answer was lost; Instagram has been asked {looks}× so far."
-        await self._move(case, "unknown", lease=nth(self._policy.pauses, looks), reason=words)
+        pause = nth(self._policy.pauses, looks)
+        # Soon after the line is back it is read again, however long it was away.
+        lease = min(pause, self._policy.unread) if unread else pause
+        await self._move(case, "unknown", lease=lease, reason=words)
         return "unknown"
 
     async def _move(self, case: Case, to_state: str, *, lease: timedelta, reason: str) -> None:

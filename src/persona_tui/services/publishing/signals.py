@@ -193,10 +193,13 @@ def _published_somewhere(
     readings: Sequence[Reading], since: datetime, now: datetime, policy: ReconcilePolicy, *, over: bool
 ) -> Judgement:
     """Instagram counts it as published; which item is it?"""
+    seen = readings[-1].candidates
     only = _only_candidate(readings[-1])
     if only is not None and _settled(readings, only, policy):
         return Bound(only, Likeness.LABEL)
-    if over or now - since >= policy.ask_published:
+    # More looks help as long as the listing is late or unreadable, or shows one that must only settle.
+    patience = policy.ask_unseen if not seen or only is not None else policy.ask_published
+    if over or now - since >= patience:
         return Ask("It is published, but its item on the account can't be told apart: adopt the right one.")
     return Wait()
 
@@ -213,16 +216,20 @@ def _unpublished(readings: Sequence[Reading], sent: Sent, policy: ReconcilePolic
 
 
 def _spans(readings: Sequence[Reading], policy: ReconcilePolicy, state: ContainerState, sent: Sent) -> bool:
-    """Whether enough complete readings, over enough time, show this state and nothing new."""
-    quiet = [
-        reading.at
-        for reading in readings
-        if reading.container is state
-        and reading.candidates is not None
-        and reading.quota is not None
-        and sent.quota_before is not None
-    ]
-    return len(quiet) >= policy.quiet_reads and quiet[-1] - quiet[0] >= policy.quiet_for
+    """Whether each of the three parts was read often enough, over enough time, without anything new.
+
+    Parts that could not be read in one look are made up for by others, but the newest look must be whole.
+    """
+    latest = readings[-1]
+    whole = latest.container is state and latest.candidates is not None and latest.quota is not None
+    if not whole or sent.quota_before is None:
+        return False
+    parts = (
+        [reading.at for reading in readings if reading.container is state],
+        [reading.at for reading in readings if reading.candidates is not None],
+        [reading.at for reading in readings if reading.quota is not None],
+    )
+    return all(len(seen) >= policy.quiet_reads and seen[-1] - seen[0] >= policy.quiet_for for seen in parts)
 
 
 def _is_published_sign(reading: Reading, sent: Sent) -> bool:

@@ -1,0 +1,101 @@
+"""What all cases of a test come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from benchmarks.faults_parts.book import Book
+from benchmarks.faults_parts.plan import PLANS
+from benchmarks.faults_parts.sizes import Row
+
+from report import Figure
+
+HITS_WANTED = 95.0
+
+
+@dataclass
+class Sum:
+    """One test's row in the table.
+
+    Attributes:
+        late: the cases' 95th percentiles of lateness, seconds.
+        broken: cases that missed a target of their own.
+    """
+
+    name: str
+    cases: int = 0
+    kills: int = 0
+    tried: int = 0
+    posts: int = 0
+    published: int = 0
+    doubled: int = 0
+    lost: int = 0
+    wrong: int = 0
+    unresolved: int = 0
+    broken: int = 0
+    wall: float = 0.0
+    late: list[float] = field(default_factory=list)
+    seeds: set[int] = field(default_factory=set)
+    boundaries: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: Row) -> None:
+        """Count one case."""
+        result, case = row["result"], row["case"]
+        self.cases += 1
+        self.wall += row["wall"]
+        for name in ("posts", "published", "doubled", "lost", "wrong", "unresolved", "kills"):
+            setattr(self, name, getattr(self, name) + result.get(name, 0))
+        self.broken += bool(result.get("broken"))
+        self.seeds.add(case.get("seed", 0))
+        if case.get("n"):
+            self.tried += 1
+            self.boundaries[result["boundary"]] += result["hit"]
+        if "late" in result and result["published"]:
+            self.late.append(result["late"][1])
+
+
+def sums_of(rows: Iterable[Row], names: Iterable[str]) -> list[Sum]:
+    """Each of these tests that was played, in order."""
+    found = {name: Sum(name) for name in names}
+    for row in rows:
+        found[row["test"]].add(row)
+    return [one for one in found.values() if one.cases]
+
+
+def figures(book: Book) -> Iterator[Figure]:
+    """What is claimed of each test."""
+    for one in sums_of(book.rows.values(), PLANS):
+        if one.name == "T19":
+            yield from _comparison(book)
+            continue
+        if one.tried:
+            yield from _kill_figures(one)
+        yield Figure(f"{one.name}: doubled of {one.posts} posts", one.doubled, "posts", "==", 0)
+        yield Figure(f"{one.name}: lost", one.lost, "posts", "==", 0)
+        yield Figure(f"{one.name}: bound to a wrong id", one.wrong, "posts", "==", 0)
+        share = 100 * one.unresolved / one.posts if one.posts else 0.0
+        yield Figure(f"{one.name}: left to a person", share, "%")
+        yield Figure(f"{one.name}: cases that missed their own targets", one.broken, "cases", "==", 0)
+
+
+def _kill_figures(one: Sum) -> Iterator[Figure]:
+    hits = sum(one.boundaries.values())
+    print(f"{one.name}: {one.kills} processes killed, {hits} of {one.tried} points hit")
+    for name, count in one.boundaries.most_common():
+        print(f"  {name or '(none)':20} {count:5} {'█' * max(1, 40 * count // max(one.boundaries.values()))}")
+    # The last point of each seed is the run that passed untouched: it is no miss.
+    untouched = one.tried - hits if one.tried - hits <= len(one.seeds) else 0
+    share = 100 * hits / max(one.tried - untouched, 1)
+    yield Figure(f"{one.name}: kills that hit", share, "%", ">=", HITS_WANTED)
+
+
+def _comparison(book: Book) -> Iterator[Figure]:
+    """Ours, with what the usual designs lost or doubled as the baseline."""
+    by_design = {row["case"]["design"]: row["result"] for row in book.of("T19")}
+    theirs = [row for name, row in by_design.items() if name != "ours"]
+    if "ours" in by_design and theirs:
+        for name in ("doubled", "lost"):
+            most = max(row[name] for row in theirs)
+            yield Figure(f"T19: {name}", by_design["ours"][name], "posts", "==", 0, baseline=most)
