@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_publishing_9_missed_posts_are_moved_to_slots_that_keep_the_gap(rows: Wo
         assert late.reslot_missed(session, rows.now(), find_slot) == tuple(missed)
     times = sorted(rows.view(post_id).scheduled_at for post_id in missed)  # type: ignore[type-var]
     assert all(rows.view(post_id).state == "scheduled" for post_id in missed)
-    assert times[0] > rows.now() and all(b - a >= GAP for a, b in zip(times, times[1:], strict=False))  # type: ignore[operator]
+    assert times[0] > rows.now() and all(b - a >= GAP for a, b in pairwise(times))  # type: ignore[operator]
     assert rows.view(asked).state == "missed"
     actors = rows.rows("SELECT DISTINCT actor FROM audit_events WHERE action = 'post.schedule'")
     assert ("scheduler",) in actors
@@ -114,7 +115,7 @@ def test_publishing_9_what_went_on_meanwhile_is_not_undone(rows: World) -> None:
 @pytest.mark.parametrize(
     ("wall", "zone", "at", "note"),
     [
-        ("2027-03-14T02:30", "America/New_York", "2027-03-14T07:30+00:00", "skip 02:30 that night: it goes out at 03:30"),
+        ("2027-03-14T02:30", "America/New_York", "2027-03-14T07:30+00:00", "skip 02:30 that night"),
         ("2026-11-01T01:30", "America/New_York", "2026-11-01T05:30+00:00", "twice that night"),
         ("2026-10-04T02:10", "Australia/Lord_Howe", "2026-10-03T15:40+00:00", "it goes out at 02:40"),
         ("2026-11-28T10:00", "Asia/Kathmandu", "2026-11-28T04:15+00:00", ""),

@@ -1,4 +1,4 @@
-"""Posts whose moment has passed: which they are, what the persona wants done with them, and acts on many at once.
+"""Posts whose moment has passed: which they are, what is to be done with them, and acts on many at once.
 
 After an outage nothing goes out in a burst: what is within its grace waits for its account's gap, what is
 beyond it is missed and moved, dropped or asked about.
