@@ -289,7 +289,7 @@ class Duties:
         self._scheduler.start()
 
     async def _clock_loop(self) -> None:
-        """See jumps of the wall clock: APScheduler times its rounds by it and, set back, would wait as long."""
+        """See jumps of the wall clock: APScheduler goes by it and, set back, would wait as long."""
         watch = ClockWatch()
         while True:
             await asyncio.sleep(CLOCK_SECONDS)
