@@ -6,12 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.publishing import World, make_world
 
 from persona_tui.database.engine import Database
 from persona_tui.errors import NotAllowedNow
-from persona_tui.headless.rehearsal import rehearse, told
+from persona_tui.rehearsal import rehearse, told
 from persona_tui.resources import Resources
-from tests.support.publishing import World, make_world
 
 
 @pytest.fixture

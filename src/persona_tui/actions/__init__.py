@@ -54,6 +54,7 @@ TABLES: Mapping[str, Table] = by_scope(
         clusters.FILTER,
         compare.COMPARE,
         compare.WINNERS,
+        posts.OVERDUE,
         *SCREEN_TABLES,
     )
 )

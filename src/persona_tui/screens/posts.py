@@ -20,6 +20,7 @@ from persona_tui.screens import posts_acts
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.posts_calendar import MonthCalendar
 from persona_tui.screens.posts_detail import PostPanel, whole_post
+from persona_tui.screens.posts_plan import PlanActs
 from persona_tui.screens.posts_reading import SHOWN_FOR, Shown, first_of_interest, hindrances, load, row
 from persona_tui.screens.posts_settle import settle
 from persona_tui.screens.posts_states import (
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 Act = Callable[[PersonaScreen, "PostView"], Awaitable[object]]
 
 
-class PostsScreen(PersonaScreen):
+class PostsScreen(PlanActs):
     """The list of posts, one of them in full, and the month on demand."""
 
     SCOPE = "posts"
@@ -93,6 +94,7 @@ class PostsScreen(PersonaScreen):
                     yield SectionTitle("Post", id="detail-title")
                     yield PostPanel(id="detail")
         yield ProgressPanel("Writing a caption", cancel="global.back", id="proposal")
+        yield ProgressPanel("Rehearsing", unit="posts", cancel="global.back", id="rehearsal")
 
     @property
     def post_list(self) -> DataList[PostView]:
@@ -392,6 +394,8 @@ class PostsScreen(PersonaScreen):
         if self._proposal is not None:
             self._proposal.cancel()
             self.flash("Cancelled: the words are as they were.", "info")
+        elif self.stop_rehearsal():
+            pass
         elif self.has_class("-month"):
             self.action_month()
         elif self._filter != FILTERS[0]:

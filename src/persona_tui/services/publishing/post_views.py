@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, text
 from sqlmodel import Session
 
 from persona_tui.errors import UnknownName
+from persona_tui.services.publishing.slots import clock_note
 from persona_tui.services.publishing.transitions import Transition, maybe_published, next_acts
 from persona_tui.services.publishing.wording import full_caption
 
@@ -128,7 +129,8 @@ _COLUMNS = (
     " p.zone, p.wall_time,"
     " p.grace_minutes, p.strategy_name, p.repost_allowed, p.creation_id, p.media_id, p.permalink,"
     " p.published_at, p.created_at, a.status AS account_status, a.status_reason AS account_reason,"
-    " (SELECT publishing_held FROM installation) AS held"
+    " (SELECT publishing_held FROM installation) AS held,"
+    " (SELECT publishing_paused FROM installation) AS paused"
     " FROM scheduling_posts p JOIN personas n ON n.id = p.persona_id"
     " LEFT JOIN instagram_accounts a ON a.id = p.account_id"
     " LEFT JOIN clusters c ON c.id = p.cluster_id"
@@ -219,7 +221,7 @@ def _pictures(session: Session, posts: list[int]) -> dict[int, list[PostPicture]
 def _view(row: RowMapping, pictures: tuple[PostPicture, ...]) -> PostView:
     facts = dict(row)
     warnings = tuple(_warnings(row, pictures)) if row["state"] not in _OVER else ()
-    for name in ("account_status", "account_reason", "held"):
+    for name in ("account_status", "account_reason", "held", "paused"):
         del facts[name]
     facts["hashtags"] = tuple(row["hashtags"])
     return PostView(**facts, pictures=pictures, warnings=warnings)
@@ -234,6 +236,12 @@ def _warnings(row: RowMapping, pictures: tuple[PostPicture, ...]) -> Iterable[st
         yield "It has no alternative text, which blind readers need and lost answers are cleared up by."
     if row["account_status"] not in {None, "active"}:
         yield f"Its account is {row['account_status']}: {row['account_reason']}"
+    if row["paused"]:
+        yield "You have paused all publishing."
+    if row["wall_time"] and row["state"] in {"scheduled", "deferred"}:
+        note = clock_note(datetime.fromisoformat(row["wall_time"]), row["zone"])
+        if note:
+            yield note
     if row["held"]:
         yield "Publishing is held after a restore or a copy; confirm it first."
 

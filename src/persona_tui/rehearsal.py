@@ -22,7 +22,6 @@ from sqlalchemy import text
 from persona_tui.database import migrate
 from persona_tui.database.engine import Database, open_database
 from persona_tui.errors import NotAllowedNow
-from persona_tui.headless.stand_ins import StandIns, running_stand_ins
 from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services.leadership import this_process
@@ -39,6 +38,7 @@ from persona_tui.services.publishing.rehearsal import (
     read_outcome,
 )
 from persona_tui.settings import InstagramSettings, MediaSettings, Settings
+from persona_tui.stand_ins import StandIns, running_stand_ins
 
 MOST_DAYS = 60
 CONTAINER_SECONDS = 5.0
