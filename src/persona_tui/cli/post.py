@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.resources import Resources
-    from persona_tui.services.planning.slots import Slot
+    from persona_tui.services.publishing.slots import Slot
     from persona_tui.services.publishing.post_views import PostView
 
 commands = group("Posts: from draft to published.")

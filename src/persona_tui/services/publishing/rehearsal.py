@@ -184,7 +184,7 @@ class _Copier:
         self._photos: dict[tuple[int, str], int] = {}
 
     def read(self, statement: str, values: Sequence[object]) -> list[dict[str, Any]]:
-        query = sql.SQL(statement).format(**self._names)  # type: ignore[arg-type]  # constants of this file
+        query = sql.SQL(statement).format(**self._names)
         with self._connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query, values).fetchall()
 
