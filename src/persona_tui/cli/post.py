@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.resources import Resources
-    from persona_tui.services.publishing.slots import Slot
     from persona_tui.services.publishing.post_views import PostView
+    from persona_tui.services.publishing.slots import Slot
 
 commands = group("Posts: from draft to published.")
 post_plan.register(commands)
