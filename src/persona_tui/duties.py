@@ -11,7 +11,7 @@ from asyncio import to_thread
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -24,12 +24,14 @@ from persona_tui.errors import PersonaError, StorageError
 from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services import jobs
+from persona_tui.services.clock_watch import ClockWatch
 from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine, EngineOptions
 from persona_tui.services.generation.night import Night
 from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.library import analyses, embeddings
 from persona_tui.services.library.staging import remove_deleted
 from persona_tui.services.library.watch import Watcher
+from persona_tui.services.planning.upkeep import PlanUpkeep
 from persona_tui.services.publishing.comments import CommentRound
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
@@ -49,6 +51,9 @@ LOOK_ANYWAY_SECONDS = 3600.0
 WATCH_SECONDS = {"live": 30.0, "sandbox": 2.0}
 """Rest between two looks into the watched folders."""
 STOP_SECONDS = 10.0
+CLOCK_SECONDS = 5.0
+"""Between two looks for a jump of the clock."""
+JUMP_SHOWN = 3600.0
 
 
 @dataclass
@@ -98,6 +103,8 @@ class Duties:
             make_token_client=resources.token_client,
             keyring=resources.keyring,
         )
+        gap = timedelta(minutes=resources.settings.instagram.min_gap_minutes)
+        self._upkeep = PlanUpkeep(self._scope, min_gap=gap)
         self._night = Night(self._scope, resources.media)
         self._watcher = Watcher(self._scope, resources.media)
         self.engine: Engine | None = None
@@ -135,6 +142,7 @@ class Duties:
         self._begin(self._work_loop(), "jobs")
         if ticks:
             self._start_ticking()
+            self._begin(self._clock_loop(), "clock")
             self._begin(self._watch_loop(), "watch")
 
     async def aclose(self) -> None:
@@ -301,6 +309,23 @@ class Duties:
         )
         self._scheduler.start()
 
+    async def _clock_loop(self) -> None:
+        """See jumps of the wall clock: APScheduler goes by it and, set back, would wait as long."""
+        watch = ClockWatch()
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            jump = watch.look()
+            if jump is None:
+                continue
+            way = "forward" if jump > timedelta(0) else "back"
+            log.warning("wall clock jumped", seconds=round(jump.total_seconds()))
+            at = f"{datetime.now(UTC):%H:%M} UTC"
+            self._trouble.say("clock", f"The clock jumped {way} by {abs(jump)} at {at}: look at what is due.")
+            asyncio.get_running_loop().call_later(JUMP_SHOWN, self._trouble.settle, "clock")
+            if self._scheduler is not None:
+                for job in self._scheduler.get_jobs():
+                    job.modify(next_run_time=datetime.now(UTC))
+
     async def _scheduled_tick(self) -> None:
         try:
             await self.tick(await to_thread(self._resources.now))
@@ -331,6 +356,7 @@ class Duties:
                 return False
             await self._reconciler.tick(now)
             await self._publisher.tick(now)
+            await to_thread(self._upkeep.tick, now)
             await self._comments.tick(now)
             self._keep_tokens()
             await self._sweep()

@@ -28,10 +28,12 @@ from persona_tui.settings import Settings
 if TYPE_CHECKING:
     from persona_tui.database.link import DatabaseLink
     from persona_tui.duties import Duties, Trouble
+    from persona_tui.rehearsal import Progress
     from persona_tui.services.generation.engine import Engine, EngineStatus
     from persona_tui.services.planning.captions import CaptionProposal
     from persona_tui.services.planning.ideas import IdeaView
     from persona_tui.services.publishing.reconcile import AccountListing
+    from persona_tui.services.publishing.rehearsal import Rehearsal
 
 log = structlog.get_logger("persona_tui.runtime")
 
@@ -256,6 +258,17 @@ class Core:
             post_id,
             max_hashtags=self.settings.instagram.max_hashtags,
         )
+
+    async def rehearse(self, days: int, progress: Progress) -> Rehearsal:
+        """Play what is planned for the next days against the sandbox, on a copy.
+
+        Raises:
+            NotAllowedNow: nothing is planned in these days.
+            PersonaError: the copy or the sandbox can't be made.
+        """
+        from persona_tui.rehearsal import rehearse
+
+        return await rehearse(self.resources, days, progress=progress)
 
     async def look_at(self, post_id: int) -> AccountListing:
         """Look at the account for a post that may be published already; changes nothing at Instagram.

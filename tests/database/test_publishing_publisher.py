@@ -18,9 +18,9 @@ from persona_tui.clients.instagram import InstagramClient
 from persona_tui.database.engine import Database
 from persona_tui.logs import configure_logging
 from persona_tui.pool import WorkPool
+from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.publishing import posts
 from persona_tui.services.publishing.accounts import replace_token
-from persona_tui.services.publishing.hands import boot_seconds
 from tests.support.publishing import PUBLISH_QUICKLY, World, add_persona, drive_to, make_world
 
 FAILED: dict[str, Any] = {"status": 200, "body": {"status_code": "ERROR", "status": "Error: something"}}

@@ -15,7 +15,6 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.headless.demo import PERSONA, seed
-from persona_tui.headless.stand_ins import StandIns
 from persona_tui.resources import Resources
 from persona_tui.runtime import Core
 from persona_tui.services.generation import gates
@@ -28,6 +27,7 @@ from persona_tui.services.publishing.winners import draft_for_winner
 from persona_tui.services.voting import contest
 from persona_tui.setting_sections import ComfyUISettings, GeminiSettings, InstagramSettings, MediaSettings
 from persona_tui.settings import Settings
+from persona_tui.stand_ins import StandIns
 from tests.support.database import drop_schema, reachable_folder, sandbox_settings
 from tests.support.sandbox import SandboxProcess
 

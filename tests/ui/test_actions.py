@@ -27,6 +27,7 @@ from persona_tui.screens.gallery_tree import BranchList
 from persona_tui.screens.help import help_text
 from persona_tui.screens.palette import ActionProvider
 from persona_tui.screens.posts_calendar import MonthCalendar
+from persona_tui.screens.posts_overdue import OverdueDialog
 from persona_tui.screens.runs_errors import TroubleDialog, Whose
 from persona_tui.screens.runs_wizard import RunWizard
 from persona_tui.screens.runs_wizard_data import Offer, PipelineOffer
@@ -77,6 +78,7 @@ DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "command": lambda: CommandLine([]),
     "trouble": lambda: TroubleDialog(Whose(None, ""), _nothing, UTC),
     "wizard": lambda: RunWizard(_offer(), _read, _start, datetime.now(UTC)),
+    "overdue": lambda: OverdueDialog(1),
     "viewer": lambda: ViewerDialog(MediaStore(Settings()), [ViewedPicture("0/0.png", "0", "a bowl")]),
 }
 PUSHED: dict[str, Callable[[], Screen[Any]]] = {

@@ -56,6 +56,7 @@ TABLES: Mapping[str, Table] = by_scope(
         clusters.FILTER,
         compare.COMPARE,
         compare.WINNERS,
+        posts.OVERDUE,
         *SCREEN_TABLES,
     )
 )

@@ -24,6 +24,33 @@ TABLE = Table(
         Action("posts.new", "n", "New", "Make a carousel, a story, a reel or a single post of pictures.", 24),
         Action("posts.format", "t", "Tags", "Accounts, place, collaborators, cover and first comment.", 25),
         Action("posts.picture", "v", "View", "Show its pictures as large as the terminal.", 23),
+        Action("posts.overdue", "O", "Overdue", "All that should be out already: move, publish, drop.", 24),
+        Action("posts.rehearse", "r", "Rehearse", "Play the plan of the next days against the sandbox.", 25),
+        Action(
+            "posts.hold",
+            "H",
+            "Pause all",
+            "Let nothing more go out, of any persona; or go on again.",
+            26,
+            anywhere=True,
+        ),
     ),
     holds=("list", "grid"),
 )
+
+OVERDUE = Table(
+    "overdue",
+    "Overdue posts",
+    (
+        Action("overdue.reslot", "s", "Next slots", "Move them to the next free slots.", 10),
+        Action("overdue.now", "p", "Publish", "Let them go out now, one after the other's gap.", 11),
+        Action("overdue.drop", "x", "Drop", "Give them up; their pictures are free.", 12),
+        Action("overdue.undo", "z,u", "Take back", "Take the last act back.", 13),
+        Action("overdue.all", "a", "Mark all", "Mark all, or take all marks away.", 14),
+        Action("overdue.personas", "tab", "Whose", "Of this persona, or of all.", 15),
+        Action("overdue.close", "escape,q", "Close", "Back to the posts.", 90),
+    ),
+    kind="dialog",
+    holds=("list", "marks"),
+)
+"""The dialog's acts are on the marked posts, or on the one under the cursor where none is marked."""

@@ -4,27 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from persona_tui.cli.frame import AsJson, note, show
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from persona_tui.settings import Settings
+
 
 def scheduler(
     once: Annotated[bool, typer.Option("--once", help="Do what is due now, then end.")] = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Play the plan on a copy, against the sandbox, at speed.")
+    ] = False,
+    days: Annotated[int, typer.Option(help="With --rehearse: so many days from now on.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """Generate, publish and work on jobs without a screen, until stopped."""
+    """Generate, publish and work on jobs without a screen, until stopped; or rehearse what is planned."""
+    from persona_tui.errors import InvalidRequest
     from persona_tui.headless.daemon import run_once, run_until_stopped
     from persona_tui.settings import load_settings
 
     settings = load_settings()
+    if rehearse and once:
+        raise InvalidRequest("--rehearse and --once exclude each other.", hint="Choose one of the two.")
+    if rehearse:
+        _rehearse(settings, days, as_json)
+        return
     if once:
         report = asyncio.run(run_once(settings))
         show(report, as_json, lambda: [f"✅ {report.sentence}" if report.led else f"ℹ️  {report.sentence}"])
         return
     asyncio.run(run_until_stopped(settings, kind="scheduler", say=note))
+
+
+def _rehearse(settings: Settings, days: int, as_json: bool) -> None:
+    from persona_tui.rehearsal import run_rehearsal, told
+
+    out = -1
+
+    def progress(done: int, of: int, now: datetime) -> None:
+        nonlocal out
+        if done != out:
+            out = done
+            note(f"{now:%d %b %H:%M} UTC: {done} of {of} posts are out")
+
+    played = run_rehearsal(settings, days, progress=progress)
+    show(played, as_json, lambda: told(played))
+    if not played.smooth:
+        raise typer.Exit(1)
 
 
 def worker() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from persona_tui.cli import post_plan
 from persona_tui.cli.frame import (
     AsJson,
     PersonaName,
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.resources import Resources
-    from persona_tui.services.planning.slots import Slot
     from persona_tui.services.publishing.post_views import PostView
+    from persona_tui.services.publishing.slots import Slot
 
 commands = group("Posts: from draft to published.")
+post_plan.register(commands)
 
 PostId = Annotated[int, typer.Argument(metavar="POST", help="The post's number.")]
 
@@ -256,7 +258,7 @@ def schedule(
     with resources() as opened, opened.database.session_scope() as opened_session:
         slot = _slot(opened, opened_session, post, at)
         planned = posts.schedule(opened_session, post, slot.at, slot.zone)
-    show(planned, as_json, lambda: [f"✅ Post {post} goes out {planned.wall_time} ({planned.zone})."])
+    show(planned, as_json, lambda: _planned(planned, slot))
 
 
 @commands.command("reschedule")
@@ -271,7 +273,12 @@ def reschedule(
     with resources() as opened, opened.database.session_scope() as opened_session:
         slot = _slot(opened, opened_session, post, at)
         planned = posts.reschedule(opened_session, post, slot.at, slot.zone)
-    show(planned, as_json, lambda: [f"✅ Post {post} goes out {planned.wall_time} ({planned.zone})."])
+    show(planned, as_json, lambda: _planned(planned, slot))
+
+
+def _planned(post: PostView, slot: Slot) -> list[str]:
+    notes = [f"ℹ️  {slot.note}"] if slot.note else []
+    return [f"✅ Post {post.id} goes out {post.wall_time} ({post.zone}).", *notes]
 
 
 def _slot(opened: Resources, opened_session: Session, post: int, at: str | None) -> Slot:

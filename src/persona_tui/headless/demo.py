@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import SecretStr
 
 from persona_tui.errors import NotAllowedNow, PersonaError, UnknownName
-from persona_tui.headless.stand_ins import StandIns, running_stand_ins
 from persona_tui.resources import Resources, Say
 from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.planning.personas import PersonaInput, create_persona, find_persona
@@ -27,6 +26,7 @@ from persona_tui.setting_sections import (
     VisionSettings,
 )
 from persona_tui.settings import Settings, config_home, data_home, load_settings
+from persona_tui.stand_ins import StandIns, running_stand_ins
 
 PERSONA = "Mira Vale"
 SCHEMA = "persona_demo"

@@ -70,6 +70,8 @@ def post_lines(view: DashboardView, zone: tzinfo, *, compact: bool) -> Iterator[
         yield say("warn", f"Publishing is held: {view.waiting['held'].first_title}")
     for alarm in view.alarms:
         yield say("error", alarm)
+    if "all paused" in view.waiting:
+        yield say("warn", "All publishing is paused.")
     if view.overdue.count:
         yield say("error", counted(view.overdue.count, "overdue post"))
         yield from _posts(view.overdue, view.now, zone, "$error", 2 if compact else 3)

@@ -18,6 +18,7 @@ from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.posts_calendar import MonthCalendar
 from persona_tui.screens.posts_detail import PostPanel, whole_post
 from persona_tui.screens.posts_format import FormatKeys
+from persona_tui.screens.posts_plan import PlanActs
 from persona_tui.screens.posts_reading import (
     SHOWN_FOR,
     Shown,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 Act = Callable[[PersonaScreen, "PostView"], Awaitable[object]]
 
 
-class PostsScreen(FormatKeys):
+class PostsScreen(FormatKeys, PlanActs):
     """The list of posts, one of them in full, and the month on demand."""
 
     SCOPE = "posts"
@@ -99,6 +100,7 @@ class PostsScreen(FormatKeys):
                     yield SectionTitle("Post", id="detail-title")
                     yield PostPanel(id="detail")
         yield ProgressPanel("Writing a caption", cancel="global.back", id="proposal")
+        yield ProgressPanel("Rehearsing", unit="posts", cancel="global.back", id="rehearsal")
 
     @property
     def post_list(self) -> DataList[PostView]:
@@ -389,6 +391,8 @@ class PostsScreen(FormatKeys):
         if self._proposal is not None:
             self._proposal.cancel()
             self.flash("Cancelled: the words are as they were.", "info")
+        elif self.stop_rehearsal():
+            pass
         elif self.has_class("-month"):
             self.action_month()
         elif self._filter != FILTERS[0]:

@@ -111,12 +111,16 @@ async def schedule_at(screen: PersonaScreen, post: PostView, day: date | None = 
     Args:
         day: the day that the form begins with; default: the post's, else tomorrow.
     """
+    from persona_tui.services.publishing.slots import clock_note
+
     now = await screen.shell.core.now()
     zone = post.zone if post.scheduled_at is not None else str(screen.shell.zone)
-    planned: list[PostView] = []
+    planned: list[tuple[PostView, str]] = []
 
     async def submit(values: Mapping[str, Any]) -> None:
-        planned.append(await screen.act(_at_wall_time, post, values["at"], zone, values["repost"], now))
+        at = values["at"]
+        view = await screen.act(_at_wall_time, post, at, zone, values["repost"], now)
+        planned.append((view, clock_note(at, zone)))
 
     form = FormDialog(
         f"When does post {post.id} go out?",
@@ -128,7 +132,7 @@ async def schedule_at(screen: PersonaScreen, post: PostView, day: date | None = 
         submit=submit,
     )
     if await screen.ask(form) and planned:
-        _say_planned(screen, planned[0])
+        _say_planned(screen, *planned[0])
 
 
 def _first_guess(post: PostView, day: date | None, zone: str, now: datetime) -> datetime:
@@ -152,11 +156,11 @@ def _at_wall_time(
     return posts.schedule(session, post.id, slot.at, zone, repost=repost)
 
 
-def _say_planned(screen: PersonaScreen, post: PostView) -> None:
+def _say_planned(screen: PersonaScreen, post: PostView, note: str = "") -> None:
     undo = screen.shell.registry.label("posts.unschedule")
     missing = "" if post.caption else " without a caption"
     screen.flash(
-        f"Post {post.id} goes out {_when(post)}{missing}. {undo} takes it back.",
+        f"Post {post.id} goes out {_when(post)}{missing}. {undo} takes it back. {note}".strip(),
         "ok" if post.caption else "warn",
         seconds=10,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from persona_tui.errors import PersonaError
 from persona_tui.screens.posts_states import OVER, WAITING_FOR_YOU, state_mark, wall
 from persona_tui.widgets.data_list import Cell
-from persona_tui.widgets.marks import dim
+from persona_tui.widgets.marks import counted, dim
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -33,16 +33,22 @@ class Shown:
     Attributes:
         has_account: the persona has an account to post to.
         held: nothing is published until the operator confirms.
+        paused: the operator has paused all publishing.
+        overdue: posts of this persona that should be out already.
     """
 
     posts: tuple[PostView, ...]
     has_account: bool
     held: bool
+    paused: bool
+    overdue: int
 
 
 def load(session: Session, persona_id: int, since: datetime) -> Shown:
     """Read a persona's posts and what may keep them from going out."""
     from persona_tui.services.publishing.accounts import account_of_persona
+    from persona_tui.services.publishing.late import overdue_posts
+    from persona_tui.services.publishing.pausing import publishing_paused
     from persona_tui.services.publishing.post_views import list_posts
     from persona_tui.services.publishing.restore import publishing_hold
 
@@ -50,6 +56,8 @@ def load(session: Session, persona_id: int, since: datetime) -> Shown:
         list_posts(session, persona_id, since=since, limit=LIMIT),
         account_of_persona(session, persona_id) is not None,
         publishing_hold(session) is not None,
+        publishing_paused(session),
+        len(overdue_posts(session, persona_id)),
     )
 
 
@@ -59,6 +67,10 @@ def hindrances(shown: Shown, shell: Shell) -> list[str]:
     found = []
     if shown.held:
         found.append(f"Publishing is held: {label('global.settings')} shows what to confirm.")
+    if shown.paused:
+        found.append(f"All publishing is paused: {label('posts.hold')} lets posts go out again.")
+    elif shown.overdue:
+        found.append(f"{counted(shown.overdue, 'post')} should be out already: {label('posts.overdue')}.")
     if not shown.has_account:
         found.append(f"No account to post to yet: {label('global.personas')} connects one.")
     if shell.settings.media.publish_url is None:

@@ -137,7 +137,9 @@ def _leader(database: Database) -> Check:
 
 def _publishing(database: Database) -> Check:
     with database.session_scope() as session:
-        held, reason = session.execute(text("SELECT publishing_held, held_reason FROM installation")).one()
+        held, reason, paused = session.execute(
+            text("SELECT publishing_held, held_reason, publishing_paused FROM installation")
+        ).one()
         late = session.execute(
             text(
                 "SELECT count(*) FROM scheduling_posts WHERE state = 'scheduled'"
@@ -154,6 +156,9 @@ def _publishing(database: Database) -> Check:
         return Check(
             "publishing", "fail", f"Held: {reason}", "Confirm with `persona-tui db confirm-restore`."
         )
+    if paused:
+        hint = "`persona-tui post resume-all` lets posts go out again."
+        return Check("publishing", "warn", "You have paused all publishing.", hint)
     if late:
         return Check("publishing", "fail", f"{late} posts are overdue.", "Start the app or the scheduler.")
     if stuck:

@@ -194,6 +194,13 @@ class DataList(ScrollView, Generic[T], can_focus=True):
                 return True
         return False
 
+    def mark_all(self) -> None:
+        """Mark every row."""
+        self._marked = {self._key(item) for item in self._items}
+        self._strips.clear()
+        self.refresh()
+        self.post_message(self.MarksChanged(self))
+
     def unmark_all(self) -> None:
         """Take all marks away."""
         self._marked.clear()

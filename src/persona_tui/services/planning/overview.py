@@ -263,6 +263,8 @@ FROM content_suggestions WHERE persona_id = %(persona)s AND status IN ('pending'
 GROUP BY status
 UNION ALL
 SELECT 'held', 1, id, held_reason FROM installation WHERE publishing_held
+UNION ALL
+SELECT 'all paused', 1, id, '' FROM installation WHERE publishing_paused
 """
 
 

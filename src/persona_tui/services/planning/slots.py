@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,39 +11,13 @@ from sqlmodel import Session
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.models.persona import Persona
+from persona_tui.services.publishing.slots import Slot, resolve
 
 WINDOWS = ((time(9, 0), time(12, 0)), (time(17, 0), time(19, 0)))
 """Windows of a day on the audience's clock."""
 STEP = timedelta(minutes=30)
 LEAD = timedelta(minutes=15)
 HORIZON_DAYS = 60
-
-
-@dataclass(frozen=True)
-class Slot:
-    """An instant with the clock it was planned on.
-
-    Attributes:
-        at: UTC.
-        zone: IANA zone.
-        wall_time: ISO, as the zone's clock shows it.
-    """
-
-    at: datetime
-    zone: str
-    wall_time: str
-
-
-def resolve(wall: datetime, zone: str) -> Slot:
-    """The instant of a wall time: a time that a clock change skips moves forward, a doubled one is the first.
-
-    Args:
-        wall: naive local time.
-    """
-    place = ZoneInfo(zone)
-    at = wall.replace(tzinfo=place, fold=0).astimezone(UTC)
-    shown = at.astimezone(place).replace(tzinfo=None)
-    return Slot(at, zone, shown.isoformat(timespec="minutes"))
 
 
 def parse_when(words: str, zone: str, now: datetime) -> Slot:

@@ -25,6 +25,7 @@ from persona_tui.models.post import FENCED_STATES, SchedulingPost
 from persona_tui.services import events
 from persona_tui.services.leadership import this_process
 from persona_tui.services.publishing.attempts import PUBLISH, append_reply, close_attempt, open_attempt
+from persona_tui.services.publishing.pausing import MAY_PUBLISH
 
 NEVER_SENT_STATES = ("claimed", "staged", "creating")
 """States in which nothing exists at Instagram yet, or a container that nobody will miss."""
@@ -144,7 +145,7 @@ def still_mine(session: Session, claim: Claim, margin: timedelta) -> bool:
     found = session.execute(
         text(
             "SELECT EXISTS (SELECT FROM scheduling_posts WHERE id = :id AND fence = :fence AND state = :state"
-            " AND lease_until > persona_now() + :margin) AND NOT (SELECT publishing_held FROM installation)"
+            f" AND lease_until > persona_now() + :margin) AND {MAY_PUBLISH}"
         ),
         {"id": claim.post_id, "fence": claim.fence, "state": claim.state, "margin": margin},
     )
@@ -225,7 +226,7 @@ def wake_deferred(session: Session) -> tuple[int, ...]:
         session,
         "UPDATE scheduling_posts p SET state = 'scheduled', lease_until = NULL FROM installation i"
         " WHERE p.state = 'deferred' AND coalesce(p.lease_until, persona_now()) <= persona_now()"
-        " AND NOT i.publishing_held RETURNING p.id",
+        " AND NOT i.publishing_held AND NOT i.publishing_paused RETURNING p.id",
     )
 
 
@@ -239,7 +240,7 @@ def miss_late(session: Session, now: datetime) -> tuple[int, ...]:
         "UPDATE scheduling_posts p SET state = 'missed', lease_until = NULL,"
         " reason = 'Its time passed more than ' || p.grace_minutes || ' minutes ago.'"
         " FROM instagram_accounts a, installation i WHERE a.id = p.account_id AND a.status = 'active'"
-        " AND NOT i.publishing_held AND p.state IN ('scheduled', 'deferred')"
+        " AND NOT i.publishing_held AND NOT i.publishing_paused AND p.state IN ('scheduled', 'deferred')"
         " AND p.scheduled_at + make_interval(mins => p.grace_minutes) < :now RETURNING p.id",
         now=now,
     )
@@ -247,7 +248,8 @@ def miss_late(session: Session, now: datetime) -> tuple[int, ...]:
         session.execute(
             text(
                 "UPDATE scheduling_posts p SET state = 'cancelled' FROM personas n"
-                " WHERE n.id = p.persona_id AND n.late_policy = 'drop' AND p.id = ANY(:posts)"
+                " WHERE n.id = p.persona_id AND p.id = ANY(:posts)"
+                " AND coalesce(nullif(p.late_policy, ''), n.late_policy) = 'drop'"
             ),
             {"posts": list(missed)},
         )
@@ -266,7 +268,7 @@ def waiting_accounts(session: Session, now: datetime) -> tuple[int, ...]:
     rows = session.execute(
         text(
             "SELECT p.account_id FROM scheduling_posts p JOIN instagram_accounts a ON a.id = p.account_id"
-            " WHERE a.status = 'active' AND NOT (SELECT publishing_held FROM installation)"
+            f" WHERE a.status = 'active' AND {MAY_PUBLISH}"
             " AND (p.state IN ('container', 'publishable')"
             "  OR (p.state = 'scheduled' AND p.scheduled_at <= :now))"
             " GROUP BY p.account_id ORDER BY min(p.scheduled_at)"
@@ -327,8 +329,8 @@ def _may_claim(session: Session, account_id: int, epoch: int | None) -> int | No
     ).one_or_none()
     if locked is None:
         return None
-    held, current = session.execute(text("SELECT publishing_held, leader_epoch FROM installation")).one()
-    return None if held or (epoch is not None and epoch != current) else int(current)
+    open_, current = session.execute(text(f"SELECT {MAY_PUBLISH}, leader_epoch FROM installation")).one()
+    return None if not open_ or (epoch is not None and epoch != current) else int(current)
 
 
 def _first_due(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from sqlmodel import Session
 
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.errors import DatabaseError
+from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing import attempts
 from persona_tui.services.publishing.accounts import stop_account
@@ -25,11 +25,6 @@ from persona_tui.services.publishing.staging import SessionScope
 R = TypeVar("R")
 
 NOTE_TRIES, NOTE_PAUSE = 5, 1.0
-
-
-def boot_seconds() -> float:
-    """Seconds since the machine started, those in suspend included (R7)."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Pool(Protocol):
@@ -181,4 +176,4 @@ class Hands:
                 await self.tools.sleep(NOTE_PAUSE)
 
 
-__all__ = ["Hands", "Pool", "RoundOver", "Tools", "boot_seconds"]
+__all__ = ["Hands", "Pool", "RoundOver", "Tools"]

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, text
 from sqlmodel import Session
 
 from persona_tui.errors import UnknownName
+from persona_tui.services.publishing.slots import clock_note
 from persona_tui.services.publishing.transitions import Transition, maybe_published, next_acts
 from persona_tui.services.publishing.wording import full_caption
 
@@ -140,11 +141,11 @@ _COLUMNS = (
     " p.caption, p.hashtags, p.alt_text, p.caption_metadata, p.is_ai_generated, p.scheduled_at,"
     " p.zone, p.wall_time,"
     " p.grace_minutes, p.strategy_name, p.repost_allowed, p.creation_id, p.media_id, p.permalink,"
-    " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed, p.cover_ms,"
     " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed,"
     " p.cover_ms, p.first_comment, p.comment_state, p.comment_id, p.comment_reason,"
     " a.scopes AS account_scopes, a.status AS account_status, a.status_reason AS account_reason,"
-    " (SELECT publishing_held FROM installation) AS held"
+    " (SELECT publishing_held FROM installation) AS held,"
+    " (SELECT publishing_paused FROM installation) AS paused"
     " FROM scheduling_posts p JOIN personas n ON n.id = p.persona_id"
     " LEFT JOIN instagram_accounts a ON a.id = p.account_id"
     " LEFT JOIN clusters c ON c.id = p.cluster_id"
@@ -236,7 +237,7 @@ def _pictures(session: Session, posts: list[int]) -> dict[int, list[PostPicture]
 def _view(row: RowMapping, pictures: tuple[PostPicture, ...]) -> PostView:
     facts = dict(row)
     warnings = tuple(_warnings(row, pictures)) if row["state"] not in _OVER else ()
-    for name in ("account_scopes", "account_status", "account_reason", "held"):
+    for name in ("account_scopes", "account_status", "account_reason", "held", "paused"):
         del facts[name]
     for name in ("hashtags", "user_tags", "collaborators"):
         facts[name] = tuple(row[name])
@@ -254,6 +255,12 @@ def _warnings(row: RowMapping, pictures: tuple[PostPicture, ...]) -> Iterable[st
         yield f"Its account is {row['account_status']}: {row['account_reason']}"
     if row["comment_state"] == "waiting" and _lacks_comments(row["account_scopes"]):
         yield "Its account's token does not have the permission to write the first comment."
+    if row["paused"]:
+        yield "You have paused all publishing."
+    if row["wall_time"] and row["state"] in {"scheduled", "deferred"}:
+        note = clock_note(datetime.fromisoformat(row["wall_time"]), row["zone"])
+        if note:
+            yield note
     if row["held"]:
         yield "Publishing is held after a restore or a copy; confirm it first."
 

@@ -107,6 +107,7 @@ def schedule(
     grace_minutes: int | None = None,
     strategy_name: str = "",
     repost: bool = False,
+    actor: str = "operator",
 ) -> PostView:
     """Let a post go out at that moment, to its persona's account.
 
@@ -118,6 +119,7 @@ def schedule(
         grace_minutes: how late it may still go out; later it becomes `missed`.
         strategy_name: what chose the slot.
         repost: the picture may be in another live post as well.
+        actor: who plans it, for the audit trail.
 
     Raises:
         InvalidRequest: no such moment or zone, or it is past.
@@ -130,7 +132,7 @@ def schedule(
     post.strategy_name = strategy_name or post.strategy_name
     post.repost_allowed = repost or post.repost_allowed
     post.state = "scheduled"
-    save(session, post, "post.schedule", at=_iso(post.scheduled_at), zone=post.zone)
+    save(session, post, "post.schedule", actor=actor, at=_iso(post.scheduled_at), zone=post.zone)
     return get_post(session, post_id)
 
 

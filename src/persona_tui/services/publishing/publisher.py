@@ -21,13 +21,14 @@ from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.errors import PersonaError
 from persona_tui.models.post import FENCED_STATES
+from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing import claims
 from persona_tui.services.publishing.attempts import STOPPED
 from persona_tui.services.publishing.claims import Claim, IsDead, Swept, owner_is_dead
 from persona_tui.services.publishing.crew import Crew
 from persona_tui.services.publishing.grants import MakeClient, client_of
-from persona_tui.services.publishing.hands import Hands, Pool, RoundOver, Tools, boot_seconds
+from persona_tui.services.publishing.hands import Hands, Pool, RoundOver, Tools
 from persona_tui.services.publishing.outcome import Ending
 from persona_tui.services.publishing.policy import PublishPolicy
 from persona_tui.services.publishing.staging import SessionScope

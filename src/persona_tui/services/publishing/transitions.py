@@ -122,11 +122,14 @@ def require_move(session: Session, post: SchedulingPost, to_state: str, *, doing
     )
 
 
-def save(session: Session, post: SchedulingPost, act: str, **details: Any) -> None:
-    """Write an operator's change of a post, tell everybody, and keep it in the audit trail.
+def save(
+    session: Session, post: SchedulingPost, act: str, *, actor: str = "operator", **details: Any
+) -> None:
+    """Write a change of a post, tell everybody, and keep it in the audit trail.
 
     Args:
         act: the audit action, `post.<verb>`.
+        actor: whose act it is.
         details: for the trail, plain JSON.
 
     Raises:
@@ -136,7 +139,7 @@ def save(session: Session, post: SchedulingPost, act: str, **details: Any) -> No
         session.add(post)
     audit.append(
         session,
-        actor="operator",
+        actor=actor,
         action=act,
         persona_id=post.persona_id,
         subject=f"scheduling_posts:{post.id}",

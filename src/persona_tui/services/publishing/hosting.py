@@ -1,0 +1,103 @@
+"""Copies of pictures where Instagram can fetch them: on the first media host, else on the second."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal
+
+import structlog
+from sqlalchemy import text
+from sqlmodel import Session
+
+from persona_tui.clients.media_host import Extension, HostedPicture, MediaHost, MediaHostError
+from persona_tui.errors import ClientError, PersonaError, StorageError
+from persona_tui.models.post import MediaObject
+from persona_tui.passed import Passed
+from persona_tui.services.publishing import breakers
+from persona_tui.services.publishing.hands import Hands
+
+log = structlog.get_logger("persona_tui.publishing")
+
+HostName = Literal["first", "second"]
+Hosts = Mapping[HostName, Callable[[], MediaHost]]
+"""What opens each media host that is set, the preferred one first; each raises where it can't be opened."""
+
+
+async def host_picture(
+    hands: Hands, passed: Passed[bytes], position: int, extension: Extension = "jpg"
+) -> HostedPicture:
+    """Put a picture or film where Instagram can fetch it, remember the copy, and look at it from outside.
+
+    A host whose breaker is open is left out, as long as another is there; what fails on one is tried on the
+    next.
+
+    Raises:
+        PersonaError: no host takes or shows it; what the first one said.
+        LeaseLost: the post is another's by now.
+    """
+    trouble: PersonaError | None = None
+    for name in await hands.db(lambda session: _in_turn(session, hands.tools.hosts)):
+        scope = f"host:{name}"
+        try:
+            hosted = await _put(hands, name, passed, position, extension)
+        except (ClientError, StorageError) as problem:
+            words = problem.message
+            log.warning("media host failed", host=name, post=hands.claim.post_id, problem=words)
+            await hands.db(
+                lambda session, scope=scope, words=words: breakers.note_failure(session, scope, words)
+            )
+            trouble = trouble or problem
+            continue
+        await hands.db(partial(breakers.note_success, scope=scope))
+        return hosted
+    raise trouble or MediaHostError("No media host is set.", sent=False)
+
+
+def blame_host(session: Session, post_id: int, reason: str) -> None:
+    """Instagram could not fetch the post's newest copy, though we could: it counts against its host."""
+    name = session.execute(
+        text("SELECT host FROM media_objects WHERE post_id = :post ORDER BY id DESC LIMIT 1"),
+        {"post": post_id},
+    ).scalar_one_or_none()
+    if name is not None:
+        breakers.note_failure(session, f"host:{name}", reason)
+
+
+def _in_turn(session: Session, hosts: Hosts) -> list[HostName]:
+    """The hosts to try; where all breakers are open, the first one, for somebody has to find out."""
+    well = [name for name in hosts if not breakers.is_open(session, f"host:{name}")]
+    return well or list(hosts)[:1]
+
+
+async def _put(
+    hands: Hands, name: HostName, passed: Passed[bytes], position: int, extension: Extension
+) -> HostedPicture:
+    host = await to_thread(hands.tools.hosts[name])
+    hosted = await host.put(passed, extension=extension)
+    post_id = hands.claim.post_id
+    await hands.db(lambda session: note_hosted(session, post_id, hosted, position, name))
+    await hands.renew()
+    await host.check(hosted)
+    return hosted
+
+
+def note_hosted(session: Session, post_id: int, hosted: HostedPicture, position: int, host: HostName) -> None:
+    """Remember a copy, so that housekeeping can take it away; its address may be a secret and is not kept."""
+    environment = session.execute(text("SELECT environment FROM installation")).scalar_one()
+    session.add(
+        MediaObject(
+            post_id=post_id,
+            position=position,
+            environment=environment,
+            host=host,
+            key=hosted.key,
+            sha256=hosted.sha256,
+            byte_count=hosted.size,
+        )
+    )
+    session.flush()
+
+
+__all__ = ["HostName", "Hosts", "blame_host", "host_picture", "note_hosted"]
