@@ -86,6 +86,7 @@ class Duties:
             self._scope,
             resources.media,
             host=resources.media_host,
+            second_host=resources.second_media_host,
             pool=self._pool,
             epoch=lambda: leadership.epoch,
             **self._publishing_parts(),

@@ -37,7 +37,8 @@ from persona_tui.services.publishing.rehearsal import (
     copy_posts,
     read_outcome,
 )
-from persona_tui.settings import InstagramSettings, MediaSettings, Settings
+from persona_tui.setting_sections import InstagramSettings, MediaSettings
+from persona_tui.settings import Settings
 from persona_tui.stand_ins import StandIns, running_stand_ins
 
 MOST_DAYS = 60

@@ -184,6 +184,15 @@ class Resources:
             )
         return MediaHost(media.publish_url, media.public_base_url)
 
+    @property
+    def second_media_host(self) -> Callable[[], MediaHost] | None:
+        """What opens the place that is used while the first one fails; None where none is set."""
+        from persona_tui.clients.media_host import MediaHost
+
+        media = self.settings.media
+        url, base = media.second_publish_url, media.second_public_base_url
+        return None if url is None else lambda: MediaHost(url, base)
+
     def instagram_client(
         self, ig_user_id: str, token: str, login: LoginName = "instagram"
     ) -> InstagramClient:

@@ -183,6 +183,10 @@ class MediaSettings(Section):
     """Where copies for Instagram go: file:/folder or s3://bucket/prefix."""
     public_base_url: HttpUrl | None = None
     """The address under which the world sees `publish_url`."""
+    second_publish_url: StoreUrl | None = None
+    """Another place for them, used while the first one fails."""
+    second_public_base_url: HttpUrl | None = None
+    """The address under which the world sees `second_publish_url`."""
 
 
 class LibrarySettings(Section):

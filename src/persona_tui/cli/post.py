@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -113,6 +113,10 @@ Collaborators = Annotated[
 Place = Annotated[str | None, typer.Option(help="Id of a Facebook Page that has a place.")]
 FirstComment = Annotated[str | None, typer.Option(help="Written below the post as soon as it is out.")]
 Cover = Annotated[float | None, typer.Option(help="Second of a reel that is its cover.")]
+Shape = Annotated[
+    Literal["crop", "pad"] | None,
+    typer.Option("--fit", help="A picture of another shape than Instagram takes is cropped, or padded."),
+]
 Feed = Annotated[bool | None, typer.Option("--feed/--no-feed", help="A reel shows in the feed too.")]
 
 
@@ -130,6 +134,7 @@ def create(
     first_comment: FirstComment = None,
     cover: Cover = None,
     feed: Feed = None,
+    fit: Shape = None,
     as_json: AsJson = False,
 ) -> None:
     """Draft a post of one or several pictures, or of a film; the order given is the post's.
@@ -144,7 +149,7 @@ def create(
     refs = pictures_of(picture or (), photo or (), candidate or ())
     with resources() as opened, opened.database.session_scope() as opened_session:
         owner = persona_of(opened_session, persona).id
-        format = changed(Format(chosen), tag, place, collaborator, first_comment, cover, feed)
+        format = changed(Format(chosen), tag, place, collaborator, first_comment, cover, feed, fit)
         made = draft_post(opened_session, refs, chosen, edited=edited, persona_id=owner)
         most = opened.settings.instagram.max_hashtags
         made = set_format(opened_session, made.id, format, max_hashtags=most)
@@ -161,6 +166,7 @@ def format_(
     first_comment: FirstComment = None,
     cover: Cover = None,
     feed: Feed = None,
+    fit: Shape = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a post's tags, place, collaborators, first comment or cover; what is not named stays.
@@ -173,7 +179,7 @@ def format_(
 
     with resources() as opened, opened.database.session_scope() as opened_session:
         current = format_of(locked_post(opened_session, post))
-        format = changed(current, tag, place, collaborator, first_comment, cover, feed)
+        format = changed(current, tag, place, collaborator, first_comment, cover, feed, fit)
         most = opened.settings.instagram.max_hashtags
         made = set_format(opened_session, post, format, max_hashtags=most)
     show(made, as_json, lambda: [f"✅ Post {post} is changed; it is {made.state}."])

@@ -11,6 +11,7 @@ from persona_tui.errors import InvalidRequest
 if TYPE_CHECKING:
     from persona_tui.services.library.pictures import PictureRef
     from persona_tui.services.publishing.formats import Format, Kind
+    from persona_tui.services.publishing.framing import Fit
     from persona_tui.services.publishing.post_views import PostView
 
 
@@ -52,6 +53,7 @@ def changed(
     first_comment: str | None,
     cover: float | None,
     feed: bool | None,
+    fit: Fit | None = None,
 ) -> Format:
     """The format with what was typed; None stays as it is, '' takes away.
 
@@ -60,7 +62,12 @@ def changed(
     """
     from persona_tui.services.publishing.formats import parse_tag
 
-    changes: dict[str, Any] = {"location_id": place, "first_comment": first_comment, "share_to_feed": feed}
+    changes: dict[str, Any] = {
+        "location_id": place,
+        "first_comment": first_comment,
+        "share_to_feed": feed,
+        "fit": fit,
+    }
     if tags is not None:
         changes["user_tags"] = tuple(parse_tag(tag) for tag in tags if tag)
     if collaborators is not None:

@@ -159,6 +159,7 @@ def _beyond_words(post: PostView) -> Iterator[tuple[str, str]]:
     yield "Shared with", " ".join(f"@{name}" for name in post.collaborators)
     yield "Place", post.location_id
     yield "Cover", f"at {post.cover_ms / 1000:g} s" if post.cover_ms is not None else ""
+    yield "Shape", "padded, not cropped" if post.fit == "pad" else ""
     yield "Feed", "" if post.share_to_feed else "not in the feed"
     state = f"{COMMENT_STATES[post.comment_state]} {post.comment_reason}".strip()
     yield "First comment", f"{post.first_comment} ({state})" if post.first_comment else ""

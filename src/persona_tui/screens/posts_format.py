@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.widgets.choice import Choice, ChoiceDialog
-from persona_tui.widgets.fields import CheckField, Field, LongTextField, NumberField, TextField
+from persona_tui.widgets.fields import CheckField, ChoiceField, Field, LongTextField, NumberField, TextField
 from persona_tui.widgets.form import FormDialog
 
 if TYPE_CHECKING:
@@ -140,6 +140,10 @@ def _fields(format: Format) -> list[Field]:
             hint=f"{place}, separated by spaces.",
         )
     ]
+    if format.kind != "reel":
+        fits = (("crop", "crop it"), ("pad", "pad it"))
+        hint = "What becomes of a shape that Instagram does not take."
+        fields.append(ChoiceField(name="fit", label="Shape", value=format.fit, choices=fits, hint=hint))
     if format.kind == "story":
         return fields
     fields += [
@@ -181,6 +185,8 @@ def _with_values(format: Format, values: Mapping[str, Any]) -> Format:
         names = values["collaborators"].replace(",", " ").split()
         changes["collaborators"] = tuple(name.removeprefix("@") for name in names)
         changes |= {"location_id": values["place"], "first_comment": values["first_comment"]}
+    if format.kind != "reel":
+        changes["fit"] = values["fit"]
     if format.kind == "reel":
         second = values["cover"]
         changes["cover_ms"] = None if second is None else round(second * 1000)

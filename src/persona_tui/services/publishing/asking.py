@@ -11,6 +11,7 @@ from persona_tui.clients.instagram_media import NewContainer
 from persona_tui.errors import ClientError, PersonaError
 from persona_tui.services.publishing import attempts, containers
 from persona_tui.services.publishing.hands import Hands
+from persona_tui.services.publishing.hosting import blame_host
 from persona_tui.services.publishing.outcome import WrongAccount, ending_of
 
 _ENDS_THE_ROUND = frozenset({Verdict.PAUSE_TOKEN, Verdict.STOP, Verdict.WAIT})
@@ -32,6 +33,9 @@ async def make_container(
         creation_id = await client.create_container(new)
     except ClientError as problem:
         await hands.note(call, ok=False, error=problem, body=facts)
+        if classify(problem, Step.CREATE).verdict is Verdict.RETRY_CREATE:
+            post_id, words = hands.claim.post_id, problem.message
+            await hands.db(lambda session: blame_host(session, post_id, words))
         await end_by(hands, client, problem, Step.CREATE)
     await hands.note(call, ok=True, body={"creation_id": creation_id, **facts})
     return creation_id

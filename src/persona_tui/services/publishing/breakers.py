@@ -16,6 +16,10 @@ from sqlmodel import Session
 from persona_tui.errors import ClientError, KeyRejected, ServiceRefused
 
 GRAPH = "graph"
+GRAPH_ANSWERS = (
+    "NOT EXISTS (SELECT FROM circuit_breakers WHERE scope = 'graph' AND open_until > persona_now())"
+)
+"""SQL condition: Instagram's service is not left alone at the moment."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class BreakerPolicy:
 
 
 POLICIES = {
-    GRAPH: BreakerPolicy(),
+    # Short: an outage of our own line looks the same, and what is due goes on within a minute after it.
+    GRAPH: BreakerPolicy(pause=timedelta(seconds=15), longest=timedelta(seconds=45)),
     "host": BreakerPolicy(failures=3, pause=timedelta(minutes=5), longest=timedelta(hours=1)),
 }
 
@@ -117,6 +122,7 @@ def is_service_trouble(error: ClientError) -> bool:
 
 __all__ = [
     "GRAPH",
+    "GRAPH_ANSWERS",
     "POLICIES",
     "BreakerPolicy",
     "OpenBreaker",

@@ -25,6 +25,7 @@ from persona_tui.models.post import FENCED_STATES, SchedulingPost
 from persona_tui.services import events
 from persona_tui.services.leadership import this_process
 from persona_tui.services.publishing.attempts import PUBLISH, append_reply, close_attempt, open_attempt
+from persona_tui.services.publishing.breakers import GRAPH_ANSWERS
 from persona_tui.services.publishing.pausing import MAY_PUBLISH
 
 NEVER_SENT_STATES = ("claimed", "staged", "creating")
@@ -268,7 +269,7 @@ def waiting_accounts(session: Session, now: datetime) -> tuple[int, ...]:
     rows = session.execute(
         text(
             "SELECT p.account_id FROM scheduling_posts p JOIN instagram_accounts a ON a.id = p.account_id"
-            f" WHERE a.status = 'active' AND {MAY_PUBLISH}"
+            f" WHERE a.status = 'active' AND {MAY_PUBLISH} AND {GRAPH_ANSWERS}"
             " AND (p.state IN ('container', 'publishable')"
             "  OR (p.state = 'scheduled' AND p.scheduled_at <= :now))"
             " GROUP BY p.account_id ORDER BY min(p.scheduled_at)"
@@ -318,6 +319,9 @@ def claim_next(
     return _own(session, post_id, state, fence, lease=lease, owner=owner, epoch=current)
 
 
+_OPEN = text(f"SELECT {MAY_PUBLISH} AND {GRAPH_ANSWERS}, leader_epoch FROM installation")
+
+
 def _may_claim(session: Session, account_id: int, epoch: int | None) -> int | None:
     """Lock the account and return the leader epoch, or None."""
     locked = session.execute(
@@ -329,7 +333,9 @@ def _may_claim(session: Session, account_id: int, epoch: int | None) -> int | No
     ).one_or_none()
     if locked is None:
         return None
-    open_, current = session.execute(text(f"SELECT {MAY_PUBLISH}, leader_epoch FROM installation")).one()
+    open_, current = session.execute(
+        text(f"SELECT {MAY_PUBLISH} AND {GRAPH_ANSWERS}, leader_epoch FROM installation")
+    ).one()
     return None if not open_ or (epoch is not None and epoch != current) else int(current)
 
 

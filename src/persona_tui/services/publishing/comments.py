@@ -26,6 +26,7 @@ from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.instagram_errors import Ruling, Step, Verdict, classify
 from persona_tui.clients.instagram_facts import CommentFacts
 from persona_tui.errors import ClientError, GuardRefused, PersonaError
+from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.publishing import attempts
 from persona_tui.services.publishing.accounts import account_token, get_account, stop_account
 from persona_tui.services.publishing.claims import LeaseLost
@@ -41,7 +42,6 @@ from persona_tui.services.publishing.comment_cases import (
     write_intent,
 )
 from persona_tui.services.publishing.crew import Crew
-from persona_tui.services.publishing.hands import boot_seconds
 from persona_tui.services.publishing.policy import CommentPolicy, nth
 from persona_tui.services.publishing.publisher import MakeClient
 from persona_tui.services.publishing.staging import SessionScope

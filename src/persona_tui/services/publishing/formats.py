@@ -17,6 +17,7 @@ from sqlmodel import Session
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.models.post import SchedulingPost
+from persona_tui.services.publishing.framing import Fit
 from persona_tui.services.publishing.post_views import PostView, get_post
 from persona_tui.services.publishing.transitions import PostBusy, locked_post, maybe_published, save
 from persona_tui.services.publishing.wording import checked_comment
@@ -66,6 +67,7 @@ class Format:
         share_to_feed: a reel shows in the feed too.
         cover_ms: the moment of a reel that is its cover, in milliseconds; None: Instagram chooses.
         first_comment: written below the post as soon as it is out.
+        fit: what becomes of a picture whose shape Instagram does not take.
     """
 
     kind: Kind = "single"
@@ -75,6 +77,7 @@ class Format:
     share_to_feed: bool = True
     cover_ms: int | None = None
     first_comment: str = ""
+    fit: Fit = "crop"
 
     def tags_by_position(self) -> dict[int, list[UserTag]]:
         """The tags of each picture that has some."""
@@ -120,6 +123,7 @@ def format_of(post: SchedulingPost | PostView) -> Format:
         share_to_feed=post.share_to_feed,
         cover_ms=post.cover_ms,
         first_comment=post.first_comment,
+        fit=cast("Fit", post.fit),
     )
 
 
@@ -152,6 +156,7 @@ def set_format(session: Session, post_id: int, format: Format, *, max_hashtags: 
     post.user_tags = [asdict(tag) for tag in format.user_tags]
     post.collaborators = list(format.collaborators)
     post.share_to_feed, post.cover_ms = format.share_to_feed, format.cover_ms
+    post.fit = format.fit
     post.first_comment, post.comment_state = comment, "waiting" if comment else ""
     drop_container(post)
     if post.state == "draft" and films and (post.caption or format.kind == "story"):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import to_thread
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn, Protocol, TypeVar
+from functools import partial
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 from sqlmodel import Session
 
 from persona_tui.clients.media_host import MediaHost
-from persona_tui.errors import DatabaseError
+from persona_tui.errors import ClientError, DatabaseError
 from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.media import MediaStore
-from persona_tui.services.publishing import attempts
+from persona_tui.services.publishing import attempts, breakers
 from persona_tui.services.publishing.accounts import stop_account
 from persona_tui.services.publishing.claims import Claim, advance
 from persona_tui.services.publishing.outcome import Ending
@@ -23,6 +24,7 @@ from persona_tui.services.publishing.policy import PublishPolicy, nth
 from persona_tui.services.publishing.staging import SessionScope
 
 R = TypeVar("R")
+HostName = Literal["first", "second"]
 
 NOTE_TRIES, NOTE_PAUSE = 5, 1.0
 
@@ -40,14 +42,14 @@ class Tools:
     """What every post's way needs.
 
     Attributes:
-        host: opens the media host; raises where none is set.
+        hosts: what opens each media host, the preferred one first; each raises where it can not be opened.
         sleep: waits so many seconds.
         boot_clock: seconds that go on in suspend, for deadlines inside this process.
     """
 
     scope: SessionScope
     media: MediaStore
-    host: Callable[[], MediaHost]
+    hosts: Mapping[HostName, Callable[[], MediaHost]]
     pool: Pool
     policy: PublishPolicy
     owner: str
@@ -166,14 +168,20 @@ class Hands:
         """
         for left in reversed(range(NOTE_TRIES)):
             try:
-                await self.db(
-                    lambda session: attempts.append_reply(session, self.claim.attempt_id, call, **facts)
-                )
+                await self.db(partial(self._keep, call, facts))
                 return
             except DatabaseError:
                 if not left:
                     raise
                 await self.tools.sleep(NOTE_PAUSE)
 
+    def _keep(self, call: str, facts: Mapping[str, Any], session: Session) -> None:
+        attempts.append_reply(session, self.claim.attempt_id, call, **facts)
+        error = facts.get("error")
+        if isinstance(error, ClientError) and breakers.is_service_trouble(error):
+            breakers.note_failure(session, breakers.GRAPH, error.message)
+        elif error is None or isinstance(error, ClientError):
+            breakers.note_success(session, breakers.GRAPH)
 
-__all__ = ["Hands", "Pool", "RoundOver", "Tools"]
+
+__all__ = ["Hands", "HostName", "Pool", "RoundOver", "Tools"]

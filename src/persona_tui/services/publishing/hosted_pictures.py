@@ -10,6 +10,7 @@ from typing import TypeVar
 from persona_tui.clients.media_host import Extension, HostedPicture
 from persona_tui.services.publishing import pooled, staging
 from persona_tui.services.publishing.hands import Hands
+from persona_tui.services.publishing.hosting import host_picture
 from persona_tui.services.publishing.prepare import PreparedPicture
 from persona_tui.services.publishing.staging import Material, PassedWords, Source
 
@@ -60,7 +61,7 @@ class HostedPictures:
                 )
             )
             extension: Extension = "mp4" if source.is_film else "jpg"
-            hosting = staging.host_picture(self._hands, passed, position, extension)
+            hosting = host_picture(self._hands, passed, position, extension)
             self._hosted[position] = await self._kept(hosting)
         return self._hosted[position]
 
@@ -69,13 +70,13 @@ class HostedPictures:
         self._hosted.pop(position, None)
 
     async def _picture(self, source: Source) -> bytes:
-        tools, kind = self._hands.tools, (await self.material()).format.kind
+        tools, format = self._hands.tools, (await self.material()).format
         data = await to_thread(tools.media.get, source.media_key)
-        if kind == "story":
-            work = pooled.prepare_story
-            story = await self._kept(tools.pool.run(work, data, source.provenance, timeout=PREPARE_SECONDS))
-            return story.jpeg
-        aspect = await self._shape_of_first() if kind == "carousel" and source.position > 1 else None
+        if format.kind == "story":
+            given = (data, source.provenance, format.fit, source.faces)
+            story = tools.pool.run(pooled.prepare_story, *given, timeout=PREPARE_SECONDS)
+            return (await self._kept(story)).jpeg
+        aspect = await self._shape_of_first() if format.kind == "carousel" and source.position > 1 else None
         return (await self._prepared(source, data, aspect)).jpeg
 
     async def _shape_of_first(self) -> float:
@@ -87,10 +88,9 @@ class HostedPictures:
         return self._shape
 
     async def _prepared(self, source: Source, data: bytes, aspect: float | None) -> PreparedPicture:
-        run = self._hands.tools.pool.run
-        picture = await self._kept(
-            run(pooled.prepare, data, source.provenance, aspect, timeout=PREPARE_SECONDS)
-        )
+        run, fit = self._hands.tools.pool.run, (await self.material()).format.fit
+        given = (data, source.provenance, aspect, fit, source.faces)
+        picture = await self._kept(run(pooled.prepare, *given, timeout=PREPARE_SECONDS))
         if source.position == 1:
             self._shape = picture.aspect
         return picture

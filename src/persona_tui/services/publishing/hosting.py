@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from functools import partial
-from typing import Literal
 
 import structlog
 from sqlalchemy import text
 from sqlmodel import Session
 
-from persona_tui.clients.media_host import Extension, HostedPicture, MediaHost, MediaHostError
+from persona_tui.clients.media_host import Extension, HostedPicture, MediaHostError
 from persona_tui.errors import ClientError, PersonaError, StorageError
 from persona_tui.models.post import MediaObject
 from persona_tui.passed import Passed
 from persona_tui.services.publishing import breakers
-from persona_tui.services.publishing.hands import Hands
+from persona_tui.services.publishing.hands import Hands, HostName
 
 log = structlog.get_logger("persona_tui.publishing")
-
-HostName = Literal["first", "second"]
-Hosts = Mapping[HostName, Callable[[], MediaHost]]
-"""What opens each media host that is set, the preferred one first; each raises where it can't be opened."""
 
 
 async def host_picture(
@@ -38,7 +33,7 @@ async def host_picture(
         LeaseLost: the post is another's by now.
     """
     trouble: PersonaError | None = None
-    for name in await hands.db(lambda session: _in_turn(session, hands.tools.hosts)):
+    for name in await hands.db(partial(_in_turn, hosts=hands.tools.hosts)):
         scope = f"host:{name}"
         try:
             hosted = await _put(hands, name, passed, position, extension)
@@ -65,7 +60,7 @@ def blame_host(session: Session, post_id: int, reason: str) -> None:
         breakers.note_failure(session, f"host:{name}", reason)
 
 
-def _in_turn(session: Session, hosts: Hosts) -> list[HostName]:
+def _in_turn(session: Session, hosts: Iterable[HostName]) -> list[HostName]:
     """The hosts to try; where all breakers are open, the first one, for somebody has to find out."""
     well = [name for name in hosts if not breakers.is_open(session, f"host:{name}")]
     return well or list(hosts)[:1]
@@ -100,4 +95,4 @@ def note_hosted(session: Session, post_id: int, hosted: HostedPicture, position:
     session.flush()
 
 
-__all__ = ["HostName", "Hosts", "blame_host", "host_picture", "note_hosted"]
+__all__ = ["blame_host", "host_picture", "note_hosted"]

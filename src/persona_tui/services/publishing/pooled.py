@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from persona_tui.services.publishing.film_rules import clean_film
+from persona_tui.services.publishing.framing import FaceBox, Fit
 from persona_tui.services.publishing.prepare import (
     PreparedPicture,
     prepare_feed_picture,
@@ -11,14 +12,22 @@ from persona_tui.services.publishing.prepare import (
 from persona_tui.services.safety.disclosure import Provenance
 
 
-def prepare(source: bytes, provenance: Provenance, aspect: float | None = None) -> PreparedPicture:
+def prepare(
+    source: bytes,
+    provenance: Provenance,
+    aspect: float | None = None,
+    fit: Fit = "crop",
+    faces: tuple[FaceBox, ...] = (),
+) -> PreparedPicture:
     """`prepare_feed_picture`, whose arguments the pool passes by place."""
-    return prepare_feed_picture(source, provenance=provenance, aspect=aspect)
+    return prepare_feed_picture(source, provenance=provenance, aspect=aspect, fit=fit, faces=faces)
 
 
-def prepare_story(source: bytes, provenance: Provenance) -> PreparedPicture:
+def prepare_story(
+    source: bytes, provenance: Provenance, fit: Fit = "crop", faces: tuple[FaceBox, ...] = ()
+) -> PreparedPicture:
     """`prepare_story_picture`, likewise."""
-    return prepare_story_picture(source, provenance=provenance)
+    return prepare_story_picture(source, provenance=provenance, fit=fit, faces=faces)
 
 
 def prepare_film(source: bytes, story: bool, cover_ms: int | None) -> bytes:

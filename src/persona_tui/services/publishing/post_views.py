@@ -84,6 +84,7 @@ class PostView:
     collaborators: tuple[str, ...]
     location_id: str
     share_to_feed: bool
+    fit: str
     cover_ms: int | None
     first_comment: str
     comment_state: str
@@ -141,7 +142,7 @@ _COLUMNS = (
     " p.caption, p.hashtags, p.alt_text, p.caption_metadata, p.is_ai_generated, p.scheduled_at,"
     " p.zone, p.wall_time,"
     " p.grace_minutes, p.strategy_name, p.repost_allowed, p.creation_id, p.media_id, p.permalink,"
-    " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed,"
+    " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed, p.fit,"
     " p.cover_ms, p.first_comment, p.comment_state, p.comment_id, p.comment_reason,"
     " a.scopes AS account_scopes, a.status AS account_status, a.status_reason AS account_reason,"
     " (SELECT publishing_held FROM installation) AS held,"

@@ -14,13 +14,10 @@ import functools
 import importlib
 import importlib.util
 import io
-import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps
 
 from persona_tui.errors import InvalidRequest, PersonaError
@@ -28,16 +25,15 @@ from persona_tui.services.publishing.feed_rules import (
     MAX_ASPECT,
     MAX_BYTES,
     MIN_ASPECT,
-    MIN_WIDTH,
     colour_profile_of,
     foreign_segments,
     validate_for_instagram,
     xmp_of,
 )
+from persona_tui.services.publishing.framing import FaceBox, Fit, frame
 from persona_tui.services.safety.disclosure import Provenance, generator_traces, xmp_packet
 from persona_tui.services.srgb import srgb_profile, to_srgb
 
-EXPORT_WIDTH = 1080
 STORY_ASPECT = 9 / 16
 START_QUALITY = 92
 LEAST_QUALITY = 40
@@ -50,9 +46,6 @@ _READABLE = frozenset(
     {"JPEG", "MPO", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "TGA"}
     | {"QOI", "PSD", "ICO", "ICNS", "SGI", "PCX", "DDS"}
 )
-_ANALYSIS_EDGE = 256
-
-Profile = npt.NDArray[np.float64]
 
 
 class PictureUnreadable(InvalidRequest):
@@ -98,7 +91,13 @@ class PreparedPicture:
 
 
 def prepare_feed_picture(
-    source: bytes, *, provenance: Provenance, aspect: float | None = None, max_bytes: int = MAX_BYTES
+    source: bytes,
+    *,
+    provenance: Provenance,
+    aspect: float | None = None,
+    fit: Fit = "crop",
+    faces: Sequence[FaceBox] = (),
+    max_bytes: int = MAX_BYTES,
 ) -> PreparedPicture:
     """Make the feed JPEG of a picture.
 
@@ -107,6 +106,8 @@ def prepare_feed_picture(
         provenance: how the picture came to be; it decides the DigitalSourceType written.
         aspect: width to height to crop to, 0.8 to 1.91; None keeps the shape where Instagram takes it.
             All pictures of a carousel need the same.
+        fit: what becomes of a picture whose shape is none that Instagram takes.
+        faces: that a crop keeps, the surest first.
         max_bytes: largest file; the quality is lowered from 92 until it fits.
 
     Raises:
@@ -117,27 +118,40 @@ def prepare_feed_picture(
     """
     if aspect is not None and not MIN_ASPECT <= aspect <= MAX_ASPECT:
         raise InvalidRequest(f"An aspect of {aspect:g} is outside 4:5 to 1.91:1.")
-    return _prepare(source, provenance, aspect, max_bytes)
+    return _prepare(source, provenance, aspect, fit, faces, max_bytes)
 
 
 def prepare_story_picture(
-    source: bytes, *, provenance: Provenance, max_bytes: int = MAX_BYTES
+    source: bytes,
+    *,
+    provenance: Provenance,
+    fit: Fit = "crop",
+    faces: Sequence[FaceBox] = (),
+    max_bytes: int = MAX_BYTES,
 ) -> PreparedPicture:
-    """Make the JPEG of a story: 9:16, cropped to it.
+    """Make the JPEG of a story: 9:16, cropped or padded to it.
 
     Args and raises: as `prepare_feed_picture`.
     """
-    return _prepare(source, provenance, STORY_ASPECT, max_bytes)
+    return _prepare(source, provenance, STORY_ASPECT, fit, faces, max_bytes)
 
 
-def _prepare(source: bytes, provenance: Provenance, aspect: float | None, max_bytes: int) -> PreparedPicture:
+def _prepare(
+    source: bytes,
+    provenance: Provenance,
+    aspect: float | None,
+    fit: Fit,
+    faces: Sequence[FaceBox],
+    max_bytes: int,
+) -> PreparedPicture:
     notes: list[str] = []
     with warnings.catch_warnings():  # Pillow warns on stderr of large pictures and broken metadata
         warnings.simplefilter("ignore")
         picture = _open(source, notes)
         _check_provenance(picture, provenance, notes)
         try:
-            framed = _frame(to_srgb(_upright(picture, notes), notes), aspect, notes)
+            shown = to_srgb(_upright(picture, notes), notes)
+            framed = frame(shown, aspect, notes, fit=fit, faces=faces)
         except (MemoryError, ValueError, OSError, ImageCms.PyCMSError) as problem:
             raise PictureUnreadable(f"The picture can't be converted: {type(problem).__name__}.") from None
     jpeg, quality = _encode(framed, provenance, max_bytes)
@@ -205,73 +219,6 @@ def _upright(picture: Image.Image, notes: list[str]) -> Image.Image:
     if orientation in range(2, 9):
         notes.append("Turned upright as its EXIF orientation says.")
     return turned
-
-
-def _frame(picture: Image.Image, aspect: float | None, notes: list[str]) -> Image.Image:
-    width, height = picture.size
-    wanted = aspect or min(max(width / height, MIN_ASPECT), MAX_ASPECT)
-    box = _crop_box(picture, wanted)
-    size = _export_size(box[2] - box[0], wanted)
-    whole = box == (0.0, 0.0, float(width), float(height))
-    if not whole:
-        notes.append(f"Cropped {width} × {height} to {wanted:.3g} wide to high.")
-    if whole and size == picture.size:
-        return picture
-    if size[0] > math.ceil(box[2] - box[0]):
-        notes.append(f"Enlarged to {size[0]} × {size[1]}, the least that Instagram shows.")
-    return picture.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
-
-
-def _export_size(width: float, aspect: float) -> tuple[int, int]:
-    """Whole pixels for a crop that wide, with the aspect never outside Instagram's range."""
-    wide = min(max(math.floor(width + 1e-6), MIN_WIDTH), EXPORT_WIDTH)
-    least = min(aspect, MIN_ASPECT)
-    high = min(max(round(wide / aspect), math.ceil(wide / MAX_ASPECT)), math.floor(wide / least))
-    return wide, high
-
-
-def _crop_box(picture: Image.Image, aspect: float) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of the crop with this aspect that keeps most of what there is to see."""
-    width, height = picture.size
-    if math.isclose(width / height, aspect, rel_tol=1e-9):
-        return 0.0, 0.0, float(width), float(height)
-    if width / height > aspect:
-        kept = height * aspect
-        left = _best_offset(_detail(picture, axis=1), kept / width, _middle) * width
-        left = min(left, width - kept)
-        return left, 0.0, left + kept, float(height)
-    kept = width / aspect
-    top = _best_offset(_detail(picture, axis=0), kept / height, _upper_part) * height
-    top = min(top, height - kept)
-    return 0.0, top, float(width), top + kept
-
-
-def _detail(picture: Image.Image, *, axis: int) -> Profile:
-    """Mean strength of edges in each row (axis 0) or column (axis 1) of a reduced grey copy."""
-    grey = picture.convert("L")
-    grey.thumbnail((_ANALYSIS_EDGE, _ANALYSIS_EDGE), Image.Resampling.BOX)
-    values = np.asarray(grey, dtype=np.float64)
-    strength = np.abs(np.diff(values, axis=0, append=values[-1:, :]))
-    strength += np.abs(np.diff(values, axis=1, append=values[:, -1:]))
-    return np.asarray(strength.mean(axis=1 - axis) + 1.0)  # 1: a flat picture is cropped by the prior alone
-
-
-def _middle(places: Profile) -> Profile:
-    """How much columns count, 0 left to 1 right: subjects stand near the middle."""
-    return np.exp(-0.5 * ((places - 0.5) / 0.3) ** 2)
-
-
-def _upper_part(places: Profile) -> Profile:
-    """How much rows count, 0 top to 1 bottom: a cut head costs more than a cut hem."""
-    return np.exp(-0.5 * (np.maximum(places - 0.35, 0.0) / 0.3) ** 2)
-
-
-def _best_offset(detail: Profile, share: float, prior: Callable[[Profile], Profile]) -> float:
-    """Where the window of that share of the length begins that holds most weighted detail: 0 to 1 − share."""
-    weights = detail * prior((np.arange(detail.size) + 0.5) / detail.size)
-    window = max(1, min(detail.size, round(share * detail.size)))
-    sums = np.convolve(weights, np.ones(window), mode="valid")
-    return float(np.argmax(sums)) / detail.size
 
 
 def _encode(picture: Image.Image, provenance: Provenance, max_bytes: int) -> tuple[bytes, int]:

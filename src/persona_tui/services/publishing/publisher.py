@@ -28,7 +28,7 @@ from persona_tui.services.publishing.attempts import STOPPED
 from persona_tui.services.publishing.claims import Claim, IsDead, Swept, owner_is_dead
 from persona_tui.services.publishing.crew import Crew
 from persona_tui.services.publishing.grants import MakeClient, client_of
-from persona_tui.services.publishing.hands import Hands, Pool, RoundOver, Tools
+from persona_tui.services.publishing.hands import Hands, HostName, Pool, RoundOver, Tools
 from persona_tui.services.publishing.outcome import Ending
 from persona_tui.services.publishing.policy import PublishPolicy
 from persona_tui.services.publishing.staging import SessionScope
@@ -85,6 +85,7 @@ class Publisher:
         *,
         make_client: MakeClient,
         host: Callable[[], MediaHost],
+        second_host: Callable[[], MediaHost] | None = None,
         pool: Pool,
         keyring: Keyring,
         settings: Settings,
@@ -99,13 +100,17 @@ class Publisher:
         scope: opens a transaction.
         make_client: makes an account's client from its Instagram id, token and login.
         host: opens the media host; raises where none is set.
+        second_host: opens the one that is used where the first fails; None: there is none.
         owner: this process, as `leadership.this_process().id`.
         epoch: the leader epoch of this process (R4); None: whoever calls may publish.
         policy: times; default: those of the settings' environment.
         sleep, boot_clock, is_dead: time and proof of death, for tests.
         """
+        hosts: dict[HostName, Callable[[], MediaHost]] = {"first": host}
+        if second_host is not None:
+            hosts["second"] = second_host
         self._policy = policy or PublishPolicy.of(settings.environment)
-        self._tools = Tools(scope, media, host, pool, self._policy, owner, sleep, boot_clock)
+        self._tools = Tools(scope, media, hosts, pool, self._policy, owner, sleep, boot_clock)
         self._make_client = make_client
         self._keyring = keyring
         self._min_gap = timedelta(minutes=settings.instagram.min_gap_minutes)
@@ -207,17 +212,21 @@ class Publisher:
         if not copies:
             return
         try:
-            host = await to_thread(self._tools.host)
-            for identifier, key in copies:
-                await host.delete(key)
+            opened: dict[HostName, MediaHost] = {}
+            for identifier, key, name in copies:
+                if name not in opened:
+                    if name not in self._tools.hosts:
+                        continue  # the host is not set any more: its copies are its owner's
+                    opened[name] = await to_thread(self._tools.hosts[name])
+                await opened[name].delete(key)
                 await to_thread(self._note_deleted, identifier)
         except PersonaError as problem:
             log.warning("hosted copies can't be deleted", problem=problem.message)
 
-    def _old_copies(self, now: datetime) -> list[tuple[int, str]]:
+    def _old_copies(self, now: datetime) -> list[tuple[int, str, HostName]]:
         with self._tools.scope() as session:
             values = {"before": now - self._policy.keep_hosted, "most": CLEAN_UP_AT_ONCE}
-            return [(row[0], row[1]) for row in session.execute(_OLD_COPIES, values)]
+            return [(row[0], row[1], row[2]) for row in session.execute(_OLD_COPIES, values)]
 
     def _note_deleted(self, identifier: int) -> None:
         with self._tools.scope() as session:
@@ -225,7 +234,7 @@ class Publisher:
 
 
 _OLD_COPIES = text(
-    "SELECT m.id, m.key FROM media_objects m JOIN scheduling_posts p ON p.id = m.post_id"
+    "SELECT m.id, m.key, m.host FROM media_objects m JOIN scheduling_posts p ON p.id = m.post_id"
     " WHERE m.deleted_at IS NULL AND m.created_at < :before"
     " AND p.state NOT IN ('claimed', 'staged', 'creating', 'container', 'publishable', 'sending', 'unknown',"
     "  'reconciling', 'needs_human')"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from asyncio import to_thread
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,16 +12,16 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from persona_tui.clients.instagram_media import ContainerKind, NewContainer
-from persona_tui.clients.media_host import Extension, HostedPicture
-from persona_tui.models.post import MediaObject, SchedulingPost
+from persona_tui.models.post import SchedulingPost
 from persona_tui.passed import Passed
 from persona_tui.services.publishing.formats import Format, UserTag, format_of, refuse_unfit, tag_fields
+from persona_tui.services.publishing.framing import FaceBox
 from persona_tui.services.publishing.wording import full_caption
 from persona_tui.services.safety import guard
 from persona_tui.services.safety.disclosure import Provenance, is_ai_label
 
 if TYPE_CHECKING:
-    from persona_tui.services.publishing.hands import Hands
+    pass
 
 SessionScope = Callable[[], AbstractContextManager[Session]]
 
@@ -35,6 +34,8 @@ class Source:
     media_key: str
     provenance: Provenance
     is_film: bool
+    faces: tuple[FaceBox, ...] = ()
+    """Of a picture that was looked at for some, the surest first."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,13 @@ def read_material(session: Session, post_id: int) -> Material:
     refuse_unfit(format, films=[row.is_film for row in rows])
     of_photos = Provenance.EDITED if post.is_ai_generated else Provenance.PHOTOGRAPH
     sources = tuple(
-        Source(row.position, row.media_key, Provenance.GENERATED if row.generated else of_photos, row.is_film)
+        Source(
+            row.position,
+            row.media_key,
+            Provenance.GENERATED if row.generated else of_photos,
+            row.is_film,
+            tuple(_box(face) for face in row.faces or ()),
+        )
         for row in rows
     )
     # What a model made is never sent without its label.
@@ -121,11 +128,18 @@ def read_material(session: Session, post_id: int) -> Material:
 
 _SOURCES = text(
     "SELECT i.position, coalesce(f.media_key, c.media_key) AS media_key,"
-    " i.image_candidate_id IS NOT NULL AS generated, coalesce(f.kind = 'video', false) AS is_film"
+    " i.image_candidate_id IS NOT NULL AS generated, coalesce(f.kind = 'video', false) AS is_film,"
+    " a.details -> 'faces' AS faces"
     " FROM post_items i LEFT JOIN photos f ON f.id = i.photo_id"
     " LEFT JOIN image_candidates c ON c.id = i.image_candidate_id"
+    " LEFT JOIN picture_analyses a"
+    "  ON a.photo_id = i.photo_id OR a.image_candidate_id = i.image_candidate_id"
     " WHERE i.post_id = :post ORDER BY i.position"
 )
+
+
+def _box(face: Mapping[str, float]) -> FaceBox:
+    return FaceBox(face["left"], face["top"], face["width"], face["height_share"])
 
 
 def pass_words(session: Session, material: Material, *, persona_id: int) -> PassedWords:
@@ -163,47 +177,11 @@ def pass_picture(session: Session, picture: bytes, *, persona_id: int, post_id: 
     return guard.pass_picture(session, picture, purpose="post", persona_id=persona_id, subject=subject)
 
 
-async def host_picture(
-    hands: Hands, passed: Passed[bytes], position: int, extension: Extension = "jpg"
-) -> HostedPicture:
-    """Put a picture or film where Instagram can fetch it, remember the copy, and look at it from outside.
-
-    Raises:
-        PersonaError: the host does not take or show it.
-        LeaseLost: the post is another's by now.
-    """
-    host = await to_thread(hands.tools.host)
-    hosted = await host.put(passed, extension=extension)
-    post_id = hands.claim.post_id
-    await hands.db(lambda session: note_hosted(session, post_id, hosted, position))
-    await hands.renew()
-    await host.check(hosted)
-    return hosted
-
-
-def note_hosted(session: Session, post_id: int, hosted: HostedPicture, position: int) -> None:
-    """Remember a copy, so that housekeeping can take it away; its address may be a secret and is not kept."""
-    environment = session.execute(text("SELECT environment FROM installation")).scalar_one()
-    session.add(
-        MediaObject(
-            post_id=post_id,
-            position=position,
-            environment=environment,
-            key=hosted.key,
-            sha256=hosted.sha256,
-            byte_count=hosted.size,
-        )
-    )
-    session.flush()
-
-
 __all__ = [
     "Material",
     "PassedWords",
     "SessionScope",
     "Source",
-    "host_picture",
-    "note_hosted",
     "pass_picture",
     "pass_words",
     "read_material",
