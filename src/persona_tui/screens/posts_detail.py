@@ -129,7 +129,8 @@ def when_words(post: PostView, now: datetime) -> Content:
 def facts(post: PostView) -> Iterator[tuple[str, str]]:
     """What else belongs to a post, as label and value; what is not there is left out."""
     written_by = str(post.caption_metadata.get("written_by", ""))
-    disclosure = "carries the AI label" if post.is_ai_generated else "a photograph, no AI label"
+    plain = "a film" if any(one.is_film for one in post.pictures) else "a photograph"
+    disclosure = "carries the AI label" if post.is_ai_generated else f"{plain}, no AI label"
     pairs = (
         ("Alt text", post.alt_text),
         ("Account", f"@{post.username}" if post.username else ""),

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 OFFERED = 500
 """The newest pictures to choose from; older ones are marked in Clusters & photos."""
 _KINDS = (
-    ("carousel", "Carousel", "2 to 10 pictures, all in the first one's shape"),
-    ("story", "Story", "one picture or film, 9:16, gone after a day, without words"),
-    ("reel", "Reel", "one film of 3 seconds to 15 minutes"),
-    ("single", "Single picture", "one picture with its words"),
+    ("carousel", "Carousel", "2 to 10 pictures in one shape"),
+    ("story", "Story", "one picture or film, 9:16"),
+    ("reel", "Reel", "one film"),
+    ("single", "Single picture", "one picture"),
 )
 
 
