@@ -24,7 +24,7 @@ from persona_tui.errors import PersonaError, StorageError
 from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services import jobs
-from persona_tui.services.clock_watch import ClockWatch
+from persona_tui.services.clock_watch import watch_clock
 from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine, EngineOptions
 from persona_tui.services.generation.night import Night
 from persona_tui.services.leadership import Leadership, this_process
@@ -51,8 +51,6 @@ LOOK_ANYWAY_SECONDS = 3600.0
 WATCH_SECONDS = {"live": 30.0, "sandbox": 2.0}
 """Rest between two looks into the watched folders."""
 STOP_SECONDS = 10.0
-CLOCK_SECONDS = 5.0
-"""Between two looks for a jump of the clock."""
 JUMP_SHOWN = 3600.0
 
 
@@ -143,7 +141,7 @@ class Duties:
         self._begin(self._work_loop(), "jobs")
         if ticks:
             self._start_ticking()
-            self._begin(self._clock_loop(), "clock")
+            self._begin(watch_clock(self._clock_jumped), "clock")
             self._begin(self._watch_loop(), "watch")
 
     async def aclose(self) -> None:
@@ -310,22 +308,12 @@ class Duties:
         )
         self._scheduler.start()
 
-    async def _clock_loop(self) -> None:
-        """See jumps of the wall clock: APScheduler goes by it and, set back, would wait as long."""
-        watch = ClockWatch()
-        while True:
-            await asyncio.sleep(CLOCK_SECONDS)
-            jump = watch.look()
-            if jump is None:
-                continue
-            way = "forward" if jump > timedelta(0) else "back"
-            log.warning("wall clock jumped", seconds=round(jump.total_seconds()))
-            at = f"{datetime.now(UTC):%H:%M} UTC"
-            self._trouble.say("clock", f"The clock jumped {way} by {abs(jump)} at {at}: look at what is due.")
-            asyncio.get_running_loop().call_later(JUMP_SHOWN, self._trouble.settle, "clock")
-            if self._scheduler is not None:
-                for job in self._scheduler.get_jobs():
-                    job.modify(next_run_time=datetime.now(UTC))
+    def _clock_jumped(self, sentence: str) -> None:
+        """APScheduler goes by the wall clock and, set back, would wait as long."""
+        self._trouble.say("clock", sentence)
+        asyncio.get_running_loop().call_later(JUMP_SHOWN, self._trouble.settle, "clock")
+        for job in self._scheduler.get_jobs() if self._scheduler is not None else ():
+            job.modify(next_run_time=datetime.now(UTC))
 
     async def _scheduled_tick(self) -> None:
         try:

@@ -1,6 +1,7 @@
 """All tables. Importing this package fills `metadata`."""
 
 from persona_tui.models import (  # the modules register their tables on import
+    account,
     budget,
     library,
     lora,
@@ -16,6 +17,7 @@ from persona_tui.models import (  # the modules register their tables on import
 from persona_tui.models.base import metadata
 
 __all__ = [
+    "account",
     "budget",
     "library",
     "lora",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import structlog
+
+log = structlog.get_logger("persona_tui.clock")
+
+LOOK_SECONDS = 5.0
 NOTICED = timedelta(seconds=60)
 """Smaller steps are NTP's daily work."""
 
@@ -36,4 +42,25 @@ class ClockWatch:
         return jump if abs(jump) > NOTICED else None
 
 
-__all__ = ["NOTICED", "ClockWatch", "boot_seconds"]
+async def watch_clock(
+    jumped: Callable[[str], None], *, watch: ClockWatch | None = None, pause: float = LOOK_SECONDS
+) -> None:
+    """Look for jumps until cancelled.
+
+    Args:
+        jumped: called with a sentence for the operator.
+        pause: seconds between two looks, which a jump does not shorten.
+    """
+    watch = watch or ClockWatch()
+    while True:
+        await asyncio.sleep(pause)
+        jump = watch.look()
+        if jump is None:
+            continue
+        log.warning("wall clock jumped", seconds=round(jump.total_seconds()))
+        way = "forward" if jump > timedelta(0) else "back"
+        far = timedelta(seconds=round(abs(jump).total_seconds()))
+        jumped(f"The clock jumped {way} by {far} at {datetime.now(UTC):%H:%M} UTC: look at what is due.")
+
+
+__all__ = ["NOTICED", "ClockWatch", "boot_seconds", "watch_clock"]

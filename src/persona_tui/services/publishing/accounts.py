@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from persona_tui.clients.instagram_login import Grant, LoginName
 from persona_tui.errors import DuplicateName, NotAllowedNow, UnknownName
-from persona_tui.models.post import InstagramAccount
+from persona_tui.models.account import InstagramAccount
 from persona_tui.services import events
 from persona_tui.services.inputs import Input, Line, told, validated
 from persona_tui.services.publishing.grants import (

@@ -10,8 +10,9 @@ from sqlmodel import Session
 
 from persona_tui.services import events
 from persona_tui.services.publishing.attempts import LOOK, PUBLISH, READ, Reply, replies_of_open_attempt
-from persona_tui.services.publishing.claims import Claim, IsDead, abandoned, take_over
+from persona_tui.services.publishing.claims import Claim, abandoned, take_over
 from persona_tui.services.publishing.listings import expected_of
+from persona_tui.services.publishing.owners import IsDead
 from persona_tui.services.publishing.signals import Expected, Reading, Sent
 
 DOUBT_STATES = ("unknown", "reconciling")

@@ -10,12 +10,10 @@ time of the next look; in `deferred` the time of the next try.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import psutil
 from sqlalchemy import func, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
@@ -23,20 +21,16 @@ from sqlmodel import Session, col
 from persona_tui.errors import PersonaError
 from persona_tui.models.post import FENCED_STATES, SchedulingPost
 from persona_tui.services import events
-from persona_tui.services.leadership import this_process
 from persona_tui.services.publishing.attempts import PUBLISH, append_reply, close_attempt, open_attempt
 from persona_tui.services.publishing.breakers import GRAPH_ANSWERS
+from persona_tui.services.publishing.owners import IsDead, owner_is_dead
 from persona_tui.services.publishing.pausing import MAY_PUBLISH
 
 NEVER_SENT_STATES = ("claimed", "staged", "creating")
 """States in which nothing exists at Instagram yet, or a container that nobody will miss."""
 RESUMABLE_STATES = ("container", "publishable")
-START_TOLERANCE = 200
-"""Hundredths of a second by which a process's start time may read differently after the clock was set."""
 
 _ONE_PER_ACCOUNT = "uq_scheduling_posts_account_serial"
-
-IsDead = Callable[[str], bool]
 
 
 class LeaseLost(PersonaError):
@@ -75,27 +69,6 @@ class Swept:
 
     released: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
-
-
-def owner_is_dead(owner: str) -> bool:
-    """Whether the process 'host:boot id:pid:start time' is proven to have ended (R16).
-
-    Proof is only possible on its own machine; of any other owner the answer is False, and its lease decides.
-    """
-    parts = owner.rsplit(":", 3)
-    me = this_process()
-    if len(parts) != 4 or parts[0] != me.host or not (parts[2] + parts[3]).isdigit():
-        return False
-    if parts[1] != me.boot_id:
-        return True
-    try:
-        process = psutil.Process(int(parts[2]))
-        started = int(process.create_time() * 100)
-        return abs(started - int(parts[3])) > START_TOLERANCE or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
 
 
 def set_fence(session: Session, fence: int) -> None:
@@ -400,7 +373,6 @@ __all__ = [
     "advance",
     "claim_next",
     "miss_late",
-    "owner_is_dead",
     "set_fence",
     "still_mine",
     "sweep",

@@ -13,6 +13,7 @@ from persona_tui.models.post import SchedulingPost
 from persona_tui.passed import Passed
 from persona_tui.services import events
 from persona_tui.services.publishing import attempts
+from persona_tui.services.publishing.pausing import MAY_PUBLISH
 from persona_tui.services.publishing.policy import CommentPolicy
 from persona_tui.services.publishing.post_views import PostView, get_post
 from persona_tui.services.publishing.transitions import locked_post, save
@@ -53,10 +54,9 @@ def due_comments(session: Session, policy: CommentPolicy) -> list[int]:
     )
 
 
-_OPEN = "NOT i.publishing_held AND NOT i.publishing_paused"
 _DUE = text(
-    "SELECT p.id FROM scheduling_posts p JOIN instagram_accounts a ON a.id = p.account_id, installation i"
-    f" WHERE {_OPEN} AND a.status = 'active' AND coalesce(a.quiet_until <= persona_now(), true)"
+    "SELECT p.id FROM scheduling_posts p JOIN instagram_accounts a ON a.id = p.account_id"
+    f" WHERE {MAY_PUBLISH} AND a.status = 'active' AND coalesce(a.quiet_until <= persona_now(), true)"
     " AND p.state = 'published' AND p.media_id IS NOT NULL AND (p.comment_state = 'unknown'"
     " OR p.comment_state = 'waiting' AND coalesce(p.comment_tried_at <= persona_now() - :rest, true)"
     " OR p.comment_state = 'sending' AND coalesce(p.comment_tried_at <= persona_now() - :over, true))"
@@ -79,9 +79,9 @@ _INTENT = text(
     " RETURNING comment_tried_at"
 )
 _MINE = text(
-    "SELECT EXISTS (SELECT FROM scheduling_posts p, installation i WHERE p.id = :post"
+    "SELECT EXISTS (SELECT FROM scheduling_posts p WHERE p.id = :post"
     " AND p.comment_state = 'sending' AND p.comment_tried_at = :tried"
-    f" AND p.comment_tried_at > persona_now() - CAST(:within AS interval) AND {_OPEN})"
+    f" AND p.comment_tried_at > persona_now() - CAST(:within AS interval) AND {MAY_PUBLISH})"
 )
 _MOVE = text(
     "UPDATE scheduling_posts SET comment_state = :to, comment_reason = :reason"

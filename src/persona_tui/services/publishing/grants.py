@@ -12,7 +12,7 @@ from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.instagram_login import Grant, LoginName
 from persona_tui.errors import UnknownName
 from persona_tui.logs import register_secret
-from persona_tui.models.post import InstagramAccount
+from persona_tui.models.account import InstagramAccount
 from persona_tui.services.secrets import Keyring
 
 

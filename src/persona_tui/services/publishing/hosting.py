@@ -40,9 +40,7 @@ async def host_picture(
         except (ClientError, StorageError) as problem:
             words = problem.message
             log.warning("media host failed", host=name, post=hands.claim.post_id, problem=words)
-            await hands.db(
-                lambda session, scope=scope, words=words: breakers.note_failure(session, scope, words)
-            )
+            await hands.db(partial(breakers.note_failure, scope=scope, reason=words))
             trouble = trouble or problem
             continue
         await hands.db(partial(breakers.note_success, scope=scope))

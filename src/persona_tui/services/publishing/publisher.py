@@ -25,11 +25,12 @@ from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing import claims
 from persona_tui.services.publishing.attempts import STOPPED
-from persona_tui.services.publishing.claims import Claim, IsDead, Swept, owner_is_dead
+from persona_tui.services.publishing.claims import Claim, Swept
 from persona_tui.services.publishing.crew import Crew
 from persona_tui.services.publishing.grants import MakeClient, client_of
 from persona_tui.services.publishing.hands import Hands, HostName, Pool, RoundOver, Tools
 from persona_tui.services.publishing.outcome import Ending
+from persona_tui.services.publishing.owners import IsDead, owner_is_dead
 from persona_tui.services.publishing.policy import PublishPolicy
 from persona_tui.services.publishing.staging import SessionScope
 from persona_tui.services.publishing.steps import Publication

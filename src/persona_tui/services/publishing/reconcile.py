@@ -26,11 +26,12 @@ from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.services.publishing import attempts
 from persona_tui.services.publishing.accounts import stop_account
 from persona_tui.services.publishing.cases import Case, cases_waiting, read_case, take_case
-from persona_tui.services.publishing.claims import IsDead, LeaseLost, advance, owner_is_dead
+from persona_tui.services.publishing.claims import LeaseLost, advance
 from persona_tui.services.publishing.crew import Crew
 from persona_tui.services.publishing.grants import MakeClient, client_of
 from persona_tui.services.publishing.listings import listed as listed_items
 from persona_tui.services.publishing.listings import with_items_words
+from persona_tui.services.publishing.owners import IsDead, owner_is_dead
 from persona_tui.services.publishing.policy import CONTAINER_OVER, ReconcilePolicy, nth
 from persona_tui.services.publishing.results import bind, keep_read_back
 from persona_tui.services.publishing.signals import (
