@@ -38,6 +38,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "faults.jsonl"
 def main() -> None:
     """Play, sum up, print."""
     asked = _parse()
+    if asked.document and asked.keep:
+        keep(Book(PLAYS, asked.results, open_stage, resume=True), asked.seed, complete=False)
     if asked.document:
         write_document()
         return

@@ -15,7 +15,7 @@ from benchmarks.faults_parts.cable import MODES, Cable
 from benchmarks.faults_parts.sizes import Row, Run, Sizes
 from benchmarks.faults_parts.stage import Stage
 from pydantic import SecretStr
-from tests.support.publishing import Site
+from tests.support.publishing import Site, World
 
 from persona_tui.services.publishing.accounts import replace_token
 
@@ -37,7 +37,7 @@ def partitions(stage: Stage, *, seed: int, personas: int = PERSONAS, each: int =
     cable = Cable(stage.sandbox.instagram)
     try:
         cut_world = replace(worlds[0], site=replace(worlds[0].site, instagram=cable.address))
-        weather = _Weather(cable, random.Random(seed), stage.clock.boot)
+        weather = _Weather(cable, random.Random(seed), cut_world)
         player = stage.player(cut_world, each_round=weather.each_round)
         asyncio.run(player.until_still(timedelta(days=2)))
         weather.calm()
@@ -47,18 +47,26 @@ def partitions(stage: Stage, *, seed: int, personas: int = PERSONAS, each: int =
     entries = stage.entries()
     row = stage.verdict(entries).as_row()
     back = _slowest_return(weather.healed, entries)
-    return row | {"cuts": len(weather.healed), "back_seconds": back, "broken": back > BACK_WITHIN}
+    return row | {
+        "cuts": weather.cuts,
+        "healed": len(weather.healed),
+        "back_seconds": back,
+        "broken": back > BACK_WITHIN,
+    }
 
 
 class _Weather:
     """Breaks and heals the line at moments drawn beforehand, one after the other.
 
     Attributes:
-        healed: times of the database's clock at which the line was whole again.
+        cuts: how often the line was broken.
+        healed: times of the database's clock at which the line was whole again and a post waited for it.
     """
 
-    def __init__(self, cable: Cable, rng: random.Random, clock: Any) -> None:
+    def __init__(self, cable: Cable, rng: random.Random, world: World) -> None:
+        self.cuts = 0
         self.healed: list[datetime] = []
+        self._world = world
         self._cable = cable
         self._rng = rng
         self._next = 0.0
@@ -70,16 +78,21 @@ class _Weather:
             return
         if self._cable.mode == "up":
             await asyncio.to_thread(self._cable.switch, self._rng.choice(MODES))
+            self.cuts += 1
             self._next = now.timestamp() + 10 ** self._rng.uniform(0, 4.33)  # 1 s to 6 h
         else:
             await asyncio.to_thread(self._cable.switch, "up")
-            self.healed.append(now)
+            if await asyncio.to_thread(self._world.one, _PUT_OFF):
+                self.healed.append(now)
             self._next = now.timestamp() + 10 ** self._rng.uniform(1, 3.5)
 
     def calm(self) -> None:
         """Heal for good."""
         self._cable.switch("up")
         self._over = True
+
+
+_PUT_OFF = "SELECT EXISTS (SELECT FROM scheduling_posts WHERE state = 'deferred')"
 
 
 def _slowest_return(healed: list[datetime], entries: list[dict[str, Any]]) -> float:
