@@ -130,8 +130,10 @@ async def library(
         await settle(pilot)
         began = time.perf_counter()
         await pilot.press("f7")
+        ready = await FRAMES.until(lambda: app.current_mode == "clusters")
         screen: ClustersScreen = app.screen  # type: ignore[assignment]
-        ready = await FRAMES.until(lambda: bool(screen.loaded.pages) and screen.grid.drawn)
+        if not (screen.loaded.pages and screen.grid.drawn):
+            ready = await FRAMES.until(lambda: bool(screen.loaded.pages) and screen.grid.drawn)
         await settle(pilot)
         yield screen, 1000 * (ready - began)
 
