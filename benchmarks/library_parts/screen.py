@@ -185,14 +185,16 @@ async def press(screen: ClustersScreen, key: str, pause: float) -> float:
     before = _standing(screen)
     began = time.perf_counter()
     screen.app.simulate_key(key)
-    drawn = await FRAMES.until(lambda: _standing(screen) != before and screen.grid.drawn)
+    drawn = await FRAMES.until(
+        lambda: bool(screen.loaded.pages) and _standing(screen) != before and screen.grid.drawn
+    )
     return 1000 * (drawn - began)
 
 
 def _standing(screen: ClustersScreen) -> tuple[object, ...]:
-    """What the page is of; a listing that is being read is none."""
+    """What the page is of."""
     first = next(iter(screen.loaded.pictures), None)
-    return screen.grid.shown, first and first.ref, screen.loaded.total
+    return screen.grid.shown, first and first.ref, screen.shelves.current_key, screen.loaded.total
 
 
 def load(database: Database, count: int) -> None:

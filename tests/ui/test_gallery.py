@@ -54,7 +54,7 @@ async def opened(pilot: Pilot[Any]) -> GalleryScreen:
 
 
 def tiles_shown(screen: GalleryScreen) -> list[Tile]:
-    shown = [tile for tile in screen.query(Tile) if tile.display and tile.visible]
+    shown = [tile for tile in screen.query(Tile) if tile.display and not tile.is_empty]
     return [tile for tile in shown if tile.loaded]
 
 

@@ -230,7 +230,7 @@ class ClustersView(ClustersAbout):
         """
         self._source, self._found = source, found
         self._reel = Reel(total=self._known_total())
-        self.grid.show((), 0)
+        self.grid.restart()
         self._wind_soon()
         self.spawn(self._count, group="count", exclusive=True, quiet=True)
 

@@ -170,7 +170,8 @@ class PicturePane(Failsafe, PictureWidget):
 
     @property
     def _room(self) -> tuple[int, int]:
-        columns, rows = self.size.width, self.size.height - self.below
+        columns, rows = self.size
+        rows -= self.below
         painter = self._painter
         if painter is not None and painter.in_cells and self.region.bottom >= self.app.size.height:
             rows -= 1  # a picture that ends in the last row makes most terminals scroll

@@ -69,18 +69,19 @@ class Tile(PicturePane):
             file: its thumbnail; None where it is gone.
             bare: without its words.
         """
-        self.visible = picture is not None
-        if picture is None:
-            return
         below = 0 if bare else words.plain.count("\n") + 1
-        if picture.sha256 == self._sha256 and below == self.below and words.is_same(self.words):
-            return
-        self.words = words
-        if picture.sha256 == self._sha256 and below == self.below:
+        sha256 = picture.sha256 if picture is not None else ""
+        if (sha256, below) != (self._sha256, self.below):
+            self._sha256, self.below, self.words = sha256, below, words
+            self.show(file, _alt(picture, file))
+        elif not words.is_same(self.words):
+            self.words = words
             self.words_changed()
-        else:
-            self._sha256, self.below = picture.sha256, below
-            self.show(file, picture.label if file is not None else "the file is gone")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no picture for it; not hidden then, since it would not be told its size later."""
+        return not self._sha256
 
     def foot(self, width: int) -> list[Strip]:
         lines = (line.truncate(width, ellipsis=True).center(width) for line in self.words.split("\n"))
@@ -176,6 +177,11 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         if self.size.area:
             self._reshape()
         self._fill_soon()
+
+    def restart(self) -> None:
+        """Other pictures are being read; until `show()` brings them, those that are seen stay."""
+        self._pictures = ()
+        self.set_reactive(Thumbnails.cursor, 0)
 
     def on_resize(self) -> None:
         if self._reshape():
@@ -278,12 +284,15 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         self.spawn(self._prepare_next, group="ahead", exclusive=True, quiet=True)
 
     async def _find_files(self, pictures: Sequence[T | None]) -> None:
-        """Note where the thumbnails of these pictures lie; of others only the latest are known still."""
+        """Note where the thumbnails of these pictures lie; besides the page's only the latest stay known."""
         media = shell_of(self).core.resources.media
         wanted = [picture for picture in pictures if picture is not None]
-        self._ready |= await asyncio.to_thread(_thumbnails, media, wanted)
-        for old in list(self._ready)[: -6 * self.page - 6]:
-            del self._ready[old]
+        found = await asyncio.to_thread(_thumbnails, media, wanted)
+        before = {sha256: file for sha256, file in self._ready.items() if sha256 not in found}
+        shown = {picture.sha256 for picture in self._wanted if picture is not None}
+        late = len(before) + len(found) - 6 * self.page - 6
+        kept = {old: file for at, (old, file) in enumerate(before.items()) if at >= late or old in shown}
+        self._ready = kept | found
 
     async def _prepare_next(self) -> None:
         """Make the pictures of the page that comes next ready, and of the one before."""
@@ -303,7 +312,7 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
 
     def _mark(self) -> None:
         for tile in self._tiles:
-            tile.set_class(tile.place == self.cursor % self.page, "-cursor")
+            tile.set_class(tile.place == self.cursor % self.page and bool(self._pictures), "-cursor")
 
     # The cursor
 
@@ -355,6 +364,12 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         if index == self.cursor and self.has_focus:
             self.action_open()
         self._go(index)
+
+
+def _alt(picture: Pictured | None, file: Path | None) -> str:
+    if picture is None:
+        return ""
+    return picture.label if file is not None else "the file is gone"
 
 
 def _thumbnails(media: MediaStore, pictures: Sequence[Pictured]) -> dict[str, Path | None]:
