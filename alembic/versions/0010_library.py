@@ -245,6 +245,22 @@ def upgrade() -> None:
     op.create_index("ix_photos_persona_id_stage", "photos", ["persona_id", "stage", "id"], unique=False)
     op.create_index("ix_photos_newest", "photos", ["persona_id", "created_at", "id"], unique=False)
     op.create_index(
+        "ix_photos_taken",
+        "photos",
+        ["persona_id", sa.literal_column("coalesce(taken_at, created_at)"), "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_photos_flagged",
+        "photos",
+        ["persona_id", "created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("flagged"),
+    )
+    op.create_index(
+        "ix_cluster_candidates_order", "cluster_candidates", ["cluster_id", "display_order"], unique=False
+    )
+    op.create_index(
         "ix_image_candidates_newest", "image_candidates", ["persona_id", "created_at", "id"], unique=False
     )
     op.add_column("picture_analyses", sa.Column("faces", sa.Integer(), nullable=True))
@@ -295,6 +311,9 @@ def downgrade() -> None:
     op.drop_column("picture_analyses", "face_share")
     op.drop_column("picture_analyses", "faces")
     op.drop_index("ix_image_candidates_newest", table_name="image_candidates")
+    op.drop_index("ix_cluster_candidates_order", table_name="cluster_candidates")
+    op.drop_index("ix_photos_flagged", table_name="photos", postgresql_where=sa.text("flagged"))
+    op.drop_index("ix_photos_taken", table_name="photos")
     op.drop_index("ix_photos_newest", table_name="photos")
     op.drop_index("ix_photos_persona_id_stage", table_name="photos")
     op.drop_column("photos", "deleted_at")

@@ -86,38 +86,29 @@ def test_what_is_transparent_lies_on_black() -> None:
 # --- half blocks ---
 
 
-def cells_to_image(cells: list[list[halfblock.Cell]]) -> Image.Image:
-    pixels = np.zeros((len(cells) * 2, len(cells[0]), 3), dtype=np.uint8)
-    for y, row in enumerate(cells):
-        for x, cell in enumerate(row):
-            pixels[2 * y, x] = cell.fg or (0, 0, 0)
-            pixels[2 * y + 1, x] = cell.bg or (0, 0, 0)
-    return Image.fromarray(pixels)
+def rows_to_image(rows: list[halfblock.Row]) -> Image.Image:
+    size = (rows[0].columns, 2 * len(rows))
+    return Image.frombytes("RGB", size, b"".join(upper + lower for upper, lower in rows))
 
 
 def test_half_blocks_hold_the_picture_itself(photo: Image.Image) -> None:
-    cells = halfblock.encode(photo, 80, 40)
-    assert [len(row) for row in cells] == [80] * 40
-    assert {cell.char for row in cells for cell in row} == {"▀"}
-    assert difference(cells_to_image(cells), photo.resize((80, 80), Image.Resampling.LANCZOS)) < 4
+    rows = halfblock.encode(photo, 80, 40)
+    assert [row.columns for row in rows] == [80] * 40
+    assert difference(rows_to_image(rows), photo.resize((80, 80), Image.Resampling.LANCZOS)) < 4
 
 
-def test_half_blocks_leave_the_rest_of_the_rectangle_to_the_terminal(photo: Image.Image) -> None:
-    wide = photo.resize((400, 100))
-    cells = halfblock.encode(wide, 41, 31)
-    empty = [all(cell == halfblock.Cell(" ", None, None) for cell in row) for row in cells]
-    assert empty == [True] * 13 + [False] * 5 + [True] * 13
-    tall = halfblock.encode(photo.resize((100, 400)), 41, 30)
-    used = [cell.char == "▀" for cell in tall[0]]
-    assert used == [False] * 13 + [True] * 15 + [False] * 13
-    assert all([cell.char == "▀" for cell in row] == used for row in tall)
+def test_half_blocks_take_as_many_cells_as_the_pictures_aspect_allows(photo: Image.Image) -> None:
+    assert [row.columns for row in halfblock.encode(photo.resize((400, 100)), 41, 31)] == [41] * 5
+    assert [row.columns for row in halfblock.encode(photo.resize((100, 400)), 41, 30)] == [15] * 30
 
 
 def test_the_upper_pixel_is_the_foreground() -> None:
     image = Image.new("RGB", (1, 2))
     image.putpixel((0, 0), (255, 0, 0))
     image.putpixel((0, 1), (0, 0, 255))
-    assert halfblock.encode(image, 1, 1) == [[halfblock.Cell("▀", (255, 0, 0), (0, 0, 255))]]
+    (row,) = halfblock.encode(image, 1, 1)
+    assert list(row.colours()) == [((255, 0, 0), (0, 0, 255))]
+    assert halfblock.commands(row) == "\x1b[38;2;255;0;0;48;2;0;0;255m▀\x1b[0m"
 
 
 # --- kitty ---

@@ -46,7 +46,7 @@ def prefer(db: Database, run_step_id: int, candidate_id: int, times: int = 6) ->
 
 def names_of(screen: GalleryScreen) -> list[str]:
     """First line below each thumbnail that is shown."""
-    tiles = [tile for tile in screen.query(Tile) if tile.display and tile.visible]
+    tiles = [tile for tile in screen.query(Tile) if tile.display and not tile.is_empty]
     return [tile.words.plain.splitlines()[0] for tile in tiles]
 
 

@@ -106,6 +106,8 @@ class Photo(Table, table=True):
         CheckConstraint("(poster_key IS NULL) = (poster_sha256 IS NULL)", name="poster_whole"),
         Index("ix_photos_persona_id_stage", "persona_id", "stage", "id"),
         Index("ix_photos_newest", "persona_id", "created_at", "id"),
+        Index("ix_photos_taken", "persona_id", text("coalesce(taken_at, created_at)"), "id"),
+        Index("ix_photos_flagged", "persona_id", "created_at", "id", postgresql_where=text("flagged")),
     )
 
     id: int = identity()
@@ -302,6 +304,7 @@ class ClusterCandidate(Table, table=True):
         *belongs("image_candidate_id", "image_candidates", ondelete="CASCADE"),
         Index("ix_cluster_candidates_photo", "photo_id"),
         Index("ix_cluster_candidates_image_candidate", "image_candidate_id"),
+        Index("ix_cluster_candidates_order", "cluster_id", "display_order"),
     )
 
     id: int = identity()

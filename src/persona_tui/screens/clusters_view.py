@@ -14,9 +14,8 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from persona_tui.errors import PersonaError
 from persona_tui.screens import clusters_filter, clusters_lines, clusters_reading
-from persona_tui.screens.base import PersonaScreen
+from persona_tui.screens.clusters_about import ClustersAbout
 from persona_tui.screens.clusters_filter import Chips, FilterLine
 from persona_tui.screens.clusters_import import ImportPanel
 from persona_tui.screens.clusters_reading import NOTHING, Listing, source_of
@@ -34,17 +33,18 @@ from persona_tui.widgets.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from persona_tui.services.library.pictures import LibraryPicture, PictureRef
-    from persona_tui.services.planning.picture_facts import PictureFacts
 
 TILE, SMALL_TILE = (24, 14), (17, 7)
 """Columns and rows of a thumbnail with its words, more or less, where there is room and where not."""
 LOOKED_FOR = ("reviews", "near")
 """Shelves whose pictures are looked for all at once."""
-LOOK_PAUSE = 0.06
-"""Seconds that the cursor rests on a picture before all about it is read."""
+COUNT_PAUSE = 0.2
+"""Seconds that a listing is looked at before it is counted, which may take longer than its page."""
+COUNTS_PAUSE = 2.0
+"""Seconds between two countings of all shelves: an import says with each photo that there is more."""
 
 
-class ClustersView(PersonaScreen):
+class ClustersView(ClustersAbout):
     """The library; only the page that is seen and its neighbours are read."""
 
     TOPICS = frozenset({"cluster", "photo", "pillar", "candidate", "post"})
@@ -58,9 +58,8 @@ class ClustersView(PersonaScreen):
         self._found = ""
         self._source: Source = NOTHING
         self._reel = Reel()
-        self._unwound = self._winding = False
+        self._unwound = self._winding = self._counting = self._uncounted = False
         self._wanted = 0
-        self._facts: PictureFacts | None = None
         self._marked: dict[PictureRef, LibraryPicture] = {}
         self._target: Key | None = None
         self._bar = Content.empty()
@@ -88,11 +87,6 @@ class ClustersView(PersonaScreen):
             "No persona yet.\nA library belongs to one.", "global.personas", icon="📷", id="none"
         )
         yield ImportPanel(id="import")
-
-    @property
-    def shelves(self) -> LibraryTree:
-        """Shelves, pillars and clusters."""
-        return self.query_one(LibraryTree)
 
     @property
     def grid(self) -> Thumbnails[LibraryPicture]:
@@ -147,7 +141,19 @@ class ClustersView(PersonaScreen):
         self.shelves.plant(replace(catalogue, counts=self.shelves.catalogue.counts))
         self._follow_target()
         self._look_again()
-        self.spawn(partial(self._count_shelves, persona_id), group="counts", exclusive=True, quiet=True)
+        self._uncounted = True
+        if not self._counting:
+            self._counting = True
+            self.spawn(self._keep_counting, group="counts", quiet=True)
+
+    async def _keep_counting(self) -> None:
+        try:
+            while self._uncounted and (persona_id := self.shell.persona_id) is not None:
+                self._uncounted = False
+                await self._count_shelves(persona_id)
+                await asyncio.sleep(COUNTS_PAUSE if self._uncounted else 0)
+        finally:
+            self._counting = False
 
     async def _count_shelves(self, persona_id: int) -> None:
         before = self.shelves.catalogue.counts
@@ -223,8 +229,8 @@ class ClustersView(PersonaScreen):
             found: what was looked for, where it is a search.
         """
         self._source, self._found = source, found
-        self._reel = Reel()
-        self.grid.show((), 0)
+        self._reel = Reel(total=self._known_total())
+        self.grid.restart()
         self._wind_soon()
         self.spawn(self._count, group="count", exclusive=True, quiet=True)
 
@@ -242,10 +248,20 @@ class ClustersView(PersonaScreen):
         if source is self._source:
             self._take(found)
 
+    def _known_total(self) -> int | None:
+        """How many pictures the tree says there are; None where it does not, or filters leave some out."""
+        branch = self._branch
+        if branch is None or self._found or self._chips.active:
+            return None
+        if branch.cluster is not None:
+            return branch.cluster.pictures
+        return self.shelves.catalogue.counts.get(branch.kind)
+
     async def _count(self) -> None:
         source = self._source
         if not isinstance(source, Listing):
             return
+        await asyncio.sleep(COUNT_PAUSE)
         total = await self.read(source.count)
         if source is self._source:
             self._reel = replace(self._reel, total=total)
@@ -253,9 +269,15 @@ class ClustersView(PersonaScreen):
 
     def _wind_soon(self) -> None:
         self._unwound = True
-        if not self._winding:
+        if not self._winding and (not self._reel.pages or self._reel.lacks(*self._around)):
             self._winding = True
             self.spawn(self._wind, group="pages", quiet=True)
+
+    @property
+    def _around(self) -> tuple[int, int]:
+        """The places of the page, the two behind it and the one before it."""
+        here = self.grid.shown
+        return here.start - len(here), here.stop + 2 * len(here)
 
     async def _wind(self) -> None:
         """Read what the page and its neighbours lack; never cut off, so that held keys don't starve it."""
@@ -263,7 +285,7 @@ class ClustersView(PersonaScreen):
             while self._unwound:
                 self._unwound = False
                 source, reel, here = self._source, self._reel, self.grid.shown
-                low, high = here.start - len(here), here.stop + len(here)
+                low, high = self._around
                 if reel.pages and not reel.lacks(low, high):
                     continue
                 found = await self.read(wound, source, reel, low, high)
@@ -346,51 +368,3 @@ class ClustersView(PersonaScreen):
         if cluster is not None:
             notes.append(cluster.pillar or "no pillar")
         return notes
-
-    def _look_at(self) -> None:
-        picture = self.picture
-        if self._facts is not None and (picture is None or picture.ref != self._facts.ref):
-            self._facts = None
-        if not self.has_class("-wide"):
-            self._show_lines()
-        self.spawn(partial(self._read_facts, picture), group="facts", exclusive=True, quiet=True)
-
-    async def _read_facts(self, picture: LibraryPicture | None) -> None:
-        from persona_tui.services.planning.picture_facts import facts_of
-
-        if picture is None:
-            self.query_one("#preview", PicturePane).show(None, "")
-            self.query_one(PartsPanel).show(())
-            return
-        await asyncio.sleep(LOOK_PAUSE)
-        self._facts = await self.read(facts_of, picture.ref)
-        if self.has_class("-wide"):
-            self._show_parts()
-            await self._preview(picture)
-        else:
-            self._show_lines()
-
-    async def _preview(self, picture: LibraryPicture) -> None:
-        pane, media = self.query_one("#preview", PicturePane), self.shell.core.resources.media
-        try:
-            path = await asyncio.to_thread(media.thumbnail, picture.media_key, picture.sha256)
-        except PersonaError as problem:
-            pane.show(None, problem.message)
-        else:
-            pane.show(path, picture.label, keep=True)
-
-    def _show_lines(self) -> None:
-        """Two lines below the pictures, where there is no room beside them."""
-        picture = self.picture
-        words = Content.empty()
-        if picture is not None:
-            words = clusters_lines.lines(picture, self._facts, self.shell.zone)
-        self.query_one("#lines", Static).update(words, layout=False)
-
-    def _show_parts(self) -> None:
-        """The panel beside the pictures."""
-        picture, clusters = self.picture, self.shelves.catalogue.clusters
-        names = {cluster.id: cluster.name for cluster in clusters}
-        if picture is not None:
-            about = clusters_lines.parts(picture, self._facts, self.shell.zone, names)
-            self.query_one(PartsPanel).show(about)

@@ -50,5 +50,11 @@ class PartsPanel(VerticalScroll, can_focus=False):
             before, now = self._shown.get(title), found.get(title)
             part.display = now is not None
             if now is not None and (before is None or not now.is_same(before)):
-                part.query_one(Static).update(now)
+                lines = part.query_one(Static)
+                lines.update(now, layout=before is None or _height(lines, now) != lines.size.height)
         self._shown = found
+
+
+def _height(lines: Static, now: Content) -> int:
+    """Rows that other words would take; where they are as many, nothing has to be laid out anew."""
+    return now.get_height(lines.styles, lines.size.width) if lines.size.width else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from persona_tui.terminal.picture import fit, scaled
@@ -12,41 +13,47 @@ if TYPE_CHECKING:
 Colour = tuple[int, int, int]
 
 UPPER_HALF = "▀"
+RESET = "\x1b[0m"
 
 
-class Cell(NamedTuple):
-    """One character with its two colours, red, green and blue from 0 to 255; None is the terminal's own."""
+class Row(NamedTuple):
+    """A line of cells: red, green and blue of each one's upper pixel, and of each one's lower pixel."""
 
-    char: str
-    fg: Colour | None
-    bg: Colour | None
+    upper: bytes
+    lower: bytes
+
+    @property
+    def columns(self) -> int:
+        """How many cells there are."""
+        return len(self.upper) // 3
+
+    def colours(self) -> Iterator[tuple[Colour, Colour]]:
+        """Each cell's foreground and background."""
+        upper, lower = (zip(*[iter(half)] * 3, strict=True) for half in self)
+        return zip(upper, lower, strict=True)  # type: ignore[arg-type]
 
 
-_EMPTY = Cell(" ", None, None)
-
-
-def encode(image: Image, columns: int, rows: int) -> list[list[Cell]]:
-    """Draw the picture in its aspect, centred in `columns` x `rows` cells that are twice as high as wide.
+def encode(image: Image, columns: int, rows: int) -> list[Row]:
+    """Draw the picture in its aspect, as large as it fits into cells that are twice as high as wide.
 
     Returns:
-        `rows` lists of `columns` cells: an upper half block whose foreground is the upper pixel and
-        whose background is the lower one, or an empty cell beside the picture.
+        Its lines from top to bottom, at most `rows` of at most `columns` cells: an upper half block whose
+        foreground is the upper pixel and whose background is the lower one.
 
     Raises:
         ValueError: a size is not positive.
     """
-    import numpy as np
-
     box = fit(image.width, image.height, columns, rows)
-    pixels = np.asarray(scaled(image, box.columns, box.rows * 2))
-    flat = list(map(tuple, pixels.reshape(-1, 3).tolist()))
-    before = [_EMPTY] * box.left
-    after = [_EMPTY] * (columns - box.left - box.columns)
-    drawn = []
-    for start in range(0, len(flat), 2 * box.columns):
-        middle, end = start + box.columns, start + 2 * box.columns
-        pairs = zip(flat[start:middle], flat[middle:end], strict=True)
-        drawn.append([*before, *(Cell(UPPER_HALF, upper, lower) for upper, lower in pairs), *after])
-    above = [[_EMPTY] * columns for _ in range(box.top)]
-    below = [[_EMPTY] * columns for _ in range(rows - box.top - box.rows)]
-    return above + drawn + below
+    pixels = scaled(image, box.columns, box.rows * 2).tobytes()
+    width = 3 * box.columns
+    lines = [pixels[start : start + width] for start in range(0, len(pixels), width)]
+    return [Row(*pair) for pair in zip(lines[::2], lines[1::2], strict=True)]
+
+
+def commands(row: Row) -> str:
+    """What a terminal of 16 million colours is sent for a line."""
+    cells = (
+        f"\x1b[38;2;{red};{green};{blue};48;2;{low_red};{low_green};{low_blue}m{UPPER_HALF}"
+        for (red, green, blue), (low_red, low_green, low_blue) in row.colours()
+    )
+    return "".join(cells) + RESET

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from persona_tui.terminal.layer import Ready, Wish
 from persona_tui.terminal.textual_bridge import PictureFrames, Pictures, PictureWidget
 from persona_tui.widgets import picture_cells
 from persona_tui.widgets.failsafe import Failsafe
-from persona_tui.widgets.picture_cells import KEPT
+from persona_tui.widgets.picture_cells import KEPT, HalfBlockStrip
 from persona_tui.widgets.picture_strips import HoledStrip, TextPictureStrip
 
 if TYPE_CHECKING:
@@ -65,11 +64,14 @@ class PicturePane(Failsafe, PictureWidget):
         self._source: Source | None = None
         self._zoom: tuple[float, float] | None = None
         self._broken = False
-        self._rows: list[Strip] = []
+        self._rows: picture_cells.Lines = []
+        self._painted: tuple[tuple[int, int], list[Strip]] | None = None
         self._placed = False
         self._beside: Style | None = None
         self._resize_timer: Timer | None = None
         self._refine_timer: Timer | None = None
+        self.below = 0
+        """Rows at the pane's foot that the picture leaves free."""
         self.alike: Sequence[PicturePane] = ()
         """Panes of pictures to compare with: the smallest room of all gives the scale, since rooms that share
         an odd number of columns differ by one."""
@@ -81,6 +83,7 @@ class PicturePane(Failsafe, PictureWidget):
             keep: leave the picture before on the screen until this one is ready.
         """
         self._source, self._alt, self._broken, self._placed = source, alt, False, False
+        self._painted = None
         if source is None:
             self.workers.cancel_group(self, "encode")
             self._clear()
@@ -89,7 +92,7 @@ class PicturePane(Failsafe, PictureWidget):
         self._load_soon()
 
     def _clear(self) -> None:
-        self._rows, self.picture = [], None
+        self._rows, self.picture, self._painted = [], None, None
         self.refresh()
 
     async def prepare(self, source: Path) -> None:
@@ -104,7 +107,19 @@ class PicturePane(Failsafe, PictureWidget):
             if self._painter is not None:
                 await self._painter.fetch(wish, ahead=True)
             elif picture_cells.kept(wish) is None:
-                picture_cells.keep(wish, await asyncio.to_thread(picture_cells.encode, wish))
+                await picture_cells.encode(wish)
+
+    def is_ready(self, source: Path) -> bool:
+        """Whether `show()` would show this picture at once."""
+        wish, painter = self._wish(source, None), self._painter
+        if wish is None:
+            return False
+        return (picture_cells.kept(wish) if painter is None else painter.ready(wish)) is not None
+
+    @property
+    def in_half_blocks(self) -> bool:
+        """Whether the terminal draws no pictures here."""
+        return self._painter is None
 
     @property
     def zoom(self) -> tuple[float, float] | None:
@@ -156,6 +171,7 @@ class PicturePane(Failsafe, PictureWidget):
     @property
     def _room(self) -> tuple[int, int]:
         columns, rows = self.size
+        rows -= self.below
         painter = self._painter
         if painter is not None and painter.in_cells and self.region.bottom >= self.app.size.height:
             rows -= 1  # a picture that ends in the last row makes most terminals scroll
@@ -210,9 +226,7 @@ class PicturePane(Failsafe, PictureWidget):
             if gap is not None:
                 self._draw(gap)
             elif painter is None or self.picture is None:
-                rows = await asyncio.to_thread(picture_cells.encode, wish)
-                picture_cells.keep(wish, rows)
-                self._paint(rows)
+                self._paint(await picture_cells.encode(wish))
             picture = await painter.fetch(wish) if painter is not None else None
         except (OSError, ValueError):
             self._broken = True
@@ -221,13 +235,12 @@ class PicturePane(Failsafe, PictureWidget):
         if picture is not None:
             self._draw(picture)
 
-    def _paint(self, rows: list[Strip]) -> None:
+    def _paint(self, rows: picture_cells.Lines) -> None:
         """With half blocks; where the terminal draws pictures, until it has this one."""
-        self._rows, self.picture = rows, None
+        self._rows, self.picture, self._painted = rows, None, None
         self.refresh()
         if self._pictures is None:
-            self._placed = True
-            self.post_message(self.Drawn(self))
+            self._say_drawn()
 
     def _draw(self, picture: Ready) -> None:
         """By the terminal, at the end of the next frame."""
@@ -238,7 +251,7 @@ class PicturePane(Failsafe, PictureWidget):
             self._refine_timer.stop()  # it may be of an earlier showing of this very picture
         by_cells = pictures.painter.in_cells or pictures.painter.as_text
         same_cells = self.picture is not None and not self._rows and not by_cells
-        self._rows, self.picture = [], picture
+        self._rows, self.picture, self._painted = [], picture, None
         pictures.expect(self)
         if not same_cells:
             self.refresh()
@@ -246,10 +259,13 @@ class PicturePane(Failsafe, PictureWidget):
     def picture_shown(self, picture: Ready) -> None:
         if self.picture is None or picture.key != self.picture.key or self._placed:
             return
-        self._placed = True
-        self.post_message(self.Drawn(self))
+        self._say_drawn()
         if self._painter is not None and self._painter.in_cells:
             self._refine_timer = self.set_timer(REFINE_PAUSE, partial(self._refine_soon, picture))
+
+    def _say_drawn(self) -> None:
+        self._placed = True
+        self.post_message(self.Drawn(self))
 
     def _refine_soon(self, picture: Ready) -> None:
         if self.picture is picture:
@@ -266,6 +282,7 @@ class PicturePane(Failsafe, PictureWidget):
                 self._pictures.expect(self)
 
     def picture_lost(self) -> None:
+        self._painted = None
         self.refresh()
         self._load_soon()
 
@@ -280,19 +297,44 @@ class PicturePane(Failsafe, PictureWidget):
             or self.styles.gutter.max_height
         ):
             return super().render_lines(crop)
-        lines = [self.render_line(y) for y in crop.line_range]
+        lines = self._all_lines(*self.size)[crop.y : crop.bottom]
         return [line.crop(*crop.column_span) for line in lines]
 
     def render_line(self, y: int) -> Strip:
-        width, height = self.size
+        return self._all_lines(*self.size)[y]
+
+    def _all_lines(self, width: int, height: int) -> list[Strip]:
+        """The pane's lines from top to bottom, made anew where it is to show something else."""
+        if self._painted is None or self._painted[0] != (width, height):
+            lines = self._lines(width, height - self.below)
+            self._painted = ((width, height), [*lines, *(self.foot(width) if self.below else ())])
+        return self._painted[1]
+
+    def foot(self, width: int) -> list[Strip]:
+        """The rows that the picture leaves free, `below` of them; a subclass says what stands there."""
+        return [Strip.blank(width, self._ground)] * self.below
+
+    def words_changed(self) -> None:
+        """Have the foot painted anew."""
+        self._painted = None
+        self.refresh()
+
+    def _lines(self, width: int, height: int) -> list[Strip]:
+        """The picture with the room around it."""
         if self.picture is not None:
-            return self._pictured(y, width, self.picture)
+            return [self._pictured(y, width, self.picture) for y in range(height)]
         if not self._rows:
-            return self._words(y, width, height)
-        row = y - (height - len(self._rows)) // 2
-        if not 0 <= row < len(self._rows):
-            return Strip.blank(width, self._ground)
-        return picture_cells.centred(self._rows[row], width, self._ground)
+            return [self._words(y, width, height) for y in range(height)]
+        return self._half_blocks(width, height)
+
+    def _half_blocks(self, width: int, height: int) -> list[Strip]:
+        """Cut where the pane has become smaller since."""
+        above, blank = (height - len(self._rows)) // 2, Strip.blank(width, self._ground)
+        lines = [
+            HalfBlockStrip(row, commands, max(width, row.columns), self._ground).crop(0, width)
+            for row, commands in self._rows[max(-above, 0) :][:height]
+        ]
+        return [*[blank] * above, *lines, *[blank] * (height - max(above, 0) - len(lines))]
 
     def _pictured(self, y: int, width: int, picture: Ready) -> Strip:
         """A blank line that does not touch a picture which lies in the cells, or shows one that is text."""
@@ -315,7 +357,7 @@ class PicturePane(Failsafe, PictureWidget):
         return self._beside
 
     def notify_style_update(self) -> None:
-        self._beside = None
+        self._beside = self._painted = None
         super().notify_style_update()
 
     def _words(self, y: int, width: int, height: int) -> Strip:

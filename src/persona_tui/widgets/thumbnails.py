@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
+from textual.strip import Strip
+from textual.visual import Visual
 from textual.widget import Widget
-from textual.widgets import Static
 
 from persona_tui.actions import TABLES, bindings
 from persona_tui.errors import PersonaError
@@ -47,50 +46,53 @@ class Pictured(Protocol):
 T = TypeVar("T", bound=Pictured)
 
 
-class Tile(Vertical):
-    """A picture and its words."""
+class Tile(PicturePane):
+    """A picture with its words below, in one widget: a page of three times as many takes far longer."""
 
     DEFAULT_CSS = """
-    Tile { width: 1fr; height: 1fr; padding: 0 1; }
-    Tile > Static { height: auto; text-align: center; text-wrap: nowrap; text-overflow: ellipsis; }
+    Tile { margin: 0 1; color: $foreground; }
     Tile.-cursor { background: $block-cursor-blurred-background; }
     """
 
     def __init__(self, place: int) -> None:
-        super().__init__()
+        super().__init__("")
         self.place = place
         self.words = Content.empty()
         self._sha256 = ""
 
-    def compose(self) -> ComposeResult:
-        yield PicturePane("")
-        yield Static("", markup=False)
-
-    @property
-    def pane(self) -> PicturePane:
-        """Its picture."""
-        return self.query_one(PicturePane)
-
     def shows(self, picture: Pictured) -> bool:
         """Whether this very picture is on the screen."""
-        return picture.sha256 == self._sha256 and self.pane.loaded
+        return picture.sha256 == self._sha256 and self.loaded
 
-    def show(self, picture: Pictured | None, words: Content, file: Path | None) -> None:
+    def fill(self, picture: Pictured | None, words: Content, file: Path | None, *, bare: bool) -> None:
         """Show another picture, or none.
 
         Args:
             file: its thumbnail; None where it is gone.
+            bare: without its words.
         """
-        self.visible = picture is not None
-        if picture is None:
-            return
-        if not words.is_same(self.words):
-            lines = words.plain.count("\n") != self.words.plain.count("\n") or not self.words
+        below = 0 if bare else words.plain.count("\n") + 1
+        sha256 = picture.sha256 if picture is not None else ""
+        if (sha256, below) != (self._sha256, self.below):
+            self._sha256, self.below, self.words = sha256, below, words
+            self.show(file, _alt(picture, file))
+        elif not words.is_same(self.words):
             self.words = words
-            self.query_one(Static).update(words, layout=lines)
-        if picture.sha256 != self._sha256:
-            self._sha256 = picture.sha256
-            self.pane.show(file, picture.label if file is not None else "the file is gone")
+            self.words_changed()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no picture for it; not hidden then, since it would not be told its size later."""
+        return not self._sha256
+
+    def foot(self, width: int) -> list[Strip]:
+        lines = (line.truncate(width, ellipsis=True).center(width) for line in self.words.split("\n"))
+        words = Content("\n").join(lines)
+        return Visual.to_strips(self, words, width, self.below, self.visual_style, pad=True)
+
+    def _say_drawn(self) -> None:
+        """Nobody asks for a tile: a page of messages, each through all that lies around it, takes long."""
+        self._placed = True
 
 
 class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
@@ -107,12 +109,11 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
     Thumbnails { layout: grid; width: 1fr; height: 1fr; align-horizontal: center; }
     Thumbnails:focus Tile.-cursor { background: $block-cursor-background; }
     Thumbnails.-alone Tile.-cursor { background: $background; }
-    Thumbnails.-alone Tile > Static { display: none; }
     """
 
-    cursor: reactive[int] = reactive(0)
+    cursor: reactive[int] = reactive(0, repaint=False)
     """Index of the picture under the cursor."""
-    alone: reactive[bool] = reactive(False)
+    alone: reactive[bool] = reactive(False, repaint=False)
     """One tile takes all the room."""
 
     @dataclass
@@ -167,7 +168,7 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
     def drawn(self) -> bool:
         """Whether each tile of the page shows its picture."""
         wanted = [self._pictures[place] for place in self.shown if place < len(self._pictures)]
-        tiles = list(self.query(Tile))
+        tiles = self._tiles
         return len(tiles) >= len(wanted) and all(
             picture is not None and tile.shows(picture) for picture, tile in zip(wanted, tiles, strict=False)
         )
@@ -179,6 +180,11 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         if self.size.area:
             self._reshape()
         self._fill_soon()
+
+    def restart(self) -> None:
+        """Other pictures are being read; until `show()` brings them, those that are seen stay."""
+        self._pictures = ()
+        self.set_reactive(Thumbnails.cursor, 0)
 
     def on_resize(self) -> None:
         if self._reshape():
@@ -218,9 +224,22 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         if self._shape == (0, 0):
             return
         self._outdated = True
-        if not self._filling:
+        if not self._filling and not self._fill_at_once():
             self._filling = True
             self.spawn(self._fill, group="fill", quiet=True)
+
+    def _fill_at_once(self) -> bool:
+        """Show a page whose pictures are ready; False where something has to be waited for."""
+        wanted, tiles = self._wanted, self._tiles
+        if len(tiles) < self.page or not self._known(wanted):
+            return False
+        for picture, tile in zip(wanted, tiles, strict=False):
+            file = self._ready[picture.sha256] if picture is not None else None
+            if file is not None and not tile.is_ready(file):
+                return False
+        self._outdated = False
+        self._fill_tiles(wanted, tiles)
+        return True
 
     async def _fill(self) -> None:
         """Fill the tiles until they show what they are to show.
@@ -235,52 +254,75 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
             self._filling = False
 
     async def _fill_page(self) -> None:
-        count = len(self._pictures)
-        wanted = [self._pictures[place] if place < count else None for place in self.shown]
-        if None in wanted[: max(count - self.shown.start, 0)]:
+        wanted, tiles = self._wanted, self._tiles
+        if None in wanted[: max(len(self._pictures) - self.shown.start, 0)]:
             return
-        tiles = list(self.query(Tile))
         if len(tiles) < self.page:
             new = [Tile(place) for place in range(len(tiles), self.page)]
             await self.mount_all(new)
             tiles += new
-        for tile in tiles:
-            tile.display = tile.place < self.page
-        self._mark()
-        if not all(picture is None or picture.sha256 in self._ready for picture in wanted):
+        if not self._known(wanted):
             await self._find_files(wanted)
-            if self._outdated:
-                return
-        files = [self._ready.get(picture.sha256) if picture is not None else None for picture in wanted]
+        if tiles[0].in_half_blocks and not self._outdated:
+            await self._prepare(wanted, tiles)
+        if not self._outdated:
+            self._fill_tiles(wanted, tiles)
+
+    @property
+    def _tiles(self) -> list[Tile]:
+        return [child for child in self.children if isinstance(child, Tile)]
+
+    @property
+    def _wanted(self) -> list[T | None]:
+        """The page's pictures; None where one is not read yet, or behind the last one."""
+        count = len(self._pictures)
+        return [self._pictures[place] if place < count else None for place in self.shown]
+
+    def _known(self, pictures: Sequence[T | None]) -> bool:
+        """Whether it is known where the thumbnails of these pictures lie."""
+        return all(picture is None or picture.sha256 in self._ready for picture in pictures)
+
+    def _fill_tiles(self, wanted: Sequence[T | None], tiles: Sequence[Tile]) -> None:
         with self.app.batch_update():
-            for picture, file, tile in zip(wanted, files, tiles, strict=False):
+            for tile in tiles:
+                tile.display = tile.place < self.page
+            self._mark()
+            for picture, tile in zip(wanted, tiles, strict=False):
                 words = self._words(picture) if picture is not None else Content.empty()
-                tile.show(picture, words, file)
+                file = self._ready.get(picture.sha256) if picture is not None else None
+                tile.fill(picture, words, file, bare=self.alone)
         self.spawn(self._prepare_next, group="ahead", exclusive=True, quiet=True)
 
     async def _find_files(self, pictures: Sequence[T | None]) -> None:
-        """Note where the thumbnails of these pictures lie; of others only the latest are known still."""
+        """Note where the thumbnails of these pictures lie; besides the page's only the latest stay known."""
         media = shell_of(self).core.resources.media
         wanted = [picture for picture in pictures if picture is not None]
-        self._ready |= await asyncio.to_thread(_thumbnails, media, wanted)
-        for old in list(self._ready)[: -6 * self.page - 6]:
-            del self._ready[old]
+        found = await asyncio.to_thread(_thumbnails, media, wanted)
+        before = {sha256: file for sha256, file in self._ready.items() if sha256 not in found}
+        shown = {picture.sha256 for picture in self._wanted if picture is not None}
+        late = len(before) + len(found) - 6 * self.page - 6
+        kept = {old: file for at, (old, file) in enumerate(before.items()) if at >= late or old in shown}
+        self._ready = kept | found
 
     async def _prepare_next(self) -> None:
         """Make the pictures of the page that comes next ready, and of the one before."""
-        count, panes = len(self._pictures), self.query(Tile)
+        count, tiles = len(self._pictures), self._tiles
         for by in (self._ahead * self.page, -self._ahead * self.page):
             places = [place + by for place in self.shown]
             next_ones = [self._pictures[place] if 0 <= place < count else None for place in places]
-            await self._find_files(next_ones)
-            for picture, tile in zip(next_ones, panes, strict=False):
-                file = self._ready.get(picture.sha256) if picture is not None else None
-                if file is not None:
-                    await tile.pane.prepare(file)
+            if not self._known(next_ones):
+                await self._find_files(next_ones)
+            await self._prepare(next_ones, tiles)
+
+    async def _prepare(self, pictures: Sequence[T | None], tiles: Sequence[Tile]) -> None:
+        """Have these pictures made ready for the tiles."""
+        files = [self._ready.get(picture.sha256) if picture is not None else None for picture in pictures]
+        pairs = zip(files, tiles, strict=False)
+        await asyncio.gather(*(tile.prepare(file) for file, tile in pairs if file is not None))
 
     def _mark(self) -> None:
-        for tile in self.query(Tile):
-            tile.set_class(tile.place == self.cursor % self.page, "-cursor")
+        for tile in self._tiles:
+            tile.set_class(tile.place == self.cursor % self.page and bool(self._pictures), "-cursor")
 
     # The cursor
 
@@ -332,6 +374,12 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         if index == self.cursor and self.has_focus:
             self.action_open()
         self._go(index)
+
+
+def _alt(picture: Pictured | None, file: Path | None) -> str:
+    if picture is None:
+        return ""
+    return picture.label if file is not None else "the file is gone"
 
 
 def _thumbnails(media: MediaStore, pictures: Sequence[Pictured]) -> dict[str, Path | None]:

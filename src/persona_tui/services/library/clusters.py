@@ -74,10 +74,12 @@ FROM clusters c
 LEFT JOIN pillar_cluster_assignments a ON a.cluster_id = c.id AND a."primary"
 LEFT JOIN content_pillars p ON p.id = a.pillar_id
 LEFT JOIN (
-  SELECT m.cluster_id, count(*) AS pictures, count(*) FILTER (WHERE NOT EXISTS (
-      SELECT FROM post_items h WHERE h.holds AND h.photo_id = m.photo_id) AND NOT EXISTS (
-      SELECT FROM post_items h WHERE h.holds AND h.image_candidate_id = m.image_candidate_id)) AS unposted
+  SELECT m.cluster_id, count(*) AS pictures,
+         count(*) FILTER (WHERE h.photo_id IS NULL AND g.image_candidate_id IS NULL) AS unposted
   FROM cluster_candidates m
+  LEFT JOIN (SELECT DISTINCT photo_id FROM post_items WHERE holds) h ON h.photo_id = m.photo_id
+  LEFT JOIN (SELECT DISTINCT image_candidate_id FROM post_items WHERE holds) g
+    ON g.image_candidate_id = m.image_candidate_id
   WHERE m.persona_id = :persona
     AND NOT EXISTS (SELECT FROM image_candidates i WHERE i.id = m.image_candidate_id AND i.status <> 'active')
     AND NOT EXISTS (SELECT FROM photos f WHERE f.id = m.photo_id

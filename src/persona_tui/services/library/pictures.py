@@ -106,19 +106,20 @@ _KEYS: dict[str, tuple[str, str, str, str]] = {
     "oldest": ("p.created_at", "c.created_at", "ASC", "timestamptz"),
     "taken": ("coalesce(p.taken_at, p.created_at)", "c.created_at", "DESC", "timestamptz"),
     "rating": ("0", "c.elo_score", "DESC", "bigint"),
-    "cluster": (
-        "(SELECT m.display_order FROM cluster_candidates m"
-        " WHERE m.photo_id = p.id AND m.cluster_id = :cluster_id)",
-        "(SELECT m.display_order FROM cluster_candidates m"
-        " WHERE m.image_candidate_id = c.id AND m.cluster_id = :cluster_id)",
-        "ASC",
-        "bigint",
-    ),
+    "cluster": ("m.display_order", "m.display_order", "ASC", "integer"),
 }
 """By order: a photo's key, a candidate's, the direction, and the key's type."""
+_MEMBERS = "cluster_candidates m ON m.cluster_id = :cluster_id AND"
+_TABLES = {
+    "cluster": (
+        f"photos p JOIN {_MEMBERS} m.photo_id = p.id",
+        f"image_candidates c JOIN {_MEMBERS} m.image_candidate_id = c.id",
+    )
+}
+"""By order: the tables that its keys are of, where these are not a picture's own."""
 
 _BRANCH = """
-(SELECT {kind} AS generated, {row}.id, CAST({key} AS {type}) AS key FROM {table} {row}
+(SELECT {kind} AS generated, {row}.id, CAST({key} AS {type}) AS key FROM {table}
  WHERE {row}.persona_id = :persona AND {where} {after}
  ORDER BY CAST({key} AS {type}) {way}, {row}.id {way} LIMIT :limit)
 """
@@ -211,6 +212,7 @@ def read_pictures(session: Session, refs: Sequence[PictureRef]) -> tuple[Library
 
 def _page(conditions: Conditions, order: Order, after: Mark | None, backwards: bool) -> str:
     photo_key, candidate_key, way, kind = _KEYS[order]
+    tables = _TABLES.get(order, ("photos p", "image_candidates c"))
     if backwards:
         way = "ASC" if way == "DESC" else "DESC"
     second = "DESC" if backwards else "ASC"
@@ -226,8 +228,8 @@ def _page(conditions: Conditions, order: Order, after: Mark | None, backwards: b
             after=_after(after, f"CAST({key} AS {kind})", row, generated, way, backwards),
         )
         for generated, row, table, key, where in (
-            (False, "p", "photos", photo_key, conditions.photo),
-            (True, "c", "image_candidates", candidate_key, conditions.candidate),
+            (False, "p", tables[0], photo_key, conditions.photo),
+            (True, "c", tables[1], candidate_key, conditions.candidate),
         )
     ]
     # Photos come before candidates of the same key; within one kind the id decides, in the key's direction.
