@@ -33,6 +33,7 @@ from persona_tui.services.library.staging import remove_deleted
 from persona_tui.services.library.watch import Watcher
 from persona_tui.services.planning.upkeep import PlanUpkeep
 from persona_tui.services.publishing.comments import CommentRound
+from persona_tui.services.publishing.preview import PreviewedFile, preview_post
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
 from persona_tui.services.publishing.restore import check_incarnation
@@ -381,6 +382,11 @@ class Duties:
             ClientError: Instagram can't be read.
         """
         return await self._reconciler.look(post_id)
+
+    async def preview(self, post_id: int) -> tuple[PreviewedFile, ...]:
+        """The very files that go out for a post."""
+        folder = self._settings.data_dir / "previews"
+        return await preview_post(self._scope, self._resources.media, self._pool, folder, post_id)
 
     def _publishing_parts(self) -> dict[str, Any]:
         return {

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from persona_tui.services.generation.engine import Engine, EngineStatus
     from persona_tui.services.planning.captions import CaptionProposal
     from persona_tui.services.planning.ideas import IdeaView
+    from persona_tui.services.publishing.preview import PreviewedFile
     from persona_tui.services.publishing.reconcile import AccountListing
     from persona_tui.services.publishing.rehearsal import Rehearsal
 
@@ -269,6 +270,17 @@ class Core:
         from persona_tui.rehearsal import rehearse
 
         return await rehearse(self.resources, days, progress=progress)
+
+    async def preview(self, post_id: int) -> tuple[PreviewedFile, ...]:
+        """Make the very files that go out for a post, to be looked at.
+
+        Raises:
+            InvalidRequest: Instagram would refuse the post as it is, or a picture can't be read.
+            StorageError: an original is gone, or there is no room.
+        """
+        await self.working()
+        assert self._duties is not None
+        return await self._duties.preview(post_id)
 
     async def look_at(self, post_id: int) -> AccountListing:
         """Look at the account for a post that may be published already; changes nothing at Instagram.

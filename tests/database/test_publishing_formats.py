@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from persona_tui.database.engine import Database
 from persona_tui.services.library.pictures import PictureRef
@@ -20,9 +23,10 @@ from persona_tui.services.publishing.formats import (
     set_format,
     written_tag,
 )
+from persona_tui.services.publishing.preview import preview_post
 from persona_tui.services.publishing.winners import draft_post
 from tests.support.films import film
-from tests.support.publishing import World, make_world
+from tests.support.publishing import ThreadPool, World, make_world
 
 
 @pytest.fixture
@@ -208,3 +212,30 @@ def test_publishing_6_a_tag_is_read_as_it_is_written() -> None:
         assert written_tag(parse_tag(typed)) == typed
     with pytest.raises(FormatRefused, match="is no tag"):
         parse_tag("@anna:left")
+
+
+async def test_publishing_7_the_preview_is_the_very_file_that_goes_out(world: World, tmp_path: Path) -> None:
+    post = world.carousel(2)
+    scope, pool = world.db.session_scope, ThreadPool()
+    seen = await preview_post(scope, world.media, pool, tmp_path / "previews", post.id)
+    assert [one.sha256 for one in seen] == [hashlib.sha256(one.path.read_bytes()).hexdigest() for one in seen]
+    assert {one.source_type for one in seen} == {"trainedAlgorithmicMedia"}
+    await world.settle(post.id)
+    hosted = world.rows("SELECT sha256 FROM media_objects ORDER BY position")
+    assert [one.sha256 for one in seen] == [row[0] for row in hosted]
+
+
+async def test_publishing_7_a_padded_post_goes_out_padded(world: World, tmp_path: Path) -> None:
+    post = world.post()
+    wide = Image.new("RGB", (2000, 500), "teal")
+    out = io.BytesIO()
+    wide.save(out, "PNG")
+    world.media.path(post.pictures[0].media_key).write_bytes(out.getvalue())
+    with world.db.session_scope() as session:
+        set_format(session, post.id, Format(fit="pad"))
+    (padded,) = await preview_post(
+        world.db.session_scope, world.media, ThreadPool(), tmp_path / "previews", post.id
+    )
+    assert "Padded 2000 × 500 to 1.91 wide to high." in padded.notes
+    await world.settle(post.id)
+    assert world.one("SELECT sha256 FROM media_objects") == padded.sha256

@@ -10,11 +10,13 @@ import pytest
 from persona_tui.database.engine import Database
 from persona_tui.rehearsal import Progress
 from persona_tui.screens.posts_overdue import OverdueDialog
+from persona_tui.services.publishing.preview import PreviewedFile, preview_post
 from persona_tui.services.publishing.rehearsal import Rehearsal, RehearsedPost
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.form import FormDialog
 from persona_tui.widgets.reader import TextDialog
-from tests.support.publishing import World, make_rows
+from persona_tui.widgets.viewer import ViewerDialog
+from tests.support.publishing import ThreadPool, World, make_rows
 from tests.ui.posts_world import LARGE, MEDIA, opened, state
 from tests.ui.quiet_core import QuietCore, until
 from tests.ui.support import said, screen_text, settle
@@ -104,3 +106,26 @@ async def test_publishing_11_a_rehearsal_is_asked_for_and_its_report_shown(world
         assert core.days == 3
         assert "1 of 1 posts went out, 0 doubled, 0 lost." in screen_text(pilot)
         assert "7 s later" in screen_text(pilot)
+
+
+class PreparingCore(QuietCore):
+    """Prepares files without a pool of its own."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.db, world.folder, media=MEDIA)
+        self.world = world
+
+    async def preview(self, post_id: int) -> tuple[PreviewedFile, ...]:
+        world = self.world
+        return await preview_post(
+            world.db.session_scope, world.media, ThreadPool(), world.folder / "previews", post_id
+        )
+
+
+async def test_publishing_7_the_files_that_go_out_are_shown_with_what_was_done_to_them(world: World) -> None:
+    world.post()
+    async with opened(world, LARGE, core=PreparingCore(world)) as pilot:
+        await pilot.press("V")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ViewerDialog))
+        await until(pilot, lambda: "trainedAlgorithmicMedia" in screen_text(pilot))
+        assert "320 × 400" in screen_text(pilot) and "quality 92" in screen_text(pilot)

@@ -24,6 +24,7 @@ TABLE = Table(
         Action("posts.new", "n", "New", "Make a carousel, a story, a reel or a single post of pictures.", 24),
         Action("posts.format", "t", "Tags", "Accounts, place, collaborators, cover and first comment.", 25),
         Action("posts.picture", "v", "View", "Show its pictures as large as the terminal.", 23),
+        Action("posts.preview", "V", "Preview", "Show the very files that go out.", 23),
         Action("posts.overdue", "O", "Overdue", "All that should be out already: move, publish, drop.", 24),
         Action("posts.rehearse", "r", "Rehearse", "Play the plan of the next days against the sandbox.", 25),
         Action(

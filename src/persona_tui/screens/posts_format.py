@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from persona_tui.screens.base import PersonaScreen
+from persona_tui.screens.posts_preview import show_preview
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.fields import CheckField, ChoiceField, Field, LongTextField, NumberField, TextField
 from persona_tui.widgets.form import FormDialog
@@ -41,6 +42,9 @@ class FormatKeys(PersonaScreen):
 
     def action_format(self) -> None:
         self._with_post(edit_format)
+
+    def action_preview(self) -> None:
+        self._with_post(show_preview)
 
     async def _make_post(self) -> None:
         if self.shell.persona_id is None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -20,10 +20,6 @@ from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.widgets.dialog import Dialog
 from persona_tui.widgets.marks import say
 from persona_tui.widgets.picture import PicturePane
-
-if TYPE_CHECKING:
-    from persona_tui.services.media import MediaStore
-
 
 Point = tuple[float, float]
 """Shares of a picture's width and height, 0 to 1."""
@@ -56,6 +52,14 @@ class ViewedPicture:
     label: str
 
 
+class PictureStore(Protocol):
+    """What of a media store the viewer needs."""
+
+    def thumbnail(self, media_key: str, sha256: str) -> Path: ...
+    def path(self, media_key: str) -> Path | None: ...
+    def get(self, media_key: str) -> bytes: ...
+
+
 class ViewerDialog(Dialog[int]):
     """Shows one picture of several; the result is the index of the last one shown.
 
@@ -76,7 +80,7 @@ class ViewerDialog(Dialog[int]):
 
     def __init__(
         self,
-        media: MediaStore,
+        media: PictureStore,
         pictures: Sequence[ViewedPicture],
         index: int = 0,
         *,
@@ -161,7 +165,7 @@ def moved(centre: Point, across: int, down: int) -> Point:
     return min(max(x + PAN * across, 0.0), 1.0), min(max(y + PAN * down, 0.0), 1.0)
 
 
-def source_of(media: MediaStore, picture: Pictured, original: bool) -> Path | bytes:
+def source_of(media: PictureStore, picture: Pictured, original: bool) -> Path | bytes:
     """What a pane shows of a picture: its thumbnail, or for 100 % the original.
 
     Raises:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import to_thread
 from collections.abc import Awaitable
 from typing import TypeVar
 
 from persona_tui.clients.media_host import Extension, HostedPicture
-from persona_tui.services.publishing import pooled, staging
+from persona_tui.services.publishing import staging
 from persona_tui.services.publishing.hands import Hands
 from persona_tui.services.publishing.hosting import host_picture
-from persona_tui.services.publishing.prepare import PreparedPicture
+from persona_tui.services.publishing.preparing import Preparer
 from persona_tui.services.publishing.staging import Material, PassedWords, Source
 
 R = TypeVar("R")
-
-PREPARE_SECONDS = 90.0
-FILM_SECONDS = 600.0
 
 
 class HostedPictures:
@@ -30,7 +26,7 @@ class HostedPictures:
         self._hands = hands
         self._material: Material | None = None
         self._words: PassedWords | None = None
-        self._shape: float | None = None
+        self._preparer: Preparer | None = None
         self._hosted: dict[int, HostedPicture] = {}
 
     async def material(self) -> Material:
@@ -53,7 +49,7 @@ class HostedPictures:
         """The picture at that place, where Instagram can fetch it; counted from 1."""
         if position not in self._hosted:
             source = (await self.material()).sources[position - 1]
-            content = await (self._film(source) if source.is_film else self._picture(source))
+            content = await self._content(source)
             claim = self._hands.claim
             passed = await self._hands.db(
                 lambda session: staging.pass_picture(
@@ -69,37 +65,13 @@ class HostedPictures:
         """Instagram made nothing of this copy: the next try gets another, at another address."""
         self._hosted.pop(position, None)
 
-    async def _picture(self, source: Source) -> bytes:
-        tools, format = self._hands.tools, (await self.material()).format
-        data = await to_thread(tools.media.get, source.media_key)
-        if format.kind == "story":
-            given = (data, source.provenance, format.fit, source.faces)
-            story = tools.pool.run(pooled.prepare_story, *given, timeout=PREPARE_SECONDS)
-            return (await self._kept(story)).jpeg
-        aspect = await self._shape_of_first() if format.kind == "carousel" and source.position > 1 else None
-        return (await self._prepared(source, data, aspect)).jpeg
-
-    async def _shape_of_first(self) -> float:
-        """Width to height of the first picture as it goes out: Instagram crops the others to it."""
-        if self._shape is None:
-            first = (await self.material()).sources[0]
-            data = await to_thread(self._hands.tools.media.get, first.media_key)
-            self._shape = (await self._prepared(first, data, None)).aspect
-        return self._shape
-
-    async def _prepared(self, source: Source, data: bytes, aspect: float | None) -> PreparedPicture:
-        run, fit = self._hands.tools.pool.run, (await self.material()).format.fit
-        given = (data, source.provenance, aspect, fit, source.faces)
-        picture = await self._kept(run(pooled.prepare, *given, timeout=PREPARE_SECONDS))
-        if source.position == 1:
-            self._shape = picture.aspect
-        return picture
-
-    async def _film(self, source: Source) -> bytes:
-        format = (await self.material()).format
-        data = await to_thread(self._hands.tools.media.get, source.media_key)
-        run, story = self._hands.tools.pool.run, format.kind == "story"
-        return await self._kept(run(pooled.prepare_film, data, story, format.cover_ms, timeout=FILM_SECONDS))
+    async def _content(self, source: Source) -> bytes:
+        if self._preparer is None:
+            tools = self._hands.tools
+            self._preparer = Preparer(tools.media, tools.pool, await self.material())
+        if source.is_film:
+            return await self._kept(self._preparer.film(source))
+        return (await self._kept(self._preparer.picture(source))).jpeg
 
     async def _kept(self, work: Awaitable[R]) -> R:
         """Wait for something that may take longer than the lease, and renew it meanwhile and afterwards."""
