@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults_parts.sizes import Row
-from benchmarks.faults_parts.stage import ROOT, Stage
+from benchmarks.faults_parts.stage import ROOT
 
 Play = Callable[..., Row]
 """(stage, **case) → what came of it."""

@@ -18,6 +18,9 @@ REPLAYED = 20
 QUICKEST = 15.0
 """Seconds: rows that took longer are left to the long run."""
 
+BY_THE_MACHINE = {"T7", "T11", "T15", "T19", "T21"}
+"""Tests whose outcome hangs on how fast the machine is: the rows are not bound to come out again."""
+
 
 @pytest.fixture
 def stage(db: Database, tmp_path: Path) -> Iterator[Stage]:
@@ -152,7 +155,7 @@ def test_publishing_t19_the_usual_designs_lose_posts(stage: Stage) -> None:
 @pytest.mark.long
 def test_publishing_r24_rows_of_the_published_results_come_out_again(stage: Stage) -> None:
     kept = json.loads((ROOT / "docs" / "reliability.json").read_text())
-    quick = [row for row in kept["rows"] if row["wall"] < QUICKEST]
+    quick = [row for row in kept["rows"] if row["wall"] < QUICKEST and row["test"] not in BY_THE_MACHINE]
     for row in random.Random().sample(quick, min(REPLAYED, len(quick))):
         again = PLAYS[row["test"]](stage, **row["case"])
         for name in ("posts", "doubled", "lost", "wrong", "hit", "broken"):

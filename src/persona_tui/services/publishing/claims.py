@@ -315,10 +315,7 @@ def _may_claim(session: Session, account_id: int, epoch: int | None) -> int | No
 def _first_due(
     session: Session, account_id: int, now: datetime, min_gap: timedelta
 ) -> tuple[int, int] | None:
-    """Lock the account's first due post; its id and the fence to claim it with.
-
-    The clock is asked once, in a subquery: as a function it would be asked for each row.
-    """
+    """Lock the account's first due post; its id and the fence to claim it with."""
     row = session.execute(
         text(
             "SELECT p.id, p.fence + 1 FROM scheduling_posts p WHERE p.account_id = :account"
