@@ -155,3 +155,18 @@ async def test_publishing_12_nothing_goes_out_while_all_is_paused(world: World) 
         pausing.resume_all(session)
     report = await world.publish()
     assert (report.published, report.missed) == ((due.id,), (late_one,))
+
+
+def test_publishing_9_what_a_restore_left_is_never_moved_by_itself_or_among_others(rows: World) -> None:
+    rows.do("UPDATE personas SET late_policy = 'reslot'")
+    restored, missed = overdue(rows, state="missed"), overdue(rows, state="missed")
+    rows.do(
+        "UPDATE scheduling_posts SET reason = :reason WHERE id = :id",
+        reason=f"{late.AFTER_RESTORE} no item carries its words.",
+        id=restored,
+    )
+    with rows.db.session_scope() as session:
+        assert late.reslot_missed(session, rows.now(), find_slot) == (missed,)
+        (refused,) = late.carry_out(session, "now", [restored], rows.now(), find_slot)
+    assert not refused.done and "may be out already" in refused.sentence
+    assert rows.view(restored).state == "missed"

@@ -26,6 +26,9 @@ FindSlot = Callable[[Session, int, datetime], Slot]
 
 LateAct = Literal["now", "reslot", "drop"]
 
+AFTER_RESTORE = "Restored after its time;"
+"""How the reason of a post begins that a restored backup calls missed: it may have gone out since (R1)."""
+
 OVERDUE_STATES = ("scheduled", "deferred", "missed", "paused", "failed", "fix_needed")
 
 
@@ -107,10 +110,12 @@ def reslot_missed(session: Session, now: datetime, find_slot: FindSlot) -> tuple
         text(
             "SELECT p.id FROM scheduling_posts p JOIN personas n ON n.id = p.persona_id"
             " WHERE p.state = 'missed' AND p.reason NOT LIKE 'No new slot%'"
+            " AND NOT starts_with(p.reason, :restored)"
             " AND coalesce(nullif(p.late_policy, ''), n.late_policy) = 'reslot'"
             " AND NOT EXISTS (SELECT FROM publish_attempts t WHERE t.post_id = p.id AND t.open)"
             " ORDER BY p.scheduled_at, p.id"
-        )
+        ),
+        {"restored": AFTER_RESTORE},
     ).scalars()
     moved = []
     for post_id in waiting.all():
@@ -158,6 +163,11 @@ def _one(
         with session.begin_nested():
             post = locked_post(session, post_id)
             before = _facts(post)
+            if act != "drop" and post.reason.startswith(AFTER_RESTORE):
+                raise NotAllowedNow(
+                    "Its database was restored, so it may be out already.",
+                    hint="Look at the account, then schedule it alone.",
+                )
             match act:
                 case "now":
                     posts.publish_now(session, post_id)
@@ -227,6 +237,7 @@ def _facts(post: SchedulingPost) -> Before:
 
 
 __all__ = [
+    "AFTER_RESTORE",
     "OVERDUE_STATES",
     "Before",
     "FindSlot",

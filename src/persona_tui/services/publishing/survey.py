@@ -18,6 +18,7 @@ from persona_tui.services import events
 from persona_tui.services.publishing.accounts import list_accounts
 from persona_tui.services.publishing.attempts import close_attempt
 from persona_tui.services.publishing.grants import MakeClient, client_of
+from persona_tui.services.publishing.late import AFTER_RESTORE
 from persona_tui.services.publishing.listings import expected_of, with_first_words
 from persona_tui.services.publishing.listings import listed as listed_items
 from persona_tui.services.publishing.signals import Expected, Likeness, likeness
@@ -179,7 +180,7 @@ def _next_state(post: RestoredPost, now: datetime, *, unclear: set[int], unread:
 
 
 _REASONS = {
-    "missed": "Restored after its time; no item of the account carries its words. Look before it goes out.",
+    "missed": f"{AFTER_RESTORE} no item of the account carries its words. Look before it goes out.",
     "needs_human": "It was being sent at the time of the backup. Look at the account.",
     "paused": "Restored: the account shows new items that can't be told apart from it, or can't be read.",
 }
