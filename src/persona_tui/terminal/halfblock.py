@@ -30,7 +30,7 @@ class Row(NamedTuple):
     def colours(self) -> Iterator[tuple[Colour, Colour]]:
         """Each cell's foreground and background."""
         upper, lower = (zip(*[iter(half)] * 3, strict=True) for half in self)
-        return zip(upper, lower, strict=True)  # type: ignore[arg-type]
+        return zip(upper, lower, strict=True)
 
 
 def encode(image: Image, columns: int, rows: int) -> list[Row]:

@@ -118,7 +118,7 @@ class HalfBlockStrip(Strip):
         super().__init__((), width)
 
     @property
-    def _segments(self) -> list[Segment]:  # type: ignore[override]
+    def _segments(self) -> list[Segment]:
         if self._made is None:
             from persona_tui.terminal.halfblock import UPPER_HALF
 
