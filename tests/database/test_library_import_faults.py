@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import text
 
 from persona_tui import boundaries
 from persona_tui.database.engine import Database, open_database
@@ -226,7 +227,10 @@ def test_library_1_a_deleted_photo_comes_back_until_its_files_are_removed(world:
     with world.db.session_scope() as session:
         assert staging.delete(session, persona, ids, actor="operator") == 2
         assert staging.remove_deleted(session, 30) == 0
+        session.execute(text("DELETE FROM procrastinate_jobs"))
         assert staging.restore(session, persona, ids, actor="operator") == 2
+    queued = "SELECT args FROM procrastinate_jobs WHERE task_name = 'library:analyse_persona'"
+    assert world.rows(queued) == [({"persona_id": persona},)], "what is missing on them is measured"
     assert world.rows("SELECT count(*) FROM cluster_candidates") == [(2,)], "they are where they were"
     with world.db.session_scope() as session:
         staging.delete(session, persona, ids, actor="operator")

@@ -217,8 +217,11 @@ class ClustersScreen(ClustersFinding):
             self._target = ("cluster", kept)
 
     def action_split(self) -> None:
-        marked = list(self._marked)
-        self._with_cluster(lambda one: clusters_groups.split(self, self._models, one, marked))
+        self._with_cluster(self._split)
+
+    async def _split(self, cluster: ClusterView) -> None:
+        if await clusters_groups.split(self, self._models, cluster, list(self._marked)):
+            self._marked = {}
 
     def action_unusable(self) -> None:
         self._with_cluster(partial(clusters_groups.turn_usable, self))

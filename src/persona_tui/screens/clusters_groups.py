@@ -120,11 +120,14 @@ async def merge(screen: PersonaScreen, cluster: ClusterView, clusters: Sequence[
 
 async def split(
     screen: PersonaScreen, pool: Pool, cluster: ClusterView, marked: Sequence[PictureRef]
-) -> None:
-    """Split off the marked pictures under a new name; without marks, by how the pictures look."""
+) -> bool:
+    """Split off the marked pictures under a new name; without marks, by how the pictures look.
+
+    Returns:
+        Whether that was done.
+    """
     if marked:
-        await _split_off(screen, cluster, marked)
-        return
+        return await _split_off(screen, cluster, marked)
     from persona_tui.services.library.builds import split_cluster
     from persona_tui.services.library.embeddings import current_model
 
@@ -133,9 +136,10 @@ async def split(
     model = await asyncio.to_thread(current_model, settings)
     parts = await split_cluster(screen.shell.database.session_scope, pool, cluster.id, model.hash)
     screen.flash(f"“{cluster.name}” is {counted(len(parts), 'cluster')} now.", seconds=10)
+    return True
 
 
-async def _split_off(screen: PersonaScreen, cluster: ClusterView, marked: Sequence[PictureRef]) -> None:
+async def _split_off(screen: PersonaScreen, cluster: ClusterView, marked: Sequence[PictureRef]) -> bool:
     from persona_tui.services.library.merging import split_off
 
     async def submit(values: Mapping[str, Any]) -> None:
@@ -143,8 +147,10 @@ async def _split_off(screen: PersonaScreen, cluster: ClusterView, marked: Sequen
 
     field = TextField(name="name", label="Name", value=f"{cluster.name} 2", required=True)
     about = f"The {counted(len(marked), 'marked picture')} go into a new cluster."
-    if await screen.ask(FormDialog(f"Split “{cluster.name}”", [field], about=about, submit=submit)):
-        screen.flash(f"{counted(len(marked), 'picture')} left “{cluster.name}” for a new cluster.")
+    if not await screen.ask(FormDialog(f"Split “{cluster.name}”", [field], about=about, submit=submit)):
+        return False
+    screen.flash(f"{counted(len(marked), 'picture')} left “{cluster.name}” for a new cluster.")
+    return True
 
 
 async def turn_usable(screen: PersonaScreen, cluster: ClusterView) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -11,6 +11,7 @@ from textual.content import Content
 from persona_tui.widgets.marks import counted, dim, duration
 
 if TYPE_CHECKING:
+    from persona_tui.services.library.depletion import Forecast
     from persona_tui.services.library.pictures import LibraryPicture
     from persona_tui.services.planning.picture_facts import Origin, PictureFacts
 
@@ -52,6 +53,18 @@ def tile(picture: LibraryPicture, *, marked: bool, note: str, tall: bool) -> Con
     )
     second = Content.styled(note, "$section") if note else state(picture) + rating
     return lead + Content(picture.label) + Content("\n") + second
+
+
+def outlook(forecast: Forecast, now: datetime, zone: tzinfo) -> str:
+    """`used up in 3 weeks, 05/12`: when a cluster has no picture left to post."""
+    assert forecast.empty_at is not None
+    if not forecast.unposted:
+        return "used up"
+    days = (forecast.empty_at - now).days
+    if days > 730:
+        return f"lasts for {days // 365} years"
+    when = f"{forecast.empty_at.astimezone(zone):%m/%d}"
+    return f"used up in {counted(days, 'day') if days < 15 else counted(round(days / 7), 'week')}, {when}"
 
 
 def lines(picture: LibraryPicture, facts: PictureFacts | None, zone: tzinfo) -> Content:

@@ -15,6 +15,7 @@ from persona_tui.widgets.marks import dim, stock_dot
 
 if TYPE_CHECKING:
     from persona_tui.services.library.clusters import ClusterView
+    from persona_tui.services.library.depletion import Forecast
     from persona_tui.services.planning.pillars import PillarView
 
 Key = tuple[str, int]
@@ -67,11 +68,13 @@ class Catalogue:
 
     Attributes:
         counts: name of each shelf → pictures on it, as far as they are counted.
+        forecasts: cluster's id → when it will have nothing left to post.
     """
 
     clusters: tuple[ClusterView, ...] = ()
     pillars: tuple[PillarView, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    forecasts: Mapping[int, Forecast] = field(default_factory=dict)
 
     def clusters_of(self, pillar_id: int | None) -> list[ClusterView]:
         """Those whose primary pillar it is, by name."""

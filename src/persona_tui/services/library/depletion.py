@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.services.library.clusters import ClusterView, list_clusters
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -28,35 +30,19 @@ class Forecast:
     empty_at: datetime | None
 
 
-_STOCKS = """
-WITH planned AS (
-  SELECT o.pillar_id, count(*) AS posts FROM scheduling_posts o
-  WHERE o.persona_id = :persona AND o.scheduled_at > :now
-    AND o.state NOT IN ('draft', 'failed', 'cancelled', 'missed', 'published')
-  GROUP BY o.pillar_id
-), stock AS (
-  SELECT k.id, k.name, k.status, count(m.id) FILTER (WHERE
-      NOT EXISTS (SELECT FROM post_items h WHERE h.holds AND h.photo_id = m.photo_id) AND
-      NOT EXISTS (SELECT FROM post_items h WHERE h.holds AND h.image_candidate_id = m.image_candidate_id)
-    ) AS unposted
-  FROM clusters k LEFT JOIN cluster_candidates m ON m.cluster_id = k.id
-    AND NOT EXISTS (SELECT FROM image_candidates i WHERE i.id = m.image_candidate_id AND i.status <> 'active')
-    AND NOT EXISTS (SELECT FROM photos f WHERE f.id = m.photo_id
-                    AND (f.stage <> 'accepted' OR f.deleted_at IS NOT NULL))
-  WHERE k.persona_id = :persona GROUP BY k.id, k.name, k.status
-)
-SELECT s.id, s.name, s.unposted, p.id AS pillar_id, coalesce(n.posts, 0) AS planned,
-  CASE WHEN p.id IS NULL THEN 0 ELSE coalesce(p.target_posts_per_week, e.posts_per_week * p.weight / 100)
-  END AS per_week
-FROM stock s JOIN personas e ON e.id = :persona
-LEFT JOIN pillar_cluster_assignments a ON a.cluster_id = s.id AND a."primary" AND s.status = 'active'
-LEFT JOIN content_pillars p ON p.id = a.pillar_id AND p.active
-LEFT JOIN planned n ON n.pillar_id = p.id
-ORDER BY lower(s.name)
+_RATES = """
+SELECT p.id, coalesce(p.target_posts_per_week, e.posts_per_week * p.weight / 100) AS per_week,
+       (SELECT count(*) FROM scheduling_posts o
+        WHERE o.persona_id = :persona AND o.pillar_id = p.id AND o.scheduled_at > :now
+          AND o.state NOT IN ('draft', 'failed', 'cancelled', 'missed', 'published')) AS planned
+FROM content_pillars p JOIN personas e ON e.id = p.persona_id
+WHERE p.persona_id = :persona AND p.active
 """
 
 
-def forecast(session: Session, persona_id: int, now: datetime) -> tuple[Forecast, ...]:
+def forecast(
+    session: Session, persona_id: int, now: datetime, clusters: Sequence[ClusterView] | None = None
+) -> tuple[Forecast, ...]:
     """Each cluster's outlook, by name.
 
     A pillar posts as often as its target says, else by its weight among the persona's posts a week, and draws
@@ -65,14 +51,17 @@ def forecast(session: Session, persona_id: int, now: datetime) -> tuple[Forecast
 
     Args:
         now: UTC.
+        clusters: all of the persona's, where they were read already.
     """
-    rows = session.execute(text(_STOCKS), {"persona": persona_id, "now": now}).all()
+    if clusters is None:
+        clusters = list_clusters(session, persona_id)
+    rows = session.execute(text(_RATES), {"persona": persona_id, "now": now})
+    rates = {row.id: (float(row.per_week), row.planned) for row in rows if row.per_week > 0}
     by_pillar: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    rates: dict[int, tuple[float, int]] = {}
-    for row in rows:
-        if row.pillar_id is not None and row.per_week > 0:
-            by_pillar[row.pillar_id].append((row.id, row.unposted))
-            rates[row.pillar_id] = (float(row.per_week), row.planned)
+    for cluster in clusters:
+        pillar = cluster.pillar_id
+        if cluster.status == "active" and pillar is not None and pillar in rates:
+            by_pillar[pillar].append((cluster.id, cluster.unposted))
     weeks: dict[int, float] = {}
     shares: dict[int, float] = {}
     for pillar, stocks in by_pillar.items():
@@ -81,13 +70,13 @@ def forecast(session: Session, persona_id: int, now: datetime) -> tuple[Forecast
         shares |= {one: rate / len(stocks) for one, _ in stocks}
     return tuple(
         Forecast(
-            row.id,
-            row.name,
-            row.unposted,
-            round(shares.get(row.id, 0.0), 2),
-            now + timedelta(weeks=weeks[row.id]) if row.id in weeks else None,
+            cluster.id,
+            cluster.name,
+            cluster.unposted,
+            round(shares.get(cluster.id, 0.0), 2),
+            now + timedelta(weeks=weeks[cluster.id]) if cluster.id in weeks else None,
         )
-        for row in rows
+        for cluster in clusters
     )
 
 
