@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -58,9 +57,4 @@ class PartsPanel(VerticalScroll, can_focus=False):
 
 def _height(lines: Static, now: Content) -> int:
     """Rows that other words would take; where they are as many, nothing has to be laid out anew."""
-<<<<<<< HEAD
-    styles: Any = lines.styles  # Textual calls it so, and annotates it otherwise
-    return now.get_height(styles, lines.size.width) if lines.size.width else 0
-=======
     return now.get_height(lines.styles.get_rules(), lines.size.width) if lines.size.width else 0
->>>>>>> screen5
