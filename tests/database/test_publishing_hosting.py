@@ -11,7 +11,7 @@ import pytest
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.database.engine import Database
 from persona_tui.services.publishing import breakers
-from tests.support.publishing import PUBLISH_QUICKLY, World, make_world
+from tests.support.publishing import PUBLISH_QUICKLY, World, calm, make_world
 
 ONE_TRY = replace(PUBLISH_QUICKLY, backoff=(3600.0,))
 
@@ -80,3 +80,21 @@ async def test_publishing_4_while_the_service_is_down_nobody_is_claimed_and_then
     world.do("UPDATE installation SET clock_offset = clock_offset + :by", by=timedelta(minutes=1))
     assert len((await world.publish()).published) == 2
     assert world.one("SELECT failures FROM circuit_breakers WHERE scope = 'graph'") == 0
+
+
+async def test_publishing_2_while_answers_are_lost_a_post_asks_often_and_leaves_no_containers_behind(
+    world: World,
+) -> None:
+    waits = replace(PUBLISH_QUICKLY, backoff=(900.0,), unanswered=timedelta(seconds=45))
+    for call in ("create_container", "publishing_limit"):
+        world.plan(call, "effect_then_drop", times=None)
+    post = world.post()
+    for _ in range(6):
+        await world.publish(policy=waits)
+        assert world.view(post.id).state == "deferred"
+        left = world.one("SELECT lease_until - persona_now() FROM scheduling_posts")
+        assert timedelta(seconds=30) < left <= timedelta(seconds=45)
+        world.do("UPDATE installation SET clock_offset = clock_offset + interval '1 minute'")
+    assert len(world.calls("container_created")) == 2
+    calm()
+    assert (await world.publish(policy=waits)).published == (post.id,)

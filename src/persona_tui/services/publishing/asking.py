@@ -12,9 +12,31 @@ from persona_tui.errors import ClientError, PersonaError
 from persona_tui.services.publishing import attempts, containers
 from persona_tui.services.publishing.hands import Hands
 from persona_tui.services.publishing.hosting import blame_host
-from persona_tui.services.publishing.outcome import WrongAccount, ending_of
+from persona_tui.services.publishing.outcome import Ending, WrongAccount, ending_of, is_unanswered
 
+TRIES_BEFORE_ASKING = 2
 _ENDS_THE_ROUND = frozenset({Verdict.PAUSE_TOKEN, Verdict.STOP, Verdict.WAIT})
+
+
+async def ask_first(hands: Hands, client: InstagramClient) -> None:
+    """After several failures in a row ask something harmless, before work is done and a container is made.
+
+    While the line is cut, or answers are lost, a post is tried often and leaves nothing behind.
+
+    Raises:
+        RoundOver: no answer came.
+    """
+    tries = await hands.db(lambda session: attempts.tries_in_a_row(session, hands.claim.post_id))
+    if tries < TRIES_BEFORE_ASKING:
+        return
+    try:
+        await client.publishing_limit()
+    except ClientError as problem:
+        if not is_unanswered(problem):
+            return  # what it means is told by the call that the post needs
+        await hands.note(attempts.PROBE, ok=False, error=problem)
+        wait = hands.policy.unanswered
+        await hands.end(Ending("deferred", problem.message, attempts.RETRIED, wait=wait))
 
 
 async def make_container(

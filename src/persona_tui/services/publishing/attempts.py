@@ -15,7 +15,7 @@ from persona_tui.errors import ClientError, PersonaError
 from persona_tui.models.post import PublishReply
 from persona_tui.text import clean
 
-CREATE, CREATE_CHILD, STATUS, PUBLISH, READ, LOOK, COMMENT = (
+CREATE, CREATE_CHILD, STATUS, PUBLISH, READ, LOOK, COMMENT, PROBE = (
     "create_container",
     "create_child",
     "container_status",
@@ -23,6 +23,7 @@ CREATE, CREATE_CHILD, STATUS, PUBLISH, READ, LOOK, COMMENT = (
     "reconcile",
     "look",
     "create_comment",
+    "publishing_limit",
 )
 """Names of calls in `publish_replies`; READ and LOOK are readings of several calls together."""
 
@@ -153,6 +154,7 @@ __all__ = [
     "CREATE",
     "CREATE_CHILD",
     "LOOK",
+    "PROBE",
     "PUBLISH",
     "READ",
     "RETRIED",

@@ -27,6 +27,8 @@ R = TypeVar("R")
 HostName = Literal["first", "second"]
 
 NOTE_TRIES, NOTE_PAUSE = 5, 1.0
+SOON_TRIES = 20
+"""Tries in a row without an answer that follow soon; each may leave a container behind, and a day has 400."""
 
 
 class Pool(Protocol):
@@ -159,6 +161,8 @@ class Hands:
         if ending.tries is not None and tries + 1 >= ending.tries:
             return Ending("failed", ending.reason, "failed")
         wait = ending.wait or nth(self.policy.backoff, tries)
+        if ending.unanswered and tries < SOON_TRIES:
+            wait = min(wait, self.policy.unanswered)
         return Ending(ending.state, ending.reason, ending.outcome, wait=wait)
 
     async def note(self, call: str, **facts: Any) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
 from persona_tui.clients.instagram_errors import Ruling, Step, Verdict, classify
-from persona_tui.errors import GuardRefused, InvalidRequest, PersonaError, ServiceUnreachable, SettingsError
+from persona_tui.errors import (
+    ClientError,
+    GuardRefused,
+    InvalidRequest,
+    PersonaError,
+    ServiceTimeout,
+    ServiceUnreachable,
+    SettingsError,
+)
 from persona_tui.services.publishing.attempts import RETRIED, STOPPED
 from persona_tui.services.publishing.policy import PublishPolicy
 
@@ -30,6 +38,7 @@ class Ending:
         wait: until the next try; None with the outcome `retried`: the policy's back-off.
         tries: tries in a row after which it fails for good; None: its grace decides.
         stop_account: what becomes of the account.
+        unanswered: a call was sent and no answer came, as when a line is cut.
     """
 
     state: str
@@ -38,6 +47,7 @@ class Ending:
     wait: timedelta | None = None
     tries: int | None = None
     stop_account: Literal["paused", "restricted"] | None = None
+    unanswered: bool = False
 
 
 def ending_of(problem: PersonaError, policy: PublishPolicy, *, step: Step | None = None) -> Ending:
@@ -52,11 +62,17 @@ def ending_of(problem: PersonaError, policy: PublishPolicy, *, step: Step | None
         # Nobody was bothered, so it is tried often: work goes on soon after the line is back.
         return Ending("deferred", problem.message, RETRIED, wait=policy.unreached)
     if step is not None:
-        return _by_ruling(classify(problem, step), policy)
+        ending = _by_ruling(classify(problem, step), policy)
+        return replace(ending, unanswered=is_unanswered(problem) and ending.outcome == RETRIED)
     words = f"{problem.message} {problem.hint}"
     if isinstance(problem, GuardRefused | InvalidRequest) and not isinstance(problem, SettingsError):
         return Ending("fix_needed", words, "refused")
     return Ending("deferred", words, RETRIED)
+
+
+def is_unanswered(problem: PersonaError) -> bool:
+    """Whether a call was sent, or could not be, and nothing came back at all."""
+    return isinstance(problem, ServiceTimeout | ServiceUnreachable) or type(problem) is ClientError
 
 
 def _by_ruling(ruling: Ruling, policy: PublishPolicy) -> Ending:
@@ -77,4 +93,4 @@ def _by_ruling(ruling: Ruling, policy: PublishPolicy) -> Ending:
     return Ending("deferred", sentence, RETRIED)
 
 
-__all__ = ["Ending", "WrongAccount", "ending_of"]
+__all__ = ["Ending", "WrongAccount", "ending_of", "is_unanswered"]

@@ -24,6 +24,7 @@ class PublishPolicy:
         later_polls: seconds until the next rounds' looks at a container that takes long; the last repeats.
         backoff: seconds before the next try after a failure that may pass; the last repeats.
         unreached: pause after a call that found no line to the service.
+        unanswered: longest pause after a call that got no answer, for the first tries.
         container_tries: containers made for one try of a post, at most.
         fetch_tries: tries after which a picture that Instagram can't fetch is a failure.
         quota_wait: wait for a free place in the daily quota when it can't be computed.
@@ -38,6 +39,7 @@ class PublishPolicy:
     later_polls: tuple[float, ...] = (30, 60, 60, 60, 300)
     backoff: tuple[float, ...] = (30, 60, 120, 300, 900)
     unreached: timedelta = timedelta(seconds=30)
+    unanswered: timedelta = timedelta(seconds=45)
     container_tries: int = 3
     fetch_tries: int = 3
     quota_wait: timedelta = timedelta(hours=1)

@@ -19,7 +19,7 @@ from persona_tui.clients.instagram_facts import ContainerState, ContainerStatus
 from persona_tui.clients.instagram_media import NewContainer
 from persona_tui.errors import DatabaseError, PersonaError
 from persona_tui.services.publishing import attempts, containers, sending
-from persona_tui.services.publishing.asking import make_container, read_status, seen_twice
+from persona_tui.services.publishing.asking import ask_first, make_container, read_status, seen_twice
 from persona_tui.services.publishing.children import Children
 from persona_tui.services.publishing.claims import Claim, LeaseLost
 from persona_tui.services.publishing.hands import Hands, RoundOver, Tools
@@ -99,6 +99,7 @@ class Publication:
             await self._hands.advance("container")
 
     async def _stage(self) -> None:
+        await ask_first(self._hands, self._client)
         if self.claim.kind == "carousel":
             await self._children.host_missing()
         else:
