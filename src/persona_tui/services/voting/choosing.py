@@ -11,6 +11,7 @@ Methods and constants are those that docs/ranking.md measures.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -108,10 +109,13 @@ def _across(
     variance = np.maximum(variance, 1e-12)
     taken = variance / np.sqrt(variance + _NOISE / _AHEAD)
     z = -gap / taken
-    beyond = np.array([math.erfc(value) for value in (-z / math.sqrt(2)).flat]).reshape(z.shape) / 2
+    beyond = np.reshape([math.erfc(value) for value in (-z / math.sqrt(2)).ravel().tolist()], z.shape) / 2
     gain = taken * (np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) + z * beyond)
+    row = {member: place for place, member in enumerate(upper.tolist())}
+    column = {member: place for place, member in enumerate(lower.tolist())}
     for shown in lately[max(len(lately) - gain.size // 4, 0) :]:
-        gain[np.ix_(np.isin(upper, shown), np.isin(lower, shown))] *= _AGAIN
+        for one, other in itertools.product(row.keys() & set(shown), column.keys() & set(shown)):
+            gain[row[one], column[other]] *= _AGAIN
     at, under = divmod(int(gain.argmax()), len(below))
     return [int(above[at]), int(below[under])]
 
