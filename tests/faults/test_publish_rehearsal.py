@@ -55,6 +55,7 @@ async def test_publishing_11_a_plan_is_played_to_its_end_and_nothing_of_it_chang
     assert told(played)[0].startswith("✅ 3 days in ")
 
 
+@pytest.mark.long
 async def test_publishing_11_the_report_names_what_would_not_go_out(world: World) -> None:
     lost = world.post(at=world.now() + timedelta(hours=1))
     world.media.path(lost.pictures[0].media_key).unlink()
@@ -63,6 +64,7 @@ async def test_publishing_11_the_report_names_what_would_not_go_out(world: World
     assert played.posts[0].reason and f"post {lost.id} of Ada" in told(played)[-1]
 
 
+@pytest.mark.long
 async def test_publishing_11_nothing_planned_is_said(world: World) -> None:
     with pytest.raises(NotAllowedNow, match="Nothing is planned"):
         await rehearse(resources(world), 2)

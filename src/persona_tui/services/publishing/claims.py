@@ -300,6 +300,7 @@ def _may_claim(session: Session, account_id: int, epoch: int | None) -> int | No
     locked = session.execute(
         text(
             "SELECT 1 FROM instagram_accounts WHERE id = :id AND status = 'active'"
+            " AND coalesce(quiet_until <= persona_now(), true)"
             " FOR NO KEY UPDATE SKIP LOCKED"
         ),
         {"id": account_id},
