@@ -169,7 +169,9 @@ async def turn_pages(screen: ClustersScreen, presses: int) -> list[Figure]:
 async def walk_about(screen: ClustersScreen, presses: int) -> list[Figure]:
     """From shelf to shelf in the tree, and filters by key."""
     screen.shelves.focus()
-    shelves = [await press(screen, key, LOOKING) for key in ["down"] * presses]
+    shelves = [
+        await press(screen, key, LOOKING) for key in ["down"] * min(presses, len(screen.shelves.items) - 2)
+    ]
     screen.shelves.action_first()
     await asyncio.sleep(0.5)
     chips = [await press(screen, "2", LOOKING) for _ in range(min(presses, 40))]
