@@ -169,7 +169,9 @@ async def turn_pages(screen: ClustersScreen, presses: int) -> list[Figure]:
 async def walk_about(screen: ClustersScreen, presses: int) -> list[Figure]:
     """From shelf to shelf in the tree, and filters by key."""
     screen.shelves.focus()
-    shelves = [await press(screen, key, LOOKING) for key in ["down"] * presses]
+    shelves = [
+        await press(screen, key, LOOKING) for key in ["down"] * min(presses, len(screen.shelves.items) - 2)
+    ]
     screen.shelves.action_first()
     await asyncio.sleep(0.5)
     chips = [await press(screen, "2", LOOKING) for _ in range(min(presses, 40))]
@@ -182,19 +184,17 @@ async def walk_about(screen: ClustersScreen, presses: int) -> list[Figure]:
 async def press(screen: ClustersScreen, key: str, pause: float) -> float:
     """Milliseconds from a key to the page that it brings."""
     await asyncio.sleep(pause)
-    before = _standing(screen)
+    shown, pages = screen.grid.shown, screen.loaded.pages
+
+    def moved() -> bool:
+        """Another page, or another reading: another filter may leave the first picture as it was."""
+        now = screen.loaded.pages
+        return bool(now) and (screen.grid.shown != shown or not pages or now[0] is not pages[0])
+
     began = time.perf_counter()
     screen.app.simulate_key(key)
-    drawn = await FRAMES.until(
-        lambda: bool(screen.loaded.pages) and _standing(screen) != before and screen.grid.drawn
-    )
+    drawn = await FRAMES.until(lambda: moved() and screen.grid.drawn)
     return 1000 * (drawn - began)
-
-
-def _standing(screen: ClustersScreen) -> tuple[object, ...]:
-    """What the page is of."""
-    first = next(iter(screen.loaded.pictures), None)
-    return screen.grid.shown, first and first.ref, screen.shelves.current_key, screen.loaded.total
 
 
 def load(database: Database, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
@@ -38,6 +39,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Result = TypeVar("Result")
 
+SETTLED = 1.0
+"""Seconds after which a new view is complete, more or less."""
 EVENT_PAUSE = 0.15
 """Seconds over which events are gathered before a screen reads again."""
 
@@ -178,6 +181,7 @@ class PersonaScreen(Failsafe, Screen[None]):
 
     def on_mount(self) -> None:
         self.shell.views.add(self)
+        self.set_timer(SETTLED, gc.freeze)  # what a view is made of stays; going through it takes 0.1 s
         self._show_core_state()
 
     def on_screen_resume(self, _event: ScreenResume) -> None:

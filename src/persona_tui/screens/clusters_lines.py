@@ -55,16 +55,19 @@ def tile(picture: LibraryPicture, *, marked: bool, note: str, tall: bool) -> Con
     return lead + Content(picture.label) + Content("\n") + second
 
 
-def outlook(forecast: Forecast, now: datetime, zone: tzinfo) -> str:
-    """`used up in 3 weeks, 05/12`: when a cluster has no picture left to post."""
-    assert forecast.empty_at is not None
+def outlook(forecast: Forecast, now: datetime, zone: tzinfo) -> Iterator[str]:
+    """`used up in 3 weeks, 05/12`: when a cluster has no picture left to post; nothing where nobody draws."""
+    if forecast.empty_at is None:
+        return
     if not forecast.unposted:
-        return "used up"
+        yield "used up"
+        return
     days = (forecast.empty_at - now).days
     if days > 730:
-        return f"lasts for {days // 365} years"
+        yield f"lasts for {days // 365} years"
+        return
     when = f"{forecast.empty_at.astimezone(zone):%m/%d}"
-    return f"used up in {counted(days, 'day') if days < 15 else counted(round(days / 7), 'week')}, {when}"
+    yield f"used up in {counted(days, 'day') if days < 15 else counted(round(days / 7), 'week')}, {when}"
 
 
 def lines(picture: LibraryPicture, facts: PictureFacts | None, zone: tzinfo) -> Content:

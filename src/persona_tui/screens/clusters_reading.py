@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from persona_tui.screens.clusters_reel import CHUNK
@@ -50,19 +49,18 @@ class Listing:
 NOTHING = Findings()
 
 
-def load_catalogue(session: Session, persona_id: int, now: datetime) -> Catalogue:
-    """The persona's clusters with their stock and how long it lasts, and its pillars.
+def load_catalogue(session: Session, persona_id: int) -> Catalogue:
+    """The persona's clusters with their stock and how long it lasts, and its pillars."""
+    from sqlalchemy import text
 
-    Args:
-        now: UTC.
-    """
     from persona_tui.services.library.clusters import list_clusters
     from persona_tui.services.library.depletion import forecast
     from persona_tui.services.planning.pillars import list_pillars
 
     clusters = list_clusters(session, persona_id)
+    now = session.execute(text("SELECT persona_now()")).scalar_one()
     outlooks = {one.cluster_id: one for one in forecast(session, persona_id, now, clusters)}
-    return Catalogue(clusters, list_pillars(session, persona_id), forecasts=outlooks)
+    return Catalogue(clusters, list_pillars(session, persona_id), forecasts=outlooks, read_at=now)
 
 
 def load_counts(session: Session, persona_id: int) -> dict[str, int]:

@@ -14,6 +14,8 @@ from persona_tui.widgets.data_list import Cell, Column, DataList
 from persona_tui.widgets.marks import dim, stock_dot
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from persona_tui.services.library.clusters import ClusterView
     from persona_tui.services.library.depletion import Forecast
     from persona_tui.services.planning.pillars import PillarView
@@ -69,12 +71,14 @@ class Catalogue:
     Attributes:
         counts: name of each shelf → pictures on it, as far as they are counted.
         forecasts: cluster's id → when it will have nothing left to post.
+        read_at: the database's clock then; None before anything was read.
     """
 
     clusters: tuple[ClusterView, ...] = ()
     pillars: tuple[PillarView, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     forecasts: Mapping[int, Forecast] = field(default_factory=dict)
+    read_at: datetime | None = None
 
     def clusters_of(self, pillar_id: int | None) -> list[ClusterView]:
         """Those whose primary pillar it is, by name."""

@@ -137,8 +137,7 @@ class ClustersView(ClustersAbout):
         self.set_class(persona_id is None, "-nobody")
         if persona_id is None:
             return
-        now = await self.shell.core.now()
-        catalogue = await self.read(clusters_reading.load_catalogue, persona_id, now)
+        catalogue = await self.read(clusters_reading.load_catalogue, persona_id)
         self.shelves.plant(replace(catalogue, counts=self.shelves.catalogue.counts))
         self._follow_target()
         self._look_again()
@@ -368,7 +367,8 @@ class ClustersView(ClustersAbout):
         cluster = self._branch.cluster if self._branch is not None and not self._found else None
         if cluster is not None:
             notes.append(cluster.pillar or "no pillar")
-            outlook = self.shelves.catalogue.forecasts.get(cluster.id)
-            if outlook is not None and outlook.empty_at is not None:
-                notes.append(clusters_lines.outlook(outlook, self.shell.now(), self.shell.zone))
+            catalogue = self.shelves.catalogue
+            outlook = catalogue.forecasts.get(cluster.id)
+            if outlook is not None and catalogue.read_at is not None:
+                notes += clusters_lines.outlook(outlook, catalogue.read_at, self.shell.zone)
         return notes

@@ -52,6 +52,8 @@ DATABASE_PAUSES = (0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to reach a lost database; the last one repeats."""
 FLOOD, FLOOD_SECONDS = 25, 5.0
 """So many failures outside message handlers within so many seconds end the app."""
+COLLECTED_AFTER = (20_000, 20, 50)
+"""New objects, and rounds, after which garbage is looked for: a round through all takes a few frames."""
 EVENT_PAUSE = 0.1
 """Seconds over which events are gathered before the screens hear of them."""
 
@@ -135,6 +137,7 @@ class CoreLink(Failsafe, PictureFrames, Shell):
         finally:
             # The front switched collecting off for the start; what is loaded by now stays.
             gc.freeze()
+            gc.set_threshold(*COLLECTED_AFTER)
             gc.enable()
         self._core, self.leader = core, core.leader
         await self._find_persona()

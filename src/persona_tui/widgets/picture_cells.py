@@ -13,7 +13,8 @@ from rich.color_triplet import ColorTriplet
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
-from textual.strip import Strip
+
+from persona_tui.widgets.picture_strips import LooseStrip
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -96,7 +97,7 @@ def _encode(wish: Wish) -> Lines:
     return [(row, halfblock.commands(row)) for row in rows]
 
 
-class HalfBlockStrip(Strip):
+class HalfBlockStrip(LooseStrip):
     """A line of a picture in the middle of a pane.
 
     Thousands of styles would be made for a page of pictures and each of them be rendered; they are only made

@@ -12,6 +12,20 @@ from rich.style import Style
 from textual.strip import Strip
 
 
+class LooseStrip(Strip):
+    """A line that does not refer to itself.
+
+    Textual's own do once they were divided into one piece, and then only the garbage collector frees them:
+    it would be busy for longer than a frame takes.
+    """
+
+    __slots__ = ()
+
+    def divide(self, cuts: Iterable[int]) -> Sequence[Strip]:
+        places = list(cuts)
+        return [self] if places == [self.cell_length] else super().divide(places)
+
+
 class HoledStrip(Strip):
     """A line of which some cells are left as they are: a picture lies there, and a space would wipe it away.
 

@@ -22,6 +22,7 @@ from persona_tui.actions import TABLES, bindings
 from persona_tui.errors import PersonaError
 from persona_tui.widgets.failsafe import Failsafe, shell_of
 from persona_tui.widgets.picture import PicturePane
+from persona_tui.widgets.picture_strips import LooseStrip
 
 if TYPE_CHECKING:
     from persona_tui.services.media import MediaStore
@@ -88,7 +89,8 @@ class Tile(PicturePane):
     def foot(self, width: int) -> list[Strip]:
         lines = (line.truncate(width, ellipsis=True).center(width) for line in self.words.split("\n"))
         words = Content("\n").join(lines)
-        return Visual.to_strips(self, words, width, self.below, self.visual_style, pad=True)
+        strips = Visual.to_strips(self, words, width, self.below, self.visual_style, pad=True)
+        return [LooseStrip(strip, width) for strip in strips]
 
     def _say_drawn(self) -> None:
         """Nobody asks for a tile: a page of messages, each through all that lies around it, takes long."""
@@ -229,8 +231,15 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
             self.spawn(self._fill, group="fill", quiet=True)
 
     def _fill_at_once(self) -> bool:
-        """Show a page whose pictures are ready; False where something has to be waited for."""
+        """Show a page whose pictures are ready, or leave one that is being read to `show()`.
+
+        Returns:
+            False where something has to be waited for.
+        """
         wanted, tiles = self._wanted, self._tiles
+        if self._unread(wanted):
+            self._outdated = False
+            return True
         if len(tiles) < self.page or not self._known(wanted):
             return False
         for picture, tile in zip(wanted, tiles, strict=False):
@@ -255,7 +264,7 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
 
     async def _fill_page(self) -> None:
         wanted, tiles = self._wanted, self._tiles
-        if None in wanted[: max(len(self._pictures) - self.shown.start, 0)]:
+        if self._unread(wanted):
             return
         if len(tiles) < self.page:
             new = [Tile(place) for place in range(len(tiles), self.page)]
@@ -277,6 +286,10 @@ class Thumbnails(Failsafe, Widget, Generic[T], can_focus=True):
         """The page's pictures; None where one is not read yet, or behind the last one."""
         count = len(self._pictures)
         return [self._pictures[place] if place < count else None for place in self.shown]
+
+    def _unread(self, wanted: Sequence[T | None]) -> bool:
+        """Whether some of the page's pictures are not read yet."""
+        return None in wanted[: max(len(self._pictures) - self.shown.start, 0)]
 
     def _known(self, pictures: Sequence[T | None]) -> bool:
         """Whether it is known where the thumbnails of these pictures lie."""

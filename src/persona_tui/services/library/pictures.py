@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -181,8 +181,11 @@ def list_pictures(
         raise InvalidRequest(f"Pictures can't be ordered by {order!r} here.", hint="Use newest or rating.")
     if not 1 <= limit <= 1000:
         raise InvalidRequest(f"{limit} pictures are no page.", hint="Ask for 1 to 1,000.")
+    values: dict[str, Any] = {"persona": persona_id, "limit": limit + 1}
+    if order == "cluster":  # its tables are the cluster's own; asked for twice, the planner may scan them all
+        values["cluster_id"], filters = filters.cluster_id, replace(filters, cluster_id=None)
     conditions = conditions_of(filters)
-    values = {"persona": persona_id, "limit": limit + 1, **conditions.values}
+    values |= conditions.values
     if after is not None:
         values |= {"key": after.key, "id": after.ref.photo_id or after.ref.candidate_id}
     rows = session.execute(text(_page(conditions, order, after, backwards)), values).all()
