@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import text
-from tests.support.publishing import World, picture
+from tests.support.publishing import World
+from tests.support.publishing_rows import picture
 
 _PHOTOS = text(
     "INSERT INTO photos (persona_id, sha256, media_key, format, width, height, byte_count)"

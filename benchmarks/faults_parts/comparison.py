@@ -13,7 +13,8 @@ from typing import Any
 from benchmarks.faults_parts.bulk import lay
 from benchmarks.faults_parts.sizes import Row, Run, Sizes
 from benchmarks.faults_parts.stage import ROOT, Stage
-from tests.support.publishing import World, picture
+from tests.support.publishing import World
+from tests.support.publishing_rows import picture
 
 DESIGNS = ("job_store", "retry", "ours")
 STEPS = {"job_store": (20, 60), "retry": (20, 60), "ours": (150, 450)}

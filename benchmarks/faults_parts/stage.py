@@ -22,7 +22,8 @@ from benchmarks.faults_parts.clock import VirtualClock
 from benchmarks.faults_parts.play import OPEN_STATES, Player
 from sqlalchemy import text
 from tests.support.database import Sweeper, throwaway_database
-from tests.support.publishing import World, add_persona, make_world, shared_sandbox, steer
+from tests.support.publishing import World, add_persona, make_world
+from tests.support.publishing_sandbox import shared_sandbox, steer
 
 from persona_tui.database.engine import Database
 from persona_tui.services.publishing.wording import full_caption

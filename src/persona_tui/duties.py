@@ -53,6 +53,7 @@ WATCH_SECONDS = {"live": 30.0, "sandbox": 2.0}
 """Rest between two looks into the watched folders."""
 STOP_SECONDS = 10.0
 JUMP_SHOWN = 3600.0
+"""Seconds for which a jump of the clock stays among the troubles."""
 
 
 @dataclass
@@ -347,7 +348,7 @@ class Duties:
             await self._reconciler.tick(now)
             await self._publisher.tick(now)
             await to_thread(self._upkeep.tick, now)
-            await self._comments.tick(now)
+            await self._comments.tick()
             self._keep_tokens()
             await self._sweep()
             await self._queue_analyses()

@@ -36,7 +36,7 @@ from persona_tui.services.library.pictures import PictureFilters, list_pictures
 from persona_tui.services.media import MediaStore
 from persona_tui.services.planning.pillars import create_pillar
 from persona_tui.settings import Settings
-from tests.support.publishing import picture
+from tests.support.publishing_rows import picture
 from tests.support.space import MODEL_HASH, embed, make_photo, make_subject, rows
 from tests.support.world import grow_run, insert, make_account, make_plan, make_post
 

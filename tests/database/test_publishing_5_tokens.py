@@ -15,7 +15,8 @@ from persona_tui.services.doctor import _inside
 from persona_tui.services.publishing.account_check import alarms
 from persona_tui.services.publishing.accounts import AccountView, get_account, replace_token
 from persona_tui.services.publishing.tokens import TokenLook
-from tests.support.publishing import World, add_persona, end_tokens, make_world, new_token
+from tests.support.publishing import World, add_persona, make_world
+from tests.support.publishing_sandbox import end_tokens, new_token
 
 DAY = 24 * 3600.0
 BOTH = pytest.mark.parametrize("login", ["instagram", "facebook"])

@@ -10,6 +10,8 @@ import pytest
 from persona_tui.clients.instagram_errors import InstagramError, InstagramTokenRejected
 from persona_tui.database.engine import Database
 from persona_tui.errors import ClientError, ServiceGarbled, ServiceTimeout, ServiceUnreachable
+from persona_tui.screens.posts_reading import load
+from persona_tui.services.doctor import _inside
 from persona_tui.services.publishing import breakers
 from tests.support.publishing import World, make_rows
 
@@ -76,3 +78,16 @@ def test_publishing_4_only_what_says_nothing_of_the_post_counts_against_the_serv
     error: ClientError, trouble: bool
 ) -> None:
     assert breakers.is_service_trouble(error) is trouble
+
+
+def test_publishing_4_what_is_left_alone_is_told_on_the_screen_and_by_the_doctor(world: World) -> None:
+    fail(world, "host:first", 3)
+    fail(world, breakers.GRAPH, 5)
+    with world.db.session_scope() as session:
+        shown = load(session, world.persona_id, world.now())
+    assert [words.partition(" until ")[0] for words in shown.resting] == [
+        "Instagram is left alone",
+        "The media host is left alone",
+    ]
+    (check,) = [check for check in _inside(world.db) if check.name == "publishing"]
+    assert check.state == "warn" and "The media host does not answer." in check.sentence

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from persona_tui.clients.instagram import InstagramClient
+from persona_tui.clients.instagram_login import LoginName
 from persona_tui.database.engine import Database
 from persona_tui.errors import NotAllowedNow
 from persona_tui.services.publishing import posts
@@ -15,7 +17,7 @@ from persona_tui.services.publishing.comment_cases import retry_comment, write_c
 from persona_tui.services.publishing.comments import CommentReport, CommentRound
 from persona_tui.services.publishing.formats import Format, set_format
 from persona_tui.services.publishing.policy import CommentPolicy
-from tests.support.publishing import World, make_world
+from tests.support.publishing import World, add_persona, make_world
 
 QUICK = CommentPolicy(rest=timedelta(0), quiet=timedelta(minutes=30), pauses=(0.0,), patience=30.0)
 WORDS = "The cup is by @bea_makes_cups"
@@ -43,7 +45,7 @@ async def comment(world: World) -> CommentReport:
         settings=world.settings,
         policy=QUICK,
     )
-    return await round_.tick(world.now())
+    return await round_.tick()
 
 
 def state(world: World) -> tuple[str, str | None, str]:
@@ -152,3 +154,26 @@ async def test_publishing_6_nothing_is_written_while_publishing_is_held_or_pause
         await comment(world)
         assert world.calls("comment_called") == []
         world.do(f"UPDATE installation SET {name} = false")
+
+
+@pytest.mark.parametrize("login", ["instagram", "facebook"])
+async def test_publishing_6_a_first_comment_is_written_under_the_accounts_own_login(
+    db: Database, tmp_path: Path, login: LoginName
+) -> None:
+    world = make_world(db, tmp_path)
+    add_persona(world, "Bea", login)
+    post = world.post()
+    with db.session_scope() as session:
+        set_format(session, post.id, Format(first_comment=WORDS))
+    await world.publish()
+    used: list[str] = []
+
+    def client(ig_user_id: str, token: str, name: LoginName = "instagram") -> InstagramClient:
+        used.append(name)
+        return world.client(ig_user_id, token, name)
+
+    await CommentRound(
+        db.session_scope, make_client=client, keyring=world.keyring, settings=world.settings, policy=QUICK
+    ).tick()
+    assert used == [login]
+    assert world.one("SELECT comment_state FROM scheduling_posts WHERE id = :id", id=post.id) == "posted"

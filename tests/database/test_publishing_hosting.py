@@ -11,7 +11,8 @@ import pytest
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.database.engine import Database
 from persona_tui.services.publishing import breakers
-from tests.support.publishing import PUBLISH_QUICKLY, World, calm, make_world
+from tests.support.publishing import PUBLISH_QUICKLY, World, make_world
+from tests.support.publishing_sandbox import calm
 
 ONE_TRY = replace(PUBLISH_QUICKLY, backoff=(3600.0,))
 

@@ -15,11 +15,13 @@ from persona_tui.database.engine import Database
 from persona_tui.errors import DuplicateName, GuardRefused, InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.models.post import FENCED_STATES
 from persona_tui.services.publishing import accounts, posts
+from persona_tui.services.publishing.grants import account_token
 from persona_tui.services.publishing.transitions import PostBusy
 from persona_tui.services.publishing.wording import WordsRefused
 from persona_tui.services.safety import audit
 from persona_tui.services.secrets import SecretUnreadable
-from tests.support.publishing import World, drive_to, make_persona, make_rows
+from tests.support.publishing import World, make_rows
+from tests.support.publishing_rows import drive_to, make_persona
 
 TOMORROW = timedelta(days=1)
 
@@ -335,7 +337,7 @@ def test_a_post_that_needs_a_human_is_adopted_once(world: World, session: Sessio
 
 
 def test_r26_a_token_is_bound_to_its_account_and_environment(world: World, session: Session) -> None:
-    assert accounts.account_token(session, world.keyring, world.account_id).get_secret_value() == world.token
+    assert account_token(session, world.keyring, world.account_id).get_secret_value() == world.token
     other = make_persona(session, "Bea")
     account = accounts.add_account(
         session,
@@ -350,7 +352,7 @@ def test_r26_a_token_is_bound_to_its_account_and_environment(world: World, sessi
         {"mine": world.account_id, "other": account.id},
     )
     with pytest.raises(SecretUnreadable):
-        accounts.account_token(session, world.keyring, world.account_id)
+        account_token(session, world.keyring, world.account_id)
 
 
 def test_an_account_is_connected_once_and_a_persona_has_one(world: World, session: Session) -> None:
@@ -387,4 +389,4 @@ def test_a_new_token_ends_a_pause(world: World, session: Session) -> None:
     assert (paused.status, paused.reason) == ("paused", "The token has expired.")
     view = accounts.replace_token(session, world.keyring, world.account_id, SecretStr("IGAAanother-token"))
     assert (view.status, view.reason) == ("active", "")
-    assert accounts.account_token(session, world.keyring, view.id).get_secret_value() == "IGAAanother-token"
+    assert account_token(session, world.keyring, view.id).get_secret_value() == "IGAAanother-token"

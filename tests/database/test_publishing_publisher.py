@@ -21,7 +21,8 @@ from persona_tui.pool import WorkPool
 from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.publishing import posts
 from persona_tui.services.publishing.accounts import replace_token
-from tests.support.publishing import PUBLISH_QUICKLY, World, add_persona, drive_to, make_world
+from tests.support.publishing import PUBLISH_QUICKLY, World, add_persona, make_world
+from tests.support.publishing_rows import drive_to
 
 FAILED: dict[str, Any] = {"status": 200, "body": {"status_code": "ERROR", "status": "Error: something"}}
 PATIENT = replace(PUBLISH_QUICKLY, backoff=(3600.0,), later_polls=(3600.0,))

@@ -21,7 +21,8 @@ from persona_tui.services.publishing.restore import (
     machine_id,
     survey_restore,
 )
-from tests.support.publishing import World, drive_to, make_world
+from tests.support.publishing import World, make_world
+from tests.support.publishing_rows import drive_to
 
 HOME = Path("/data/persona-tui")
 DAYS = timedelta(days=1)

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import hashlib
 import io
-import json
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
-import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlmodel import Session
@@ -31,16 +22,15 @@ from persona_tui.clients.instagram_login import LoginName, login_of
 from persona_tui.clients.instagram_tokens import TokenClient
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.database.engine import Database
-from persona_tui.sandbox.instagram.behaviour import Behaviour
 from persona_tui.sandbox.instagram.logins import APP_ID
 from persona_tui.services.films import middle_frame
 from persona_tui.services.leadership import this_process
 from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.media import MediaStore
-from persona_tui.services.publishing.accounts import account_token, add_account
-from persona_tui.services.publishing.attempts import open_attempt
+from persona_tui.services.publishing.accounts import add_account
 from persona_tui.services.publishing.claims import take_over
 from persona_tui.services.publishing.formats import Format, set_format
+from persona_tui.services.publishing.grants import account_token
 from persona_tui.services.publishing.policy import PublishPolicy, ReconcilePolicy
 from persona_tui.services.publishing.posts import (
     PostView,
@@ -58,6 +48,8 @@ from persona_tui.services.secrets import Keyring
 from persona_tui.setting_sections import InstagramSettings
 from persona_tui.settings import Settings
 from tests.support.instagram import plain_transport
+from tests.support.publishing_rows import make_candidate, make_persona, picture
+from tests.support.publishing_sandbox import calm, http, new_token, shared_sandbox, steer
 from tests.support.sandbox import SandboxProcess
 
 R = TypeVar("R")
@@ -68,17 +60,6 @@ PUBLISH_QUICKLY = PublishPolicy(
 RECONCILE_QUICKLY = replace(
     ReconcilePolicy.of("sandbox"), pauses=(0.0,), quiet_for=timedelta(0), settle=timedelta(0), patience=30.0
 )
-
-
-def picture(seed: int, chunks: Mapping[str, str] | None = None) -> bytes:
-    """A PNG of noise that no other seed has, with these text chunks."""
-    noise = np.random.default_rng(seed).integers(0, 255, (10, 8, 3), dtype=np.uint8)
-    info = PngInfo()
-    for name, words in (chunks or {}).items():
-        info.add_text(name, words)
-    out = io.BytesIO()
-    Image.fromarray(noise).resize((320, 400), Image.Resampling.NEAREST).save(out, "PNG", pnginfo=info)
-    return out.getvalue()
 
 
 @dataclass(frozen=True)
@@ -348,12 +329,12 @@ class World:
 
     def calls(self, event: str) -> list[dict[str, Any]]:
         """Ledger entries of this account."""
-        answer = _http().get(f"{self.sandbox.instagram}/_sandbox/ledger", params={"event": event})
+        answer = http().get(f"{self.sandbox.instagram}/_sandbox/ledger", params={"event": event})
         return [entry for entry in answer.json() if entry.get("ig_user_id") == self.ig_user_id]
 
     def received_since(self, number: int) -> list[str]:
         """Hashes of all that Instagram received from that entry of its ledger on."""
-        answer = _http().get(
+        answer = http().get(
             f"{self.sandbox.instagram}/_sandbox/ledger", params={"event": "received", "since": number}
         )
         return [str(entry["sha256"]) for entry in answer.json()]
@@ -406,16 +387,16 @@ class World:
         """Plan a fault at the sandbox; see `persona_tui.sandbox.faults.Fault`."""
         address = self.sandbox.addresses[service]
         fault = {"call": call, "kind": kind, **more}
-        _http().post(f"{address}/_sandbox/faults", json=fault).raise_for_status()
+        http().post(f"{address}/_sandbox/faults", json=fault).raise_for_status()
 
     def clear_faults(self) -> None:
         """Forget the faults of Instagram that have not struck."""
-        _http().delete(f"{self.site.instagram}/_sandbox/faults").raise_for_status()
+        http().delete(f"{self.site.instagram}/_sandbox/faults").raise_for_status()
 
     def advance_clocks(self, seconds: float) -> None:
         """Move the sandbox's clock and the database's on together."""
         clock = f"{self.site.instagram}/_sandbox/clock"
-        _http().post(clock, json={"advance": seconds}).raise_for_status()
+        http().post(clock, json={"advance": seconds}).raise_for_status()
         self.do(
             "UPDATE installation SET clock_offset = clock_offset + make_interval(secs => :seconds)",
             seconds=seconds,
@@ -429,38 +410,6 @@ class ThreadPool:
         """Run the real function here."""
         async with asyncio.timeout(timeout):
             return await asyncio.to_thread(function, *args)
-
-
-@cache
-def shared_sandbox() -> SandboxProcess:
-    """One sandbox for the whole run; it ends with the run. Each world has an account of its own there."""
-    folder = tempfile.mkdtemp(prefix="persona-sandbox-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    process = SandboxProcess(Path(folder))
-    atexit.register(process.kill)
-    return process
-
-
-@cache
-def _http() -> httpx.Client:
-    """One client: making one reads all certificates, which takes longer than the calls."""
-    return httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {shared_sandbox().token}"})
-
-
-def calm() -> None:
-    """No faults, the machine's own time, and an Instagram that behaves."""
-    sandbox = shared_sandbox()
-    for service in (sandbox.instagram, sandbox.media):
-        _http().delete(f"{service}/_sandbox/faults").raise_for_status()
-    _http().post(f"{sandbox.instagram}/_sandbox/clock", json={"offset": 0}).raise_for_status()
-    steer("behaviour", Behaviour(container_seconds=0).model_dump(mode="json"))
-
-
-def steer(what: str, body: dict[str, Any]) -> Any:
-    """POST to the Instagram stand-in's own steering routes."""
-    answer = _http().post(f"{shared_sandbox().instagram}/sandbox/{what}", json=body)
-    answer.raise_for_status()
-    return answer.json()
 
 
 _accounts = iter(range(1, 10_000))
@@ -512,7 +461,7 @@ def add_persona(world: World, name: str, login: LoginName | None = None, **token
         token: what it is like; see `persona_tui.sandbox.instagram.logins.NewToken`.
     """
     world.ig_user_id = f"178414{next(_accounts):011d}"
-    ledger = _http().get(f"{world.sandbox.instagram}/_sandbox/ledger").json()
+    ledger = http().get(f"{world.sandbox.instagram}/_sandbox/ledger").json()
     world.account_began = len(ledger)
     steer("accounts", {"ig_user_id": world.ig_user_id, "username": name.lower(), "is_me": True})
     if login is None:
@@ -530,122 +479,9 @@ def add_persona(world: World, name: str, login: LoginName | None = None, **token
     _connect(world, name, login=login, root=issued, token_expires_at=ends)
 
 
-def new_token(*ig_user_ids: str, **facts: Any) -> str:
-    """A token as a person gets it at Meta; see `persona_tui.sandbox.instagram.logins.NewToken`."""
-    return str(steer("tokens", {"ig_user_ids": ig_user_ids, **facts})["token"])
-
-
-def end_tokens(ig_user_id: str, subcode: int | None, **which: Any) -> None:
-    """Let the account's tokens die (None: live again); see `TokenEnd` of the sandbox."""
-    steer("token_ends", {"ig_user_id": ig_user_id, "subcode": subcode, **which})
-
-
 def _connect(world: World, name: str, **more: Any) -> None:
     account: dict[str, Any] = {"ig_user_id": world.ig_user_id, "username": name.lower(), "token": world.token}
     with world.db.session_scope() as session:
         world.persona_id = make_persona(session, name)
         account["persona_id"] = world.persona_id
         world.account_id = add_account(session, world.keyring, {**account, **more}).id
-
-
-def make_persona(session: Session, name: str) -> int:
-    """A persona's row."""
-    return int(
-        session.execute(
-            text("INSERT INTO personas (name, age, zone) VALUES (:name, 27, 'Europe/Berlin') RETURNING id"),
-            {"name": name},
-        ).scalar_one()
-    )
-
-
-def make_candidate(session: Session, persona_id: int, key: str, sha256: str) -> int:
-    """A generated picture with all that it hangs on: pipeline, run, step, slot, job."""
-
-    def insert(table: str, **values: Any) -> int:
-        columns, places = ", ".join(values), ", ".join(f":{name}" for name in values)
-        statement = f"INSERT INTO {table} ({columns}) VALUES ({places}) RETURNING id"
-        return int(session.execute(text(statement), values).scalar_one())
-
-    pipeline = insert("pipelines", name=f"p{sha256[:16]}")
-    version = insert("pipeline_versions", pipeline_id=pipeline, number=1)
-    step = insert("pipeline_steps", pipeline_version_id=version, position=1, name="base")
-    run = insert(
-        "pipeline_runs", pipeline_version_id=version, persona_id=persona_id, name="r", prompt="p", seed=1
-    )
-    run_step = insert(
-        "pipeline_run_steps",
-        run_id=run,
-        pipeline_version_id=version,
-        pipeline_step_id=step,
-        position=1,
-        children_per_parent=1,
-        top_k=1,
-    )
-    slot = insert("generation_slots", run_step_id=run_step, run_id=run, slot_no=1)
-    job = insert(
-        "comfyui_jobs",
-        prompt_id=f"{sha256[:8]}-{sha256[8:12]}-4{sha256[13:16]}-8{sha256[17:20]}-{sha256[20:32]}",
-        run_id=run,
-        run_step_id=run_step,
-        slot_id=slot,
-        endpoint="http://127.0.0.1:1",
-        workflow=json.dumps({}),
-        seed=1,
-    )
-    return insert(
-        "image_candidates",
-        run_id=run,
-        run_step_id=run_step,
-        persona_id=persona_id,
-        slot_id=slot,
-        job_id=job,
-        media_key=key,
-        sha256=sha256,
-        width=80,
-        height=100,
-        seed=1,
-    )
-
-
-_WAY = (
-    "claimed",
-    "staged",
-    "creating",
-    "container",
-    "publishable",
-    "sending",
-    "unknown",
-    "reconciling",
-    "needs_human",
-)
-
-
-def drive_to(world: World, post_id: int, state: str, *, lease: str = "2 minutes", owner: str = "") -> None:
-    """Walk a post along the publisher's way by plain SQL, under its fence, as far as `state`."""
-    with world.db.session_scope() as session:
-        while True:
-            here, fence = session.execute(
-                text("SELECT state, fence FROM scheduling_posts WHERE id = :id"), {"id": post_id}
-            ).one()
-            if here == state:
-                return
-            target = _WAY[_WAY.index(here) + 1] if here in _WAY else _WAY[0]
-            if target == "claimed":
-                fence += 1
-                open_attempt(session, post_id, environment="sandbox", fence=fence, owner=owner)
-            if target == "sending":
-                sent = "UPDATE publish_attempts SET sent_at = persona_now(), quota_before = 0"
-                session.execute(text(f"{sent} WHERE post_id = :id"), {"id": post_id})
-            if target == "container":
-                made = "creation_id = '1799000000' || id, container_created_at = persona_now(),"
-            else:
-                made = ""
-            session.execute(text("SELECT set_config('persona.fence', :fence, true)"), {"fence": str(fence)})
-            session.execute(
-                text(
-                    f"UPDATE scheduling_posts SET {made} state = :state, fence = :fence,"
-                    " lease_owner = :owner, lease_until = persona_now() + CAST(:lease AS interval)"
-                    " WHERE id = :id"
-                ),
-                {"id": post_id, "state": target, "fence": fence, "lease": lease, "owner": owner},
-            )

@@ -13,7 +13,7 @@ from persona_tui.database.engine import Database
 from persona_tui.screens.clusters import ClustersScreen
 from persona_tui.services.library.photos import import_photos
 from persona_tui.services.media import MediaStore
-from tests.support.publishing import picture
+from tests.support.publishing_rows import picture
 from tests.support.world import Planned
 from tests.ui.quiet_core import QuietCore, app_over
 from tests.ui.support import settle

@@ -14,7 +14,8 @@ from persona_tui.setting_sections import MediaSettings
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.viewer import ViewerDialog
-from tests.support.publishing import World, drive_to, make_rows
+from tests.support.publishing import World, make_rows
+from tests.support.publishing_rows import drive_to
 from tests.ui.posts_world import (
     LARGE,
     MEDIA,

@@ -10,7 +10,8 @@ from persona_tui.database.engine import Database
 from persona_tui.services.publishing.reconcile import AccountListing
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
-from tests.support.publishing import World, drive_to, make_world
+from tests.support.publishing import World, make_world
+from tests.support.publishing_rows import drive_to
 from tests.ui.posts_world import MEDIA, opened, state
 from tests.ui.quiet_core import QuietCore, until
 from tests.ui.support import said, screen_text, settle

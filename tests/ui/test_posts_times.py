@@ -8,7 +8,8 @@ import pytest
 from textual.widgets import Input
 
 from persona_tui.database.engine import Database
-from tests.support.publishing import World, drive_to, make_rows
+from tests.support.publishing import World, make_rows
+from tests.support.publishing_rows import drive_to
 from tests.ui.posts_world import (
     draft,
     opened,

@@ -14,7 +14,8 @@ from persona_tui.services.publishing.accounts import stop_account
 from persona_tui.settings import InstagramSettings
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.reader import TextDialog
-from tests.support.publishing import World, add_persona, end_tokens, make_world, new_token
+from tests.support.publishing import World, add_persona, make_world
+from tests.support.publishing_sandbox import end_tokens, new_token
 from tests.ui.quiet_core import QuietCore, app_over, asked, fill, form_opens, saved, says, shows, until
 from tests.ui.support import screen_text
 

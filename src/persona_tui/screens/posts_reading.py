@@ -35,6 +35,7 @@ class Shown:
         held: nothing is published until the operator confirms.
         paused: the operator has paused all publishing.
         overdue: posts of this persona that should be out already.
+        resting: what is left alone for a while after failures, a sentence each.
     """
 
     posts: tuple[PostView, ...]
@@ -42,11 +43,13 @@ class Shown:
     held: bool
     paused: bool
     overdue: int
+    resting: tuple[str, ...] = ()
 
 
 def load(session: Session, persona_id: int, since: datetime) -> Shown:
     """Read a persona's posts and what may keep them from going out."""
     from persona_tui.services.publishing.accounts import account_of_persona
+    from persona_tui.services.publishing.breakers import open_breakers
     from persona_tui.services.publishing.late import overdue_posts
     from persona_tui.services.publishing.pausing import publishing_paused
     from persona_tui.services.publishing.post_views import list_posts
@@ -58,6 +61,7 @@ def load(session: Session, persona_id: int, since: datetime) -> Shown:
         publishing_hold(session) is not None,
         publishing_paused(session),
         len(overdue_posts(session, persona_id)),
+        tuple(one.sentence for one in open_breakers(session)),
     )
 
 
@@ -71,6 +75,7 @@ def hindrances(shown: Shown, shell: Shell) -> list[str]:
         found.append(f"All publishing is paused: {label('posts.hold')} lets posts go out again.")
     elif shown.overdue:
         found.append(f"{counted(shown.overdue, 'post')} should be out already: {label('posts.overdue')}.")
+    found += shown.resting
     if not shown.has_account:
         found.append(f"No account to post to yet: {label('global.personas')} connects one.")
     if shell.settings.media.publish_url is None:

@@ -22,6 +22,7 @@ from persona_tui.services.leadership import list_processes
 from persona_tui.services.library import embeddings, vision
 from persona_tui.services.publishing.account_check import alarms
 from persona_tui.services.publishing.accounts import list_accounts
+from persona_tui.services.publishing.breakers import open_breakers
 from persona_tui.settings import Settings, config_file
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def _publishing(database: Database) -> Check:
         held, reason, paused = session.execute(
             text("SELECT publishing_held, held_reason, publishing_paused FROM installation")
         ).one()
+        resting = open_breakers(session)
         late = session.execute(
             text(
                 "SELECT count(*) FROM scheduling_posts WHERE state = 'scheduled'"
@@ -159,6 +161,10 @@ def _publishing(database: Database) -> Check:
     if paused:
         hint = "`persona-tui post resume-all` lets posts go out again."
         return Check("publishing", "warn", "You have paused all publishing.", hint)
+    if resting:
+        return Check(
+            "publishing", "warn", " ".join(one.sentence for one in resting), "It is tried again by itself."
+        )
     if late:
         return Check("publishing", "fail", f"{late} posts are overdue.", "Start the app or the scheduler.")
     if stuck:

@@ -18,7 +18,6 @@ from persona_tui.services import events
 from persona_tui.services.inputs import Input, Line, told, validated
 from persona_tui.services.publishing.grants import (
     account_row,
-    account_token,
     seal_grant,
     unknown_account,
 )
@@ -323,7 +322,6 @@ __all__ = [
     "AccountStatus",
     "AccountView",
     "account_of_persona",
-    "account_token",
     "add_account",
     "get_account",
     "list_accounts",

@@ -8,7 +8,7 @@ account's own trouble stops that account alone (`accounts.stop_account`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -51,6 +51,13 @@ class OpenBreaker:
     scope: str
     open_until: datetime
     reason: str
+
+    @property
+    def sentence(self) -> str:
+        """What rests, until when, and why."""
+        names = {GRAPH: "Instagram", "host:first": "The media host", "host:second": "The second media host"}
+        until = f"{self.open_until.astimezone(UTC):%H:%M} UTC"
+        return f"{names[self.scope]} is left alone until {until}: {self.reason}"
 
 
 def open_breakers(session: Session) -> tuple[OpenBreaker, ...]:

@@ -307,9 +307,7 @@ def _may_claim(session: Session, account_id: int, epoch: int | None) -> int | No
     ).one_or_none()
     if locked is None:
         return None
-    open_, current = session.execute(
-        text(f"SELECT {MAY_PUBLISH} AND {GRAPH_ANSWERS}, leader_epoch FROM installation")
-    ).one()
+    open_, current = session.execute(_OPEN).one()
     return None if not open_ or (epoch is not None and epoch != current) else int(current)
 
 

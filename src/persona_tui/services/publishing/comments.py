@@ -15,7 +15,6 @@ import unicodedata
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,7 +27,7 @@ from persona_tui.clients.instagram_facts import CommentFacts
 from persona_tui.errors import ClientError, GuardRefused, PersonaError
 from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.publishing import attempts
-from persona_tui.services.publishing.accounts import account_token, get_account, stop_account
+from persona_tui.services.publishing.accounts import stop_account
 from persona_tui.services.publishing.claims import LeaseLost
 from persona_tui.services.publishing.comment_cases import (
     CommentCase,
@@ -42,8 +41,8 @@ from persona_tui.services.publishing.comment_cases import (
     write_intent,
 )
 from persona_tui.services.publishing.crew import Crew
+from persona_tui.services.publishing.grants import MakeClient, client_of
 from persona_tui.services.publishing.policy import CommentPolicy, nth
-from persona_tui.services.publishing.publisher import MakeClient
 from persona_tui.services.publishing.staging import SessionScope
 from persona_tui.services.secrets import Keyring
 from persona_tui.settings import Settings
@@ -80,7 +79,7 @@ class CommentRound:
     ) -> None:
         """Args:
         scope: opens a transaction.
-        make_client: makes an account's client from its Instagram id and token.
+        make_client: makes an account's client from its Instagram id, token and login.
         policy: times; default: those of the settings' environment.
         boot_clock: seconds that go on in suspend, for tests.
         """
@@ -92,16 +91,12 @@ class CommentRound:
         self._crew: Crew[tuple[int, str]] = Crew(self._policy.at_once)
         self._looks: dict[int, tuple[int, float]] = {}
 
-    async def tick(self, now: datetime) -> CommentReport:
-        """One round: write what waits, look for what is unknown.
-
-        Args:
-            now: taken for symmetry with the publisher; comments go by the database's own clock.
+    async def tick(self) -> CommentReport:
+        """One round by the database's clock: write what waits, look for what is unknown.
 
         Raises:
             DatabaseError: the database is away; the next round goes on.
         """
-        del now
         for post_id in await self._db(lambda session: due_comments(session, self._policy)):
             if not self._crew.busy(post_id) and self._may_look(post_id):
                 self._crew.begin(post_id, partial(self._serve, post_id))
@@ -153,9 +148,7 @@ class CommentRound:
 
     def _client_of(self, account_id: int) -> InstagramClient:
         with self._scope() as session:
-            account = get_account(session, account_id)
-            token = account_token(session, self._keyring, account_id)
-        return self._make_client(account.ig_user_id, token.get_secret_value())
+            return client_of(session, self._keyring, self._make_client, account_id)
 
     async def _go_on(self, case: CommentCase, client: InstagramClient) -> str:
         found = await _read(client.comments(case.media_id))
