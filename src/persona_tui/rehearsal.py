@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -33,6 +34,7 @@ from persona_tui.services.publishing.reconcile import Reconciler
 from persona_tui.services.publishing.rehearsal import (
     CopiedPlan,
     Rehearsal,
+    RehearsedPost,
     copy_plan,
     copy_posts,
     read_outcome,
@@ -268,30 +270,25 @@ def _drop(connection: Any, schema: str) -> None:
 
 
 def told(played: Rehearsal) -> list[str]:
-    """The report in lines: what went out late or not at all first."""
-    total = len(played.posts)
+    """The report in lines that fit a dialog at 80 columns: what did not go out first, then the rest by time."""
     out = played.ended.get("published", 0)
-    late = sorted(post.late_seconds for post in played.posts if post.late_seconds is not None)
+    late = [post.late_seconds for post in played.posts if post.late_seconds is not None]
     lines = [
         f"{'✅' if played.smooth else '⚠️ '} {played.days} days in {played.seconds:.0f} s:"
-        f" {out} of {total} posts went out, {played.doubled} doubled, {played.lost} lost."
+        f" {out} of {len(played.posts)} posts went out, {played.doubled} doubled, {played.lost} lost."
     ]
     if late:
-        lines.append(f"Late after its moment: median {late[len(late) // 2]:.0f} s, most {late[-1]:.0f} s.")
-    others = {state: count for state, count in sorted(played.ended.items()) if state != "published"}
-    if others:
-        lines.append(
-            "Not out: " + ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in others.items())
-        )
-    for post in played.posts:
-        when = post.wall_time.replace("T", " ")
-        became = "out" if post.state == "published" else post.state.replace("_", " ")
-        after = f" {post.late_seconds:.0f} s later" if post.late_seconds is not None else ""
-        reason = f": {post.reason}" if post.reason else ""
-        lines.append(
-            f"  {when} {post.zone}  post {post.id} of {post.persona} ({post.kind}): {became}{after}{reason}"
-        )
-    return lines
+        lines.append(f"Late after its moment: median {median(late):.0f} s, most {max(late):.0f} s.")
+    return lines + [_line(post) for post in sorted(played.posts, key=lambda post: post.state == "published")]
+
+
+def _line(post: RehearsedPost) -> str:
+    when = f"{datetime.fromisoformat(post.wall_time):%a %d %b %H:%M}"
+    kind = "" if post.kind == "single" else f", a {post.kind}"
+    became = "out" if post.state == "published" else post.state.replace("_", " ")
+    after = f" {post.late_seconds:.0f} s later" if post.late_seconds is not None else ""
+    reason = f": {post.reason}" if post.reason else ""
+    return f"{when}  post {post.id} of {post.persona}{kind}: {became}{after}{reason}"
 
 
 def run_rehearsal(

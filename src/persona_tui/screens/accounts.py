@@ -51,14 +51,14 @@ class AccountsScreen(PersonaScreen):
             yield SectionTitle("Accounts", id="accounts-title")
             yield DataList(
                 [
-                    Column("Account", share=2),
+                    Column("Account", share=3),
                     Column("Persona", share=2),
                     Column("Login", 10, from_width=76),
                     Column("Status", 13),
                     Column("Days", 5, align="right"),
                     Column("Today", 6, align="right", from_width=96),
                     Column("Waiting", 8, align="right", from_width=96),
-                    Column("Next", share=4, from_width=76),
+                    Column("Next", share=3, from_width=76),
                 ],
                 lines.cells,
                 key=lambda account: account.id,
