@@ -186,7 +186,7 @@ class Stage:
             return {
                 "signal": max(-code, 0),
                 "exit": code if code >= 0 else None,
-                **told(Path(reached.name)),
+                **told(Path(reached.name).read_text().split()),
             }
 
     def facts(self, world: World) -> dict[str, Any]:

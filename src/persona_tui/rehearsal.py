@@ -270,7 +270,7 @@ def _drop(connection: Any, schema: str) -> None:
 
 
 def told(played: Rehearsal) -> list[str]:
-    """The report in lines that fit a dialog at 80 columns: what did not go out first, then the rest by time."""
+    """The report in lines that fit a dialog at 80 columns: what did not go out first, then the rest."""
     out = played.ended.get("published", 0)
     late = [post.late_seconds for post in played.posts if post.late_seconds is not None]
     lines = [
