@@ -99,3 +99,17 @@ async def test_publishing_2_while_answers_are_lost_a_post_asks_often_and_leaves_
     assert len(world.calls("container_created")) == 2
     calm()
     assert (await world.publish(policy=waits)).published == (post.id,)
+
+
+async def test_publishing_2_an_account_rests_before_its_call_budget_is_used_up(world: World) -> None:
+    posts = [world.post() for _ in range(2)]
+    world.behave(usage_percent=93, regain_minutes=7)
+    assert len((await world.publish(policy=replace(PUBLISH_QUICKLY, at_once=1))).published) == 1
+    rest = "SELECT quiet_until - persona_now() FROM instagram_accounts WHERE id = :id"
+    left = world.one(rest, id=world.account_id)
+    assert timedelta(minutes=6) < left <= timedelta(minutes=7)
+    assert (await world.publish()).published == ()
+    assert any("rests for a while" in words for words in world.view(posts[1].id).warnings)
+    world.behave(usage_percent=1, regain_minutes=0)
+    world.do("UPDATE installation SET clock_offset = clock_offset + interval '8 minutes'")
+    assert (await world.publish()).published == (posts[1].id,)

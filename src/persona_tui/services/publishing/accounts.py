@@ -233,6 +233,17 @@ def stop_account(
     _record(session, account, f"account.{status}", actor="publisher", details={"reason": reason})
 
 
+def keep_quiet(session: Session, account_id: int, wait: timedelta) -> None:
+    """Leave an account alone for so long, since Instagram throttles it or is about to."""
+    session.execute(_KEEP_QUIET, {"id": account_id, "wait": wait})
+
+
+_KEEP_QUIET = text(
+    "UPDATE instagram_accounts"
+    " SET quiet_until = greatest(quiet_until, persona_now() + CAST(:wait AS interval)) WHERE id = :id"
+)
+
+
 def resume_account(session: Session, account_id: int) -> AccountView:
     """Let an account publish again, after its token was replaced or Instagram lifted a restriction.
 
@@ -324,6 +335,7 @@ __all__ = [
     "account_of_persona",
     "add_account",
     "get_account",
+    "keep_quiet",
     "list_accounts",
     "remove_account",
     "replace_token",

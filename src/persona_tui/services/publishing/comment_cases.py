@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -93,10 +93,6 @@ _BIND = text(
     " comment_id = coalesce(:comment, comment_id) WHERE id = :post AND comment_state NOT IN ('', 'posted')"
     " RETURNING id"
 )
-_KEEP_QUIET = text(
-    "UPDATE instagram_accounts"
-    " SET quiet_until = greatest(quiet_until, persona_now() + CAST(:wait AS interval)) WHERE id = :id"
-)
 
 
 def read_comment(session: Session, post_id: int) -> CommentCase | None:
@@ -160,11 +156,6 @@ def bind_comment(session: Session, case: CommentCase, comment_id: str | None, fo
     events.emit(session, "post", case.post_id)
 
 
-def keep_quiet(session: Session, account_id: int, wait: timedelta) -> None:
-    """Instagram throttles the account: no comment of it is touched for so long."""
-    session.execute(_KEEP_QUIET, {"id": account_id, "wait": wait})
-
-
 def write_comment(session: Session, post_id: int, comment: str, *, max_hashtags: int = 5) -> PostView:
     """Write or replace the first comment of a post that is out; '' takes away what was not written.
 
@@ -220,7 +211,6 @@ __all__ = [
     "CommentCase",
     "bind_comment",
     "due_comments",
-    "keep_quiet",
     "move_comment",
     "pass_comment",
     "read_comment",

@@ -27,13 +27,12 @@ from persona_tui.clients.instagram_facts import CommentFacts
 from persona_tui.errors import ClientError, GuardRefused, PersonaError
 from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.publishing import attempts
-from persona_tui.services.publishing.accounts import stop_account
+from persona_tui.services.publishing.accounts import keep_quiet, stop_account
 from persona_tui.services.publishing.claims import LeaseLost
 from persona_tui.services.publishing.comment_cases import (
     CommentCase,
     bind_comment,
     due_comments,
-    keep_quiet,
     move_comment,
     pass_comment,
     read_comment,

@@ -23,6 +23,7 @@ class PublishPolicy:
         polls: seconds before each look at a new container within one round.
         later_polls: seconds until the next rounds' looks at a container that takes long; the last repeats.
         backoff: seconds before the next try after a failure that may pass; the last repeats.
+        near_throttle: rest of an account whose call budget is nearly used, where Instagram names none.
         unreached: pause after a call that found no line to the service.
         unanswered: longest pause after a call that got no answer, for the first tries.
         container_tries: containers made for one try of a post, at most.
@@ -38,6 +39,7 @@ class PublishPolicy:
     polls: tuple[float, ...] = (2, 5, 10)
     later_polls: tuple[float, ...] = (30, 60, 60, 60, 300)
     backoff: tuple[float, ...] = (30, 60, 120, 300, 900)
+    near_throttle: timedelta = timedelta(minutes=5)
     unreached: timedelta = timedelta(seconds=30)
     unanswered: timedelta = timedelta(seconds=45)
     container_tries: int = 3

@@ -145,6 +145,7 @@ _COLUMNS = (
     " p.published_at, p.created_at, p.user_tags, p.collaborators, p.location_id, p.share_to_feed, p.fit,"
     " p.cover_ms, p.first_comment, p.comment_state, p.comment_id, p.comment_reason,"
     " a.scopes AS account_scopes, a.status AS account_status, a.status_reason AS account_reason,"
+    " coalesce(a.quiet_until > persona_now(), false) AS resting,"
     " (SELECT publishing_held FROM installation) AS held,"
     " (SELECT publishing_paused FROM installation) AS paused"
     " FROM scheduling_posts p JOIN personas n ON n.id = p.persona_id"
@@ -238,7 +239,7 @@ def _pictures(session: Session, posts: list[int]) -> dict[int, list[PostPicture]
 def _view(row: RowMapping, pictures: tuple[PostPicture, ...]) -> PostView:
     facts = dict(row)
     warnings = tuple(_warnings(row, pictures)) if row["state"] not in _OVER else ()
-    for name in ("account_scopes", "account_status", "account_reason", "held", "paused"):
+    for name in ("account_scopes", "account_status", "account_reason", "resting", "held", "paused"):
         del facts[name]
     for name in ("hashtags", "user_tags", "collaborators"):
         facts[name] = tuple(row[name])
@@ -256,6 +257,8 @@ def _warnings(row: RowMapping, pictures: tuple[PostPicture, ...]) -> Iterable[st
         yield f"Its account is {row['account_status']}: {row['account_reason']}"
     if row["comment_state"] == "waiting" and _lacks_comments(row["account_scopes"]):
         yield "Its account's token does not have the permission to write the first comment."
+    if row["resting"]:
+        yield "Its account rests for a while: Instagram asks for fewer calls."
     if row["paused"]:
         yield "You have paused all publishing."
     if row["wall_time"] and row["state"] in {"scheduled", "deferred"}:

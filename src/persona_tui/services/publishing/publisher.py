@@ -18,12 +18,14 @@ import structlog
 from sqlalchemy import text
 
 from persona_tui.clients.instagram import InstagramClient
+from persona_tui.clients.instagram_facts import Usage
 from persona_tui.clients.media_host import MediaHost
 from persona_tui.errors import PersonaError
 from persona_tui.models.post import FENCED_STATES
 from persona_tui.services.clock_watch import boot_seconds
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing import claims
+from persona_tui.services.publishing.accounts import keep_quiet
 from persona_tui.services.publishing.attempts import STOPPED
 from persona_tui.services.publishing.claims import Claim, Swept
 from persona_tui.services.publishing.crew import Crew
@@ -40,6 +42,8 @@ from persona_tui.settings import Settings
 log = structlog.get_logger("persona_tui.publishing")
 
 CLEAN_UP_AT_ONCE = 20
+HEEDED_USAGE = 90
+"""Percent of the call budget from which an account rests."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,16 @@ class Publisher:
             return await Publication(self._tools, claim, client).run()
         finally:
             await client.aclose()
+            await to_thread(self._heed, claim.account_id, client.last_usage)
+
+    def _heed(self, account_id: int, usage: Usage | None) -> None:
+        """Rest before Instagram throttles: calling on while it does prolongs it."""
+        if usage is None or usage.highest < HEEDED_USAGE:
+            return
+        wait = usage.regain_after or self._policy.near_throttle
+        log.warning("call budget nearly used", account=account_id, percent=usage.highest)
+        with self._tools.scope() as session:
+            keep_quiet(session, account_id, wait)
 
     def _client_of(self, account_id: int) -> InstagramClient:
         with self._tools.scope() as session:
