@@ -7,7 +7,7 @@ sends a dozen of them for each picture, so those go this way; everything else st
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -51,6 +51,30 @@ def rows_of(
         while has_rows and (part := cursor.fetchmany(_PART)):
             rows += part
         return rows
+
+
+@contextmanager
+def rows_later(
+    session: Session, statement: str, values: Mapping[str, Any]
+) -> Iterator[Callable[[], list[Any]]]:
+    """Send a statement that gives rows, and let the server work on it while the caller computes.
+
+    What is given returns the rows, as named tuples, and waits for them; nothing else may be asked of this
+    session until then.
+
+    Args:
+        statement: SQL and its values, as for `rows_of`.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as `session.execute` raises it, when the rows are asked for or at the end.
+    """
+    with (
+        _driver_of(session, statement) as driver,
+        driver.pipeline(),
+        driver.cursor(row_factory=namedtuple_row) as cursor,
+    ):
+        cursor.execute(_in_drivers_words(statement), values)
+        yield cursor.fetchall
 
 
 def rows_of_each(session: Session, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[Any]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sqlalchemy import text
@@ -155,7 +154,8 @@ def next_showing(
     Raises:
         InvalidRequest: another count, or `beside` does not take part.
     """
-    return _showing(session, load(session, contest_id), count, sitting, rng, beside)
+    state, rng = load(session, contest_id), rng or np.random.default_rng()
+    return _showing(session, state, count, sitting, rng, beside)
 
 
 def _showing(
@@ -163,18 +163,34 @@ def _showing(
     state: State,
     count: int,
     sitting: uuid.UUID | None,
-    rng: np.random.Generator | None,
+    rng: np.random.Generator,
     beside: int | None = None,
 ) -> Showing | None:
+    repeated = beside is None and _is_to_repeat(sitting, rng)
+    again = _repeated(session, state, count, sitting, rng) if repeated else None
+    return again or _chosen(state, count, rng, beside)
+
+
+def _is_to_repeat(sitting: uuid.UUID | None, rng: np.random.Generator) -> bool:
+    return sitting is not None and rng.random() < REPEATS
+
+
+def _repeated(
+    session: Session, state: State, count: int, sitting: uuid.UUID | None, rng: np.random.Generator
+) -> Showing | None:
+    if sitting is None or len(state.active) < 2:
+        return None
+    again = _earlier_showing(session, state, count, sitting, rng)
+    if again is None:
+        return None
+    return Showing(state.contest_id, tuple(state.member(place) for place in again), repeat=True)
+
+
+def _chosen(state: State, count: int, rng: np.random.Generator, beside: int | None = None) -> Showing | None:
     if not 2 <= count <= 4:
         raise InvalidRequest("A vote shows two to four different pictures.")
     if len(state.active) < 2:
         return None
-    rng = rng or np.random.default_rng()
-    if beside is None and sitting is not None and rng.random() < REPEATS:
-        again = _earlier_showing(session, state, count, sitting, rng)
-        if again is not None:
-            return Showing(state.contest_id, tuple(state.member(place) for place in again), repeat=True)
     wanted = None if beside is None else _place_of_candidate(state, beside)
     places = choosing.choose(
         state.belief,
@@ -254,7 +270,8 @@ def cast(
         InvalidRequest: a member is not of this contest, shown twice, or chosen without being shown.
     """
     facts = {"sitting": sitting, "response_ms": response_ms, "voter": voter, "repeat": repeat}
-    return _cast(session, load(session, contest_id, lock=True), tuple(shown), chosen, facts)[0]
+    after = _voted(load(session, contest_id, lock=True), shown, chosen)
+    return keep_vote(session, after, tuple(shown), chosen, facts)
 
 
 def cast_and_choose(
@@ -279,13 +296,18 @@ def cast_and_choose(
         InvalidRequest: as both do.
     """
     facts = {"sitting": sitting, "response_ms": response_ms, "voter": voter, "repeat": repeat}
-    vote, after = _cast(session, load(session, contest_id, lock=True), tuple(shown), chosen, facts)
-    return vote, _showing(session, after, count, sitting, rng)
+    rng = rng or np.random.default_rng()
+    after = _voted(load(session, contest_id, lock=True), shown, chosen)
+    repeated = _is_to_repeat(sitting, rng)
+    found: list[Showing | None] = []
+    choose = None if repeated else lambda: found.append(_chosen(after, count, rng))
+    vote = keep_vote(session, after, tuple(shown), chosen, facts, choose)
+    if repeated:
+        found.append(_repeated(session, after, count, sitting, rng) or _chosen(after, count, rng))
+    return vote, found[0]
 
 
-def _cast(
-    session: Session, state: State, shown: tuple[int, ...], chosen: int | None, facts: dict[str, Any]
-) -> tuple[int, State]:
+def _voted(state: State, shown: Sequence[int], chosen: int | None) -> State:
     if not 2 <= len(shown) <= 4 or len(set(shown)) != len(shown):
         raise InvalidRequest("A vote shows two to four different pictures.")
     if any(member not in state.index for member in shown):
@@ -293,8 +315,7 @@ def _cast(
     if chosen is not None and chosen not in shown:
         raise InvalidRequest("The chosen picture was not shown.")
     taken = None if chosen is None else state.index[chosen]
-    after = state.after(tuple(state.index[member] for member in shown), taken)
-    return keep_vote(session, after, shown, chosen, facts), after
+    return state.after(tuple(state.index[member] for member in shown), taken)
 
 
 def undo(session: Session, contest_id: int, *, sitting: uuid.UUID, voter: str = "operator") -> int | None:

@@ -7,7 +7,7 @@ Reading takes two statements then and keeping a vote one, since this is the path
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from sqlmodel import Session
 from threadpoolctl import threadpool_limits
 
-from persona_tui.database.driver import rows_of
+from persona_tui.database.driver import rows_later, rows_of
 from persona_tui.errors import UnknownName
 from persona_tui.services import events
 from persona_tui.services.voting import ranking, recent
@@ -171,6 +171,7 @@ def keep_vote(
     shown: tuple[int, ...],
     chosen: int | None,
     facts: dict[str, Any],
+    meanwhile: Callable[[], None] | None = None,
 ) -> int:
     """Insert a vote, keep the scores and now and then the posterior after it, and tell all processes.
 
@@ -179,6 +180,7 @@ def keep_vote(
     Args:
         shown: member ids, left to right.
         facts: sitting, response_ms, voter, repeat.
+        meanwhile: computes while the server writes; must not use the session.
 
     Returns:
         The vote's id.
@@ -186,9 +188,13 @@ def keep_vote(
     values = {"contest": state.contest_id, "shown": list(shown), "chosen": chosen, **facts}
     values |= _scores(state) | {"told": events.payload("vote", state.contest_id)}
     if state.votes % STORED_EVERY:
-        kept = rows_of(session, _KEEP_VOTE, values | {"version": state.version})[0]
+        statement, values = _KEEP_VOTE, values | {"version": state.version}
     else:
-        kept = rows_of(session, _KEEP_VOTE_AND_POSTERIOR, values | {"posterior": _freeze(state)})[0]
+        statement, values = _KEEP_VOTE_AND_POSTERIOR, values | {"posterior": _freeze(state)}
+    with rows_later(session, statement, values) as rows:
+        if meanwhile is not None:
+            meanwhile()
+        kept = rows()[0]
     after = Recent(kept.version, kept.id, state.belief, state.shown, state.votes, state.lately)
     recent.remember(session, state.contest_id, after)
     return int(kept.id)
