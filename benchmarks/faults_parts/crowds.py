@@ -23,6 +23,7 @@ from tests.support.publishing import World
 from persona_tui.services.publishing import claims
 from persona_tui.services.publishing.policy import PublishPolicy
 
+GAP = timedelta(minutes=30)
 PERSONAS = 20
 STOPPED = PublishPolicy().lease.total_seconds() + 15.0
 """Seconds of virtual time that a stopped process misses: more than its lease."""
@@ -138,7 +139,7 @@ def planning_p95(world: World) -> float:
     with world.db_session() as session:
         for _ in range(200):
             began = time.perf_counter()
-            claims.waiting_accounts(session, now)
+            claims.waiting_accounts(session, now, GAP)
             times.append(time.perf_counter() - began)
     return sorted(times)[int(0.95 * len(times))]
 
@@ -155,7 +156,7 @@ def _claim_p95(world: World) -> float:
                 session,
                 accounts[number % len(accounts)],
                 now=now,
-                min_gap=timedelta(minutes=30),
+                min_gap=GAP,
                 lease=PublishPolicy().lease,
                 owner="bench",
                 epoch=None,

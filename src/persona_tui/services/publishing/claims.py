@@ -237,17 +237,36 @@ def _told(session: Session, statement: str, **values: Any) -> tuple[int, ...]:
     return posts
 
 
-def waiting_accounts(session: Session, now: datetime) -> tuple[int, ...]:
-    """Active accounts with a post that is due or half-way, the longest waiting first."""
+_MAY_BEGIN = (
+    "NOT EXISTS (SELECT FROM scheduling_posts d WHERE d.account_id = {account}"
+    "  AND d.state = 'deferred' AND d.lease_until > (SELECT persona_now()))"
+    " AND NOT EXISTS (SELECT FROM scheduling_posts d WHERE d.account_id = {account}"
+    "  AND d.published_at > (SELECT persona_now()) - CAST(:gap AS interval))"
+    " AND NOT EXISTS (SELECT FROM publish_attempts t JOIN scheduling_posts d ON d.id = t.post_id"
+    "  WHERE d.account_id = {account} AND t.open"
+    "  AND t.sent_at > (SELECT persona_now()) - CAST(:gap AS interval))"
+)
+"""Whether an account may begin with another post: nothing of it is deferred, and its gap has passed."""
+
+
+def waiting_accounts(session: Session, now: datetime, min_gap: timedelta) -> tuple[int, ...]:
+    """Active accounts with a post that is half-way, or due and allowed to begin, the longest waiting first.
+
+    Args:
+        min_gap: least time between two posts of an account.
+    """
     rows = session.execute(
         text(
-            "SELECT p.account_id FROM scheduling_posts p JOIN instagram_accounts a ON a.id = p.account_id"
+            "SELECT a.id FROM instagram_accounts a CROSS JOIN LATERAL ("
+            "  SELECT min(p.scheduled_at) AS first, bool_or(p.state <> 'scheduled') AS half_way"
+            "  FROM scheduling_posts p WHERE p.account_id = a.id AND (p.state IN ('container', 'publishable')"
+            "   OR (p.state = 'scheduled' AND p.scheduled_at <= :now))) waiting"
             f" WHERE a.status = 'active' AND {MAY_PUBLISH} AND {GRAPH_ANSWERS}"
-            " AND (p.state IN ('container', 'publishable')"
-            "  OR (p.state = 'scheduled' AND p.scheduled_at <= :now))"
-            " GROUP BY p.account_id ORDER BY min(p.scheduled_at)"
+            " AND coalesce(a.quiet_until <= persona_now(), true) AND waiting.first IS NOT NULL"
+            f" AND (waiting.half_way OR ({_MAY_BEGIN.format(account='a.id')}))"
+            " ORDER BY waiting.first"
         ),
-        {"now": now},
+        {"now": now, "gap": min_gap},
     )
     return tuple(rows.scalars().all())
 
@@ -319,13 +338,7 @@ def _first_due(
         text(
             "SELECT p.id, p.fence + 1 FROM scheduling_posts p WHERE p.account_id = :account"
             " AND p.state = 'scheduled' AND p.scheduled_at <= :now"
-            " AND NOT EXISTS (SELECT FROM scheduling_posts d WHERE d.account_id = :account"
-            "  AND d.state = 'deferred' AND d.lease_until > (SELECT persona_now()))"
-            " AND NOT EXISTS (SELECT FROM scheduling_posts d WHERE d.account_id = :account"
-            "  AND d.published_at > (SELECT persona_now()) - CAST(:gap AS interval))"
-            " AND NOT EXISTS (SELECT FROM publish_attempts t JOIN scheduling_posts d ON d.id = t.post_id"
-            "  WHERE d.account_id = :account AND t.open"
-            "  AND t.sent_at > (SELECT persona_now()) - CAST(:gap AS interval))"
+            f" AND {_MAY_BEGIN.format(account=':account')}"
             " ORDER BY p.scheduled_at, p.id LIMIT 1 FOR UPDATE OF p SKIP LOCKED"
         ),
         {"account": account_id, "now": now, "gap": min_gap},

@@ -161,7 +161,7 @@ class Publisher:
             claims.wake_deferred(session)
             missed = claims.miss_late(session, now)
         with scope() as session:
-            return _Round(swept, missed, claims.waiting_accounts(session, now))
+            return _Round(swept, missed, claims.waiting_accounts(session, now, self._min_gap))
 
     async def _serve(self, account_id: int, now: datetime) -> tuple[tuple[int, str], ...]:
         """Publish the account's posts one after the other, as far as its gaps allow."""
