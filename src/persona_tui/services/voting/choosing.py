@@ -2,9 +2,9 @@
 
 * Duel for the best: the largest expected gain, by Gini, on which member is the best.
 * Duel for the top K: one above the bar and one below it, by the knowledge gradient of their difference.
-* Grid for the best: first every unseen member once, then four by top-four Thompson sampling.
-* Grid for the top K: the first round likewise, then four put together greedily by the gain on whether each
-  member is among the K best.
+* Grid for the best: first every unseen member once, then four put together greedily by the same gain.
+* Grid for the top K: the first round likewise, then greedily by the gain on whether each member is among the
+  K best.
 
 Methods and constants are those that docs/ranking.md measures.
 """
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,7 @@ from numpy.typing import NDArray
 from persona_tui.services.voting.ranking import Array, Floats, Posterior
 
 _SAMPLES = 256
-_GRID_SAMPLES = 64
-_CANDIDATES, _CANDIDATES_FOR_TOP = 20, 12
+_CANDIDATES, _CANDIDATES_OF_GRID, _CANDIDATES_FOR_TOP = 20, 14, 12
 _AHEAD = 8
 """Votes on the same pair by which a duel for the top K looks ahead: one alone seldom turns two round."""
 _AGAIN = 1e-9
@@ -72,15 +72,8 @@ def choose(
 
 
 def _duel(belief: Posterior, active: Sequence[int], rng: np.random.Generator, kept: int | None) -> list[int]:
-    samples = belief.sample(active, _SAMPLES, rng)
-    best = samples.argmax(axis=1)
-    counts = np.bincount(best, minlength=len(active))
-    candidates = _first(np.lexsort((-_upper(belief, active), -counts)), _CANDIDATES, kept)
-    left, right = _pairs(candidates, kept)
-    strength = _strength(samples, candidates)
-    shares = strength[left] / (strength[left] + strength[right])
-    at = int(_gain_on_best(shares, _groups_of_best(best, candidates)).argmax())
-    return [int(candidates[left[at]]), int(candidates[right[at]])]
+    begun = [] if kept is None else [kept]
+    return _telling(_who_is_best(belief, active, rng, begun, _CANDIDATES), begun, 2)
 
 
 def _across(
@@ -132,91 +125,78 @@ def _grid(
     fresh = [place for place, member in enumerate(active) if member in unseen and place != kept]
     begun = ([] if kept is None else [kept]) + rng.permutation(fresh).tolist()
     begun = [int(place) for place in begun[:count]]
-    if k > 1 and not fresh:
-        return _grid_for_top(belief, active, rng, count, k, kept)
-    return _thompson(belief, active, rng, count, begun)
-
-
-def _thompson(
-    belief: Posterior, active: Sequence[int], rng: np.random.Generator, count: int, begun: list[int]
-) -> list[int]:
-    """Fill up with the best of successive samples, then with the first sample's next best."""
     if len(begun) == count:
         return begun
-    samples = belief.sample(active, _GRID_SAMPLES, rng)
-    for place in (*samples.argmax(axis=1).tolist(), *np.argsort(-samples[0]).tolist()):
-        if place not in begun:
-            begun.append(place)
-            if len(begun) == count:
-                break
-    return begun
+    if k > 1:
+        return _telling(_who_is_above(belief, active, rng, begun, k), begun, count)
+    return _telling(_who_is_best(belief, active, rng, begun, _CANDIDATES_OF_GRID), begun, count)
 
 
 @dataclass(frozen=True)
-class _Doubt:
-    """Who may be among the K best, by samples.
+class _Question:
+    """What is looked for, by samples of the posterior.
 
     Attributes:
-        candidates: the members of which that is least known.
-        inside: 1 or 0 by sample and candidate, of those who are neither in all samples nor in none.
+        candidates: the members that may be shown.
         strength: exp(θ) by candidate and sample.
+        gain: how much the votes on some showings tell of the answer, given P(chosen) by showing, place and
+            sample.
     """
 
     candidates: NDArray[np.intp]
-    inside: Floats
     strength: Floats
-
-    @staticmethod
-    def of(samples: Floats, k: int, upper: Array, kept: int | None) -> _Doubt:
-        bar = np.partition(samples, -k, axis=1)[:, [-k]]
-        inside = samples >= bar
-        share = inside.mean(axis=0)
-        candidates = _first(np.lexsort((-upper, -share * (1 - share))), _CANDIDATES_FOR_TOP, kept)
-        named = candidates[(share[candidates] > 0) & (share[candidates] < 1)]
-        return _Doubt(candidates, inside[:, named].astype(np.float32), _strength(samples, candidates))
-
-    def gain(self, shares: Floats) -> Floats:
-        """Sum over candidates of the mutual information, in nats, between a vote and their membership.
-
-        Args:
-            shares: P(chosen) by showing, place and sample.
-        """
-        showings, places, samples = shares.shape
-        within = self.inside.mean(axis=0)
-        overall = shares.mean(axis=2, keepdims=True)
-        joint = (shares.reshape(-1, samples) @ self.inside / samples).reshape(showings, places, -1)
-        kept = _spread(joint / within) @ within + _spread((overall - joint) / (1 - within)) @ (1 - within)
-        return np.asarray(_spread(overall)[:, 0] * len(within) - kept)
+    gain: Callable[[Floats], Floats]
 
 
-def _telling_pair(doubt: _Doubt, kept: int | None) -> list[int]:
-    left, right = _pairs(doubt.candidates, kept)
-    wins = doubt.strength[left] / (doubt.strength[left] + doubt.strength[right])
-    at = int(doubt.gain(np.stack([wins, 1 - wins], axis=1)).argmax())
-    return [int(doubt.candidates[left[at]]), int(doubt.candidates[right[at]])]
+def _who_is_best(
+    belief: Posterior, active: Sequence[int], rng: np.random.Generator, begun: Sequence[int], most: int
+) -> _Question:
+    samples = belief.sample(active, _SAMPLES, rng)
+    best = samples.argmax(axis=1)
+    counts = np.bincount(best, minlength=len(active))
+    candidates = _first(np.lexsort((-_upper(belief, active), -counts)), most, begun)
+    named = best[:, None] == candidates[None, :]
+    groups = np.column_stack([named, ~named.any(axis=1)]).astype(np.float32)
+    return _Question(candidates, _strength(samples, candidates), partial(_gain_on_best, groups))
 
 
-def _grid_for_top(
-    belief: Posterior, active: Sequence[int], rng: np.random.Generator, count: int, k: int, kept: int | None
-) -> list[int]:
-    """Begin with the most telling pair, then add the one that tells most beside those."""
-    doubt = _Doubt.of(belief.sample(active, _SAMPLES, rng), k, _upper(belief, active), kept)
-    order = doubt.candidates.tolist()
-    taken = [order.index(place) for place in _telling_pair(doubt, kept)]
+def _who_is_above(
+    belief: Posterior, active: Sequence[int], rng: np.random.Generator, begun: Sequence[int], k: int
+) -> _Question:
+    samples = belief.sample(active, _SAMPLES, rng)
+    bar = np.partition(samples, -k, axis=1)[:, [-k]]
+    inside = samples >= bar
+    share = inside.mean(axis=0)
+    order = np.lexsort((-_upper(belief, active), -share * (1 - share)))
+    candidates = _first(order, _CANDIDATES_FOR_TOP, begun)
+    open_ones = candidates[(share[candidates] > 0) & (share[candidates] < 1)]
+    members = inside[:, open_ones].astype(np.float32)
+    return _Question(candidates, _strength(samples, candidates), partial(_gain_on_members, members))
+
+
+def _telling(question: _Question, begun: Sequence[int], count: int) -> list[int]:
+    """Begin with the most telling pair unless it is begun, then add the one that tells most beside those."""
+    order = question.candidates.tolist()
+    taken = [order.index(place) for place in begun]
+    if not taken:
+        pairs = np.column_stack(np.triu_indices(len(order), 1))
+        taken = pairs[_gains(question, pairs).argmax()].tolist()
     while len(taken) < count:
-        others = np.array([place for place in range(len(order)) if place not in taken])
-        fixed = np.broadcast_to(doubt.strength[taken], (len(others), len(taken), _SAMPLES))
-        shown = np.concatenate([fixed, doubt.strength[others][:, None]], axis=1)
-        gains = doubt.gain(shown / shown.sum(axis=1, keepdims=True))
-        taken.append(int(others[gains.argmax()]))
+        others = [place for place in range(len(order)) if place not in taken]
+        showings = np.array([[*taken, other] for other in others])
+        taken.append(others[int(_gains(question, showings).argmax())])
     return [order[place] for place in taken]
 
 
-def _first(order: NDArray[np.intp], most: int, kept: int | None) -> NDArray[np.intp]:
-    first = order[:most]
-    if kept is None or kept in first:
-        return first
-    return np.append(first[:-1], kept)
+def _gains(question: _Question, showings: NDArray[np.intp]) -> Floats:
+    strength = question.strength[showings]
+    return question.gain(strength / strength.sum(axis=1, keepdims=True))
+
+
+def _first(order: NDArray[np.intp], most: int, begun: Sequence[int]) -> NDArray[np.intp]:
+    """The first of an order, and those that are begun with."""
+    rest = order[~np.isin(order, begun)]
+    return np.concatenate([np.asarray(begun, dtype=order.dtype), rest])[:most]
 
 
 def _upper(belief: Posterior, active: Sequence[int]) -> Array:
@@ -224,37 +204,41 @@ def _upper(belief: Posterior, active: Sequence[int]) -> Array:
     return np.asarray(belief.mean[index] + belief.deviations()[index])
 
 
-def _pairs(candidates: NDArray[np.intp], kept: int | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """All pairs of candidates, or those with the kept one, as places among them."""
-    if kept is None:
-        return np.triu_indices(len(candidates), 1)
-    others = np.flatnonzero(candidates != kept)
-    return np.full(len(others), int(np.flatnonzero(candidates == kept)[0])), others
-
-
-def _groups_of_best(best: NDArray[np.intp], candidates: NDArray[np.intp]) -> Floats:
-    """One column for each candidate and one for all others: 1 where that is the sample's best."""
-    named = best[:, None] == candidates[None, :]
-    return np.column_stack([named, ~named.any(axis=1)]).astype(np.float32)
-
-
 def _strength(samples: Floats, candidates: NDArray[np.intp]) -> Floats:
     return np.asarray(np.exp(np.ascontiguousarray(samples[:, candidates].T)))
 
 
-def _gain_on_best(shares: Floats, groups: Floats) -> Floats:
-    """How much each pair's vote tells of the best one's group: the expected Σ P(group | vote)².
+def _gain_on_best(groups: Floats, shares: Floats) -> Floats:
+    """How much a vote on each showing tells of the best one's group: the expected Σ P(group | vote)².
 
-    One less Gini's impurity; what it was before the vote is the same for all pairs.
+    One less Gini's impurity; what it was before the vote is the same for all showings.
 
     Args:
-        shares: P(left wins) by pair and sample.
         groups: one-hot by sample and group.
+        shares: P(chosen) by showing, place and sample.
     """
-    left = shares @ groups / len(groups)
-    right = groups.mean(axis=0) - left
-    wins = np.clip(shares.mean(axis=1), 1e-6, 1 - 1e-6)
-    return np.asarray((left**2).sum(axis=1) / wins + (right**2).sum(axis=1) / (1 - wins))
+    overall, joint = _joint(groups, shares)
+    return np.asarray(((joint**2).sum(axis=2) / np.maximum(overall, 1e-6)).sum(axis=1))
+
+
+def _gain_on_members(members: Floats, shares: Floats) -> Floats:
+    """Sum over candidates of the mutual information, in nats, between a vote and their membership.
+
+    Args:
+        members: 1 or 0 by sample and candidate; of those who are neither in all samples nor in none.
+        shares: P(chosen) by showing, place and sample.
+    """
+    overall, joint = _joint(members, shares)
+    within, overall = members.mean(axis=0), overall[:, :, None]
+    kept = _spread(joint / within) @ within + _spread((overall - joint) / (1 - within)) @ (1 - within)
+    return np.asarray(_spread(overall)[:, 0] * len(within) - kept)
+
+
+def _joint(groups: Floats, shares: Floats) -> tuple[Floats, Floats]:
+    """P(chosen) by showing and place, and P(chosen, group) by showing, place and group."""
+    showings, places, samples = shares.shape
+    joint = (shares.reshape(-1, samples) @ groups / samples).reshape(showings, places, -1)
+    return shares.mean(axis=2), joint
 
 
 def _spread(shares: Floats) -> Floats:
