@@ -87,6 +87,7 @@ def _page(kept: Row) -> Iterator[str]:
     for one in sums:
         about = (PLANS[one.name].__doc__ or "").strip().partition(": ")[2]
         yield f"| {one.name} | {about} | `{command} --only {one.name}` |"
+    yield from _adapters(kept["rows"])
     yield from _comparison(kept["rows"])
     yield from _notes(kept["rows"])
 
@@ -109,6 +110,31 @@ def _cells(one: Sum) -> tuple[object, ...]:
         one.broken,
         shown,
         f"{one.wall / 60:.1f}",
+    )
+
+
+def _adapters(rows: Iterable[Row]) -> Iterator[str]:
+    """The cases that went through a login's own adapter, by login and kind of post."""
+    found: dict[tuple[str, str, str], Sum] = {}
+    for row in rows:
+        case = row["case"]
+        if "account" in case:
+            group = (row["test"], case["account"], case.get("kind", "single"))
+            found.setdefault(group, Sum(row["test"])).add(row)
+    if not found:
+        return
+    yield "\n## Through each login's adapter\n"
+    yield (
+        "Each account under a token of its own, as that login gives it; the other cases of these tests go"
+        " through Instagram Login's adapter under a token without an end.\n"
+    )
+    columns = ("test", "login", "posts are", "cases", "posts", "kills", "doubled", "lost", "wrong", "left")
+    yield from _table(
+        columns,
+        (
+            (*group, one.cases, one.posts, one.kills or "–", one.doubled, one.lost, one.wrong, one.unresolved)
+            for group, one in sorted(found.items(), key=lambda item: (int(item[0][0][1:]), item[0]))
+        ),
     )
 
 

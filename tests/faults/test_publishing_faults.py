@@ -37,26 +37,37 @@ def play(stage: Stage, test: str, **case: Any) -> dict[str, Any]:
     return row
 
 
-@pytest.mark.parametrize("n", [17, 60])
-def test_publishing_t1_killed_at_a_boundary_it_is_out_once(stage: Stage, n: int) -> None:
-    row = play(stage, "T1", seed=5, n=n)
+@pytest.mark.long(but=["17-single-None", "60-reel-facebook"])
+@pytest.mark.parametrize(
+    ("n", "kind", "account"),
+    [(17, "single", None), (60, "reel", "facebook"), (400, "carousel", "instagram")],
+)
+def test_publishing_t1_killed_at_a_boundary_it_is_out_once(
+    stage: Stage, n: int, kind: str, account: str | None
+) -> None:
+    row = play(stage, "T1", seed=5, n=n, kind=kind, account=account)
     assert row["hit"] and row["exit"] == 0 and row["published"] == 1
 
 
-@pytest.mark.long(but=["instagram"])
-@pytest.mark.parametrize("login", ["instagram", "facebook"])
-def test_publishing_t2_published_and_the_answer_lost(stage: Stage, login: str) -> None:
-    row = play(stage, "T2", seed=4, login=login, personas=3, each=2)
-    assert row["published"] == row["posts"] == 6 and row["faults"] > 0
+@pytest.mark.long(but=["instagram-carousel", "facebook-single"])
+@pytest.mark.parametrize("kind", ["single", "carousel", "reel"])
+@pytest.mark.parametrize("account", ["instagram", "facebook"])
+def test_publishing_t2_published_and_the_answer_lost(stage: Stage, account: str, kind: str) -> None:
+    row = play(stage, "T2", seed=4, account=account, kind=kind, personas=2, each=1)
+    assert row["published"] == row["posts"] == 2 and row["faults"] > 0
 
 
-def test_publishing_t3_not_published_and_the_answer_lost(stage: Stage) -> None:
-    row = play(stage, "T3", seed=3, personas=4)
+@pytest.mark.long(but=["facebook"])
+@pytest.mark.parametrize("account", [None, "facebook"])
+def test_publishing_t3_not_published_and_the_answer_lost(stage: Stage, account: str | None) -> None:
+    row = play(stage, "T3", seed=3, account=account, personas=4)
     assert row["published"] == row["posts"] == 4 and row["containers"] == 4
 
 
-def test_publishing_t4_states_and_listings_lag_behind(stage: Stage) -> None:
-    assert play(stage, "T4", seed=4, personas=3)["published"] == 3
+@pytest.mark.long(but=["instagram"])
+@pytest.mark.parametrize("account", ["instagram", "facebook"])
+def test_publishing_t4_states_and_listings_lag_behind(stage: Stage, account: str) -> None:
+    assert play(stage, "T4", seed=4, account=account, personas=3)["published"] == 3
 
 
 @pytest.mark.long(but=["True"])
@@ -88,10 +99,11 @@ def test_publishing_t9_the_live_quota_counts(stage: Stage) -> None:
     assert (row["in_24_hours"], row["published"]) == (3, 6)
 
 
-@pytest.mark.long(but=["media_publish"])
+@pytest.mark.long(but=["facebook-media_publish"])
 @pytest.mark.parametrize("at", ["list_media", "media_publish"])
-def test_publishing_t10_a_dead_token_pauses_one_persona_alone(stage: Stage, at: str) -> None:
-    assert play(stage, "T10", seed=10, at=at)["paused"] == 1
+@pytest.mark.parametrize("account", ["instagram", "facebook"])
+def test_publishing_t10_a_dead_token_pauses_one_persona_alone(stage: Stage, account: str, at: str) -> None:
+    assert play(stage, "T10", seed=10, at=at, account=account)["paused"] == 1
 
 
 def test_publishing_t12_clocks_that_jump_and_days_of_23_hours(stage: Stage) -> None:
