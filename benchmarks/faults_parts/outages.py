@@ -1,4 +1,4 @@
-"""T7 to T10 and T13: a cut line, throttling, a used up quota, a dead token, a media host that is down."""
+"""T7 to T10: a cut line, throttling, a used up quota, a dead token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.faults_parts.cable import MODES, Cable
 from benchmarks.faults_parts.sizes import Row, Run, Sizes
 from benchmarks.faults_parts.stage import Stage
 from pydantic import SecretStr
-from tests.support.publishing import Site, World, tokens_of
+from tests.support.publishing import World, tokens_of
 from tests.support.publishing_sandbox import end_tokens
 
 from persona_tui.clients.instagram_login import LoginName
@@ -217,31 +217,6 @@ def _connect_again(world: World, account: LoginName | None) -> None:
         )
 
 
-def bad_host(stage: Stage, *, seed: int, kind: str) -> Row:
-    """T13: the media host is down, shows something else, or lets Instagram's crawler not in.
-
-    Args:
-        kind: `down`, `wrong_type`, `forbidden` or `slow`.
-    """
-    (world,) = stage.begin(seed)
-    stage.behave(container_seconds=1)
-    lay(world, 3, world.now())
-    here = world
-    if kind == "down":
-        here = replace(world, site=Site(world.site.instagram, "http://127.0.0.1:9", world.site.media_dir))
-    else:
-        fault = {"wrong_type": ("garbage", {}), "forbidden": ("fail_before", {"status": 403, "body": "no"})}
-        how, more = fault.get(kind, ("slow", {"seconds": 0.5}))
-        stage.sandbox.plan("media", "media_get", how, times=4, **more)
-    player = stage.player(here)
-    asyncio.run(player.until_still(timedelta(minutes=10)))
-    if kind == "down":
-        player = stage.player(world)
-    asyncio.run(player.until_still(timedelta(hours=6)))
-    row = stage.verdict().as_row()
-    return row | {"broken": row["containers"] > 2 * row["posts"] or row["published"] != row["posts"]}
-
-
 def plan_t7(run: Run, size: Sizes) -> None:
     """T7: the line is cut."""
     for seed in range(size.seed, size.seed + size.repeats):
@@ -271,17 +246,5 @@ def plan_t10(run: Run, size: Sizes) -> None:
                     run("T10", seed=seed, at=at, account=login)
 
 
-def plan_t13(run: Run, size: Sizes) -> None:
-    """T13: the media host."""
-    for kind in ("down", "wrong_type", "forbidden", "slow"):
-        run("T13", seed=size.seed, kind=kind)
-
-
-PLAYS: dict[str, Any] = {"T7": partitions, "T8": storm, "T9": quota, "T10": dead_token, "T13": bad_host}
-PLANS: dict[str, Any] = {
-    "T7": plan_t7,
-    "T8": plan_t8,
-    "T9": plan_t9,
-    "T10": plan_t10,
-    "T13": plan_t13,
-}
+PLAYS: dict[str, Any] = {"T7": partitions, "T8": storm, "T9": quota, "T10": dead_token}
+PLANS: dict[str, Any] = {"T7": plan_t7, "T8": plan_t8, "T9": plan_t9, "T10": plan_t10}

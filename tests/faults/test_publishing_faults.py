@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from benchmarks.faults_parts.plan import PLAYS
 from benchmarks.faults_parts.stage import ROOT, Stage
+from benchmarks.faults_parts.words import KINDS
 
 from persona_tui.database.engine import Database
 
@@ -111,8 +112,10 @@ def test_publishing_t12_clocks_that_jump_and_days_of_23_hours(stage: Stage) -> N
     play(stage, "T12", seed=12, zone="Australia/Lord_Howe")
 
 
-@pytest.mark.long(but=["wrong_type"])
-@pytest.mark.parametrize("kind", ["down", "wrong_type", "forbidden"])
+@pytest.mark.long(but=["unfetched", "child_late"])
+@pytest.mark.parametrize(
+    "kind", ["down", "wrong_type", "forbidden", "second", "unfetched", "child", "child_late"]
+)
 def test_publishing_t13_the_media_host_fails(stage: Stage, kind: str) -> None:
     play(stage, "T13", seed=13, kind=kind)
 
@@ -121,7 +124,13 @@ def test_publishing_t13_the_media_host_fails(stage: Stage, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["crash", "locked", "wal", "full"])
 def test_publishing_t14_no_publish_call_without_a_written_intent(stage: Stage, kind: str) -> None:
     row = play(stage, "T14", seed=14, kind=kind)
-    assert row["unwritten"] == 0 and row["published"] == 4
+    assert row["unwritten"] == row["false_alarms"] == row["unresolved"] == 0 and row["published"] == 4
+
+
+@pytest.mark.long(but=["refused", "too_long"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_publishing_t16_no_post_waits_for_a_writer_and_none_breaks_a_rule(stage: Stage, kind: str) -> None:
+    assert play(stage, "T16", seed=16, kind=kind)["violations"] == 0
 
 
 def test_publishing_t17_whatever_comes_in_what_goes_out_keeps_the_rules(stage: Stage) -> None:
