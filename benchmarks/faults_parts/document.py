@@ -26,8 +26,8 @@ on, not waited for; lateness is the 95th percentile, in seconds of that time, of
 of the slowest one, faults included.
 
 This page is made by `python benchmarks/faults.py --document` from `docs/reliability.json`, which holds
-every case with its seed. A case is played again by its test in `tests/faults/test_publishing_faults.py`,
-which takes twenty of them at random.
+every case with its seed. Cases are played again in `tests/faults/test_publishing_faults.py`: three of the
+quickest, taken at random, in each run of `script/test`, twenty in the long one.
 """
 _DONE = "It is the full run: `{command}`."
 _PART = (
