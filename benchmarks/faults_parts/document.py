@@ -26,8 +26,8 @@ on, not waited for; lateness is the 95th percentile, in seconds of that time, of
 of the slowest one, faults included.
 
 This page is made by `python benchmarks/faults.py --document` from `docs/reliability.json`, which holds
-every case with its seed. A case is played again by its test in `tests/faults/test_publishing_faults.py`,
-which takes twenty of them at random.
+every case with its seed. Cases are played again in `tests/faults/test_publishing_faults.py`: three of the
+quickest, taken at random, in each run of `script/test`, twenty in the long one.
 """
 _DONE = "It is the full run: `{command}`."
 _PART = (
@@ -87,6 +87,7 @@ def _page(kept: Row) -> Iterator[str]:
     for one in sums:
         about = (PLANS[one.name].__doc__ or "").strip().partition(": ")[2]
         yield f"| {one.name} | {about} | `{command} --only {one.name}` |"
+    yield from _adapters(kept["rows"])
     yield from _comparison(kept["rows"])
     yield from _notes(kept["rows"])
 
@@ -109,6 +110,31 @@ def _cells(one: Sum) -> tuple[object, ...]:
         one.broken,
         shown,
         f"{one.wall / 60:.1f}",
+    )
+
+
+def _adapters(rows: Iterable[Row]) -> Iterator[str]:
+    """The cases that went through a login's own adapter, by login and kind of post."""
+    found: dict[tuple[str, str, str], Sum] = {}
+    for row in rows:
+        case = row["case"]
+        if "account" in case:
+            group = (row["test"], case["account"], case.get("kind", "single"))
+            found.setdefault(group, Sum(row["test"])).add(row)
+    if not found:
+        return
+    yield "\n## Through each login's adapter\n"
+    yield (
+        "Each account under a token of its own, as that login gives it; the other cases of these tests go"
+        " through Instagram Login's adapter under a token without an end.\n"
+    )
+    columns = ("test", "login", "posts are", "cases", "posts", "kills", "doubled", "lost", "wrong", "left")
+    yield from _table(
+        columns,
+        (
+            (*group, one.cases, one.posts, one.kills or "–", one.doubled, one.lost, one.wrong, one.unresolved)
+            for group, one in sorted(found.items(), key=lambda item: (int(item[0][0][1:]), item[0]))
+        ),
     )
 
 

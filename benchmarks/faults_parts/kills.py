@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import random
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.faults_parts.sizes import Row, Run, Sizes
 from benchmarks.faults_parts.stage import FRESH_EVERY, Stage
 from tests.support.publishing import World
 
+from persona_tui.clients.instagram_login import LoginName
+
 PICTURES = 10
-KINDS = ("single", "carousel") if hasattr(World, "carousel") else ("single",)
 AGAIN = 1 / 3
 """Chance that the restarted process is killed, too."""
 RESTARTS = 8
+OTHERS: Sequence[tuple[str, LoginName, int]] = (
+    ("single", "facebook", 4),
+    ("carousel", "instagram", 128),
+    ("carousel", "facebook", 128),
+    ("reel", "instagram", 8),
+    ("reel", "facebook", 8),
+)
+"""Kind of post, login, and the stride: each seed kills at every so-manieth boundary, the next in between.
+
+Under the faults of R23 a single picture comes through some 150 boundaries, a carousel of ten through 2,000.
+"""
 
 
-def kill(stage: Stage, *, seed: int, n: int, kind: str = "single") -> Row:
+def kill(stage: Stage, *, seed: int, n: int, kind: str = "single", account: LoginName | None = None) -> Row:
     """One post, whose process is killed at the n-th boundary; a third of the restarted ones as well.
 
     Args:
         n: 0 kills nobody.
+        account: as in `Stage.begin`.
     """
     rng = random.Random(f"T1 {kind} {seed} {n}")
-    (world,) = stage.begin(seed)
+    (world,) = stage.begin(seed, account=account)
     stage.hostile(seed)
-    world.carousel(PICTURES) if kind == "carousel" else world.post()
+    _plan_post(world, kind)
     ended = stage.order(world, n=n, fresh=n > 0 and n % FRESH_EVERY == 0)
     kills = hits = int(ended["signal"] == signal.SIGKILL)
     for _ in range(RESTARTS):
@@ -46,23 +60,37 @@ def kill(stage: Stage, *, seed: int, n: int, kind: str = "single") -> Row:
     }
 
 
+def _plan_post(world: World, kind: str) -> None:
+    if kind == "carousel":
+        world.carousel(PICTURES)
+    elif kind == "reel":
+        world.reel()
+    else:
+        world.post()
+
+
 def plan(run: Run, size: Sizes) -> None:
     """T1: kill -9 at each boundary."""
-    for kind in KINDS:
-        for seed in size.seeds:
-            _each_boundary(run, kind, seed, size.kill_points)
+    for seed in size.seeds:
+        _each_boundary(run, size.kill_points, seed=seed, kind="single")
+    for kind, account, stride in OTHERS:
+        for number in range(size.other_seeds):
+            given = {"seed": size.seed + number, "kind": kind, "account": account}
+            first = 1 + number * stride // size.other_seeds
+            _each_boundary(run, size.kill_points // 2, first=first, stride=stride, **given)
 
 
-def _each_boundary(run: Run, kind: str, seed: int, points: int) -> None:
-    """Kill at n = 1, 2, … until a run passes untouched; or at some, drawn by the seed."""
+def _each_boundary(run: Run, points: int, *, first: int = 1, stride: int = 1, **case: Any) -> None:
+    """Kill at every so-manieth boundary until a run passes untouched; or at some, drawn by the seed."""
     if points:
-        found = run("T1", kind=kind, seed=seed, n=0)["boundaries"]
-        for n in sorted(random.Random(seed).sample(range(1, found + 1), min(points, found))):
-            run("T1", kind=kind, seed=seed, n=n)
+        found = run("T1", n=0, **case)["boundaries"]
+        drawn = random.Random(case["seed"]).sample(range(1, found + 1), min(points, found))
+        for n in sorted(drawn):
+            run("T1", n=n, **case)
         return
-    n = 1
-    while run("T1", kind=kind, seed=seed, n=n)["hit"]:
-        n += 1
+    n = first
+    while run("T1", n=n, **case)["hit"]:
+        n += stride
 
 
 PLAYS: dict[str, Any] = {"T1": kill}

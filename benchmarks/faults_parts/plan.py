@@ -8,17 +8,19 @@ from benchmarks.faults_parts import (
     answers,
     comparison,
     crowds,
+    hosts,
     kills,
     leaders,
     outages,
     pictures,
     soak,
     storage,
+    words,
 )
 from benchmarks.faults_parts.book import Play
 from benchmarks.faults_parts.sizes import Run, Sizes
 
-_PARTS = (kills, answers, crowds, outages, soak, storage, pictures, comparison, leaders)
+_PARTS = (kills, answers, crowds, outages, hosts, soak, storage, pictures, words, comparison, leaders)
 
 PLAYS: dict[str, Play] = {name: play for part in _PARTS for name, play in part.PLAYS.items()}
 _plans = {name: plan for part in _PARTS for name, plan in part.PLANS.items()}

@@ -16,6 +16,7 @@ from benchmarks.faults_parts.clock import VirtualClock
 from sqlalchemy import text
 from tests.support.publishing import ThreadPool, World
 
+from persona_tui.clients.media_host import MediaHost
 from persona_tui.services.publishing.policy import PublishPolicy, ReconcilePolicy
 from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import Reconciler
@@ -62,6 +63,7 @@ class Player:
     """One process's publisher and reconciler.
 
     Attributes:
+        second_host: opens the media host that is used where the world's fails; None: there is none.
         each_round: called after each round, with the time of the database.
         real_time: the product waits by the machine's clock.
     """
@@ -70,6 +72,7 @@ class Player:
     clock: VirtualClock
     publish: PublishPolicy = PUBLISH
     reconcile: ReconcilePolicy = RECONCILE
+    second_host: Callable[[], MediaHost] | None = None
     each_round: Callable[[datetime], Awaitable[None]] | None = None
     real_time: bool = False
 
@@ -81,6 +84,7 @@ class Player:
             world.media,
             make_client=world.client,
             host=world.host,
+            second_host=self.second_host,
             pool=ThreadPool(),
             keyring=world.keyring,
             settings=world.settings,

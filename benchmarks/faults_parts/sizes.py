@@ -18,7 +18,8 @@ class Sizes:
     Attributes:
         seed: the first seed; others follow it.
         kill_seeds: seeds of T1, each gone through to its last boundary.
-        kill_points: boundaries of a seed at which T1 kills; 0: all.
+        kill_points: boundaries of a seed at which T1 kills, half of them of other kinds and logins; 0: all.
+        other_seeds: of T1's other kinds of posts and of Facebook Login, each over a part of its boundaries.
         publishes: posts of T2, in batches with a seed each; the other tests of answers take a part of it.
         crowd: posts of T6.
         personas, each: accounts of T11, and their posts.
@@ -29,6 +30,7 @@ class Sizes:
     seed: int
     kill_seeds: int
     kill_points: int
+    other_seeds: int
     publishes: int
     crowd: int
     personas: int
@@ -48,7 +50,8 @@ def sizes(seed: int, *, quick: bool) -> Sizes:
         return Sizes(
             seed,
             kill_seeds=2,
-            kill_points=20,
+            kill_points=10,
+            other_seeds=1,
             publishes=300,
             crowd=40,
             personas=10,
@@ -58,8 +61,9 @@ def sizes(seed: int, *, quick: bool) -> Sizes:
         )
     return Sizes(
         seed,
-        kill_seeds=12,
+        kill_seeds=8,
         kill_points=0,
+        other_seeds=4,
         publishes=5000,
         crowd=1000,
         personas=100,

@@ -25,6 +25,7 @@ from tests.support.database import Sweeper, throwaway_database
 from tests.support.publishing import World, add_persona, make_world
 from tests.support.publishing_sandbox import shared_sandbox, steer
 
+from persona_tui.clients.instagram_login import LoginName
 from persona_tui.database.engine import Database
 from persona_tui.services.publishing.wording import full_caption
 
@@ -112,21 +113,23 @@ class Stage:
         """Let go of everything but the database."""
         self._stack.close()
 
-    def begin(self, seed: int, *, personas: int = 1) -> list[World]:
+    def begin(self, seed: int, *, personas: int = 1, account: LoginName | None = None) -> list[World]:
         """Sweep, set everything back, and make personas with an account each.
 
         Args:
             seed: of all that the sandbox draws.
+            account: each account is connected by this login and goes through its adapter, under a token of
+                its own; None: Instagram's, under the sandbox's bearer.
         """
         self._sweeper.sweep()
         self.clock.reset()
         self.entries()
         self._http.post("/_sandbox/seed", json={"seed": seed}).raise_for_status()
-        first = make_world(self.db, self.folder, name="P1")
+        first = make_world(self.db, self.folder, name="P1", login=account)
         worlds = [first]
         for number in range(2, personas + 1):
             other = replace(first)
-            add_persona(other, f"P{number}")
+            add_persona(other, f"P{number}", account)
             worlds.append(other)
         return worlds
 

@@ -41,11 +41,14 @@ LOCKED_SECONDS = 3.0
 DISK_MB = 400
 _PLACE = "SELECT pg_walfile_name_offset(pg_current_wal_insert_lsn())"
 _JUNK = "INSERT INTO junk SELECT repeat(md5(n::text), 200) FROM generate_series(1, 1000) AS n"
+_STOPPED = "SELECT count(*) FROM instagram_accounts WHERE status <> 'active'"
 _INTENTS = "SELECT creation_id FROM publish_attempts WHERE sent_at IS NOT NULL"
 
 
 def broken_storage(stage: Stage, *, seed: int, kind: str) -> Row:
     """T14: the database is locked, killed, has a torn log or a full disk, at a boundary drawn by the seed.
+
+    Once it is well again nothing complains, no account is stopped and no post is left to a person.
 
     Args:
         kind: `locked`, `crash`, `wal` or `full`.
@@ -55,13 +58,22 @@ def broken_storage(stage: Stage, *, seed: int, kind: str) -> Row:
         here.behave(container_seconds=1)
         lay(world, 4, world.now())
         wreck = _WRECKS[kind]
-        alarms = _play_through(here, world, random.Random(f"T14 {kind} {seed}"), lambda: wreck(here.db, disk))
+        rng = random.Random(f"T14 {kind} {seed}")
+        alarms, false = _play_through(here, world, rng, lambda: wreck(here.db, disk))
         entries = here.entries()
         row = here.verdict(entries).as_row()
         written = {creation for (creation,) in world.rows(_INTENTS)}
         called = {entry["container_id"] for entry in entries if entry["event"] == "publish_called"}
         unwritten = len(called - written)
-        return row | {"unwritten": unwritten, "alarms": alarms, "broken": bool(unwritten)}
+        stopped = world.one(_STOPPED)
+        broken = bool(unwritten or false or stopped or row["unresolved"])
+        return row | {
+            "unwritten": unwritten,
+            "alarms": alarms,
+            "false_alarms": false,
+            "stopped": stopped,
+            "broken": broken,
+        }
 
 
 @contextmanager
@@ -91,27 +103,37 @@ def _tmp() -> str:
 
 def _play_through(
     here: Stage, world: World, rng: random.Random, wreck: Callable[[], Callable[[], None]]
-) -> int:
-    """Publish, wreck at one boundary, mend after the round, go on; how often there was an alarm."""
-    at, count, alarms = rng.randint(5, 120), 0, 0
+) -> tuple[int, int]:
+    """Publish, wreck at one boundary, mend after the round, go on.
+
+    Returns:
+        How often there was an alarm, and how often while nothing was broken.
+    """
+    at, count, alarms, false = rng.randint(5, 120), 0, 0, 0
     mend: list[Callable[[], None]] = []
+    broken, endured = False, 0
     lock = threading.Lock()
 
     def observe(_boundary: str) -> None:
-        nonlocal count
+        nonlocal count, broken
         with lock:
             count += 1
             if count == at:
+                broken = True
                 mend.append(wreck())
 
-    endured = 0
+    def make_whole() -> None:
+        nonlocal broken, endured
+        with lock:  # what is being wrecked is wrecked first
+            while mend:
+                mend.pop()()
+            broken, endured = False, 0
 
     async def mend_in_time(_now: object) -> None:
         nonlocal endured
-        endured += bool(mend)
+        endured += broken
         if endured >= ENDURED:
-            await asyncio.to_thread(mend.pop())
-            endured = 0
+            await asyncio.to_thread(make_whole)
 
     boundaries.observe(observe)
     try:
@@ -122,14 +144,14 @@ def _play_through(
                 break
             except (PersonaError, psycopg.Error):
                 alarms += 1
+                false += not broken
             finally:
-                while mend:
-                    mend.pop()()
+                make_whole()
                 here.db.wait_until_back(60)
                 here.clock.reconnect(here.db.conninfo("owner"))
     finally:
         boundaries.observe(None)
-    return alarms
+    return alarms, false
 
 
 async def _rounds(player: Player) -> None:
@@ -137,16 +159,17 @@ async def _rounds(player: Player) -> None:
 
 
 def _lock(db: Database, _disk: Path) -> Callable[[], None]:
-    """Hold the posts' table locked for a while."""
+    """Hold the posts' table locked for a while, from the moment when the transaction under way has ended."""
     connection = db.connect("owner")
-    connection.execute("LOCK TABLE scheduling_posts IN ACCESS EXCLUSIVE MODE")
 
-    def let_go() -> None:
+    def hold() -> None:
+        connection.execute("LOCK TABLE scheduling_posts IN ACCESS EXCLUSIVE MODE")
+        time.sleep(LOCKED_SECONDS)
         connection.close()
 
-    timer = threading.Timer(LOCKED_SECONDS, let_go)
-    timer.start()
-    return timer.join
+    holder = threading.Thread(target=hold)
+    holder.start()
+    return holder.join
 
 
 def _crash(db: Database, _disk: Path) -> Callable[[], None]:

@@ -22,6 +22,7 @@ class Sum:
     Attributes:
         late: the cases' 95th percentiles of lateness, seconds.
         broken: cases that missed a target of their own.
+        sweeps: what was gone through boundary by boundary: cases but for their points.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Sum:
     late: list[float] = field(default_factory=list)
     seeds: set[int] = field(default_factory=set)
     boundaries: Counter[str] = field(default_factory=Counter)
+    sweeps: set[str] = field(default_factory=set)
 
     def add(self, row: Row) -> None:
         """Count one case."""
@@ -52,6 +54,7 @@ class Sum:
         if case.get("n"):
             self.tried += 1
             self.boundaries[result["boundary"]] += result["hit"]
+            self.sweeps.add(str({name: value for name, value in case.items() if name != "n"}))
         if "late" in result and result["published"]:
             self.late.append(result["late"][1])
 
@@ -85,8 +88,8 @@ def _kill_figures(one: Sum) -> Iterator[Figure]:
     print(f"{one.name}: {one.kills} processes killed, {hits} of {one.tried} points hit")
     for name, count in one.boundaries.most_common():
         print(f"  {name or '(none)':20} {count:5} {'█' * max(1, 40 * count // max(one.boundaries.values()))}")
-    # The last point of each seed is the run that passed untouched: it is no miss.
-    untouched = one.tried - hits if one.tried - hits <= len(one.seeds) else 0
+    # The last point of each sweep is the run that passed untouched: it is no miss.
+    untouched = one.tried - hits if one.tried - hits <= len(one.sweeps) else 0
     share = 100 * hits / max(one.tried - untouched, 1)
     yield Figure(f"{one.name}: kills that hit", share, "%", ">=", HITS_WANTED)
 

@@ -59,14 +59,21 @@ async def test_publishing_8_with_one_host_the_post_waits_and_nothing_is_asked_of
     assert world.calls("container_created") == [] and world.published() == []
 
 
-async def test_publishing_4_a_picture_that_instagram_cannot_fetch_counts_against_its_host(
+async def test_publishing_8_what_instagram_cannot_fetch_counts_against_its_host_and_goes_to_the_second(
     world: World,
 ) -> None:
     body = {"error": {"message": "no", "type": "OAuthException", "code": 9004, "error_subcode": 2207052}}
     world.plan("create_container", "fail_before", status=400, body=body)
-    world.post()
-    await world.publish(policy=ONE_TRY)
-    assert world.one("SELECT failures FROM circuit_breakers WHERE scope = 'host:first'") == 1
+    post = world.post()
+    await world.publish(second_host=world.host)
+    assert (await world.publish(second_host=world.host)).published == (post.id,)
+    assert hosts_used(world) == ["first", "second"]
+    # That we could see the copy ourselves wipes nothing out: Instagram has to fetch one.
+    failures = "SELECT failures FROM circuit_breakers WHERE scope = 'host:first'"
+    assert world.one(failures) == 1
+    later = world.post()
+    assert (await world.publish(second_host=world.host)).published == (later.id,)
+    assert hosts_used(world)[-1] == "first" and world.one(failures) == 0
 
 
 async def test_publishing_4_while_the_service_is_down_nobody_is_claimed_and_then_all_go_out(

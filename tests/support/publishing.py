@@ -47,6 +47,7 @@ from persona_tui.services.publishing.winners import draft_post
 from persona_tui.services.secrets import Keyring
 from persona_tui.setting_sections import InstagramSettings
 from persona_tui.settings import Settings
+from tests.support.films import film
 from tests.support.instagram import plain_transport
 from tests.support.publishing_rows import make_candidate, make_persona, picture
 from tests.support.publishing_sandbox import calm, http, new_token, shared_sandbox, steer
@@ -87,8 +88,6 @@ class World:
     ig_user_id: str = ""
     token: str = ""
     pictures: int = 0
-    account_began: int = 0
-    """Number of the first entry of the sandbox's ledger after the account was made."""
     owner: str = field(default_factory=lambda: this_process().id)
 
     @property
@@ -114,6 +113,15 @@ class World:
             draft = draft_post(session, refs, "carousel")
             write_caption(session, draft.id, f"Morning {draft.id}", ["coffee"], "Three cups")
             set_format(session, draft.id, Format(kind="carousel", **format))
+            return publish_now(session, draft.id)
+
+    def reel(self) -> PostView:
+        """A film of a generator's as a post, captioned and due."""
+        self.pictures += 1
+        with self.db.session_scope() as session:
+            made = PictureRef(photo_id=self.film(session, film(seed=self.pictures)))
+            draft = draft_post(session, [made], "reel", edited=True)
+            write_caption(session, draft.id, f"Morning {draft.id}", ["coffee"])
             return publish_now(session, draft.id)
 
     def candidate(self, session: Session, *, persona_id: int | None = None) -> int:
@@ -332,6 +340,10 @@ class World:
         answer = http().get(f"{self.sandbox.instagram}/_sandbox/ledger", params={"event": event})
         return [entry for entry in answer.json() if entry.get("ig_user_id") == self.ig_user_id]
 
+    def ledger_length(self) -> int:
+        """How many entries Instagram's ledger has by now."""
+        return len(http().get(f"{self.sandbox.instagram}/_sandbox/ledger").json())
+
     def received_since(self, number: int) -> list[str]:
         """Hashes of all that Instagram received from that entry of its ledger on."""
         answer = http().get(
@@ -415,12 +427,16 @@ class ThreadPool:
 _accounts = iter(range(1, 10_000))
 
 
-def make_world(db: Database, folder: Path, *, name: str = "Ada") -> World:
-    """A persona with an account of its own at a calm sandbox; nothing is planned yet."""
+def make_world(db: Database, folder: Path, *, name: str = "Ada", login: LoginName | None = None) -> World:
+    """A persona with an account of its own at a calm sandbox; nothing is planned yet.
+
+    Args:
+        login: as in `add_persona`.
+    """
     calm()
     sandbox = shared_sandbox()
     world = _world(db, Site(sandbox.instagram, sandbox.media, sandbox.media_dir, sandbox.token), folder)
-    add_persona(world, name)
+    add_persona(world, name, login)
     return world
 
 
@@ -461,22 +477,26 @@ def add_persona(world: World, name: str, login: LoginName | None = None, **token
         token: what it is like; see `persona_tui.sandbox.instagram.logins.NewToken`.
     """
     world.ig_user_id = f"178414{next(_accounts):011d}"
-    ledger = http().get(f"{world.sandbox.instagram}/_sandbox/ledger").json()
-    world.account_began = len(ledger)
     steer("accounts", {"ig_user_id": world.ig_user_id, "username": name.lower(), "is_me": True})
     if login is None:
         world.token = world.sandbox.token
         _connect(world, name)
         return
-    kind = "account" if login == "instagram" else "user"
-    issued = new_token(world.ig_user_id, login=login, kind=kind, **token)
+    world.token, root = tokens_of(world.ig_user_id, login, **token)
     ends = world.now() + timedelta(days=60)
+    _connect(world, name, login=login, token_expires_at=ends, **({"root": root} if root else {}))
+
+
+def tokens_of(ig_user_id: str, login: LoginName, **token: Any) -> tuple[str, str | None]:
+    """What its owner gets for an account: its calls' token and, under Facebook Login, the user's behind it.
+
+    Args:
+        token: as in `add_persona`.
+    """
     if login == "instagram":
-        world.token = issued
-        _connect(world, name, login=login, token_expires_at=ends)
-        return
-    world.token = new_token(world.ig_user_id, login=login, kind="page", seconds=None)
-    _connect(world, name, login=login, root=issued, token_expires_at=ends)
+        return new_token(ig_user_id, login=login, kind="account", **token), None
+    root = new_token(ig_user_id, login=login, kind="user", **token)
+    return new_token(ig_user_id, login=login, kind="page", seconds=None), root
 
 
 def _connect(world: World, name: str, **more: Any) -> None:

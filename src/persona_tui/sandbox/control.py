@@ -223,8 +223,8 @@ def control_app(context: SandboxContext) -> Starlette:
 
     async def ledger(request: Request) -> Response:
         event, since = request.query_params.get("event"), int(request.query_params.get("since", "0"))
-        entries = context.ledger.entries if event is None else context.ledger.of(event)
-        return JSONResponse([entry for entry in entries if entry["n"] >= since])
+        later = context.ledger.entries[since:]
+        return JSONResponse([entry for entry in later if event is None or entry["event"] == event])
 
     async def received(_request: Request) -> Response:
         return JSONResponse(context.received.entries())

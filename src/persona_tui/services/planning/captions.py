@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 from asyncio import to_thread
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +16,27 @@ from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
-from persona_tui.errors import UnknownName
+from persona_tui.errors import GuardRefused, UnknownName
 from persona_tui.models.library import Cluster
 from persona_tui.models.persona import ContentPillar, Persona
 from persona_tui.models.post import CaptionDraft, SchedulingPost
 from persona_tui.passed import Passed
 from persona_tui.services.media import MediaStore
 from persona_tui.services.planning import hashtags
+from persona_tui.services.publishing.wording import (
+    MAX_ALT_TEXT,
+    MAX_CAPTION,
+    WordsRefused,
+    checked_words,
+    utf16_length,
+)
 from persona_tui.services.safety import guard
 from persona_tui.services.writers import Writer, ask
 from persona_tui.text import clean
 
-MAX_CAPTION = 2200
-MAX_ALT_TEXT = 1000
+PATIENCE = 240.0
+"""Seconds for all writers together; then the template writes: no post waits five minutes for words."""
+TEMPLATE = "template"
 SEEN_SIDE = 1024
 """Longest side, in pixels, of the copy that a language model sees."""
 LENGTHS = {"short": (80, 220), "medium": (200, 450), "long": (400, 800)}
@@ -76,10 +85,15 @@ async def propose_caption(
     post_id: int,
     *,
     max_hashtags: int,
+    patience: float = PATIENCE,
 ) -> CaptionProposal:
     """Write a caption for a post's first picture and keep it as a draft.
 
-    A language model that is away or blocks never holds a post up: a template writes then, and says so.
+    A language model that is away, slow or blocks, or whose words Instagram or the guard would refuse, never
+    holds a post up: a template writes then, and says so.
+
+    Args:
+        patience: seconds for all writers together.
 
     Raises:
         UnknownName: no such post.
@@ -91,16 +105,33 @@ async def propose_caption(
             return _prepare(session, media, post_id)
 
     request = await to_thread(prepare)
-    answered = await ask(writers, request.system, request.prompt, pictures=request.pictures, schema=_Caption)
-    written, name = answered if answered else (_template(request), "template")
-    proposal = _checked(written, name, request, max_hashtags)
 
-    def store() -> None:
+    def keep(written: _Caption, name: str) -> CaptionProposal:
+        proposal = _checked(written, name, request, max_hashtags)
+        if not proposal.caption:
+            raise WordsRefused("There are no words.")
+        checked_words(proposal.caption, proposal.hashtags, proposal.alt_text, max_hashtags=max_hashtags)
         with scope() as session:
             _store(session, request.persona_id, post_id, proposal)
+        return proposal
 
-    await to_thread(store)
-    return proposal
+    answered = await _asked(writers, request, patience)
+    if answered is not None:
+        with suppress(WordsRefused, GuardRefused):
+            return await to_thread(keep, *answered)
+    return await to_thread(keep, _template(request), TEMPLATE)
+
+
+async def _asked(
+    writers: Sequence[Writer], request: _Request, patience: float
+) -> tuple[_Caption, str] | None:
+    try:
+        async with asyncio.timeout(patience):
+            return await ask(
+                writers, request.system, request.prompt, pictures=request.pictures, schema=_Caption
+            )
+    except TimeoutError:
+        return None
 
 
 def _prepare(session: Session, media: MediaStore, post_id: int) -> _Request:
@@ -209,11 +240,17 @@ def _checked(written: _Caption, name: str, request: _Request, most: int) -> Capt
         caption = f"{caption}\n\n{request.scene}."
     tags = hashtags.choose(written.hashtags, request.taste, most=most)
     room = MAX_CAPTION - sum(len(tag) + 2 for tag in tags) - len(request.disclosure) - 4
-    if len(caption) > room:
-        caption = caption[:room].rsplit(" ", 1)[0]
+    caption = _cut(caption, room)
     if request.disclosure and request.disclosure.lower() not in caption.lower():
         caption = f"{caption}\n\n{request.disclosure}"
-    return CaptionProposal(caption, tags, clean(written.alt_text, keep_lines=False)[:MAX_ALT_TEXT], name)
+    return CaptionProposal(caption, tags, _cut(clean(written.alt_text, keep_lines=False), MAX_ALT_TEXT), name)
+
+
+def _cut(words: str, most: int) -> str:
+    """The words up to the last whole one that fits, counted as Instagram may count."""
+    if utf16_length(words) <= most:
+        return words
+    return words.encode("utf-16-le")[: 2 * most].decode("utf-16-le", "ignore").rsplit(" ", 1)[0]
 
 
 def _overlap(one: str, other: str) -> float:

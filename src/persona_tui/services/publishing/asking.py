@@ -40,27 +40,35 @@ async def ask_first(hands: Hands, client: InstagramClient) -> None:
 
 
 async def make_container(
-    hands: Hands, client: InstagramClient, new: NewContainer, *, call: str, **facts: object
+    hands: Hands, client: InstagramClient, new: NewContainer, *, call: str, position: int | None = None
 ) -> str:
     """Have a container made and keep the answer; its id.
 
     Args:
         call: the answer's name in `publish_replies`.
-        facts: kept with it.
+        position: of the picture in a carousel, kept with it.
 
     Raises:
         RoundOver: Instagram said no.
     """
+    facts = {} if position is None else {"position": position}
     try:
         creation_id = await client.create_container(new)
     except ClientError as problem:
         await hands.note(call, ok=False, error=problem, body=facts)
         if classify(problem, Step.CREATE).verdict is Verdict.RETRY_CREATE:
-            post_id, words = hands.claim.post_id, problem.message
-            await hands.db(lambda session: blame_host(session, post_id, words))
+            await unfetched(hands, problem.message, position)
         await end_by(hands, client, problem, Step.CREATE)
     await hands.note(call, ok=True, body={"creation_id": creation_id, **facts})
     return creation_id
+
+
+async def unfetched(hands: Hands, reason: str, position: int | None = None) -> None:
+    """Instagram could not fetch the newest copy: its host has to answer for it."""
+    claim = hands.claim
+    await hands.db(
+        lambda session: blame_host(session, claim.post_id, claim.attempt_id, reason, position=position)
+    )
 
 
 async def read_status(hands: Hands, client: InstagramClient, container: str) -> ContainerStatus | None:
@@ -114,4 +122,4 @@ async def _access_problem(client: InstagramClient) -> PersonaError | None:
     return None
 
 
-__all__ = ["end_by", "make_container", "read_status", "seen_twice"]
+__all__ = ["ask_first", "end_by", "make_container", "read_status", "seen_twice", "unfetched"]

@@ -15,7 +15,7 @@ from persona_tui.errors import ClientError, PersonaError
 from persona_tui.models.post import PublishReply
 from persona_tui.text import clean
 
-CREATE, CREATE_CHILD, STATUS, PUBLISH, READ, LOOK, COMMENT, PROBE = (
+CREATE, CREATE_CHILD, STATUS, PUBLISH, READ, LOOK, COMMENT, PROBE, FETCH = (
     "create_container",
     "create_child",
     "container_status",
@@ -24,8 +24,10 @@ CREATE, CREATE_CHILD, STATUS, PUBLISH, READ, LOOK, COMMENT, PROBE = (
     "look",
     "create_comment",
     "publishing_limit",
+    "fetch",
 )
-"""Names of calls in `publish_replies`; READ and LOOK are readings of several calls together."""
+"""Names of calls in `publish_replies`; READ and LOOK are readings of several calls together, FETCH is
+Instagram's own of a media host, in vain."""
 
 RETRIED = "retried"
 """Outcome of an attempt after which the post is tried again by itself."""
@@ -153,6 +155,7 @@ __all__ = [
     "COMMENT",
     "CREATE",
     "CREATE_CHILD",
+    "FETCH",
     "LOOK",
     "PROBE",
     "PUBLISH",

@@ -13,7 +13,7 @@ from persona_tui.clients.instagram import InstagramClient
 from persona_tui.clients.instagram_errors import Verdict, container_ruling
 from persona_tui.clients.instagram_facts import ContainerState, ContainerStatus
 from persona_tui.services.publishing import attempts, containers
-from persona_tui.services.publishing.asking import make_container, read_status, seen_twice
+from persona_tui.services.publishing.asking import make_container, read_status, seen_twice, unfetched
 from persona_tui.services.publishing.hands import Hands
 from persona_tui.services.publishing.hosted_pictures import HostedPictures
 from persona_tui.services.publishing.outcome import Ending
@@ -98,6 +98,8 @@ class Children:
         made = await self._hands.db(lambda session: containers.children_made(session, attempt_id, position))
         if made >= self._hands.policy.container_tries:
             await self._hands.end(Ending("failed", f"Instagram can't make it ready. {sentence}", "failed"))
+        if ruling.verdict is Verdict.RETRY_CREATE:
+            await unfetched(self._hands, ruling.sentence, position)
         self._pictures.forget(position)
         await self._make(position)
 

@@ -14,7 +14,7 @@ from persona_tui.clients.media_host import Extension, HostedPicture, MediaHostEr
 from persona_tui.errors import ClientError, PersonaError, StorageError
 from persona_tui.models.post import MediaObject
 from persona_tui.passed import Passed
-from persona_tui.services.publishing import breakers
+from persona_tui.services.publishing import attempts, breakers
 from persona_tui.services.publishing.hands import Hands, HostName
 
 log = structlog.get_logger("persona_tui.publishing")
@@ -26,14 +26,15 @@ async def host_picture(
     """Put a picture or film where Instagram can fetch it, remember the copy, and look at it from outside.
 
     A host whose breaker is open is left out, as long as another is there; what fails on one is tried on the
-    next.
+    next. One from which Instagram could not fetch this post comes behind the other.
 
     Raises:
         PersonaError: no host takes or shows it; what the first one said.
         LeaseLost: the post is another's by now.
     """
     trouble: PersonaError | None = None
-    for name in await hands.db(partial(_in_turn, hosts=hands.tools.hosts)):
+    turns = partial(_in_turn, hosts=hands.tools.hosts, post_id=hands.claim.post_id)
+    for name in await hands.db(turns):
         scope = f"host:{name}"
         try:
             hosted = await _put(hands, name, passed, position, extension)
@@ -43,25 +44,55 @@ async def host_picture(
             await hands.db(partial(breakers.note_failure, scope=scope, reason=words))
             trouble = trouble or problem
             continue
-        await hands.db(partial(breakers.note_success, scope=scope))
         return hosted
     raise trouble or MediaHostError("No media host is set.", sent=False)
 
 
-def blame_host(session: Session, post_id: int, reason: str) -> None:
-    """Instagram could not fetch the post's newest copy, though we could: it counts against its host."""
-    name = session.execute(
-        text("SELECT host FROM media_objects WHERE post_id = :post ORDER BY id DESC LIMIT 1"),
-        {"post": post_id},
-    ).scalar_one_or_none()
+def blame_host(
+    session: Session, post_id: int, attempt_id: int, reason: str, *, position: int | None = None
+) -> None:
+    """Instagram could not fetch the post's newest copy, though we could: it counts against its host.
+
+    Args:
+        position: of the picture in a carousel.
+    """
+    name = _host_of_newest(session, post_id, position)
     if name is not None:
         breakers.note_failure(session, f"host:{name}", reason)
+        attempts.append_reply(session, attempt_id, attempts.FETCH, ok=False, body={"host": name})
 
 
-def _in_turn(session: Session, hosts: Iterable[HostName]) -> list[HostName]:
-    """The hosts to try; where all breakers are open, the first one, for somebody has to find out."""
-    well = [name for name in hosts if not breakers.is_open(session, f"host:{name}")]
-    return well or list(hosts)[:1]
+def credit_host(session: Session, post_id: int) -> None:
+    """Instagram has taken the post's newest copy in; that we can see one ourselves is no proof of it."""
+    name = _host_of_newest(session, post_id)
+    if name is not None and not breakers.is_open(session, f"host:{name}"):
+        breakers.note_success(session, f"host:{name}")
+
+
+def _host_of_newest(session: Session, post_id: int, position: int | None = None) -> str | None:
+    found: str | None = session.execute(
+        text(
+            "SELECT host FROM media_objects WHERE post_id = :post"
+            " AND position = coalesce(CAST(:position AS int), position) ORDER BY id DESC LIMIT 1"
+        ),
+        {"post": post_id, "position": position},
+    ).scalar_one_or_none()
+    return found
+
+
+def _in_turn(session: Session, hosts: Iterable[HostName], post_id: int) -> list[HostName]:
+    """The hosts to try; where all breakers are open, the first of them, for somebody has to find out."""
+    rows = session.execute(_UNFETCHED, {"post": post_id, "call": attempts.FETCH}).all()
+    unfetched = {row.host: row.times for row in rows}
+    ordered = sorted(hosts, key=lambda name: unfetched.get(name, 0))
+    well = [name for name in ordered if not breakers.is_open(session, f"host:{name}")]
+    return well or ordered[:1]
+
+
+_UNFETCHED = text(
+    "SELECT r.body ->> 'host' AS host, count(*) AS times FROM publish_replies r"
+    " JOIN publish_attempts t ON t.id = r.attempt_id WHERE t.post_id = :post AND r.call = :call GROUP BY 1"
+)
 
 
 async def _put(
@@ -93,4 +124,4 @@ def note_hosted(session: Session, post_id: int, hosted: HostedPicture, position:
     session.flush()
 
 
-__all__ = ["blame_host", "host_picture", "note_hosted"]
+__all__ = ["blame_host", "credit_host", "host_picture", "note_hosted"]

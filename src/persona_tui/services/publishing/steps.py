@@ -19,11 +19,18 @@ from persona_tui.clients.instagram_facts import ContainerState, ContainerStatus
 from persona_tui.clients.instagram_media import NewContainer
 from persona_tui.errors import DatabaseError, PersonaError
 from persona_tui.services.publishing import attempts, containers, sending
-from persona_tui.services.publishing.asking import ask_first, make_container, read_status, seen_twice
+from persona_tui.services.publishing.asking import (
+    ask_first,
+    make_container,
+    read_status,
+    seen_twice,
+    unfetched,
+)
 from persona_tui.services.publishing.children import Children
 from persona_tui.services.publishing.claims import Claim, LeaseLost
 from persona_tui.services.publishing.hands import Hands, RoundOver, Tools
 from persona_tui.services.publishing.hosted_pictures import HostedPictures
+from persona_tui.services.publishing.hosting import credit_host
 from persona_tui.services.publishing.outcome import Ending, ending_of
 from persona_tui.services.publishing.policy import CONTAINER_OVER, nth
 
@@ -148,7 +155,8 @@ class Publication:
             case ContainerState.IN_PROGRESS:
                 return False
             case ContainerState.FINISHED:
-                await self._hands.advance("publishable")
+                post_id = self.claim.post_id
+                await self._hands.advance("publishable", also=lambda session: credit_host(session, post_id))
                 return True
             case ContainerState.PUBLISHED:
                 await self._hands.end(Ending("paused", _PUBLISHED_ELSEWHERE, "published elsewhere"))
@@ -157,6 +165,8 @@ class Publication:
         ruling = container_ruling(status.subcode)
         if status.status_code is ContainerState.ERROR and ruling.verdict is Verdict.FIX:
             await self._hands.end(Ending("fix_needed", ruling.sentence, "refused"))
+        if ruling.verdict is Verdict.RETRY_CREATE:
+            await unfetched(self._hands, ruling.sentence)
         await self._replace_container(ruling.sentence)
         return True
 

@@ -51,11 +51,11 @@ def checked_words(
     """
     words = PostWords(clean(caption).strip(), _tags(hashtags), clean(alt_text, keep_lines=False))
     full = full_caption(words.caption, words.hashtags)
-    if (length := _units(full)) > MAX_CAPTION:
+    if (length := utf16_length(full)) > MAX_CAPTION:
         raise WordsRefused(
             f"The caption with its hashtags has {length:,} characters, {MAX_CAPTION:,} are allowed."
         )
-    if (length := _units(words.alt_text)) > MAX_ALT_TEXT:
+    if (length := utf16_length(words.alt_text)) > MAX_ALT_TEXT:
         raise WordsRefused(
             f"The alternative text has {length:,} characters, {MAX_ALT_TEXT:,} are allowed.",
             hint="Shorten the alternative text.",
@@ -77,7 +77,7 @@ def checked_comment(comment: str, *, max_hashtags: int) -> str:
     """
     words = clean(comment).strip()
     hint = "Shorten the first comment."
-    if (length := _units(words)) > MAX_COMMENT:
+    if (length := utf16_length(words)) > MAX_COMMENT:
         raise WordsRefused(
             f"The first comment has {length:,} characters, {MAX_COMMENT:,} are allowed.", hint=hint
         )
@@ -101,7 +101,8 @@ def _tags(hashtags: Sequence[str]) -> tuple[str, ...]:
     return tuple({tag.casefold(): tag for tag in reversed([*cleaned]) if tag}.values())[::-1]
 
 
-def _units(text: str) -> int:
+def utf16_length(text: str) -> int:
+    """Characters as Instagram may count them: those beyond the basic plane twice."""
     return len(text.encode("utf-16-le")) // 2
 
 
@@ -114,4 +115,5 @@ __all__ = [
     "checked_comment",
     "checked_words",
     "full_caption",
+    "utf16_length",
 ]
