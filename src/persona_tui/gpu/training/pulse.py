@@ -51,7 +51,8 @@ class Pulse:
         Raises:
             DiskFull, StorageError: there is no room for it.
         """
-        self._started = started_at(os.getpid())
+        self.pid = os.getpid()
+        self._started = started_at(self.pid)
         with written(file.parent):
             self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._step, self._doing, self._moved = 0, "starting", since_boot()
@@ -62,10 +63,14 @@ class Pulse:
         """Note progress; the next beat tells it."""
         self._step, self._doing, self._moved = step, doing, since_boot()
 
+    def waiting(self, doing: str) -> None:
+        """Note what it is at, without progress."""
+        self._doing = doing
+
     def beat(self) -> None:
         """Write it now."""
         told = Heartbeat(
-            os.getpid(), self._started, self._step, time.time(), since_boot(), self._doing, self._moved
+            self.pid, self._started, self._step, time.time(), since_boot(), self._doing, self._moved
         )
         os.pwrite(self._descriptor, json.dumps(asdict(told)).encode().ljust(HEARTBEAT_BYTES), 0)
 
