@@ -1,1 +1,1 @@
-"""Training of LoRAs: runs in children of its own, and knows folders and values only."""
+"""Training LoRAs. Knows no table, no service and no setting: gets values and folders."""

@@ -1,4 +1,4 @@
-"""Encoding: latents of pictures and embeddings of captions, by a process that ends and so frees its memory."""
+"""Latents of pictures and embeddings of captions, made by a process that ends and so frees its memory."""
 
 from __future__ import annotations
 

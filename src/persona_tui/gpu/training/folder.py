@@ -19,7 +19,18 @@ from persona_tui.gpu.training.pulse import Heartbeat
 from persona_tui.gpu.training.run_file import RunFile, as_toml, read_run_file
 
 Want = Literal["run", "pause", "stop"]
-Status = Literal["planned", "encoding", "encoded", "training", "paused", "stopped", "done", "failed"]
+Status = Literal[
+    "planned",
+    "encoding",
+    "encoded",
+    "training",
+    "exporting",
+    "paused",
+    "stopped",
+    "done",
+    "exported",
+    "failed",
+]
 
 
 @dataclass(frozen=True)

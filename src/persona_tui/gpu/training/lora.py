@@ -97,9 +97,8 @@ def read_parent(path: Path, prefix: str) -> dict[str, Tensor]:
             hint="Start from the LoRA that a training gave.",
         )
     named = {name.removeprefix(prefix): weight for name, weight in found.items() if name.startswith(prefix)}
-    if len(named) != len(found) or not all(
-        name.endswith((".lora_A.weight", ".lora_B.weight")) for name in named
-    ):
+    strange = [name for name in named if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
+    if len(named) != len(found) or strange:
         raise InvalidRequest(
             f"{path.name} names its weights in another way than this base model's trainings do.",
             hint="Convert it with `lora import`, or start without it.",

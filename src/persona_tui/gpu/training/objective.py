@@ -62,7 +62,7 @@ class Objective:
         clean = self._latents([sample.latents for sample in samples])
         noise = torch.randn(clean.shape, generator=self._generator(draw, "noise")).to(self._device)
         normal = torch.randn(len(samples), generator=self._generator(draw, "sigma"))
-        # Logit-normal, as Stable Diffusion 3 and FLUX were trained (arXiv 2403.03206), then the family's shift.
+        # Logit-normal as in Stable Diffusion 3 (arXiv 2403.03206), then as the family's sampler moves them.
         height, width = clean.shape[-2:]
         sigmas = self._adapter.shift(torch.sigmoid(normal), (height, width)).to(self._device)
         dropped = torch.rand(len(samples), generator=self._generator(draw, "dropout")) < run.caption_dropout

@@ -1,4 +1,4 @@
-"""Losses that are no numbers or explode: how they are told, and what is changed before the step is tried again.
+"""Losses that are no numbers or explode: how they are told, and what is changed before another try.
 
 The same step would fail for ever, since all draws follow from (seed, step, purpose). So each rollback enters
 the draws' key as an attempt, and the failed step is left out or taken at half the rate (M4).
@@ -17,7 +17,7 @@ from persona_tui.errors import PersonaError
 Action = Literal["skip", "halve"]
 
 EXPLODED = 20.0
-"""Times the median of the last losses. One step's loss varies with its noise level by a factor of about 10."""
+"""Times the median of the last losses. A loss varies with its noise level by a factor of about 10."""
 _REMEMBERED = 64
 _LEAST = 16
 _MOST_FROM_ONE = 3

@@ -177,7 +177,7 @@ def explained(problem: Exception) -> PersonaError:
         return NotAllowedNow(
             "The card ran out of memory.",
             title="Out of VRAM",
-            hint="Plan it anew with smaller buckets or a stronger quantisation; see what else is on the card.",
+            hint="Plan it anew with smaller buckets or a stronger quantisation, or free the card.",
         )
     return PersonaError(
         f"The training failed ({type(problem).__name__}: {problem}).", hint="The run's log has the details."
