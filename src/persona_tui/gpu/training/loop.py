@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from persona_tui import boundaries
+from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training import checkpoints, rollback
 from persona_tui.gpu.training.cache import Cache
 from persona_tui.gpu.training.checkpoints import Kept, State
@@ -80,6 +81,11 @@ class Training:
                 self._log("note", message=said)
             self._save()
             return
+        if kept.state.optimizer != self._trainee.optimizer_name:
+            raise InvalidRequest(
+                f"The run was begun with {kept.state.optimizer}, which is not installed here.",
+                hint='Install it with `pip install "persona-tui[gpu]"` and resume the run.',
+            )
         self._restore(kept)
         different = {
             name: [was, self._made_with.get(name)]
