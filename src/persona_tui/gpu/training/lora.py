@@ -1,0 +1,120 @@
+"""The LoRA in a transformer: put in, drawn from the seed, read and written in fp32."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from persona_tui.errors import InvalidRequest
+from persona_tui.gpu.training.adapters.base import Adapter
+from persona_tui.gpu.training.randomness import generator
+from persona_tui.gpu.training.run_file import RunFile
+
+_A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
+
+
+def add_lora(transformer: Any, adapter: Adapter, run: RunFile) -> dict[str, nn.Parameter]:
+    """Put a LoRA into a frozen transformer.
+
+    Returns:
+        Its weights by name, such as `blocks.0.attn.to_q.lora_A.weight`; the only ones with gradients. A is
+        drawn as PEFT draws it (uniform, Kaiming with a = √5), but from the run's seed; B is zero.
+    """
+    from peft import LoraConfig
+
+    layers = adapter.targets(transformer, run.targets)
+    config = LoraConfig(r=run.rank, lora_alpha=run.alpha, target_modules=layers, lora_dropout=0.0)
+    transformer.add_adapter(config)
+    weights = {}
+    for name, parameter in transformer.named_parameters():
+        if name.endswith((_A, _B)):
+            parameter.data = parameter.data.float()
+            weights[name.replace(".default", "")] = parameter.requires_grad_(True)
+    for name, parameter in weights.items():
+        if name.endswith(".lora_A.weight"):
+            bound = 1 / math.sqrt(parameter.shape[1])
+            drawn = torch.rand(parameter.shape, generator=generator(run.seed, 0, f"init:{name}"))
+            parameter.data.copy_((drawn * 2 - 1) * bound)
+    return dict(sorted(weights.items()))
+
+
+def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as they are now, fp32 on the CPU."""
+    return {name: weight.detach().to("cpu", torch.float32, copy=True) for name, weight in weights.items()}
+
+
+def put_back(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
+    """Set the weights in place.
+
+    Raises:
+        InvalidRequest: the values are another LoRA's.
+    """
+    if weights.keys() != values.keys() or any(weights[name].shape != values[name].shape for name in weights):
+        raise InvalidRequest(
+            "The weights are those of a LoRA of another rank, preset or base model.",
+            hint="Start from a LoRA of the same kind, or without one.",
+        )
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(values[name])
+
+
+@contextmanager
+def without_lora(transformer: Any) -> Iterator[None]:
+    """The base model as it is without what has been learnt."""
+    transformer.disable_adapters()
+    try:
+        yield
+    finally:
+        transformer.enable_adapters()
+
+
+def read_parent(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The weights of a LoRA file that is trained on.
+
+    Raises:
+        InvalidRequest: it is broken, merged or resized, or has names that are not ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+            found = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as problem:
+        raise InvalidRequest(f"{path.name} can't be read ({problem}).", hint="Choose another LoRA.") from None
+    mixed = told.get("modelspec.merged_from") or "merge" in told.get("ss_training_comment", "").lower()
+    if mixed or _was_resized(told):
+        raise InvalidRequest(
+            f"{path.name} was merged or resized; what is trained on it would drift.",
+            hint="Start from the LoRA that a training gave.",
+        )
+    named = {name.removeprefix(prefix): weight for name, weight in found.items() if name.startswith(prefix)}
+    strange = [name for name in named if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
+    if len(named) != len(found) or strange:
+        raise InvalidRequest(
+            f"{path.name} names its weights in another way than this base model's trainings do.",
+            hint="Convert it with `lora import`, or start without it.",
+        )
+    return named
+
+
+def _was_resized(told: Mapping[str, str]) -> bool:
+    """Whether kohya's resize_lora.py wrote it, which leaves words and a dynamic rank."""
+    words = told.get("ss_training_comment", "") + told.get("ss_network_dim", "")
+    return "resize" in words.lower() or "dynamic" in words.lower()
+
+
+def facts_of(run: RunFile, layers: list[str]) -> str:
+    """PEFT's own description of the LoRA, as diffusers keeps it in a file's notes."""
+    return json.dumps(
+        {"r": run.rank, "lora_alpha": run.rank, "target_modules": sorted(layers), "lora_dropout": 0.0},
+        sort_keys=True,
+    )

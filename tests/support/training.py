@@ -1,0 +1,100 @@
+"""Small runs: a dataset of real photographs cut small, a tiny base model, a recipe of few steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.run_file import RunFile
+
+TRIGGER = "ohwx"
+SIDE = 16
+
+
+def pictures(count: int) -> list[Image.Image]:
+    """Crops of scikit-image's photographs, each another place; every other one is upright."""
+    from skimage import data
+
+    sources = [data.astronaut(), data.chelsea(), data.coffee()]
+    found = []
+    for number in range(count):
+        source = sources[number % len(sources)]
+        side = 160 + 20 * (number % 3)
+        top, left = 20 * number % (source.shape[0] - side), 30 * number % (source.shape[1] - side)
+        crop = Image.fromarray(np.ascontiguousarray(source[top : top + side, left : left + side]))
+        found.append(crop.resize((2 * SIDE, 3 * SIDE) if number % 2 else (2 * SIDE, 2 * SIDE)))
+    return found
+
+
+def write_dataset(folder: Path, shown: Sequence[Image.Image], **changed: Any) -> str:
+    """A dataset's folder with its manifest, every fourth picture held out.
+
+    Args:
+        changed: per picture's number, entries of the manifest that differ, such as `p3={"angle": "front"}`;
+            `control` takes pictures.
+
+    Returns:
+        The manifest's SHA-256.
+    """
+    folder.mkdir(parents=True)
+    entries = []
+    for number, picture in enumerate(shown):
+        entry = {
+            "file": f"{number:03}.png",
+            "sha256": _saved(folder / f"{number:03}.png", picture),
+            "caption": f"a photo of {TRIGGER}, number {number}",
+            "role": "held_out" if number % 4 == 3 else "train",
+            "angle": "front" if number % 2 else "profile",
+        } | changed.get(f"p{number}", {})
+        for at, source in enumerate(entry.get("control", [])):
+            name = f"{number:03}-source{at}.png"
+            _saved(folder / name, source)
+            entry["control"] = [*entry["control"][:at], name, *entry["control"][at + 1 :]]
+        entries.append(entry)
+    manifest = {"version": 1, "name": "small", "trigger_word": TRIGGER, "pictures": entries}
+    data = json.dumps(manifest).encode()
+    (folder / "manifest.json").write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _saved(path: Path, picture: Image.Image) -> str:
+    picture.save(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def small_recipe(base: Path, dataset: Path, dataset_hash: str, **changed: Any) -> RunFile:
+    """A recipe of ten steps on a tiny base model."""
+    told = {
+        "family": "flux1",
+        "base": base,
+        "dataset": dataset,
+        "dataset_hash": dataset_hash,
+        "trigger": TRIGGER,
+        "rank": 4,
+        "alpha": 4,
+        "lr": 1e-3,
+        "optimizer": "adamw",
+        "warmup": 2,
+        "steps": 10,
+        "buckets": [SIDE],
+        "dtype": "fp32",
+        "caption_dropout": 0.25,
+        "checkpoint_every": 3,
+        "evaluate_every": 0,
+        "keep": 0,
+    }
+    return RunFile.model_validate(told | changed)
+
+
+def small_run(path: Path, recipe: RunFile) -> RunFolder:
+    """A run's folder with that recipe."""
+    folder = RunFolder(path)
+    folder.create(recipe)
+    return folder
