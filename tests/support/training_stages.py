@@ -18,12 +18,12 @@ from typing import Literal
 import torch
 
 from persona_tui import boundaries
-from persona_tui.gpu.training import encode, loop
-from persona_tui.gpu.training.folder import RunFolder
-from persona_tui.gpu.training.worker import run_stage
+from persona_tui.gpu.training import encode, export, loop
+from persona_tui.gpu.training.folder import RunFolder, Status
+from persona_tui.gpu.training.worker import Worker, run_stage
 
 Act = Literal["kill", "term", "pause", "fill"]
-Stage = Literal["encode", "train"]
+Stage = Literal["encode", "train", "export"]
 
 
 @cache
@@ -35,6 +35,13 @@ def _import_all() -> None:
 
     # diffusers imports classes when they are first asked for.
     _ = (diffusers.FluxPipeline, diffusers.QwenImageEditPlusPipeline, peft.LoraConfig)
+
+
+_STAGES: dict[Stage, tuple[Status, Callable[[Worker], Status]]] = {
+    "encode": ("encoding", encode.encode),
+    "train": ("training", loop.train),
+    "export": ("exporting", export.export),
+}
 
 
 @dataclass(frozen=True)
@@ -109,9 +116,6 @@ def _carry_out(stage: Stage, folder: RunFolder, act: Act, boundary: str | None, 
         }
         log = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         boundaries.observe(_Actor(acts[act], boundary, n, log))
-        if stage == "encode":
-            code = run_stage(folder, "encoding", encode.encode)
-        else:
-            code = run_stage(folder, "training", loop.train)
+        code = run_stage(folder, *_STAGES[stage])
     finally:
         os._exit(code)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from persona_tui import boundaries
 from persona_tui.errors import InvalidRequest
@@ -31,7 +30,7 @@ def train(worker: Worker, evaluate: Evaluate | None = None) -> Status:
     folder = worker.folder
     run = folder.run()
     cache = Cache(folder.cache)
-    trainee = Trainee(folder, run, cache.index(run), cache)
+    trainee = Trainee(run, cache.index(run), cache)
     return Training(worker, trainee, evaluate).to_the_end()
 
 
@@ -78,7 +77,7 @@ class Training:
             self._know_interventions()
             if self._trainee.optimizer_name != self._run.optimizer:
                 said = f"{self._run.optimizer} is not installed here; {self._trainee.optimizer_name} is used."
-                self._log("note", message=said)
+                self._worker.log("note", message=said)
             self._save()
             return
         if kept.state.optimizer != self._trainee.optimizer_name:
@@ -92,11 +91,11 @@ class Training:
             for name, was in kept.made_with.items()
             if was != self._made_with.get(name)
         }
-        self._log("resumed", step=self._state.step, different=different)
+        self._worker.log("resumed", step=self._state.step, different=different)
 
     def _newest(self) -> Kept | None:
         folder = self._folder.checkpoints
-        return checkpoints.newest(folder, self._run, lambda said: self._log("broken", message=said))
+        return checkpoints.newest(folder, self._run, lambda said: self._worker.log("broken", message=said))
 
     def _restore(self, kept: Kept) -> None:
         self._trainee.restore(kept)
@@ -120,7 +119,7 @@ class Training:
         self._state.phase = "" if phase is None else phase.name
         self._worker.pulse.moved(step, "training")
         if taken is None:
-            self._log("skipped", step=step)
+            self._worker.log("skipped", step=step)
         else:
             self._state.recent = rollback.remembered(self._state.recent, taken.loss)
             self._tell(step, taken, seconds)
@@ -128,7 +127,7 @@ class Training:
         self._look(step)
 
     def _tell(self, step: int, taken: Taken, seconds: float) -> None:
-        self._log(
+        self._worker.log(
             "step",
             step=step,
             loss=taken.loss,
@@ -140,7 +139,7 @@ class Training:
         )
         slow = self._pace.took(taken.bucket, seconds)
         if slow is not None:
-            self._log("slow", step=step, **slow)
+            self._worker.log("slow", step=step, **slow)
 
     def _look(self, step: int) -> None:
         """Evaluate and save where it is due, in this order, so that a checkpoint knows its score."""
@@ -165,7 +164,7 @@ class Training:
         self._saved = state.step
         best = sorted(state.best, key=lambda step: state.best[step], reverse=True)[: self._run.keep]
         checkpoints.prune(folder, best)
-        self._log("checkpoint", step=state.step)
+        self._worker.log("checkpoint", step=state.step)
 
     def _go_back(self, failure: rollback.Failure) -> None:
         """Load the newest checkpoint, and change the steps up to the one that failed.
@@ -180,8 +179,5 @@ class Training:
         told = [one.as_json() for one in (*self._state.interventions, new)]
         self._worker.insist(lambda: self._folder.note(interventions=told))
         boundaries.reached("training:rollback:noted")
-        self._log("rollback", step=step, to=kept.state.step, action=new.action, message=new.reason)
+        self._worker.log("rollback", step=step, to=kept.state.step, action=new.action, message=new.reason)
         self._restore(kept)
-
-    def _log(self, event: str, **facts: Any) -> None:
-        self._worker.insist(lambda: self._folder.log(event, **facts))

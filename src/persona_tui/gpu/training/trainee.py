@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn.utils import clip_grad_norm_
@@ -17,7 +17,6 @@ from persona_tui.gpu.training.buckets import Plan, Size, plan_of
 from persona_tui.gpu.training.cache import Cache, Index, Sample
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.ema import Average
-from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import add_lora, copied, put_back, read_parent
 from persona_tui.gpu.training.naming import layers_of
 from persona_tui.gpu.training.objective import Draw, Objective
@@ -49,7 +48,7 @@ class Taken:
 class Trainee:
     """What learns. Its state is a function of recipe, samples, step and interventions."""
 
-    def __init__(self, folder: RunFolder, run: RunFile, index: Index, cache: Cache) -> None:
+    def __init__(self, run: RunFile, index: Index, cache: Cache) -> None:
         """Load the base model and put the LoRA into it.
 
         Raises:
@@ -60,11 +59,14 @@ class Trainee:
         self.index = index
         self.adapter = adapter_of(run.family)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.transformer: Any = self.adapter.load_transformer(
-            run.base,
-            dtype=torch.bfloat16 if run.dtype == "bf16" else torch.float32,
-            device=self.device,
-            quantisation=run.quantisation,
+        self.transformer = cast(
+            Any,
+            self.adapter.load_transformer(
+                run.base,
+                dtype=torch.bfloat16 if run.dtype == "bf16" else torch.float32,
+                device=self.device,
+                quantisation=run.quantisation,
+            ),
         )
         # Dropout would draw from the global generator; no family trains with it.
         self.transformer.eval()
@@ -142,7 +144,7 @@ class Trainee:
         for micro, samples in enumerate(batches):
             for part in self.objective.parts(samples, Draw(step, micro, attempt)):
                 share = part.value / len(batches)
-                share.backward()
+                torch.autograd.backward(share)
                 sums[part.name] = sums.get(part.name, 0) + share.detach()
         # One wait for the card at the end, not one per micro-batch.
         return {name: float(value) for name, value in sums.items()}
