@@ -143,6 +143,7 @@ def test_training_1_a_batch_is_its_samples(base: Base) -> None:
             torch.testing.assert_close(both[one], velocity, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long(but=["flux1", "qwen-edit-2509"])
 def test_training_1_pictures_are_drawn_with_sources_as_large_as_in_training(base: Base) -> None:
     import torch
 
@@ -160,6 +161,19 @@ def test_training_1_pictures_are_drawn_with_sources_as_large_as_in_training(base
     noisy = base.latents(0)
     ours = base.adapter.inputs(noisy, torch.ones(1), [base.prompt()], [control], 1.0)["hidden_states"]
     assert tokens == [ours.shape[1]] * 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.long(but=["flux1", "qwen-image-2.1"])
+def test_training_1_the_autoencoder_loads_alone(base: Base) -> None:
+    import torch
+
+    alone = base.adapter.load_encoders(base.folder, dtype=torch.float32, device="cpu", text=False)
+    picture = torch.rand(3, *base.size) * 2 - 1
+    latents = base.adapter.encode_picture(alone, picture)
+    assert torch.equal(latents, base.adapter.encode_picture(base.encoders, picture))
+    assert alone.pipeline.text_encoder is None
+    alone.close()
+    assert alone.pipeline.vae is None
 
 
 def test_training_1_a_lora_of_it_is_known_for_what_it_is(base: Base) -> None:
@@ -279,6 +293,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "cut-off": (lambda f: _cut(f / WEIGHTS), "damaged or cut off"),
     "cut-off-encoder": (lambda f: _cut(f / "text_encoder_2/model.safetensors"), "damaged or cut off"),
+    "shard": (
+        lambda f: (f / f"{WEIGHTS}.index.json").write_text('{"weight_map": {"a": "2.safetensors"}}'),
+        "2.safetensors is missing",
+    ),
+    "list": (lambda f: (f / f"{WEIGHTS}.index.json").write_text("{}"), "The list of"),
     "layer-short": (lambda f: _resave(f / WEIGHTS, lambda t: t.pop("proj_out.bias")), "are missing"),
     "layer-more": (
         lambda f: _resave(f / WEIGHTS, lambda t: t.update(x=t["proj_out.bias"][:1].clone())),

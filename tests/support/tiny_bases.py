@@ -24,6 +24,7 @@ GUIDANCE = 1.0
 class Base:
     """One family's adapter with all that it can load."""
 
+    folder: Path
     adapter: Adapter
     encoders: Encoders
     pipeline: Any
@@ -33,7 +34,7 @@ class Base:
         """Load a tiny pipeline's folder."""
         adapter = adapter_of(family)
         encoders = adapter.load_encoders(folder, dtype=torch.float32, device="cpu")
-        return cls(adapter, encoders, adapter.pipeline(folder))
+        return cls(folder, adapter, encoders, adapter.pipeline(folder))
 
     @cached_property
     def sources(self) -> list[Tensor]:

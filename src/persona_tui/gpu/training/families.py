@@ -19,7 +19,7 @@ class Licence:
     """What the maker allows with the weights.
 
     Attributes:
-        commercial: whether pictures made with these weights may be used commercially without another licence.
+        commercial: whether the weights may be used in commercial work without another licence.
     """
 
     name: str
