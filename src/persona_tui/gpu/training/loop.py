@@ -145,7 +145,9 @@ class Training:
         """Evaluate and save where it is due, in this order, so that a checkpoint knows its score."""
         if self._evaluate is not None and self._run.evaluate_every and step % self._run.evaluate_every == 0:
             self._worker.pulse.moved(step, "evaluating")
+            boundaries.reached("training:evaluate:before")
             self._evaluate(self._trainee, self._state)
+            boundaries.reached("training:evaluate:after")
             self._worker.pulse.moved(step, "training")
         if step % self._run.checkpoint_every == 0:
             self._save()
