@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from persona_tui import boundaries
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training import checkpoints, rollback
 from persona_tui.gpu.training.cache import Cache
 from persona_tui.gpu.training.checkpoints import Kept, State
-from persona_tui.gpu.training.folder import Status
+from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.pace import Pace, Surroundings
 from persona_tui.gpu.training.trainee import Taken, Trainee
 from persona_tui.gpu.training.worker import Interrupted, Worker
@@ -31,7 +32,34 @@ def train(worker: Worker, evaluate: Evaluate | None = None) -> Status:
     run = folder.run()
     cache = Cache(folder.cache)
     trainee = Trainee(run, cache.index(run), cache)
-    return Training(worker, trainee, evaluate).to_the_end()
+    try:
+        return Training(worker, trainee, evaluate).to_the_end()
+    finally:
+        trainee.cards.told({"do": "end"})
+
+
+def follow(folder: RunFolder) -> int:
+    """Take this card's share of each step that the first process takes, until it ends.
+
+    Returns:
+        The process's exit code.
+    """
+    run = folder.run()
+    cache = Cache(folder.cache)
+    trainee = Trainee(run, cache.index(run), cache)
+    while True:
+        match trainee.cards.told():
+            case {"do": "restore", "step": step}:
+                trainee.restore(
+                    checkpoints.read(checkpoints.path_of(folder.checkpoints, step), run.learning_hash())
+                )
+            case {"do": "step", "step": step, "recent": recent, "interventions": told}:
+                known = [rollback.Intervention(**one) for one in told]
+                # A failure is the same everywhere; the first process says what follows from it.
+                with suppress(rollback.Failure):
+                    trainee.take(step, State(recent=recent, interventions=known))
+            case _:
+                return 0
 
 
 class Training:
@@ -43,7 +71,7 @@ class Training:
         self._trainee = trainee
         self._run = trainee.run
         self._evaluate = evaluate
-        self._made_with = checkpoints.made_with(self._run, trainee.device)
+        self._made_with = checkpoints.made_with(self._run, trainee.device, trainee.cards.count)
         card = trainee.device.index or 0 if trainee.device.type == "cuda" else None
         self._pace = Pace(Surroundings(card).reasons)
         self._state = State()
@@ -98,6 +126,7 @@ class Training:
         return checkpoints.newest(folder, self._run, lambda said: self._worker.log("broken", message=said))
 
     def _restore(self, kept: Kept) -> None:
+        self._trainee.cards.told({"do": "restore", "step": kept.state.step})
         self._trainee.restore(kept)
         self._state = kept.state
         self._saved = kept.state.step
@@ -111,6 +140,9 @@ class Training:
     def _step(self) -> None:
         step = self._state.step + 1
         boundaries.reached("training:step:before")
+        known = [one.as_json() for one in self._state.interventions]
+        told = {"do": "step", "step": step, "recent": self._state.recent, "interventions": known}
+        self._trainee.cards.told(told)
         begun = time.perf_counter()
         taken = self._trainee.take(step, self._state)
         seconds = time.perf_counter() - begun
