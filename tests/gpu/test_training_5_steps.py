@@ -18,6 +18,7 @@ from persona_tui.gpu.training.loop import Training
 from persona_tui.gpu.training.masks import mask_of, weighted_mean
 from persona_tui.gpu.training.objective import Draw
 from persona_tui.gpu.training.run_file import Phase
+from persona_tui.gpu.training.swapping import block_names
 from persona_tui.gpu.training.trainee import Trainee
 from persona_tui.gpu.training.worker import Worker
 from tests.support.tiny_pipelines import tiny_pipeline
@@ -130,6 +131,30 @@ def test_training_5_looking_at_a_run_changes_nothing_of_it(encoded: RunFolder, t
         results.append(trainee.lora())
     assert len(set(looked)) == 4
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+@pytest.mark.parametrize("quantisation", ["none", "nf4"])
+def test_training_5_blocks_that_wait_on_the_host_learn_the_same(
+    encoded: RunFolder, quantisation: str
+) -> None:
+    learnt = []
+    for changed in ({"checkpointing": False}, {"checkpointing": True}, {"swap_blocks": 2}):
+        trainee = trainee_of(encoded, quantisation=quantisation, **changed)
+        for step in (1, 2):
+            trainee.take(step, State())
+        learnt.append(trainee.lora())
+    frozen = [
+        sum(weight.numel() for weight in block.parameters() if not weight.requires_grad)
+        for block in _blocks(trainee)
+    ]
+    assert frozen[0] > 0 == frozen[1]
+    assert all(torch.equal(learnt[1][name], weight) for name, weight in learnt[0].items())
+    # Copies lie at other addresses than what a file is mapped to, so that sums round in another way.
+    assert max(float((learnt[2][name] - weight).abs().max()) for name, weight in learnt[0].items()) < 1e-6
+
+
+def _blocks(trainee: Trainee) -> list[Any]:
+    return [trainee.transformer.get_submodule(name) for name in block_names(trainee.transformer)]
 
 
 @pytest.mark.parametrize(

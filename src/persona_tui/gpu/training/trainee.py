@@ -24,6 +24,7 @@ from persona_tui.gpu.training.objective import Draw, Objective
 from persona_tui.gpu.training.optimizers import optimizer_for, rate_at, set_rate
 from persona_tui.gpu.training.randomness import key
 from persona_tui.gpu.training.run_file import Phase, RunFile
+from persona_tui.gpu.training.swapping import block_names, let_wait
 
 LEARNT_FROM = ("train", "anchor")
 
@@ -68,6 +69,7 @@ class Trainee:
                 dtype=torch.bfloat16 if run.dtype == "bf16" else torch.float32,
                 device=self.device,
                 quantisation=run.quantisation,
+                waiting=run.swap_blocks,
             ),
         )
         # Dropout would draw from the global generator; no family trains with it.
@@ -76,7 +78,9 @@ class Trainee:
         if run.parent is not None:
             prefix, layers = self.adapter.facts.lora_prefix, layers_of(self.weights)
             put_back(self.weights, read_parent(run.parent, run.parent_hash, prefix, layers))
-        if run.checkpointing:
+        if run.swap_blocks:
+            let_wait(self.transformer, block_names(self.transformer)[: run.swap_blocks], self.device)
+        elif run.checkpointing:
             self.transformer.enable_gradient_checkpointing()
         self.optimizer, self.optimizer_name = optimizer_for(run, self.weights.values())
         self.average = Average(self.weights, run.ema) if run.ema else None
