@@ -51,3 +51,8 @@ def clean(text: str, *, keep_lines: bool = True) -> str:
     kept = _STRAY_STYLE.sub("", kept)
     kept = _STRAY_JOINER.sub("", kept)
     return kept if keep_lines else " ".join(kept.split())
+
+
+def slug(words: str, otherwise: str) -> str:
+    """A name for files: small letters, digits and hyphens, 60 at most; `otherwise` where none is left."""
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60].rstrip("-") or otherwise

@@ -32,6 +32,8 @@ class Commands(LazyGroup):
         "run": _group("run", "Pictures being made: create, list, show, approve, winners, cancel."),
         "candidate": _group("candidate", "Pictures of runs: list, show, flag, unflag, reject, restore."),
         "lora": _group("lora", "LoRAs: import, list, show, use, unuse, remove, test."),
+        "dataset": _group("dataset", "Training pictures: create, add, status, captions, adopt, export."),
+        "consent": _group("consent", "What real people permitted: add, list, withdraw."),
         "vote": _group("vote", "Votes: list, next, cast, undo, stats, import-ratings, taste, rebuild."),
         "photos": _group(
             "photos", "Photographs: import, list, search, accept, reject, near, watch, delete, analyse."

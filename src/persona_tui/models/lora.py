@@ -76,3 +76,36 @@ class PersonaLoraMapping(Table, table=True):
     weight: float
     primary: bool = flag()
     created_at: datetime = created_at()
+
+
+class LoraFolder(Table, table=True):
+    """A folder that is looked into for new LoRA files."""
+
+    __tablename__ = "lora_folders"
+    __table_args__ = (UniqueConstraint("root"),)
+
+    id: int = identity()
+    root: str
+    created_at: datetime = created_at()
+
+
+class LoraOffer(Table, table=True):
+    """A LoRA file that was found in a watched folder and waits for the operator."""
+
+    __tablename__ = "lora_offers"
+    __table_args__ = (
+        UniqueConstraint("path"),
+        one_of("state", "offered", "imported", "dismissed", "unusable"),
+    )
+
+    id: int = identity()
+    folder_id: int = bigint(foreign_key="lora_folders.id", ondelete="CASCADE", index=True)
+    path: str
+    byte_count: int = bigint()
+    modified_ns: int = bigint()
+    state: str = filled("offered")
+    persona_id: int | None = bigint(default=None, foreign_key="personas.id", ondelete="SET NULL")
+    """Whom the file itself names."""
+    details: dict[str, Any] = document()
+    """What the file is, or the sentence that says why it can't be used."""
+    created_at: datetime = created_at()

@@ -47,3 +47,11 @@ CREATE TRIGGER lora_mapping_fits BEFORE INSERT OR UPDATE ON persona_lora_mapping
   FOR EACH ROW EXECUTE FUNCTION check_lora_mapping();
 CREATE TRIGGER lora_owner_kept BEFORE UPDATE OF persona_id ON lora_models
   FOR EACH ROW WHEN (OLD.persona_id IS DISTINCT FROM NEW.persona_id) EXECUTE FUNCTION keep_lora_owner();
+
+CREATE TRIGGER training_consent BEFORE INSERT OR UPDATE OF status ON training_runs
+  FOR EACH ROW WHEN (NEW.status IN ('encoding', 'training', 'exporting'))
+  EXECUTE FUNCTION check_training_consent();
+CREATE TRIGGER consent_kept BEFORE UPDATE ON consents
+  FOR EACH ROW EXECUTE FUNCTION keep_consent();
+CREATE TRIGGER append_only BEFORE DELETE ON consents
+  FOR EACH ROW EXECUTE FUNCTION refuse_change();

@@ -104,14 +104,14 @@ def _small(image: Image.Image, side: int) -> Image.Image:
     small: Image.Image = image if image.mode in _SHRINKS_WELL else to_srgb(image, [])
     if max(small.size) > side:
         small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    if _orientation(image) != 1:
+    if orientation_of(image) != 1:
         small = ImageOps.exif_transpose(small)
     return to_srgb(small, []) if image.mode in _SHRINKS_WELL else small
 
 
 def _facts(image: Image.Image) -> PictureFacts:
     width, height = image.size
-    if _orientation(image) in _SIDEWAYS:
+    if orientation_of(image) in _SIDEWAYS:
         width, height = height, width
     details: dict[str, Any] = {} if image.mode == "RGB" else {"mode": image.mode}
     if (frames := getattr(image, "n_frames", 1)) > 1:
@@ -132,7 +132,7 @@ def _profile_name(image: Image.Image) -> str:
     return "" if "sRGB" in name else name.strip()[:80]
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """1 upright to 8, as EXIF has it."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from persona_tui.errors import InvalidRequest, StorageError
 from persona_tui.settings import Settings
+from persona_tui.text import slug
 
 CHUNK = 4 * 1024 * 1024
 _PART = ".part-"
@@ -34,8 +34,7 @@ class Copied:
 
 def file_name(name: str, version: int, sha256: str) -> str:
     """`<slug>-v<version>-<sha8>.safetensors`: other bytes have another name, so that no cache is stale."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "lora"
-    return f"{slug}-v{version}-{sha256[:8]}.safetensors"
+    return f"{slug(name, 'lora')}-v{version}-{sha256[:8]}.safetensors"
 
 
 class Shelf:

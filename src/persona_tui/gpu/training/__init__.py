@@ -1,0 +1,1 @@
+"""Training LoRAs. Knows no table, no service and no setting: gets values and folders."""

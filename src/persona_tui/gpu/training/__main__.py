@@ -1,0 +1,44 @@
+"""The stages of a run as processes: `python -m persona_tui.gpu.training encode|train|export RUN_FOLDER`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.worker import run_stage
+
+STAGES = ("encode", "train", "export")
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out one stage.
+
+    Returns:
+        0 done, 1 failed, 2 the request was wrong, 3 paused, 4 stopped.
+    """
+    if len(arguments) != 2 or arguments[0] not in STAGES:
+        sys.stderr.write(f"{__doc__}\n")
+        return 2
+    # Cards are counted as the driver counts them, and as NVML does.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    stage, folder = arguments[0], RunFolder(Path(arguments[1]))
+    if stage == "encode":
+        from persona_tui.gpu.training.encode import encode
+
+        return run_stage(folder, "encoding", encode)
+    if stage == "train":
+        from persona_tui.gpu.training.cards import is_first
+        from persona_tui.gpu.training.loop import follow, train
+
+        if not is_first():
+            return follow(folder)
+        return run_stage(folder, "training", train)
+    from persona_tui.gpu.training.export import export
+
+    return run_stage(folder, "exporting", export)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,216 @@
+"""A run's folder: recipe, state, log, heartbeat and orders. Nothing in it names the folder's own place."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from persona_tui.errors import NotAllowedNow, StorageError
+from persona_tui.gpu.training.durable import append_line, lines_of, write_durably, written
+from persona_tui.gpu.training.pulse import Heartbeat
+from persona_tui.gpu.training.run_file import RunFile, as_toml, read_run_file
+
+Want = Literal["run", "pause", "stop"]
+Status = Literal[
+    "planned",
+    "encoding",
+    "encoded",
+    "training",
+    "exporting",
+    "paused",
+    "stopped",
+    "done",
+    "failed",
+]
+
+
+@dataclass(frozen=True)
+class Control:
+    """What is wanted of a run.
+
+    Attributes:
+        steps: another number of steps than the recipe's; None: the recipe's.
+    """
+
+    want: Want = "run"
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One optimizer step, as the log tells it."""
+
+    step: int
+    loss: float
+    seconds: float
+
+
+class RunFolder:
+    """Where one run lives. All paths are beneath it; it may be moved while nobody works in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_file = path / "run.toml"
+        self.manifest_file = path / "manifest.json"
+        self.log_file = path / "log.jsonl"
+        self.heartbeat_file = path / "heartbeat.json"
+        self.control_file = path / "control.json"
+        self.lock_file = path / "lock"
+        self.cache = path / "cache"
+        self.checkpoints = path / "checkpoints"
+        self.samples = path / "samples"
+        self.evaluation_file = path / "evaluation.jsonl"
+        self.export = path / "export"
+
+    def create(self, run: RunFile) -> None:
+        """Make the folder with its recipe.
+
+        Raises:
+            StorageError: it can't be written, or there is a run in it already.
+        """
+        if self.run_file.exists():
+            raise StorageError(f"{self.path} holds a run already.", hint="Choose another folder.")
+        with written(self.path):
+            for folder in (self.path, self.cache, self.checkpoints, self.samples, self.export):
+                folder.mkdir(parents=True, exist_ok=True)
+        write_durably(self.run_file, as_toml(run).encode())
+
+    def run(self) -> RunFile:
+        """The recipe.
+
+        Raises:
+            InvalidRequest: there is none, or it can't be used.
+        """
+        return read_run_file(self.run_file)
+
+    def manifest(self) -> dict[str, Any]:
+        """Status, interventions and facts of the run; empty before it began."""
+        return _object(self.manifest_file)
+
+    def note(self, **facts: Any) -> None:
+        """Change entries of the manifest; on the disk when this returns.
+
+        Raises:
+            DiskFull, StorageError: it can't be written; the old one stays.
+        """
+        told = {"version": 1, **self.manifest(), **facts}
+        write_durably(self.manifest_file, json.dumps(told, indent=1, ensure_ascii=False).encode())
+
+    def status(self) -> Status:
+        """What the run last said of itself; whether its process lives is another question."""
+        status: Status = self.manifest().get("status", "planned")
+        return status
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Append one line to the log.
+
+        Raises:
+            DiskFull, StorageError: there is no room for it.
+        """
+        line = json.dumps({"at": datetime.now(UTC).isoformat(), "event": event, **facts}, ensure_ascii=False)
+        append_line(self.log_file, line)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """The log's events in order; a line that was cut off by a kill or a full disk is left out."""
+        yield from lines_of(self.log_file)
+
+    def losses(self) -> list[Loss]:
+        """The loss curve: of a step that was taken again after a kill, the last time counts."""
+        curve: dict[int, Loss] = {}
+        for event in self.events():
+            match event:
+                case {"event": "step", "step": int(step), "loss": float(loss), "seconds": float(seconds)}:
+                    curve[step] = Loss(step, loss, seconds)
+                case {"event": "rollback", "to": int(back)}:
+                    curve = {step: told for step, told in curve.items() if step <= back}
+        return [curve[step] for step in sorted(curve)]
+
+    def control(self) -> Control:
+        """What is wanted; where nothing legible stands, that it runs."""
+        told = _object(self.control_file)
+        want, steps = told.get("want", "run"), told.get("steps")
+        return Control(
+            want if want in ("run", "pause", "stop") else "run",
+            steps if isinstance(steps, int) and not isinstance(steps, bool) and steps >= 1 else None,
+        )
+
+    def order(self, want: Want | None = None, steps: int | None = None) -> Control:
+        """Change what is wanted; what is None stays.
+
+        Raises:
+            DiskFull, StorageError: it can't be written.
+        """
+        now = self.control()
+        new = replace(now, want=want or now.want, steps=steps or now.steps)
+        write_durably(self.control_file, json.dumps(asdict(new)).encode())
+        return new
+
+    def heartbeat(self) -> Heartbeat | None:
+        """The last sign of life; None where there is none that can be read."""
+        told = _object(self.heartbeat_file)
+        try:
+            return Heartbeat(**told)
+        except TypeError:
+            return None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only process that works in this folder; the kernel lets go of a killed one's lock.
+
+        Raises:
+            NotAllowedNow: another process works in it.
+        """
+        with written(self.path):
+            descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not _lock(descriptor, fcntl.LOCK_EX):
+                raise NotAllowedNow(
+                    f"Another process works on the run in {self.path.name}.",
+                    hint="`train status` shows it; a run is trained by one process at a time.",
+                )
+            yield
+        finally:
+            os.close(descriptor)
+
+    def is_locked(self) -> bool:
+        """Whether a living process works in this folder."""
+        try:
+            descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            # Shared, so that two that look at once don't take each other for a trainer.
+            return not _lock(descriptor, fcntl.LOCK_SH, patience=0)
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int, patience: float = 1.0) -> bool:
+    """Take a lock; whoever only looks whether it is taken holds it for an instant, which is waited out."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A file's JSON object; empty where there is none."""
+    try:
+        told = json.loads(path.read_text("utf-8", "replace"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

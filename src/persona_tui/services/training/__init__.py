@@ -1,0 +1,1 @@
+"""Datasets, plans and runs of LoRA training. Knows tables and processes, and no torch."""

@@ -1,0 +1,79 @@
+"""A run's folder under kills, full disks and strangers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from persona_tui.errors import NotAllowedNow
+from persona_tui.gpu.training.durable import DiskFull, append_line, write_durably, written
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.pulse import Pulse, started_at
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path)
+
+
+def test_training_6_the_log_goes_on_after_a_line_that_was_cut_off(folder: RunFolder) -> None:
+    folder.log("step", step=1, loss=0.5, seconds=0.1)
+    with folder.log_file.open("a") as file:
+        file.write('{"event": "step", "st')
+    folder.log("step", step=2, loss=0.25, seconds=0.1)
+    folder.log("step", step=1, loss=0.75, seconds=0.1)
+    assert [(told.step, told.loss) for told in folder.losses()] == [(1, 0.75), (2, 0.25)]
+
+
+def test_training_6_what_was_rolled_back_is_no_part_of_the_curve(folder: RunFolder) -> None:
+    for step in (1, 2, 3):
+        folder.log("step", step=step, loss=float(step), seconds=0.1)
+    folder.log("rollback", to=1)
+    assert [told.step for told in folder.losses()] == [1]
+
+
+def test_training_6_orders_that_make_no_sense_are_no_orders(folder: RunFolder) -> None:
+    folder.order("pause", steps=40)
+    assert folder.order("run") == folder.control()
+    assert folder.control().steps == 40
+    folder.control_file.write_text('{"want": "explode", "steps": true}')
+    assert (folder.control().want, folder.control().steps) == ("run", None)
+
+
+def test_training_6_one_process_works_in_a_folder_and_others_see_it(folder: RunFolder) -> None:
+    assert not folder.is_locked()
+    with folder.locked():
+        assert folder.is_locked()
+        with pytest.raises(NotAllowedNow), folder.locked():
+            pass
+    assert not folder.is_locked()
+
+
+def test_training_6_a_heartbeat_tells_whose_it_is_and_takes_no_new_room(folder: RunFolder) -> None:
+    pulse = Pulse(folder.heartbeat_file)
+    size = folder.heartbeat_file.stat().st_size
+    pulse.moved(12345, "training")
+    pulse.beat()
+    told = folder.heartbeat()
+    assert told is not None
+    assert (told.pid, told.started, told.step) == (os.getpid(), started_at(os.getpid()), 12345)
+    assert folder.heartbeat_file.stat().st_size == size
+    pulse.close()
+
+
+def test_training_6_a_full_disk_changes_nothing(folder: RunFolder) -> None:
+    folder.note(status="training")
+    with pytest.raises(DiskFull):
+        append_line(Path("/dev/full"), "more")
+    with pytest.raises(DiskFull), written(folder.path):
+        write_whole_disk()
+    write_durably(folder.path / "more", b"x")
+    assert folder.status() == "training"
+    assert not list(folder.path.glob(".*.part"))
+
+
+def write_whole_disk() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        full.write(b"x")

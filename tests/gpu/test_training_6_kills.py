@@ -1,0 +1,116 @@
+"""kill -9 on the way: afterwards the weights and the loss curve are those of a run that was never killed.
+
+Fifty kills, each of a run of its own: `benchmarks/training.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.worker import EXIT_PAUSED, EXIT_STOPPED
+from tests.support.tiny_pipelines import tiny_pipeline
+from tests.support.training import pictures, result, small_recipe, small_run, write_dataset
+from tests.support.training_stages import carried_out
+
+
+@pytest.fixture(scope="module")
+def unharmed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that nobody disturbed."""
+    place = tmp_path_factory.mktemp("training")
+    dataset_hash = write_dataset(place / "set", pictures(6))
+    recipe = small_recipe(tiny_pipeline("flux1", place), place / "set", dataset_hash, ema=0.9, accumulation=2)
+    folder = small_run(place / "unharmed", recipe)
+    assert carried_out("encode", folder).code == 0
+    assert carried_out("train", folder).code == 0
+    return folder
+
+
+def begun(unharmed: RunFolder, path: Path) -> RunFolder:
+    """The same run, encoded and not begun."""
+    folder = small_run(path, unharmed.run())
+    shutil.copytree(unharmed.cache, folder.cache, dirs_exist_ok=True)
+    return folder
+
+
+def copied(unharmed: RunFolder, path: Path) -> RunFolder:
+    """The same run, finished."""
+    return RunFolder(shutil.copytree(unharmed.path, path))
+
+
+def test_training_6_a_run_killed_again_and_again_ends_like_one_that_never_was(
+    unharmed: RunFolder, tmp_path: Path
+) -> None:
+    folder = small_run(tmp_path / "run", unharmed.run())
+    for stage, boundary, n in [
+        ("encode", "training:encode:before_write", 3),
+        ("encode", "training:encode:after_write", 4),
+        ("encode", None, 0),
+        ("train", "training:checkpoint:before_fsync", 1),
+        ("train", "training:checkpoint:before_manifest", 1),
+        ("train", "training:checkpoint:after_rename", 1),
+        ("train", "training:step:before_update", 2),
+        ("train", "training:checkpoint:before_rename", 1),
+        ("train", "training:step:after_update", 5),
+        ("train", "training:checkpoint:before_prune", 1),
+        ("train", "training:checkpoint:after_fsync", 1),
+    ]:
+        ended = carried_out(stage, folder, boundary=boundary, n=n)
+        assert ended.signal == (signal.SIGKILL if n else 0), (boundary, ended)
+    assert folder.status() == "training" and not folder.is_locked()
+    assert carried_out("train", folder).code == 0
+    assert result(folder) == result(unharmed)
+    assert (folder.status(), unharmed.status()) == ("done", "done")
+
+
+def test_training_6_a_cut_off_checkpoint_is_told_and_the_one_before_it_taken(
+    unharmed: RunFolder, tmp_path: Path
+) -> None:
+    folder = copied(unharmed, tmp_path / "run")
+    newest = max(folder.checkpoints.glob("step-*")) / "optimizer.pt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert carried_out("train", folder).code == 0
+    assert [told["message"] for told in folder.events() if told["event"] == "broken"] == [
+        "The checkpoint of step 10 is broken (optimizer.pt is not what was written);"
+        " the one before it is taken."
+    ]
+    assert result(folder) == result(unharmed)
+
+
+def test_training_6_pause_stop_and_another_number_of_steps_change_no_step(
+    unharmed: RunFolder, tmp_path: Path
+) -> None:
+    folder = begun(unharmed, tmp_path / "run")
+    assert carried_out("train", folder, act="pause", boundary="training:step:after", n=2).code == EXIT_PAUSED
+    assert (folder.status(), len(folder.losses())) == ("paused", 2)
+    folder.order("run", steps=4)
+    assert carried_out("train", folder, act="term", boundary="training:step:after", n=1).code == EXIT_STOPPED
+    assert (folder.status(), len(folder.losses())) == ("stopped", 3)
+    assert carried_out("train", folder).code == 0
+    assert (folder.status(), len(folder.losses())) == ("done", 4)
+    folder.order(steps=10)
+    assert carried_out("train", folder).code == 0
+    assert result(folder) == result(unharmed)
+
+
+def test_training_6_a_full_disk_is_waited_out(unharmed: RunFolder, tmp_path: Path) -> None:
+    folder = begun(unharmed, tmp_path / "run")
+    assert carried_out("train", folder, act="fill", boundary="training:step:after", n=2).code == 0
+    assert [told["event"] for told in folder.events()].count("space") == 1
+    assert result(folder) == result(unharmed)
+
+
+def test_training_6_what_is_in_another_state_than_planned_is_refused(
+    unharmed: RunFolder, tmp_path: Path
+) -> None:
+    folder = copied(unharmed, tmp_path / "run")
+    with folder.locked():
+        assert carried_out("train", folder).code == 1
+    folder.run_file.write_text(folder.run_file.read_text().replace("rank = 4", "rank = 8"))
+    assert carried_out("train", folder).code == 2
+    assert folder.status() == "failed"
+    assert "another recipe" in folder.manifest()["message"]
