@@ -6,11 +6,13 @@ Blocks are 64 wide, so that every linear layer has the 4,096 weights from which 
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from persona_tui.gpu.torchvision_shim import ensure_torchvision
@@ -19,6 +21,7 @@ ensure_torchvision()
 
 _SEED = 7
 _TOKENS = 32
+_FLUX2_TOKENS = 64
 
 
 def tiny_pipeline(family: str, folder: Path) -> Path:
@@ -29,6 +32,17 @@ def tiny_pipeline(family: str, folder: Path) -> Path:
             torch.manual_seed(_SEED)
             _MAKERS[family]().save_pretrained(made)
     return made
+
+
+@contextmanager
+def small_edits() -> Iterator[None]:
+    """Let Qwen's edit pipeline look at sources in the small: a megapixel of each takes a minute here."""
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as edit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edit, "VAE_IMAGE_SIZE", 64 * 64)
+        patch.setattr(edit, "CONDITION_IMAGE_SIZE", 64 * 64)
+        yield
 
 
 def _flux1(pipeline: str = "FluxPipeline") -> Any:
@@ -151,6 +165,57 @@ def _qwen(*, edit: bool = False, zero_cond_t: bool = False) -> Any:
     return diffusers.QwenImageEditPlusPipeline(processor=_qwen_processor(tokenizer), **parts)
 
 
+def _flux2() -> Any:
+    import diffusers
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from persona_tui.gpu.training.adapters.flux2 import Flux2Klein
+
+    tokenizer = _qwen_tokenizer()
+    tokenizer.model_max_length = _FLUX2_TOKENS
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    vae = diffusers.AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 4),
+        layers_per_block=1,
+        latent_channels=1,
+        norm_num_groups=1,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    ).eval()
+    vae.bn.running_mean.normal_()
+    vae.bn.running_var.uniform_(0.5, 2)
+    return diffusers.Flux2KleinPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(**Flux2Klein.scheduler),
+        vae=vae,
+        # The pipeline reads what comes out of its layers 9, 18 and 27.
+        text_encoder=Qwen3ForCausalLM(
+            Qwen3Config(
+                vocab_size=len(tokenizer),
+                hidden_size=16,
+                intermediate_size=16,
+                num_hidden_layers=28,
+                num_attention_heads=2,
+                num_key_value_heads=2,
+                head_dim=8,
+            )
+        ).eval(),
+        tokenizer=tokenizer,
+        transformer=diffusers.Flux2Transformer2DModel(
+            patch_size=1,
+            in_channels=4,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=4,
+            joint_attention_dim=48,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=False,
+        ).eval(),
+    )
+
+
 def _bytes() -> list[str]:
     from tokenizers.pre_tokenizers import ByteLevel
 
@@ -196,6 +261,8 @@ def _qwen_processor(tokenizer: Any) -> Any:
 _MAKERS: dict[str, Callable[[], Any]] = {
     "flux1": _flux1,
     "kontext": partial(_flux1, "FluxKontextPipeline"),
+    "flux2-klein-4b": _flux2,
+    "flux2-klein-9b": _flux2,
     "qwen-image": _qwen,
     "qwen-edit-2509": partial(_qwen, edit=True),
     "qwen-edit-2511": partial(_qwen, edit=True, zero_cond_t=True),

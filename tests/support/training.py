@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 from PIL import Image
 
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.manifest import Manifest, Picture, as_bytes, sha256_of
 from persona_tui.gpu.training.run_file import RunFile
 
 TRIGGER = "ohwx"
 SIDE = 16
+MADE = datetime(2026, 11, 29, tzinfo=UTC)
 
 
 def pictures(count: int) -> list[Image.Image]:
@@ -53,15 +55,17 @@ def write_dataset(folder: Path, shown: Sequence[Image.Image], **changed: Any) ->
             "role": "held_out" if number % 4 == 3 else "train",
             "angle": "front" if number % 2 else "profile",
         } | changed.get(f"p{number}", {})
-        for at, source in enumerate(entry.get("control", [])):
-            name = f"{number:03}-source{at}.png"
+        sources = entry.get("control", [])
+        entry["control"] = [f"{number:03}-source{at}.png" for at in range(len(sources))]
+        for name, source in zip(entry["control"], sources, strict=True):
             _saved(folder / name, source)
-            entry["control"] = [*entry["control"][:at], name, *entry["control"][at + 1 :]]
-        entries.append(entry)
-    manifest = {"version": 1, "name": "small", "trigger_word": TRIGGER, "pictures": entries}
-    data = json.dumps(manifest).encode()
+        entries.append(Picture.model_validate(entry))
+    manifest = Manifest(
+        name="small", persona="nobody", trigger_word=TRIGGER, created_at=MADE, pictures=tuple(entries)
+    )
+    data = as_bytes(manifest)
     (folder / "manifest.json").write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    return sha256_of(data)
 
 
 def _saved(path: Path, picture: Image.Image) -> str:

@@ -46,7 +46,7 @@ class Sample(BaseModel):
     picture: str
     file: str
     role: str
-    angle: str | None
+    angle: str
     bucket: Size
     latents: str
     prompt: str

@@ -18,8 +18,8 @@ from persona_tui.gpu.training import masks
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.buckets import Size, buckets_for, crop_of
 from persona_tui.gpu.training.cache import Cache, Index, Sample, decided_by, key_of, part_hash
-from persona_tui.gpu.training.dataset import Picture, read_checked, read_dataset
 from persona_tui.gpu.training.folder import Status
+from persona_tui.gpu.training.manifest import Picture, read_manifest
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.worker import Worker
 
@@ -67,8 +67,11 @@ def encode(worker: Worker) -> Status:
     cache = Cache(worker.folder.cache)
     if cache.is_complete(run):
         return "encoded"
-    pictures = read_dataset(run.dataset, run.dataset_hash)
-    if not any(picture.role != "held_out" for picture in pictures):
+    manifest, found = read_manifest(run.dataset)
+    if found != run.dataset_hash:
+        raise InvalidRequest(f"{run.dataset} has changed since the run was planned.", hint="Plan it again.")
+    pictures = manifest.pictures
+    if not manifest.of_role("train", "anchor"):
         raise InvalidRequest("The dataset has no picture to learn from.", hint="Add pictures to it.")
     encoder = Encoder(run, cache, worker)
     samples = []
@@ -118,8 +121,12 @@ class Encoder:
             InvalidRequest: it, or a source of it, is gone, changed or no picture.
         """
         run = self._run
-        read_checked(run.dataset, picture)
         path = run.dataset / picture.file
+        if _sha256(path) != picture.sha256:
+            raise InvalidRequest(
+                f"{path} has changed since the dataset was made.",
+                hint="Put the picture back, or make the dataset again.",
+            )
         size = _size(path)
         for bucket in buckets_for(size, run.buckets):
             view = View(path, picture.sha256, crop_of(size, bucket), bucket)
@@ -215,7 +222,22 @@ def _size(path: Path) -> Size:
 def _source(path: Path, bucket: Size) -> View:
     """A source picture of an edit, cut to its result's bucket so that both show the same places."""
     size = _size(path)
-    return View(path, hashlib.sha256(path.read_bytes()).hexdigest(), crop_of(size, bucket), bucket)
+    return View(path, _sha256(path), crop_of(size, bucket), bucket)
+
+
+def _sha256(path: Path) -> str:
+    """A file's hash.
+
+    Raises:
+        InvalidRequest: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as problem:
+        raise InvalidRequest(
+            f"{path} can't be read: {problem.strerror}.", hint="Put the picture back, or plan again."
+        ) from None
 
 
 def _pixels(view: View) -> Tensor:

@@ -28,7 +28,6 @@ Status = Literal[
     "paused",
     "stopped",
     "done",
-    "exported",
     "failed",
 ]
 

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "flux1": ("flux1", "Flux1"),
+    "kontext": ("kontext", "Kontext"),
+    "flux2-klein-4b": ("flux2", "Flux2Klein"),
+    "flux2-klein-9b": ("flux2", "Flux2Klein9B"),
+    "qwen-image": ("qwen_image", "QwenImage"),
+    "qwen-edit-2509": ("qwen_edit", "QwenEdit2509"),
+    "qwen-edit-2511": ("qwen_edit", "QwenEdit2511"),
 }
 
 

@@ -51,6 +51,7 @@ class Adapter(ABC):
         scheduler: the published scheduler's settings. A folder's own may be a sampler's choice (a turbo
             LoRA's), which is none of training's business.
         expects: what the transformer's config has to say (absent is False), to tell models of a kind apart.
+        unlike: what it says where the folder holds this model's sibling.
         text_parts: components that only captions need.
         attention, mlp: endings of the names of the blocks' linear layers.
     """
@@ -58,6 +59,7 @@ class Adapter(ABC):
     transformer_class: ClassVar[str]
     scheduler: ClassVar[Mapping[str, Any]]
     expects: ClassVar[Mapping[str, bool]] = {}
+    unlike: ClassVar[Mapping[str, int]] = {}
     text_parts: ClassVar[tuple[str, ...]]
     blocks: ClassVar[tuple[str, ...]] = ("transformer_blocks.", "single_transformer_blocks.")
     attention: ClassVar[tuple[str, ...]]
@@ -89,7 +91,7 @@ class Adapter(ABC):
         """
         if quantisation != "none":
             raise InvalidRequest(f"Weights can't be held as {quantisation}.", hint="Name one of: none.")
-        check_base(folder, self.facts, self.expects)
+        self._check(folder)
         with reading(folder, "transformer"):
             found = _diffusers(self.transformer_class).from_pretrained(
                 folder / "transformer", dtype=dtype, local_files_only=True
@@ -105,7 +107,7 @@ class Adapter(ABC):
         Raises:
             InvalidRequest: the folder holds no such model, or its weights can't be read.
         """
-        check_base(folder, self.facts, self.expects)
+        self._check(folder)
         left_out = dict.fromkeys(("transformer", *(() if text else self.text_parts)))
         with reading(folder, "text encoders and autoencoder"):
             pipeline = _diffusers(self.facts.pipeline).from_pretrained(
@@ -127,7 +129,9 @@ class Adapter(ABC):
     def encode_picture(self, encoders: Encoders, pixels: Tensor) -> Tensor:
         """(3, H, W) in [-1, 1] → scaled latents (C, h, w), fp32 on the CPU; the posterior's mean."""
         with torch.no_grad():
-            batch = pixels.to(encoders.device, torch.float32).unsqueeze(0)
+            # Laid out in memory as pipelines have it: convolutions differ in the last digit otherwise.
+            batch = torch.stack([pixels.to(encoders.device, torch.float32)])
+            batch = batch.contiguous(memory_format=torch.channels_last)
             return self._encoded(encoders.pipeline.vae, batch)[0].cpu()
 
     def decode_picture(self, encoders: Encoders, latents: Tensor) -> Tensor:
@@ -154,7 +158,7 @@ class Adapter(ABC):
 
     def pipeline(self, folder: Path, transformer: nn.Module | None = None) -> Any:
         """Diffusers' pipeline of that folder, in fp32 or around a transformer that is loaded already."""
-        check_base(folder, self.facts, self.expects)
+        self._check(folder)
         given: dict[str, Any] = {}
         if transformer is not None:
             given = {"transformer": transformer, "dtype": next(transformer.parameters()).dtype}
@@ -221,6 +225,9 @@ class Adapter(ABC):
         pictures: Sequence[Tensor],
     ) -> dict[str, Any]:
         """Arguments of the pipeline's call for one picture of that height and width in pixels."""
+
+    def _check(self, folder: Path) -> None:
+        check_base(folder, self.facts, expects=self.expects, unlike=self.unlike)
 
     def _resolution_shift(self, tokens: int) -> float:
         """How far FLUX.1's and Qwen-Image's pipelines have the scheduler move, by a picture's tokens."""

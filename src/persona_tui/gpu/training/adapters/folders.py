@@ -21,11 +21,14 @@ class BadBase(InvalidRequest):
     title = "Base model can't be used"
 
 
-def check_base(folder: Path, family: Family, expects: Mapping[str, bool]) -> None:
+def check_base(
+    folder: Path, family: Family, *, expects: Mapping[str, bool], unlike: Mapping[str, int]
+) -> None:
     """See whether a folder holds a family's pipeline with weights that are all there.
 
     Args:
         expects: what the transformer's config has to say; absent is False.
+        unlike: what it may not say.
 
     Raises:
         BadBase: it does not.
@@ -40,12 +43,13 @@ def check_base(folder: Path, family: Family, expects: Mapping[str, bool]) -> Non
             hint="Name another base model or another folder.",
         )
     config = _json(folder / "transformer" / "config.json", again)
-    for name, wanted in expects.items():
-        if bool(config.get(name)) != wanted:
-            raise BadBase(
-                f"{folder} is not {family.title}: its transformer has {name} {bool(config.get(name))}.",
-                hint="Name another base model or another folder.",
-            )
+    wrong = [name for name, wanted in expects.items() if bool(config.get(name)) != wanted]
+    wrong += [name for name, other in unlike.items() if config.get(name) == other]
+    if wrong:
+        raise BadBase(
+            f"{folder} is not {family.title}: its transformer has {wrong[0]} {config.get(wrong[0], False)}.",
+            hint="Name another base model or another folder.",
+        )
     for part in sorted(path.parent for path in folder.glob("*/config.json")):
         _check_weights(part, again)
 
