@@ -264,9 +264,9 @@ WHERE released_at IS NULL AND (CAST(:card AS text) IS NULL OR card = :card) ORDE
 """
 _TAKE = f"""
 INSERT INTO gpu_leases (card, holder, purpose, training_run_id, fence, lease_until)
-SELECT :card, :holder, :purpose, :run, coalesce(max(fence), 0) + 1,
+SELECT CAST(:card AS varchar), :holder, :purpose, :run, coalesce(max(fence), 0) + 1,
        persona_now() + make_interval(secs => :seconds)
-FROM gpu_leases WHERE card = :card
+FROM gpu_leases WHERE card = CAST(:card AS varchar)
 RETURNING {_FIELDS}
 """
 _HAND_OVER = """
