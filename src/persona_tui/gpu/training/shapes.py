@@ -24,18 +24,18 @@ def read_shapes(family: str, folder: str) -> Shapes:
         BadBase: the folder holds no such model, or its weights are not all there.
         UnknownName: no LoRA of the family can be trained here.
     """
-    import diffusers
-    from accelerate import init_empty_weights
-
     from persona_tui.gpu.training.adapters import adapter_of
-    from persona_tui.gpu.training.adapters.folders import check_base, weight_files
 
-    adapter = adapter_of(family)
-    base = Path(folder)
-    check_base(base, adapter.facts, adapter.expects)
-    made = getattr(diffusers, adapter.transformer_class)
-    with init_empty_weights():
-        transformer = made.from_config(made.load_config(base / "transformer"))
+    adapter, base = adapter_of(family), Path(folder)
+
+    # Only now: the adapters' module makes torchvision importable first.
+    import diffusers
+
+    from persona_tui.gpu.training.adapters.folders import check_base, weight_files
+    from persona_tui.gpu.training.adapters.quantised import hollow
+
+    check_base(base, adapter.facts, expects=adapter.expects, unlike=adapter.unlike)
+    transformer = hollow(getattr(diffusers, adapter.transformer_class), base / "transformer")
     adapted = {which: frozenset(adapter.targets(transformer, which)) for which in ("attention", "mlp", "all")}
     bytes_of = {
         part.name: _bytes(weight_files(part)) for part in base.iterdir() if (part / "config.json").is_file()

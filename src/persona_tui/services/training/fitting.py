@@ -55,7 +55,7 @@ def fit(
     quantisation: Quantisation | None = None,
     factor_of: FactorOf = lambda _: None,
 ) -> Fit:
-    """The recipe in the first way that fits: full weights before 8 before 4 bits, large pictures before small.
+    """The recipe in the first way that fits: full weights before 8 before 4 bits, large before small.
 
     Args:
         sources: pictures that an editor's sample carries.
@@ -67,19 +67,25 @@ def fit(
     if memory.vram is None:
         return _on_cpu(shapes, run, memory, sources)
     tried: list[Prediction] = []
+    fits_the_card: list[Prediction] = []
     blocks = sum(kind.count for kind in shapes.blocks)
     for way in _ways(run, memory, quantisation, blocks):
         factor = factor_of(way.quantisation)
         prediction = predict(shapes, way, sources=sources, factor=factor or 1.0)
         tried.append(prediction)
-        if prediction.vram * (1 + (UNMEASURED_MARGIN if factor is None else MARGIN)) <= memory.vram:
-            _require_ram(prediction.ram, memory)
+        if prediction.vram * (1 + (UNMEASURED_MARGIN if factor is None else MARGIN)) > memory.vram:
+            continue
+        fits_the_card.append(prediction)
+        if prediction.ram <= memory.ram:
             return Fit(way, prediction, tuple(_told(run, way, factor)))
+    hint = _instead(shapes, run, memory, sources, quantisation)
+    if fits_the_card:
+        raise _too_little_ram(min(one.ram for one in fits_the_card), memory, hint)
     least = min(one.vram for one in tried)
     raise DoesNotFit(
         f"This training takes {_gib(tried[0].vram)} of the card's memory, {_gib(least)} at the least;"
         f" the card has {_gib(memory.vram)}.",
-        hint=_instead(shapes, run, memory, sources, quantisation),
+        hint=hint,
     )
 
 
@@ -93,7 +99,9 @@ def _on_cpu(shapes: Shapes, run: RunFile, memory: Memory, sources: int) -> Fit:
         )
     way = run.model_copy(update={"quantisation": "none", "dtype": "fp32", "checkpointing": False})
     prediction = predict(shapes, way, sources=sources)
-    _require_ram(ram_on_cpu(prediction), memory)
+    needed = ram_on_cpu(prediction)
+    if needed > memory.ram:
+        raise _too_little_ram(needed, memory, "End other programs, or train on a machine with more memory.")
     return Fit(way, prediction, ("There is no card: the CPU trains this tiny model, in fp32.",))
 
 
@@ -134,25 +142,27 @@ def _instead(shapes: Shapes, run: RunFile, memory: Memory, sources: int, wanted:
     vram = memory.vram or 0
     if not memory.can_quantise:
         small = predict(shapes, run.model_copy(update={"quantisation": "nf4"}), sources=sources)
-        if small.vram * (1 + UNMEASURED_MARGIN) <= vram:
+        if small.vram * (1 + UNMEASURED_MARGIN) <= vram and small.ram <= memory.ram:
             return 'In 4 bits it would fit: install bitsandbytes, `pip install "persona-tui[gpu]"`.'
     light = run.model_copy(
         update={"rank": 4, "targets": "attention", "quantisation": "nf4", "buckets": (512,), "batch": 1}
     )
     least = predict(shapes, light, sources=sources)
-    if memory.can_quantise and least.vram * (1 + UNMEASURED_MARGIN) <= vram:
+    if memory.can_quantise and least.vram * (1 + UNMEASURED_MARGIN) <= vram and least.ram <= memory.ram:
         forced = "" if wanted is None else f" without --quantisation {wanted}"
         return f"Rank 4 on attention alone at 512 pixels in 4 bits would fit{forced}: {_gib(least.vram)}."
-    return f"The smallest way takes {_gib(least.vram)}: choose a smaller base model, or a larger card."
+    return (
+        f"The smallest way takes {_gib(least.vram)} of the card and {_gib(least.ram)} of the machine:"
+        " choose a smaller base model, or a larger machine."
+    )
 
 
-def _require_ram(needed: int, memory: Memory) -> None:
-    if needed > memory.ram:
-        raise DoesNotFit(
-            f"This training takes {_gib(needed)} of the machine's memory; {_gib(memory.ram)} are available.",
-            title="Too little RAM",
-            hint="End other programs, or train on a machine with more memory.",
-        )
+def _too_little_ram(needed: int, memory: Memory, hint: str) -> DoesNotFit:
+    return DoesNotFit(
+        f"This training takes {_gib(needed)} of the machine's memory; {_gib(memory.ram)} are available.",
+        title="Too little RAM",
+        hint=hint,
+    )
 
 
 def _gib(count: int) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from asyncio import to_thread
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -16,28 +16,29 @@ from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, NotAllowedNow
-from persona_tui.gpu.nvml import read_cards
+from persona_tui.gpu.nvml import Card, read_cards
 from persona_tui.gpu.training.families import Family
 from persona_tui.gpu.training.folder import RunFolder
-from persona_tui.gpu.training.planner import Prediction
+from persona_tui.gpu.training.planner import Prediction, Shapes
 from persona_tui.gpu.training.run_file import Quantisation, RunFile
 from persona_tui.gpu.training.shapes import read_shapes
 from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.pool import WorkPool
 from persona_tui.services import events
 from persona_tui.services.lease import Place, ReadCards, places
-from persona_tui.services.loras.registry import find_lora
+from persona_tui.services.loras.registry import LoraView, find_lora
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.safety import audit, consents
 from persona_tui.services.training import licences
 from persona_tui.services.training.dataset_check import Finding, check_dataset
 from persona_tui.services.training.datasets import SessionScope, looks, open_dataset
-from persona_tui.services.training.fitting import Fit, Memory, fit
+from persona_tui.services.training.fitting import Memory, fit
 from persona_tui.services.training.recipe import (
     PlanInput,
     Sources,
     base_folder,
     family_of,
+    lora_name,
     make_recipe,
 )
 from persona_tui.settings import Settings
@@ -93,12 +94,14 @@ async def plan_training(
     given: PlanInput,
     *,
     cards: ReadCards = read_cards,
+    count: Callable[[str, str], Shapes] = read_shapes,
     keep: bool = True,
 ) -> Plan:
     """Plan a training, and note it as a run that `start` begins.
 
     Args:
         pool: a child that imports torch to count the base model.
+        count: what that child does; takes the family and the base model's folder.
         keep: False only looks.
 
     Raises:
@@ -107,30 +110,54 @@ async def plan_training(
         InvalidRequest, UnknownName: a value, a file or the base model can't be used.
         StorageError: the run's folder can't be written.
     """
-    import asyncio
-
     family = family_of(given.family)
     base = base_folder(family, given.base, settings.models.dir)
-    place = _place(given, cards)
-    read = await asyncio.to_thread(_read, scope, settings, dataset_id, given, family, base)
-    recipe, findings, sources = read
-    shapes = await pool.run(read_shapes, family.name, str(base))
+    place = _place(given, await to_thread(cards))
+    draft = await to_thread(_draft, scope, settings, dataset_id, given, family, base)
+    shapes = await pool.run(count, family.name, str(base))
 
-    def chosen() -> Fit:
+    def finish() -> Plan:
         with scope() as session:
-            return fit(
+            found = fit(
                 shapes,
-                recipe,
+                draft.recipe,
                 _memory(place),
-                sources=sources,
+                sources=draft.sources,
                 quantisation=given.quantisation,
                 factor_of=lambda how: calibration(session, family.name, how),
             )
+            needs_licence = not licences.is_acknowledged(session, family)
+        plan = Plan(
+            None,
+            None,
+            found.run,
+            family,
+            place,
+            found.prediction,
+            found.choices,
+            draft.findings,
+            needs_licence,
+        )
+        return _kept(scope, settings, draft, plan) if keep else plan
 
-    found = await asyncio.to_thread(chosen)
-    return await asyncio.to_thread(
-        _kept, scope, settings, dataset_id, given, found, family, place, findings, keep=keep
-    )
+    return await to_thread(finish)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What is known of a training before its memory is reckoned.
+
+    Attributes:
+        name: of the LoRA, as people write it.
+        sources: the most source pictures that a sample has.
+    """
+
+    dataset_id: int
+    name: str
+    recipe: RunFile
+    findings: tuple[Finding, ...]
+    sources: int
+    parent_id: int | None
 
 
 def require_subject(session: Session, dataset: Dataset) -> None:
@@ -152,13 +179,13 @@ def require_subject(session: Session, dataset: Dataset) -> None:
 
 
 def calibration(session: Session, family: str, quantisation: Quantisation) -> float | None:
-    """Measured over predicted memory of the last runs of this kind: their median; None where there are none."""
+    """Measured over predicted memory of the last runs of this kind: the median; None without any."""
     rows = rows_of(session, _MEASURED, {"family": family, "quantisation": quantisation, "most": _REMEMBERED})
     return median(row.ratio for row in rows) if rows else None
 
 
-def _place(given: PlanInput, cards: ReadCards) -> Place:
-    found = places(cards())
+def _place(given: PlanInput, cards: tuple[Card, ...]) -> Place:
+    found = places(cards)
     if given.card is None:
         return found[0]
     for place in found:
@@ -173,30 +200,37 @@ def _memory(place: Place) -> Memory:
     return Memory(vram, psutil.virtual_memory().available, find_spec("bitsandbytes") is not None)
 
 
-def _read(
+def _draft(
     scope: SessionScope, settings: Settings, dataset_id: int, given: PlanInput, family: Family, base: Path
-) -> tuple[RunFile, tuple[Finding, ...], int]:
-    """The recipe, the dataset's warnings, and the most sources that a picture has."""
+) -> _Draft:
     with scope() as session:
         dataset = open_dataset(session, dataset_id)
         require_subject(session, dataset.row)
         known = looks(session, dataset_id)
-        parent = _parent(session, settings, given, family)
+        parent = None if given.parent is None else find_lora(session, given.parent)
     findings = check_dataset(dataset.manifest, dataset.folder.path, known, given.buckets)
     if any(finding.level == "error" for finding in findings):
         raise DatasetNotFit(findings)
-    snapshot = dataset.folder.snapshot(dataset.row.manifest_sha256)
-    sources = Sources(family, base, dataset.manifest, dataset.row.manifest_sha256, snapshot, parent)
-    most = max((len(picture.control) for picture in dataset.manifest.pictures), default=0)
-    return make_recipe(given, sources), findings, most
+    manifest, digest = dataset.manifest, dataset.sha256
+    sources = Sources(
+        family,
+        base,
+        manifest,
+        digest,
+        dataset.folder.snapshot(digest),
+        None if parent is None else _parent_file(parent, settings, family),
+    )
+    return _Draft(
+        dataset_id=dataset_id,
+        name=lora_name(given, manifest),
+        recipe=make_recipe(given, sources),
+        findings=findings,
+        sources=max((len(picture.control) for picture in manifest.pictures), default=0),
+        parent_id=None if parent is None else parent.id,
+    )
 
 
-def _parent(
-    session: Session, settings: Settings, given: PlanInput, family: Family
-) -> tuple[Path, str] | None:
-    if given.parent is None:
-        return None
-    lora = find_lora(session, given.parent)
+def _parent_file(lora: LoraView, settings: Settings, family: Family) -> tuple[Path, str]:
     if lora.family != family.lora_family:
         raise InvalidRequest(
             f"{lora.label} is a LoRA of {lora.family}, not of {family.title}.",
@@ -204,59 +238,34 @@ def _parent(
             hint="Start from one of the same base model, or without one.",
         )
     path = Shelf(settings).path(lora.file_name)
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        raise InvalidRequest(f"The file of {lora.label} is gone.", hint="Import it again.") from None
-    return path, digest
+    if not path.is_file():
+        raise InvalidRequest(f"The file of {lora.label} is gone.", hint="Import it again.")
+    return path, lora.sha256
 
 
-def _kept(
-    scope: SessionScope,
-    settings: Settings,
-    dataset_id: int,
-    given: PlanInput,
-    found: Fit,
-    family: Family,
-    place: Place,
-    findings: tuple[Finding, ...],
-    *,
-    keep: bool,
-) -> Plan:
-    with scope() as session:
-        needs_licence = not licences.is_acknowledged(session, family)
-    plan = Plan(
-        None, None, found.run, family, place, found.prediction, found.choices, findings, needs_licence
-    )
-    if not keep:
-        return plan
-    folder = RunFolder(_new_folder(settings, found.run.name))
-    folder.create(found.run)
+def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) -> Plan:
+    name = f"{slug(plan.run.name, 'lora')}-{secrets.token_hex(3)}"
+    folder = RunFolder(settings.data_dir / "trainings" / name)
+    folder.create(plan.run)
     try:
         with scope() as session:
-            run_id = _note(session, dataset_id, given, plan, folder)
+            run_id = _note(session, draft, plan, folder.path)
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
-    return Plan(run_id, folder.path, *list(vars(plan).values())[2:])
+    return replace(plan, run_id=run_id, folder=folder.path)
 
 
-def _new_folder(settings: Settings, name: str) -> Path:
-    return settings.data_dir / "trainings" / f"{slug(name, 'lora')}-{secrets.token_hex(3)}"
-
-
-def _note(session: Session, dataset_id: int, given: PlanInput, plan: Plan, folder: RunFolder) -> int:
-    dataset = session.get_one(Dataset, dataset_id)
-    parent = None if given.parent is None else find_lora(session, given.parent).id
+def _note(session: Session, draft: _Draft, plan: Plan, folder: Path) -> int:
+    dataset = session.get_one(Dataset, draft.dataset_id)
     prediction = plan.prediction
     row = TrainingRun(
         persona_id=dataset.persona_id,
-        dataset_id=dataset_id,
+        dataset_id=dataset.id,
         wheel=dataset.wheel,
-        name=plan.run.name,
+        name=draft.name,
         base_family=plan.family.name,
-        folder=str(folder.path),
+        folder=str(folder),
         config=plan.run.model_dump(mode="json"),
         config_hash=plan.run.hash(),
         dataset_hash=plan.run.dataset_hash,
@@ -267,7 +276,7 @@ def _note(session: Session, dataset_id: int, given: PlanInput, plan: Plan, folde
         predicted_ram=prediction.ram,
         prediction={**prediction.parts, "raw": prediction.raw, "factor": prediction.factor},
         card=plan.place.name,
-        parent_lora_id=parent,
+        parent_lora_id=draft.parent_id,
     )
     session.add(row)
     session.flush()

@@ -29,7 +29,7 @@ _INDEX = "model_index.json"
 
 
 class PlanInput(Input):
-    """What the operator asks of a training; what is None is taken from the preset, the family and the dataset.
+    """What the operator asks of a training; what is None comes from preset, family and dataset.
 
     Attributes:
         base: folder of the base model; None looks into `models.dir`.
@@ -121,6 +121,11 @@ def base_folder(family: Family, given: Path | None, models: Path | None) -> Path
     )
 
 
+def lora_name(given: PlanInput, manifest: Manifest) -> str:
+    """What the LoRA is called: as asked, else after its persona."""
+    return given.name or (manifest.persona if manifest.wheel == "character" else f"{manifest.persona} editor")
+
+
 def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
     """The recipe, as it would be on a machine with all the memory that it wants.
 
@@ -143,7 +148,8 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
     most = max((len(picture.control) for picture in manifest.pictures), default=0)
     if most > family.control_pictures:
         raise InvalidRequest(
-            f"A picture of {manifest.name} has {most} sources; {family.title} takes {family.control_pictures}.",
+            f"A picture of {manifest.name} has {most} sources; {family.title} takes"
+            f" {family.control_pictures}.",
             hint="Remove it, or choose an editor that takes more.",
         )
     preset = PRESETS[given.preset]
@@ -154,7 +160,7 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
     rank = _first(given.rank, preset["rank"], family.rank)
     preservation = _first(given.preservation, preset["preservation"])
     told: dict[str, Any] = {
-        "name": slug(given.name or manifest.name, "lora"),
+        "name": slug(lora_name(given, manifest), "lora"),
         "family": family.name,
         "base": sources.base,
         "dataset": sources.snapshot,
