@@ -220,7 +220,7 @@ def test_what_speaks_against_a_dataset_is_said_in_a_sentence(db: Database, tmp_p
         ("", "photo of ohwx person"),
         ("at a wheel", "ohwx person, at a wheel"),
         ("photo of ohwx and OHWX smiling", "photo of ohwx and smiling"),
-        ("photo of ohwx, smiling", "photo of ohwx, smiling"),
+        ("photo of Ohwx, smiling", "photo of ohwx, smiling"),
     ],
 )
 def test_captions_are_mended(caption: str, wanted: str) -> None:

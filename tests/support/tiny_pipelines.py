@@ -98,9 +98,8 @@ def _flux1(pipeline: str = "FluxPipeline") -> Any:
 
 def _qwen(*, edit: bool = False, zero_cond_t: bool = False) -> Any:
     import diffusers
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
     from persona_tui.gpu.training.adapters.qwen_image import QwenImage
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     tokenizer = _qwen_tokenizer()
     number = tokenizer.convert_tokens_to_ids

@@ -10,7 +10,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from persona_tui.gpu.nvml import Card, read_cards
+from persona_tui.gpu.nvml import Card, CardProcess, read_cards
 
 GIB = 2**30
 
@@ -60,9 +60,18 @@ class Driver:
         assert sensor == pynvml.NVML_TEMPERATURE_GPU
         return int(self._ask(f"temperature {handle}", 60 + handle))
 
+    def nvmlDeviceGetUUID(self, handle: int) -> str | bytes:
+        return self._ask(f"uuid {handle}", b"GPU-1" if handle else "GPU-0")
 
-FIRST = Card(0, "NVIDIA GeForce RTX 4090", 24 * GIB, 0, 40, 60, "575.64.03")
-SECOND = Card(1, "NVIDIA A100", 25 * GIB, GIB, 41, 61, "575.64.03")
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> Any:
+        running = [SimpleNamespace(pid=9, usedGpuMemory=GIB), SimpleNamespace(pid=7, usedGpuMemory=None)]
+        return self._ask(f"processes {handle}", running[: 2 * handle])
+
+
+FIRST = Card(0, "NVIDIA GeForce RTX 4090", 24 * GIB, 0, 40, 60, "575.64.03", "GPU-0")
+SECOND = Card(
+    1, "NVIDIA A100", 25 * GIB, GIB, 41, 61, "575.64.03", "GPU-1", (CardProcess(9, GIB), CardProcess(7, None))
+)
 
 
 def test_every_card_is_read_and_the_driver_let_go() -> None:

@@ -12,6 +12,18 @@ from persona_tui.text import clean
 
 
 @dataclass(frozen=True)
+class CardProcess:
+    """A process that computes on a card.
+
+    Attributes:
+        memory: bytes of the card's that it holds; None where the driver does not tell.
+    """
+
+    pid: int
+    memory: int | None
+
+
+@dataclass(frozen=True)
 class Card:
     """One NVIDIA card at one moment.
 
@@ -23,6 +35,8 @@ class Card:
         utilisation: percent of the last sample time in which a kernel ran; None where the card can't tell.
         temperature: degrees Celsius of the chip; None where the card can't tell.
         driver: the driver's version.
+        uuid: the card's own name, the same after a restart; empty where it can't tell.
+        processes: those that compute on it, as far as this one may see them.
     """
 
     index: int
@@ -32,6 +46,8 @@ class Card:
     utilisation: int | None
     temperature: int | None
     driver: str
+    uuid: str = ""
+    processes: tuple[CardProcess, ...] = ()
 
 
 class Nvml(Protocol):
@@ -49,6 +65,8 @@ class Nvml(Protocol):
     def nvmlDeviceGetMemoryInfo(self, handle: Any) -> Any: ...
     def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any: ...
     def nvmlDeviceGetTemperature(self, handle: Any, sensor: int) -> int: ...
+    def nvmlDeviceGetUUID(self, handle: Any) -> str | bytes: ...
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> Any: ...
 
 
 def read_cards(nvml: Nvml | ModuleType | None = None) -> tuple[Card, ...]:
@@ -89,7 +107,15 @@ def _read_card(library: Any, index: int, driver: str) -> Card | None:
         utilisation = int(library.nvmlDeviceGetUtilizationRates(handle).gpu)
     with contextlib.suppress(library.NVMLError):
         temperature = int(library.nvmlDeviceGetTemperature(handle, library.NVML_TEMPERATURE_GPU))
-    return Card(index, name, int(memory.total), int(memory.used), utilisation, temperature, driver)
+    uuid = ""
+    processes: tuple[CardProcess, ...] = ()
+    with contextlib.suppress(library.NVMLError):
+        uuid = _text(library.nvmlDeviceGetUUID(handle))
+    with contextlib.suppress(library.NVMLError):
+        running = library.nvmlDeviceGetComputeRunningProcesses(handle)
+        processes = tuple(CardProcess(int(one.pid), one.usedGpuMemory) for one in running)
+    used, total = int(memory.used), int(memory.total)
+    return Card(index, name, total, used, utilisation, temperature, driver, uuid, processes)
 
 
 def _text(value: str | bytes) -> str:

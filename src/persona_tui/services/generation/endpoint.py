@@ -11,6 +11,7 @@ import structlog
 
 from persona_tui.clients.comfyui import OutputFile
 from persona_tui.errors import PersonaError, StorageError
+from persona_tui.services import lease
 from persona_tui.services.generation import barring, jobs, recovery, spending
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.collection import collect, wanted_files
@@ -63,6 +64,7 @@ class EndpointWorker:
         self._finishing: dict[int, asyncio.Task[None]] = {}
         self._stumbles = 0
         self._stumble: str | None = None
+        self._kept_out: str | None = None
         self._cut_off = False
         """The connection was cut since the last look: the server may have been started again."""
         self._store_is_full = False
@@ -188,6 +190,7 @@ class EndpointWorker:
         before = set(self._follower.shown)
         if self._cut_off:  # whether the server had taken a job decides whether it is doubted
             await self._feeder.write_notes()
+        self._kept_out = await self._bench.transact(lease.kept_out, self.url)
         live = await self._bench.transact(jobs.live_jobs, self.url)
         wanted = {str(job.prompt_id) for job in live}
         for prompt_id in before - wanted:
@@ -356,8 +359,9 @@ class EndpointWorker:
             log.error("generation tripped", endpoint=self.url, exc_info=problem)
 
     def _sentence(self) -> str:
-        if self._stumble is not None:
-            return self._stumble
+        held_up = self._stumble or self._kept_out
+        if held_up is not None:
+            return held_up
         version = f"ComfyUI {self._gauge.version}".strip()
         if not self._follower.connected:
             return f"{version}; its events can't be followed, so it is asked now and then."

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from sqlmodel import Session
 
+from persona_tui.services import lease
 from persona_tui.services.generation import boots, jobs, selection
 from persona_tui.services.generation.bench import Bench
 from persona_tui.services.generation.boots import Taken
@@ -160,6 +161,8 @@ class Feeder:
         """In one transaction: write the notes down, claim what there is room for, read what it takes."""
         mine = tuple(self._to_send)
         _write_down(session, self._bench.url, taken, steps)
+        if lease.kept_out(session, self._bench.url) is not None:
+            return ()
         claimed = selection.claim(
             session,
             self._bench.url,

@@ -13,8 +13,9 @@ _SUFFIXES = (".txt", ".caption")
 
 
 def trigger_count(caption: str, trigger: str) -> int:
-    """How often a caption holds the trigger word, as a word of its own."""
-    return len(_pattern(trigger).findall(caption)) if trigger else 0
+    """How often a caption holds the trigger word, as a word of its own; 0 where it is spelled otherwise."""
+    found = _pattern(trigger).findall(caption) if trigger else []
+    return 0 if found and trigger not in found else len(found)
 
 
 def mended(caption: str, trigger: str, class_word: str) -> str:
@@ -29,11 +30,11 @@ def mended(caption: str, trigger: str, class_word: str) -> str:
     subject = f"{trigger} {class_word}".strip()
     if not words:
         return f"photo of {subject}"
-    if not trigger_count(words, trigger):
+    first = _pattern(trigger).search(words)
+    if first is None:
         return f"{subject}, {words}"
-    first, *_ = _pattern(trigger).finditer(words)
     rest = _pattern(trigger).sub("", words[first.end() :])
-    return words[: first.end()] + re.sub(r"[ \t]{2,}", " ", rest).rstrip()
+    return words[: first.start()] + trigger + re.sub(r"[ \t]{2,}", " ", rest).rstrip()
 
 
 def caption_beside(picture: Path) -> str:

@@ -1,0 +1,167 @@
+"""What sees a run through its stages: `python -m persona_tui.gpu.training.supervisor RUN_FOLDER LOCK`.
+
+It outlives whoever started it, holds the card's lock, and takes a stage that was killed up again, once at
+each step. It imports no torch: what a stage held is free when that stage has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+from persona_tui.errors import PersonaError
+from persona_tui.gpu.training.durable import write_durably, written
+from persona_tui.gpu.training.folder import RunFolder, Status
+
+Stage = Literal["encode", "train", "export"]
+EXIT_FAILED, EXIT_PAUSED, EXIT_STOPPED, EXIT_CARD = 1, 3, 4, 5
+_ORDER: tuple[Stage, ...] = ("encode", "train", "export")
+_CARD_SECONDS = 30.0
+"""How long it waits for the card's lock; who started it knows that the card is free."""
+
+
+def main(arguments: list[str]) -> int:
+    """See a run through.
+
+    Args:
+        arguments: the run's folder, the card's lock file, and where it is not ours the stages' module.
+
+    Returns:
+        0 done, 1 or 2 failed, 3 paused, 4 stopped, 5 the card is held by another process.
+    """
+    if len(arguments) not in (2, 3):
+        sys.stderr.write(f"{__doc__}\n")
+        return 2
+    folder = RunFolder(Path(arguments[0]))
+    stages = arguments[2] if len(arguments) == 3 else "persona_tui.gpu.training"
+    try:
+        descriptor = _locked(Path(arguments[1]), folder)
+        if descriptor is None:
+            words = "Another process holds the card."
+            folder.note(status="failed", message=words, hint="`train resume` tries it again.")
+            return EXIT_CARD
+        return _see_through(folder, descriptor, stages)
+    except PersonaError as problem:
+        sys.stderr.write(f"{problem.message} {problem.hint}\n")
+        return problem.exit_code
+
+
+def _locked(path: Path, folder: RunFolder) -> int | None:
+    """Lock the card for as long as this process, or a stage of it, lives; None when another keeps it.
+
+    A stage that outlived its supervisor holds the lock too: its end is waited for.
+    """
+    with written(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    patience = time.monotonic() + _CARD_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if folder.is_locked():
+                patience = time.monotonic() + _CARD_SECONDS
+            elif time.monotonic() > patience:
+                os.close(descriptor)
+                return None
+            time.sleep(0.2)
+        else:
+            return descriptor
+
+
+def _see_through(folder: RunFolder, descriptor: int, stages: str) -> int:
+    while True:
+        stage = next_stage(folder)
+        if stage is None:
+            return 0
+        code = _carry_out([sys.executable, "-m", stages, stage, str(folder.path)], folder, descriptor)
+        if code > 0:
+            return code
+        if code < 0 and not _goes_on(folder, stage, -code):
+            return EXIT_FAILED
+
+
+def _goes_on(folder: RunFolder, stage: Stage, number: int) -> bool:
+    """Whether a run whose stage was ended by a signal is taken up again; both are written down."""
+    step = _step_of(folder)
+    words = f"The process of the stage {stage} was ended by {_signal_name(number)} at step {step}."
+    if take_chance(folder, stage, step):
+        folder.log("died", stage=stage, step=step, message=f"{words} It goes on by itself.")
+        return True
+    hint = "It was taken up there before; the log and free memory tell why. `train resume` tries again."
+    folder.note(status="failed", message=words, hint=hint)
+    folder.log("failed", message=words, hint=hint)
+    return False
+
+
+def next_stage(folder: RunFolder) -> Stage | None:
+    """What is to be done next; None when all is done.
+
+    Stages find out by themselves how far they have come: an encode that is complete ends at once.
+    """
+    status: Status = folder.status()
+    exported = any(folder.export.glob("*.safetensors"))
+    if status == "done":
+        return None if exported else "export"
+    if status in ("planned", "encoding"):
+        return "encode"
+    trained = any(event["event"] == "began" and event.get("stage") == "training" for event in folder.events())
+    return "train" if trained or status == "encoded" else "encode"
+
+
+def take_chance(folder: RunFolder, stage: Stage, step: int) -> bool:
+    """Whether a run that died may be taken up by itself; then it is written down that it was.
+
+    Once at each step, and three times without getting any further: then somebody has to look.
+    """
+    place = [_ORDER.index(stage), step]
+    path = folder.path / "resumes.json"
+    try:
+        taken = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        taken = []
+    if place in taken or sum(one >= place for one in taken) >= 3:
+        return False
+    write_durably(path, json.dumps([*taken, place]).encode())
+    return True
+
+
+def forget_chances(folder: RunFolder) -> None:
+    """Somebody has looked: it may be taken up by itself again."""
+    with written(folder.path):
+        (folder.path / "resumes.json").unlink(missing_ok=True)
+
+
+def _carry_out(command: list[str], folder: RunFolder, descriptor: int) -> int:
+    """Run one stage in a process of its own; negative when a signal ended it."""
+    while folder.is_locked():  # a stage that outlived the supervisor before
+        time.sleep(0.5)
+    stage_process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[descriptor])
+    before = signal.signal(signal.SIGTERM, lambda *_: stage_process.terminate())
+    try:
+        return stage_process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _step_of(folder: RunFolder) -> int:
+    beat = folder.heartbeat()
+    return 0 if beat is None else beat.step
+
+
+def _signal_name(number: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
