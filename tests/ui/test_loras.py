@@ -193,6 +193,8 @@ async def test_weight_and_primary_are_changed_and_use_is_ended(studio: Studio) -
         await says(pilot, "Mira uses one@1 at 0.35.")
         screen(pilot).rows.go_to(second.id)
         await pilot.press("p")
+        await shows(pilot, "Promote two@1 in place of one@1?")
+        await pilot.press("y")
         await says(pilot, "two@1 is the primary character of Mira for sdxl.")
         await until(pilot, lambda: screen(pilot).rows.items[0].lora.id == second.id)
         await pilot.press("x")
