@@ -16,7 +16,7 @@ from persona_tui.services.loras.mappings import use_lora
 from persona_tui.services.loras.registry import LoraView, get_lora
 from persona_tui.services.safety import audit
 
-COMPARED = "lora.compare"
+COMPARED, ROLLED_BACK = "lora.compare", "lora.roll-back"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,16 @@ def roll_back(session: Session, persona_id: int, lora_id: int) -> LoraView:
         UnknownName: the LoRA is not there.
         NotAllowedNow: none is primary, or none was before it.
     """
-    before_id, weight, _ = _before(session, persona_id, get_lora(session, lora_id))
+    before_id, weight, now = _before(session, persona_id, get_lora(session, lora_id))
+    audit.append(
+        session,
+        actor="operator",
+        action=ROLLED_BACK,
+        persona_id=persona_id,
+        subject=f"lora_models:{now.id}",
+        content_sha256=now.sha256,
+        details={"from": now.label},
+    )
     return use_lora(session, persona_id, before_id, {"primary": True, "weight": weight})
 
 
@@ -115,13 +124,24 @@ def _before(session: Session, persona_id: int, lora: LoraView) -> tuple[int, flo
         raise NotAllowedNow(
             f"No {lora.model_type} for {lora.family} is primary now.", hint="Promote one instead."
         )
-    found = rows_of(session, _BEFORE, _values(persona_id, now) | {"now": now.id})
-    if not found:
+    before = [one for one in _history(session, persona_id, now) if one[0] != now.id]
+    if not before:
         raise NotAllowedNow(
             f"No other {now.model_type} for {now.family} was primary before {now.label}.",
             hint="Promote the version that you want.",
         )
-    return found[0].id, found[0].weight, now
+    return *before[-1], now
+
+
+def _history(session: Session, persona_id: int, lora: LoraView) -> list[tuple[int, float]]:
+    """Id and weight of what was primary, one after the other; what was rolled back is no part of it."""
+    history: list[tuple[int, float]] = []
+    for row in rows_of(session, _HISTORY, _values(persona_id, lora) | {"back": ROLLED_BACK}):
+        if history and history[-1][0] == row.id:
+            history.pop()
+        if row.action != ROLLED_BACK:
+            history.append((row.id, row.weight))
+    return history
 
 
 def _values(persona_id: int, lora: LoraView) -> dict[str, object]:
@@ -132,18 +152,13 @@ _PRIMARY = """
 SELECT lora_model_id AS id FROM persona_lora_mappings
 WHERE persona_id = :persona AND model_type = :type AND base_family = :family AND "primary"
 """
-# Before the present one was primary for the first time: going back twice never leads forward again.
-_BEFORE = """
-SELECT l.id, (e.details ->> 'weight')::float AS weight
+_HISTORY = """
+SELECT e.action, l.id, (e.details ->> 'weight')::float AS weight
 FROM lora_models l
-JOIN audit_events e ON e.content_sha256 = l.sha256 AND e.action = 'lora.use' AND e.persona_id = :persona
-WHERE l.model_type = :type AND l.base_family = :family AND l.id <> :now
-  AND (e.details ->> 'primary')::boolean
-  AND e.id < (SELECT min(n.id) FROM lora_models m
-              JOIN audit_events n ON n.content_sha256 = m.sha256 AND n.action = 'lora.use'
-                AND n.persona_id = :persona AND (n.details ->> 'primary')::boolean
-              WHERE m.id = :now)
-ORDER BY e.id DESC LIMIT 1
+JOIN audit_events e ON e.content_sha256 = l.sha256 AND e.persona_id = :persona
+WHERE l.model_type = :type AND l.base_family = :family
+  AND (e.action = :back OR e.action = 'lora.use' AND (e.details ->> 'primary')::boolean)
+ORDER BY e.id
 """
 _COMPARED = """
 SELECT id FROM audit_events
