@@ -39,6 +39,8 @@ from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
 from persona_tui.services.publishing.restore import check_incarnation
 from persona_tui.services.publishing.tokens import TokenKeeper
 from persona_tui.services.removals import remove_files
+from persona_tui.services.training import watch as training_watch
+from persona_tui.services.training.watch import TrainingWatch
 
 log = structlog.get_logger("persona_tui.duties")
 
@@ -145,6 +147,7 @@ class Duties:
             self._start_ticking()
             self._begin(watch_clock(self._clock_jumped), "clock")
             self._begin(self._watch_loop(), "watch")
+            self._begin(self._training_loop(), "trainings")
 
     async def aclose(self) -> None:
         """Finish or record what is under way, then stop."""
@@ -293,6 +296,21 @@ class Duties:
                 self._trouble.say("watch", trouble)
             else:
                 self._trouble.settle("watch")
+
+    async def _training_loop(self) -> None:
+        """Look after trainings while this process leads; beside the tick, which may be held up."""
+        watch = TrainingWatch(self._resources.trainings)
+        while True:
+            await asyncio.sleep(training_watch.SECONDS)
+            if not self._leadership.leads:
+                continue
+            try:
+                await watch.tick()
+            except Exception as problem:  # the driver and the pool each raise their own
+                self._trouble.say("trainings", "Trainings can't be looked after; the log has the details.")
+                log.warning("trainings not looked after", problem=type(problem).__name__)
+            else:
+                self._trouble.settle("trainings")
 
     # The tick
 

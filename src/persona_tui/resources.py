@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from persona_tui.services.generation.lora_desk import LoraDesk
     from persona_tui.services.loras.shelf import Shelf
     from persona_tui.services.secrets import Keyring
+    from persona_tui.services.training.start import Starter
     from persona_tui.services.writers import Writer
 
 Say = Callable[[str], None]
@@ -166,6 +167,13 @@ class Resources:
         from persona_tui.services.generation.lora_desk import LoraDesk
 
         return LoraDesk.over(client, self.lora_shelf, self.settings.comfyui.lora_dir_of(url))
+
+    @property
+    def trainings(self) -> Starter:
+        """What trainings are started and watched with."""
+        from persona_tui.services.training.start import Starter
+
+        return Starter(self.database.session_scope, self.settings, self.comfyui_clients)
 
     def media_host(self) -> MediaHost:
         """Where copies for Instagram go.

@@ -1,153 +1,92 @@
-"""Item 1 of the trainer: what an adapter hands to a transformer is what diffusers' pipeline hands it (M1)."""
+"""Item 1 of the trainer: what an adapter hands to a transformer is what diffusers' pipeline hands it (M1).
+
+torch is imported by the tests themselves: each process of a run collects this file, few run it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import wraps
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
+from persona_tui.errors import PersonaError
 from persona_tui.gpu.training.adapters import adapter_of
-from persona_tui.gpu.training.adapters.base import Adapter, Encoders, Prompt
 from persona_tui.gpu.training.families import FAMILIES
+from persona_tui.services.loras.families import FAMILIES as LORA_FAMILIES
+from persona_tui.services.loras.families import family_named
 from tests.support.tiny_pipelines import small_edits, tiny_pipeline
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tests.support.tiny_bases import Base
 
 # Both sizes of FLUX.2 klein are one adapter.
 TRAINABLE = [name for name, family in FAMILIES.items() if not family.cannot and name != "flux2-klein-9b"]
-CAPTION = "photo of ohwx person, smiling"
-GUIDANCE = 1.0
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
+def _quick() -> Iterator[None]:
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_edits() -> Iterator[None]:
     with small_edits():
         yield
-
-
-@dataclass
-class Base:
-    """A tiny base model, loaded as training and as sampling load it."""
-
-    folder: Path
-    adapter: Adapter
-    encoders: Encoders
-    pipeline: Any
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=TRAINABLE)
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Base]:
     """Each family in turn."""
-    folder = tiny_pipeline(request.param, tmp_path_factory.mktemp("bases"))
-    adapter = adapter_of(request.param)
-    encoders = adapter.load_encoders(folder, dtype=torch.float32, device="cpu")
-    yield Base(folder, adapter, encoders, adapter.pipeline(folder))
-    encoders.close()
+    from tests.support.tiny_bases import Base
+
+    made = Base.load(request.param, tiny_pipeline(request.param, tmp_path_factory.mktemp("bases")))
+    yield made
+    made.encoders.close()
 
 
-def pictures(base: Base) -> list[Tensor]:
-    """Up to two source pictures, as the family takes them, each another one."""
-    number = min(2, FAMILIES[base.adapter.family].control_pictures)
-    drawn = np.random.default_rng(5).integers(0, 256, (number, 64, 64, 3)).astype(np.float32)
-    # Scaled as the pipeline does it, to the last digit.
-    return [2 * torch.from_numpy(picture / 255.0).permute(2, 0, 1) - 1 for picture in drawn]
+def test_training_1_what_is_handed_over_and_what_comes_of_it_are_equal(base: Base) -> None:
+    import torch
 
+    from tests.support.tiny_bases import GUIDANCE, SIZE, same
 
-def latents_like(base: Base) -> Tensor:
-    """Noise of the shape that a picture of 32 by 48 has."""
-    drawn = base.adapter.encode_picture(base.encoders, torch.zeros(3, 32, 48))
-    return torch.randn(drawn.shape, generator=torch.Generator().manual_seed(3))
-
-
-def prompt_of(base: Base, sources: list[Tensor]) -> Prompt:
-    """The caption as training caches it."""
-    return base.adapter.encode_prompt(base.encoders, CAPTION, sources)
-
-
-def handed_by_pipeline(base: Base, latents: Tensor, sources: list[Tensor]) -> list[dict[str, Any]]:
-    """What diffusers' pipeline hands its transformer in two steps, with these latents to start from."""
-    seen: list[dict[str, Any]] = []
-    hook = base.pipeline.transformer.register_forward_pre_hook(
-        lambda _module, _args, kwargs: seen.append(dict(kwargs)), with_kwargs=True
-    )
-    given = base.adapter.call(base.pipeline, CAPTION, (32, 48), GUIDANCE, sources)
-    base.pipeline(**given, num_inference_steps=2, latents=packed_for(base, latents), output_type="latent")
-    hook.remove()
-    return seen
-
-
-def takes_patches(base: Base) -> bool:
-    """Whether latents of the family are patches of two by two already."""
-    return base.adapter.family.startswith("flux2")
-
-
-def packed_for(base: Base, latents: Tensor) -> Tensor:
-    """Latents as that pipeline's call takes them: FLUX.2's makes tokens of them itself."""
-    batch = latents.unsqueeze(0)
-    if takes_patches(base):
-        return batch
-    return base.pipeline._pack_latents(batch, 1, *latents.shape)
-
-
-def grid_of(base: Base, side: int) -> tuple[int, int]:
-    """Height and width of the latents that the real autoencoder makes of a square picture."""
-    return (side // 16, side // 16) if takes_patches(base) else (side // 8, side // 8)
-
-
-def pixels_of(base: Base, side: int) -> tuple[int, int]:
-    """The picture for which the tiny autoencoder, which shrinks less, has as many latents."""
-    return side // 8 * base.pipeline.vae_scale_factor, side // 8 * base.pipeline.vae_scale_factor
-
-
-def test_training_1_what_is_handed_over_is_equal(base: Base) -> None:
-    sources = pictures(base)
-    noisy = latents_like(base).unsqueeze(0)
-    steps = handed_by_pipeline(base, noisy[0], sources)
-    control = [base.adapter.encode_picture(base.encoders, picture) for picture in sources]
-    for sigma, theirs in zip(base.pipeline.scheduler.sigmas, steps, strict=False):
-        ours = base.adapter.inputs(noisy, sigma.reshape(1), [prompt_of(base, sources)], [control], GUIDANCE)
+    noisy = base.latents(3)
+    steps: list[dict[str, Any]] = []
+    drawn = base.draw(noisy, SIZE, seen=steps.append, num_inference_steps=2)
+    sigmas = base.pipeline.scheduler.sigmas
+    assert len(steps) == 2
+    for theirs, now, after in zip(steps, sigmas[:-1], sigmas[1:], strict=True):
+        ours = base.adapter.inputs(noisy, now.reshape(1), [base.prompt()], [base.control], GUIDANCE)
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
-            assert same(ours[name], value), f"{name} at {sigma}: {ours[name]} where {value} is handed over"
+            assert same(ours[name], value), f"{name} at {now}: {ours[name]} where {value} is handed over"
         with torch.no_grad():
             velocity = base.adapter.velocity(base.pipeline.transformer(**ours), noisy)
-        noisy = noisy + (base.pipeline.scheduler.sigmas[1] - sigma) * velocity
-    assert len(steps) == 2
-
-
-def same(ours: object, theirs: object) -> bool:
-    """Whether two arguments are equal; tensors to the last digit, in type and shape too."""
-    if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
-        return ours.dtype == theirs.dtype and torch.equal(ours, theirs)
-    return not isinstance(theirs, Tensor) and ours == theirs
+        noisy = noisy + (after - now) * velocity
+    ours_drawn = base.adapter.decode_picture(base.encoders, noisy[0]) / 2 + 0.5
+    torch.testing.assert_close(ours_drawn, drawn, rtol=0, atol=1e-6)
 
 
 def test_training_1_the_true_velocity_costs_nothing_and_leads_home(base: Base) -> None:
-    x0 = base.adapter.encode_picture(base.encoders, torch.rand(3, 32, 48) * 2 - 1).unsqueeze(0)
-    noise = torch.randn_like(x0)
-    sigma = torch.tensor([0.7])
+    import torch
+
+    from tests.support.tiny_bases import GUIDANCE, SIZE
+
+    x0 = base.adapter.encode_picture(base.encoders, torch.rand(3, *SIZE) * 2 - 1).unsqueeze(0)
+    noise, sigma = base.latents(4), torch.tensor([0.7])
     noisy = (1 - sigma) * x0 + sigma * noise
-    sources = pictures(base)
-    control = [base.adapter.encode_picture(base.encoders, picture) for picture in sources]
-    inputs = base.adapter.inputs(noisy, sigma, [prompt_of(base, sources)], [control], GUIDANCE)
+    given = [sigma, [base.prompt()], [base.control], GUIDANCE]
     # An oracle answers in the shape of the tokens it was asked about, sources and all.
-    tokens = base.adapter.inputs(noise - x0, sigma, [prompt_of(base, sources)], [control], GUIDANCE)
-    answer = tokens["hidden_states"]
-    assert isinstance(answer, Tensor)
-    assert answer.shape == inputs["hidden_states"].shape  # type: ignore[attr-defined]
+    asked = base.adapter.inputs(noisy, *given)["hidden_states"]  # type: ignore[arg-type]
+    answer = base.adapter.inputs(noise - x0, *given)["hidden_states"]  # type: ignore[arg-type]
+    assert answer.shape == asked.shape  # type: ignore[attr-defined]
     velocity = base.adapter.velocity((answer,), noisy)
     assert torch.equal(velocity, noise - x0)
     torch.testing.assert_close(noisy - sigma * velocity, x0, rtol=0, atol=1e-6)
@@ -161,6 +100,8 @@ class _Scheduled(Exception):
 def test_training_1_noise_levels_are_shifted_as_the_pipeline_shifts_them(
     base: Base, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     scheduler = base.pipeline.scheduler
     set_timesteps = scheduler.set_timesteps
 
@@ -170,34 +111,199 @@ def test_training_1_noise_levels_are_shifted_as_the_pipeline_shifts_them(
         raise _Scheduled
 
     monkeypatch.setattr(scheduler, "set_timesteps", and_stop)
-    latents = torch.zeros(latents_like(base).shape[0], *grid_of(base, side))
+    grid = base.grid(side)
+    # The tiny autoencoder shrinks less, so a smaller picture has as many latents.
+    shrinks = base.pipeline.vae_scale_factor
+    size = (side // 8 * shrinks, side // 8 * shrinks)
     # FLUX.2's shift depends on the number of steps, which training takes to be the usual one.
-    steps = 50 if takes_patches(base) else 1000
+    steps = 50 if base.takes_patches else 1000
     plain = torch.linspace(1, 1 / steps, steps)
-    given = base.adapter.call(base.pipeline, CAPTION, pixels_of(base, side), GUIDANCE, pictures(base))
+    latents = torch.zeros(1, base.latents(0).shape[1], *grid)
     with pytest.raises(_Scheduled):
-        base.pipeline(
-            **given, num_inference_steps=steps, sigmas=plain.tolist(), latents=packed_for(base, latents)
-        )
-    shifted = base.adapter.shift(plain, grid_of(base, side))
-    torch.testing.assert_close(shifted, scheduler.sigmas[:-1], rtol=0, atol=1e-6)
+        base.draw(latents, size, num_inference_steps=steps, sigmas=plain.tolist())
+    torch.testing.assert_close(base.adapter.shift(plain, grid), scheduler.sigmas[:-1], rtol=0, atol=1e-6)
 
 
 def test_training_1_a_batch_is_its_samples(base: Base) -> None:
+    import torch
+
+    from tests.support.tiny_bases import GUIDANCE
+
     transformer = base.pipeline.transformer
-    noisy = torch.stack([latents_like(base), latents_like(base) + 1])
+    noisy = torch.cat([base.latents(5), base.latents(6)])
     sigmas = torch.tensor([0.3, 0.9])
-    sources = pictures(base)
-    control = [base.adapter.encode_picture(base.encoders, picture) for picture in sources]
-    prompts = [
-        base.adapter.encode_prompt(base.encoders, words, sources)
-        for words in (CAPTION, "a much longer caption")
-    ]
+    prompts = [base.prompt(), base.prompt("a caption of another length")]
     with torch.no_grad():
-        together = base.adapter.inputs(noisy, sigmas, prompts, [control, control], GUIDANCE)
+        together = base.adapter.inputs(noisy, sigmas, prompts, [base.control] * 2, GUIDANCE)
         both = base.adapter.velocity(transformer(**together), noisy)
-        for number in range(2):
-            one = slice(number, number + 1)
-            alone = base.adapter.inputs(noisy[one], sigmas[one], prompts[one], [control], GUIDANCE)
+        for one in (slice(0, 1), slice(1, 2)):
+            alone = base.adapter.inputs(noisy[one], sigmas[one], prompts[one], [base.control], GUIDANCE)
             velocity = base.adapter.velocity(transformer(**alone), noisy[one])
             torch.testing.assert_close(both[one], velocity, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of FLUX.1 that is whole."""
+    return tiny_pipeline("flux1", tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("quantisation", ["int8", "nf4"])
+def test_training_1_quantised_layers_compute_and_learn_with_the_weights_they_hold(
+    flux: Path, quantisation: Literal["int8", "nf4"]
+) -> None:
+    import bitsandbytes
+    import peft
+    import torch
+
+    from tests.support.tiny_bases import GUIDANCE
+
+    adapter = adapter_of("flux1")
+    load = partial(adapter.load_transformer, flux, dtype=torch.float32, device="cpu")
+    held, plain = load(quantisation=quantisation), load()
+    rounded = 0
+    with torch.no_grad():
+        for name in adapter.targets(plain, "all"):
+            weight, layer = held.get_submodule(name).weight, plain.get_submodule(name)
+            whole = (
+                bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
+                if quantisation == "nf4"
+                else weight.CB * weight.SCB[:, None] / 127
+            )
+            rounded += not torch.equal(layer.weight, whole)
+            layer.weight.copy_(whole)
+    assert rounded == len(adapter.targets(plain, "all")) == 20
+    torch.manual_seed(2)
+    noisy, goal = torch.randn(2, 1, 1, 16, 16)
+    prompt = {"embeds": torch.randn(32, 32), "pooled": torch.randn(32)}
+    inputs = adapter.inputs(noisy, torch.tensor([0.6]), [prompt], [[]], GUIDANCE)
+    grown = []
+    for transformer in (held, plain):
+        lora = peft.LoraConfig(r=64, lora_alpha=64, target_modules=adapter.targets(transformer, "mlp"))
+        torch.manual_seed(2)
+        transformer.add_adapter(lora)
+        assert all(p.requires_grad == ("lora_" in name) for name, p in transformer.named_parameters())
+        trained = [p for p in transformer.parameters() if p.requires_grad]
+        optimizer = bitsandbytes.optim.AdamW8bit(trained, lr=1e-2)
+        losses = []
+        for _ in range(5):
+            loss = (adapter.velocity(transformer(**inputs), noisy) - goal).square().mean()
+            loss.backward()
+            losses.append(loss.item())
+            optimizer.step()
+            optimizer.zero_grad()
+        assert {state["state1"].dtype for state in optimizer.state.values()} == {torch.uint8}
+        grown.append(losses)
+    assert grown[0] == pytest.approx(grown[1], rel=1e-3)
+    assert grown[0][-1] < grown[0][0] * 0.8
+
+
+def test_training_1_without_bitsandbytes_there_is_a_way_out(
+    flux: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(PersonaError, match="bitsandbytes, which is not installed") as caught:
+        adapter_of("flux1").load_transformer(flux, dtype=torch.float32, device="cpu", quantisation="nf4")
+    assert "pip install" in caught.value.hint
+
+
+def _rewrite(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _resave(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "absent": (shutil.rmtree, "There is no folder"),
+    "empty": (lambda f: (f / "model_index.json").unlink(), "has no model_index.json"),
+    "another": (
+        lambda f: _rewrite(f / "model_index.json", _class_name="FluxKontextPipeline"),
+        "not FLUX.1-dev",
+    ),
+    "schnell": (
+        lambda f: _rewrite(f / "transformer/config.json", guidance_embeds=False),
+        "is not FLUX.1-dev",
+    ),
+    "no-weights": (lambda f: (f / WEIGHTS).unlink(), "holds no weights"),
+    "pickle": (lambda f: (f / WEIGHTS).rename(f / "transformer/model.bin"), "can run code"),
+    "pointer": (
+        lambda f: (f / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\n"),
+        "pointer",
+    ),
+    "gated": (
+        lambda f: (f / WEIGHTS).write_text("Access to this model is restricted."),
+        "damaged or cut off",
+    ),
+    "cut-off": (lambda f: _cut(f / WEIGHTS), "damaged or cut off"),
+    "cut-off-encoder": (lambda f: _cut(f / "text_encoder_2/model.safetensors"), "damaged or cut off"),
+    "layer-short": (lambda f: _resave(f / WEIGHTS, lambda t: t.pop("proj_out.bias")), "are missing"),
+    "layer-more": (
+        lambda f: _resave(f / WEIGHTS, lambda t: t.update(x=t["proj_out.bias"][:1].clone())),
+        "is no weight of",
+    ),
+    "layer-wide": (
+        lambda f: _resave(f / WEIGHTS, lambda t: t.update({"proj_out.bias": t["proj_out.bias"][:3].clone()})),
+        "in the file, not",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_training_1_a_base_that_is_not_whole_is_told_in_a_sentence(
+    flux: Path, tmp_path: Path, name: str
+) -> None:
+    import torch
+
+    damage, words = DAMAGES[name]
+    folder = shutil.copytree(flux, tmp_path / "base")
+    damage(folder)
+    with pytest.raises(PersonaError, match=words) as caught:
+        adapter_of("flux1").load_transformer(folder, dtype=torch.float32, device="cpu")
+    assert caught.value.message.endswith((".", ").")) and caught.value.hint.endswith(".")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("family", "says"),
+    [
+        ("flux2-klein-4b", {"joint_attention_dim": 12288}),
+        ("flux2-klein-9b", {"joint_attention_dim": 7680}),
+        ("qwen-edit-2509", {"zero_cond_t": True}),
+        ("qwen-edit-2511", {}),
+    ],
+)
+def test_training_1_a_model_is_not_taken_for_its_sibling(
+    tmp_path: Path, family: str, says: dict[str, object]
+) -> None:
+    import torch
+
+    facts = FAMILIES[family]
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": facts.pipeline}))
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps(says))
+    with pytest.raises(PersonaError, match=f"is not {facts.title}"):
+        adapter_of(family).load_transformer(tmp_path, dtype=torch.float32, device="cpu")
+
+
+def test_training_1_facts_of_the_families_fit_what_the_rest_knows() -> None:
+    for family in FAMILIES.values():
+        assert family.lora_family in LORA_FAMILIES
+        assert family_named(family.base_model_version) == family.lora_family
+        assert family.licence.url.startswith("https://")
+    restricted = {name for name, family in FAMILIES.items() if not family.licence.commercial}
+    assert restricted == {"flux1", "kontext", "flux2-klein-9b"}
+    with pytest.raises(PersonaError, match="There is no base model sd15"):
+        adapter_of("sd15")

@@ -108,6 +108,13 @@ def test_training_6_pause_stop_and_another_number_of_steps_change_no_step(
     assert result(folder) == result(unharmed)
 
 
+def test_training_6_a_full_disk_is_waited_out(unharmed: RunFolder, tmp_path: Path) -> None:
+    folder = begun(unharmed, tmp_path / "run")
+    assert carried_out("train", folder, act="fill", boundary="training:step:after", n=2).code == 0
+    assert [told["event"] for told in folder.events()].count("space") == 1
+    assert result(folder) == result(unharmed)
+
+
 def test_training_6_what_is_in_another_state_than_planned_is_refused(
     unharmed: RunFolder, tmp_path: Path
 ) -> None:

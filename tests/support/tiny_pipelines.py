@@ -13,11 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-
-from persona_tui.gpu.torchvision_shim import ensure_torchvision
-
-ensure_torchvision()
 
 _SEED = 7
 _TOKENS = 32
@@ -26,6 +21,11 @@ _FLUX2_TOKENS = 64
 
 def tiny_pipeline(family: str, folder: Path) -> Path:
     """The folder of a random pipeline of that family below `folder`; made once, the same every time."""
+    import torch
+
+    from persona_tui.gpu.torchvision_shim import ensure_torchvision
+
+    ensure_torchvision()
     made = folder / family
     if not (made / "model_index.json").exists():
         with torch.random.fork_rng(devices=[]):
@@ -37,6 +37,9 @@ def tiny_pipeline(family: str, folder: Path) -> Path:
 @contextmanager
 def small_edits() -> Iterator[None]:
     """Let Qwen's edit pipeline look at sources in the small: a megapixel of each takes a minute here."""
+    from persona_tui.gpu.torchvision_shim import ensure_torchvision
+
+    ensure_torchvision()
     from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as edit
 
     with pytest.MonkeyPatch.context() as patch:
@@ -98,8 +101,9 @@ def _flux1(pipeline: str = "FluxPipeline") -> Any:
 
 def _qwen(*, edit: bool = False, zero_cond_t: bool = False) -> Any:
     import diffusers
-    from persona_tui.gpu.training.adapters.qwen_image import QwenImage
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    from persona_tui.gpu.training.adapters.qwen_image import QwenImage
 
     tokenizer = _qwen_tokenizer()
     number = tokenizer.convert_tokens_to_ids

@@ -6,7 +6,9 @@ A fork costs no imports; torch has one thread, so none is missing in the fork.
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +22,7 @@ from persona_tui.gpu.training import encode, loop
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.worker import run_stage
 
-Act = Literal["kill", "term", "pause"]
+Act = Literal["kill", "term", "pause", "fill"]
 Stage = Literal["encode", "train"]
 
 
@@ -88,6 +90,13 @@ def carried_out(
     return Ended(0, os.WEXITSTATUS(status), reached)
 
 
+def _fill_for_a_moment() -> None:
+    """From here on the kernel refuses longer files, as a full disk does, until the run has met with it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+    threading.Timer(0.7, resource.setrlimit, (resource.RLIMIT_FSIZE, before)).start()
+
+
 def _carry_out(stage: Stage, folder: RunFolder, act: Act, boundary: str | None, n: int, note: Path) -> None:
     """Never returns."""
     code = 99
@@ -96,6 +105,7 @@ def _carry_out(stage: Stage, folder: RunFolder, act: Act, boundary: str | None, 
             "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
             "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
             "pause": lambda: folder.order("pause"),
+            "fill": _fill_for_a_moment,
         }
         log = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         boundaries.observe(_Actor(acts[act], boundary, n, log))

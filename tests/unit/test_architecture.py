@@ -51,6 +51,12 @@ def test_the_core_needs_no_textual_and_nothing_heavy() -> None:
     assert not loaded & {"textual", *HEAVY}
 
 
+def test_facts_of_base_models_need_nothing_heavy() -> None:
+    loaded = loaded_after("from persona_tui.gpu.training.adapters import adapter_of")
+    assert "persona_tui.gpu.training.families" in loaded
+    assert not loaded & {"numpy", "PIL", *HEAVY}
+
+
 def test_nothing_of_the_product_loads_the_sandbox() -> None:
     loaded = loaded_after(
         "import persona_tui.runtime, persona_tui.headless.scripted_day, persona_tui.cli.commands"

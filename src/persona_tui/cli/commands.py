@@ -33,6 +33,7 @@ class Commands(LazyGroup):
         "candidate": _group("candidate", "Pictures of runs: list, show, flag, unflag, reject, restore."),
         "lora": _group("lora", "LoRAs: import, list, show, use, unuse, remove, test."),
         "dataset": _group("dataset", "Training pictures: create, add, status, captions, adopt, export."),
+        "train": _group("train", "Training LoRAs: plan, start, status, pause, stop, resume, compare."),
         "consent": _group("consent", "What real people permitted: add, list, withdraw."),
         "vote": _group("vote", "Votes: list, next, cast, undo, stats, import-ratings, taste, rebuild."),
         "photos": _group(

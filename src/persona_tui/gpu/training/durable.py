@@ -87,7 +87,7 @@ def written(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskFull(f"There is no room left in {folder}.") from None
         raise StorageError(f"{folder} can't be written: {problem.strerror}.") from None
 

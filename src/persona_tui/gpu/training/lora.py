@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training.adapters.base import Adapter
+from persona_tui.gpu.training.naming import named_in_model
 from persona_tui.gpu.training.randomness import generator
 from persona_tui.gpu.training.run_file import RunFile
 
@@ -76,45 +78,53 @@ def without_lora(transformer: Any) -> Iterator[None]:
         transformer.enable_adapters()
 
 
-def read_parent(path: Path, prefix: str) -> dict[str, Tensor]:
+def read_parent(path: Path, sha256: str | None, prefix: str, layers: list[str]) -> dict[str, Tensor]:
     """The weights of a LoRA file that is trained on.
 
+    Args:
+        prefix: of the family's files.
+        layers: the transformer's layers that get a LoRA.
+
     Raises:
-        InvalidRequest: it is broken, merged or resized, or has names that are not ours.
+        InvalidRequest: it is another file than planned, broken, merged or resized, or has other names.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise InvalidRequest(f"{path.name} has changed since the run was planned.", hint="Plan it again.")
         with safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
             found = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as problem:
         raise InvalidRequest(f"{path.name} can't be read ({problem}).", hint="Choose another LoRA.") from None
-    mixed = told.get("modelspec.merged_from") or "merge" in told.get("ss_training_comment", "").lower()
-    if mixed or _was_resized(told):
+    if told.get("modelspec.merged_from") or _was_resized(told):
         raise InvalidRequest(
             f"{path.name} was merged or resized; what is trained on it would drift.",
             hint="Start from the LoRA that a training gave.",
         )
-    named = {name.removeprefix(prefix): weight for name, weight in found.items() if name.startswith(prefix)}
-    strange = [name for name in named if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
-    if len(named) != len(found) or strange:
+    named = named_in_model(found, prefix, layers)
+    if named is None:
         raise InvalidRequest(
-            f"{path.name} names its weights in another way than this base model's trainings do.",
-            hint="Convert it with `lora import`, or start without it.",
+            f"{path.name} has other layers, or names them in another way, than this run.",
+            hint="Choose the preset that it was trained with, or start without it.",
         )
     return named
 
 
 def _was_resized(told: Mapping[str, str]) -> bool:
-    """Whether kohya's resize_lora.py wrote it, which leaves words and a dynamic rank."""
-    words = told.get("ss_training_comment", "") + told.get("ss_network_dim", "")
-    return "resize" in words.lower() or "dynamic" in words.lower()
+    """Whether kohya's resize_lora.py or merge scripts wrote it: they leave words and a dynamic rank."""
+    words = f"{told.get('ss_training_comment', '')} {told.get('ss_network_dim', '')}".lower()
+    return any(word in words for word in ("resize", "dynamic", "merge"))
 
 
-def facts_of(run: RunFile, layers: list[str]) -> str:
-    """PEFT's own description of the LoRA, as diffusers keeps it in a file's notes."""
-    return json.dumps(
-        {"r": run.rank, "lora_alpha": run.rank, "target_modules": sorted(layers), "lora_dropout": 0.0},
-        sort_keys=True,
-    )
+def as_peft_tells_it(layers: list[str], rank: int, prefix: str) -> str:
+    """PEFT's description of a LoRA of alpha = rank, as diffusers keeps it in a file's notes."""
+    facts = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "target_modules": layers,
+    }
+    return json.dumps({prefix + name: value for name, value in facts.items()}, sort_keys=True)

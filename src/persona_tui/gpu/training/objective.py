@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,23 +49,28 @@ class Part:
 class Objective:
     """The loss of a transformer over encoded samples."""
 
-    def __init__(self, run: RunFile, adapter: Adapter, transformer: Any, cache: Cache) -> None:
+    def __init__(
+        self, run: RunFile, adapter: Adapter, transformer: Any, cache: Cache, *, autocast: bool = True
+    ) -> None:
+        """Args:
+        autocast: multiply the LoRA's fp32 weights in bf16 where the base is bf16, as the base's are.
+        """
         self._run = run
         self._adapter = adapter
         self._transformer = transformer
         self._cache = cache
-        self._device = next(transformer.parameters()).device
+        self.device = next(transformer.parameters()).device
+        self._autocast = autocast and run.dtype == "bf16"
         self._dtype = torch.bfloat16 if run.dtype == "bf16" else torch.float32
 
     def parts(self, samples: Sequence[Sample], draw: Draw) -> Iterator[Part]:
         """The terms of the loss of one micro-batch."""
         run = self._run
         clean = self._latents([sample.latents for sample in samples])
-        noise = torch.randn(clean.shape, generator=self._generator(draw, "noise")).to(self._device)
+        noise = torch.randn(clean.shape, generator=self._generator(draw, "noise")).to(self.device)
         normal = torch.randn(len(samples), generator=self._generator(draw, "sigma"))
         # Logit-normal as in Stable Diffusion 3 (arXiv 2403.03206), then as the family's sampler moves them.
-        height, width = clean.shape[-2:]
-        sigmas = self._adapter.shift(torch.sigmoid(normal), (height, width)).to(self._device)
+        sigmas = self.shifted(torch.sigmoid(normal), clean.shape).to(self.device)
         dropped = torch.rand(len(samples), generator=self._generator(draw, "dropout")) < run.caption_dropout
         prompts = [
             sample.empty if gone else sample.prompt
@@ -107,8 +113,8 @@ class Objective:
         """
         clean = self._latents([sample.latents])
         noise = torch.randn(clean.shape, generator=generator(self._run.seed, number, "evaluation"))
-        noise = noise.to(self._device)
-        sigmas = torch.tensor([sigma], device=self._device)
+        noise = noise.to(self.device)
+        sigmas = torch.tensor([sigma], device=self.device)
         with torch.no_grad():
             velocity = self.velocity(mixed(clean, noise, sigmas), sigmas, [sample.prompt], [sample])
         return float(((velocity - (noise - clean)) ** 2).mean())
@@ -123,17 +129,25 @@ class Objective:
             before = self.velocity(noisy, sigmas, prompts, samples)
         return ((self.velocity(noisy, sigmas, prompts, samples) - before) ** 2).mean()
 
+    def size_of(self, sample: Sample) -> torch.Size:
+        """Channels, height and width of a sample's latents."""
+        return self._cache.load(sample.latents)["latents"].shape
+
+    def shifted(self, sigmas: Tensor, size: torch.Size) -> Tensor:
+        """Noise levels as the family's sampler moves them for latents of that size."""
+        height, width = size[-2:]
+        return self._adapter.shift(sigmas, (height, width))
+
     def _latents(self, keys: Sequence[str]) -> Tensor:
-        return torch.stack([self._cache.load(key)["latents"] for key in keys]).to(self._device)
+        return torch.stack([self._cache.load(key)["latents"] for key in keys]).to(self.device)
 
     def _generator(self, draw: Draw, purpose: str) -> torch.Generator:
         # On the CPU, so that every card draws the same.
         return generator(self._run.seed, draw.step, f"{purpose}:{draw.micro}", draw.attempt)
 
     def _precision(self) -> AbstractContextManager[Any]:
-        """In bf16 the LoRA's fp32 weights are multiplied in bf16, as the base's are."""
-        if self._run.dtype == "bf16":
-            return torch.autocast(self._device.type, torch.bfloat16)
+        if self._autocast:
+            return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
 
@@ -141,3 +155,21 @@ def mixed(clean: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
     """Latents with their share of noise: x_t = (1 - sigma) x0 + sigma noise."""
     levels = sigmas.view(-1, *[1] * (clean.dim() - 1))
     return (1 - levels) * clean + levels * noise
+
+
+def drawn(objective: Objective, sample: Sample, prompt: str, *, steps: int, seed: int) -> Tensor:
+    """Latents of a picture, by Euler steps over evenly spread and then shifted noise levels.
+
+    Args:
+        sample: whose size, and whose control pictures, it has.
+        prompt: cache key of the caption.
+    """
+    size = objective.size_of(sample)
+    latents = torch.randn(size, generator=generator(seed, 0, "drawn")).unsqueeze(0).to(objective.device)
+    levels = objective.shifted(torch.linspace(1, 0, steps + 1)[:-1], size)
+    with torch.no_grad():
+        for level, following in pairwise([*levels.tolist(), 0.0]):
+            sigmas = torch.tensor([level], device=objective.device)
+            velocity = objective.velocity(latents, sigmas, [prompt], [sample])
+            latents = latents + (following - level) * velocity
+    return latents[0].cpu()

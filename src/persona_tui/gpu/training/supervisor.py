@@ -24,6 +24,8 @@ from persona_tui.gpu.training.folder import RunFolder, Status
 Stage = Literal["encode", "train", "export"]
 EXIT_FAILED, EXIT_PAUSED, EXIT_STOPPED, EXIT_CARD = 1, 3, 4, 5
 _ORDER: tuple[Stage, ...] = ("encode", "train", "export")
+_AT_WORK = ("encoding", "training", "exporting")
+"""Statuses that a stage leaves behind only when it was killed."""
 _CARD_SECONDS = 30.0
 """How long it waits for the card's lock; who started it knows that the card is free."""
 
@@ -78,6 +80,9 @@ def _locked(path: Path, folder: RunFolder) -> int | None:
 
 
 def _see_through(folder: RunFolder, descriptor: int, stages: str) -> int:
+    interrupted = next_stage(folder)
+    if folder.status() in _AT_WORK and interrupted is not None and not _goes_on(folder, interrupted, 0):
+        return EXIT_FAILED
     while True:
         stage = next_stage(folder)
         if stage is None:
@@ -90,9 +95,14 @@ def _see_through(folder: RunFolder, descriptor: int, stages: str) -> int:
 
 
 def _goes_on(folder: RunFolder, stage: Stage, number: int) -> bool:
-    """Whether a run whose stage was ended by a signal is taken up again; both are written down."""
+    """Whether a run whose stage was killed is taken up again; both are written down.
+
+    Args:
+        number: of the signal; 0 where nobody saw it.
+    """
     step = _step_of(folder)
-    words = f"The process of the stage {stage} was ended by {_signal_name(number)} at step {step}."
+    by = f" by {_signal_name(number)}" if number else ""
+    words = f"The process of the stage {stage} was ended{by} at step {step}."
     if take_chance(folder, stage, step):
         folder.log("died", stage=stage, step=step, message=f"{words} It goes on by itself.")
         return True
@@ -108,9 +118,10 @@ def next_stage(folder: RunFolder) -> Stage | None:
     Stages find out by themselves how far they have come: an encode that is complete ends at once.
     """
     status: Status = folder.status()
-    exported = any(folder.export.glob("*.safetensors"))
+    if status == "exporting":
+        return "export"
     if status == "done":
-        return None if exported else "export"
+        return None if folder.manifest().get("exported") else "export"
     if status in ("planned", "encoding"):
         return "encode"
     trained = any(event["event"] == "began" and event.get("stage") == "training" for event in folder.events())

@@ -19,6 +19,7 @@ from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.ema import Average
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import add_lora, copied, put_back, read_parent
+from persona_tui.gpu.training.naming import layers_of
 from persona_tui.gpu.training.objective import Draw, Objective
 from persona_tui.gpu.training.optimizers import optimizer_for, rate_at, set_rate
 from persona_tui.gpu.training.randomness import key
@@ -69,7 +70,8 @@ class Trainee:
         self.transformer.eval()
         self.weights = add_lora(self.transformer, self.adapter, run)
         if run.parent is not None:
-            put_back(self.weights, read_parent(run.parent, self.adapter.facts.lora_prefix))
+            prefix, layers = self.adapter.facts.lora_prefix, layers_of(self.weights)
+            put_back(self.weights, read_parent(run.parent, run.parent_hash, prefix, layers))
         if run.checkpointing:
             self.transformer.enable_gradient_checkpointing()
         self.optimizer, self.optimizer_name = optimizer_for(run, self.weights.values())

@@ -43,7 +43,7 @@ class Worker:
     boundary between optimizer steps.
     """
 
-    def __init__(self, folder: RunFolder, *, poll: float = 2.0) -> None:
+    def __init__(self, folder: RunFolder, *, poll: float = 0.5) -> None:
         """Args:
         poll: seconds between two looks for room on a full disk.
         """

@@ -51,6 +51,8 @@ class LoraInput(Input):
     Attributes:
         persona_id: whose likeness it holds; that persona uses it at once.
         weight, primary: how the persona uses it.
+        use: False only notes whose likeness it holds.
+        facts: more to be kept with it: where it comes from.
     """
 
     persona_id: int | None = None
@@ -60,6 +62,8 @@ class LoraInput(Input):
     trigger_word: Line | None = None
     weight: Weight | None = None
     primary: bool | None = None
+    use: bool = True
+    facts: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def _import_one(scope: SessionScope, shelf: Shelf, path: Path, given: LoraInput)
         lora = known or _register(session, facts, given, path, copied)
         if not shelf.holds(lora.file_name):
             shelf.put(copied, lora.file_name)
-        if given.persona_id is not None:
+        if given.persona_id is not None and given.use:
             how = UseInput(weight=given.weight, primary=given.primary)
             lora = use_lora(session, given.persona_id, lora.id, how)
     if known is not None:
@@ -207,7 +211,7 @@ def _register(session: Session, facts: LoraFacts, given: LoraInput, path: Path, 
         "warnings": list(facts.warnings),
         "key_warnings": list(facts.key_warnings),
         "metadata": dict(facts.metadata),
-    }
+    } | dict(given.facts)
     row = registry.add_version(
         session,
         name=facts.name,

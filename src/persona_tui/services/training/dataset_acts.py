@@ -126,7 +126,7 @@ def adopt(scope: SessionScope, dataset_id: int, folder: Path | None = None) -> A
             manifest.class_word,
         )
         manifest = manifest.model_copy(update={"subject": row.subject})
-        rewrite(session, Opened(row, place, manifest), manifest, "dataset.adopt", changes=changes)
+        rewrite(session, Opened(row, place, manifest, found), manifest, "dataset.adopt", changes=changes)
         for image in session.exec(select(DatasetImage).where(DatasetImage.dataset_id == dataset_id)):
             if "look" not in image.details:
                 made = prepare((place.path / image.file).read_bytes())

@@ -78,11 +78,17 @@ class DatasetView:
 
 @dataclass(frozen=True)
 class Opened:
-    """A dataset whose folder and manifest are what the database says."""
+    """A dataset whose folder and manifest are what the database says.
+
+    Attributes:
+        row: good within the session alone.
+        sha256: the manifest's content hash.
+    """
 
     row: Dataset
     folder: DatasetFolder
     manifest: Manifest
+    sha256: str
 
 
 def create_dataset(
@@ -172,7 +178,7 @@ def open_dataset(session: Session, dataset_id: int, *, lock: bool = False) -> Op
             title="Manifest has changed",
             hint="`persona-tui dataset adopt PERSONA NAME` shows what changed and takes it over.",
         )
-    return Opened(row, folder, manifest)
+    return Opened(row, folder, manifest, found)
 
 
 def rewrite(session: Session, opened: Opened, manifest: Manifest, action: str, **facts: Any) -> None:

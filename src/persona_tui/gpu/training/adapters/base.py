@@ -13,9 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.torchvision_shim import ensure_torchvision
 from persona_tui.gpu.training.adapters.folders import check_base, reading
+from persona_tui.gpu.training.adapters.quantised import (
+    Quantisation,
+    check_quantisation,
+    fill,
+    hollow,
+    stored_weights,
+)
 from persona_tui.gpu.training.families import Family
 
 ensure_torchvision()
@@ -79,7 +85,12 @@ class Adapter(ABC):
         ]
 
     def load_transformer(
-        self, folder: Path, *, dtype: torch.dtype, device: torch.device | str, quantisation: str = "none"
+        self,
+        folder: Path,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        quantisation: Quantisation = "none",
     ) -> nn.Module:
         """The frozen transformer of a base model's folder.
 
@@ -87,17 +98,20 @@ class Adapter(ABC):
             quantisation: none, int8 or nf4: what the blocks' weights are held in; the rest is `dtype`.
 
         Raises:
-            InvalidRequest: the folder holds no such model, or its weights can't be read.
+            InvalidRequest: the folder holds no such model, its weights can't be read, or bitsandbytes, which
+                quantises, is missing.
         """
-        if quantisation != "none":
-            raise InvalidRequest(f"Weights can't be held as {quantisation}.", hint="Name one of: none.")
+        check_quantisation(quantisation)
         self._check(folder)
         with reading(folder, "transformer"):
-            found = _diffusers(self.transformer_class).from_pretrained(
-                folder / "transformer", dtype=dtype, local_files_only=True
+            return fill(
+                hollow(_diffusers(self.transformer_class), folder / "transformer"),
+                stored_weights(folder / "transformer"),
+                quantisation=quantisation,
+                blocks=self.blocks,
+                dtype=dtype,
+                device=device,
             )
-        transformer: nn.Module = found.to(device)
-        return transformer.requires_grad_(False)
 
     def load_encoders(
         self, folder: Path, *, dtype: torch.dtype, device: torch.device | str, text: bool = True

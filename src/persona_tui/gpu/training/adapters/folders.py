@@ -19,6 +19,7 @@ class BadBase(InvalidRequest):
     """A base model's folder that can't be used."""
 
     title = "Base model can't be used"
+    hint = "Fetch the model anew, or name another folder."
 
 
 def check_base(
@@ -116,14 +117,15 @@ def reading(folder: Path, what: str) -> Iterator[None]:
 
     Raises:
         BadBase: what is read in this context can't be.
+        torch.OutOfMemoryError: it can, but not here.
     """
+    import torch
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadBase(
-            f"{folder}'s {what} can't be loaded: {first}",
-            hint="Fetch the model anew, or name another folder.",
-        ) from error
+        raise BadBase(f"{folder}'s {what} can't be loaded: {first}") from error

@@ -1,0 +1,377 @@
+"""`persona-tui train`: plan, start, status, pause, stop, resume, steps, compare, choose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persona_tui.cli.frame import (
+    AsJson,
+    PersonaName,
+    group,
+    note,
+    persona_of,
+    plain,
+    require_consent,
+    resources,
+    show,
+    table,
+)
+
+if TYPE_CHECKING:
+    from persona_tui.resources import Resources
+    from persona_tui.services.training.attach import Attached
+    from persona_tui.services.training.plan import Plan
+    from persona_tui.services.training.runs import TrainingView
+
+commands = group("Training LoRAs: plan, start, status, pause, stop, resume, compare.")
+
+RunId = Annotated[int, typer.Argument(metavar="ID", help="The training's id.")]
+Yes = Annotated[bool, typer.Option("--accept-licence", help="You have read the base model's licence.")]
+_GIB = 1 << 30
+
+
+@commands.command("plan")
+def plan(
+    persona: PersonaName,
+    dataset: Annotated[str, typer.Argument(help="The dataset's name.")],
+    family: Annotated[str, typer.Option(help="Base model: flux1, qwen-image, qwen-edit-2511, …")],
+    base: Annotated[Path | None, typer.Option(help="Its folder; otherwise looked for in models.dir.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the LoRA; otherwise the persona's.")] = None,
+    preset: Annotated[str, typer.Option(help="likeness, light or style.")] = "likeness",
+    steps: Annotated[int | None, typer.Option(help="Otherwise by the number of pictures.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Size of the LoRA.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same LoRA.")] = 1,
+    size: Annotated[list[int] | None, typer.Option(help="Picture sizes; otherwise 512, 768, 1024.")] = None,
+    batch: Annotated[int, typer.Option(help="Pictures a batch.")] = 1,
+    accumulation: Annotated[int, typer.Option(help="Batches a step.")] = 1,
+    optimizer: Annotated[str, typer.Option(help="adamw8bit, adamw or prodigy.")] = "adamw8bit",
+    quantisation: Annotated[str | None, typer.Option(help="none, int8 or nf4; otherwise chosen.")] = None,
+    mask: Annotated[bool, typer.Option("--mask-faces", help="Learn faces more than backgrounds.")] = False,
+    parent: Annotated[str | None, typer.Option(metavar="LORA", help="Train on from one of ours.")] = None,
+    card: Annotated[int | None, typer.Option(help="Number of the card.")] = None,
+    look: Annotated[bool, typer.Option("--look", help="Only look; note nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a training would take, and note it so that `train start` can begin it."""
+    from persona_tui.services.inputs import validated
+    from persona_tui.services.training.recipe import PlanInput
+
+    values: dict[str, Any] = {
+        "family": family, "base": base, "name": name, "preset": preset, "steps": steps, "rank": rank,
+        "lr": lr, "seed": seed, "batch": batch, "accumulation": accumulation, "optimizer": optimizer,
+        "quantisation": quantisation, "mask_loss": mask, "parent": parent, "card": card,
+    }  # fmt: skip
+    given = validated(PlanInput, values | ({"buckets": tuple(size)} if size else {}))
+    with resources() as opened:
+        from persona_tui.services.training.datasets import find_dataset
+
+        with opened.database.session_scope() as reading:
+            found = find_dataset(reading, persona_of(reading, persona).id, dataset)
+        made = asyncio.run(_plan(opened, found.id, given, keep=not look))
+    show(_plan_as_json(made), as_json, lambda: _plan_lines(made))
+
+
+async def _plan(opened: Resources, dataset_id: int, given: Any, *, keep: bool) -> Plan:
+    from persona_tui.pool import WorkPool
+    from persona_tui.services.training.plan import plan_training
+
+    pool = WorkPool()
+    try:
+        return await plan_training(
+            opened.database.session_scope, pool, opened.settings, dataset_id, given, keep=keep
+        )
+    finally:
+        await pool.aclose()
+
+
+def _plan_as_json(made: Plan) -> dict[str, Any]:
+    return {
+        "run_id": made.run_id,
+        "folder": None if made.folder is None else str(made.folder),
+        "card": made.place.title,
+        "recipe": made.run.model_dump(mode="json"),
+        "vram": {
+            "peak": made.prediction.vram,
+            "parts": dict(made.prediction.parts),
+            "encode": made.prediction.encode,
+        },
+        "ram": made.prediction.ram,
+        "choices": list(made.choices),
+        "findings": plain(made.findings),
+        "licence": {
+            "name": made.family.licence.name,
+            "url": made.family.licence.url,
+            "commercial": made.family.licence.commercial,
+            "to_be_acknowledged": made.needs_licence,
+        },
+    }
+
+
+def _plan_lines(made: Plan) -> Iterator[str]:
+    run, family = made.run, made.family
+    sizes = ", ".join(map(str, run.buckets))
+    yield f"{family.title} on {made.place.title}"
+    yield f"{run.steps} steps, rank {run.rank}, {run.targets}, {sizes} px"
+    for choice in made.choices:
+        yield f"   {choice}"
+    if made.place.card is not None:
+        total = made.place.card.memory_total / _GIB
+        yield f"card: {made.prediction.vram / _GIB:.1f} GiB at the peak, of {total:.1f}"
+        parts = sorted(made.prediction.parts.items(), key=lambda part: -part[1])
+        yield "   " + ", ".join(f"{name} {size / _GIB:.1f}" for name, size in parts if size)
+    yield f"memory: {made.prediction.ram / _GIB:.1f} GiB"
+    for finding in made.findings:
+        yield f"⚠️  {finding.sentence}"
+    use = "also commercial use" if family.licence.commercial else "no commercial use"
+    yield f"licence: {family.licence.name} ({use}), {family.licence.url}"
+    if made.run_id is not None:
+        accept = " --accept-licence" if made.needs_licence else ""
+        yield f"✅ Planned as {made.run_id}: `persona-tui train start {made.run_id}{accept}`."
+
+
+@commands.command("start")
+def start(
+    run_id: RunId,
+    accept_licence: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a planned training. It goes on without this terminal."""
+    _start(run_id, as_json, accept_licence=accept_licence)
+
+
+@commands.command("resume")
+def resume(
+    run_id: RunId,
+    steps: Annotated[int | None, typer.Option(help="Another number of steps in all.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where its folder was moved to.")] = None,
+    accept_licence: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a training that rests or failed; with --steps also with one that is done."""
+    _start(run_id, as_json, accept_licence=accept_licence, steps=steps, folder=folder)
+
+
+def _start(run_id: int, as_json: bool, *, accept_licence: bool, **how: Any) -> None:
+    from persona_tui.services.training.start import start_training
+
+    with resources() as opened:
+        accepted = accept_licence or _asked(opened, run_id)
+        view = asyncio.run(start_training(opened.trainings, run_id, note, accept_licence=accepted, **how))
+    show(
+        view,
+        as_json,
+        lambda: [
+            f"✅ Training {view.id} of {view.name} has begun; it goes on when this terminal is closed.",
+            f"   `persona-tui train status {view.id} --follow` watches it.",
+        ],
+    )
+
+
+def _asked(opened: Resources, run_id: int) -> bool:
+    """Show a non-commercial licence before its first use, and ask a person who is there."""
+    import sys
+
+    from persona_tui.services.training.licences import is_acknowledged
+    from persona_tui.services.training.recipe import family_of
+    from persona_tui.services.training.runs import get_training
+
+    with opened.database.session_scope() as reading:
+        family = family_of(get_training(reading, run_id).family)
+        if is_acknowledged(reading, family) or not sys.stdin.isatty():
+            return False
+    note(f"{family.title}: {family.licence.name}, {family.licence.url}")
+    question = "It forbids commercial use, which marks every picture of this LoRA. Have you read it?"
+    require_consent(False, question, refusal="The licence was not acknowledged")
+    return True
+
+
+@commands.command("pause")
+def pause(run_id: RunId, as_json: AsJson = False) -> None:
+    """Rest at the next step, with a checkpoint; the card is free meanwhile."""
+    _order(run_id, "pause", as_json)
+
+
+@commands.command("stop")
+def stop(run_id: RunId, as_json: AsJson = False) -> None:
+    """End at the next step, with a checkpoint."""
+    _order(run_id, "stop", as_json)
+
+
+def _order(run_id: int, want: str, as_json: bool) -> None:
+    from persona_tui.services.training.start import order
+
+    with resources() as opened:
+        view = order(opened.database.session_scope, run_id, want)
+    done = "is stopped" if view.status == "stopped" else f"will {want} at its next step"
+    show(view, as_json, lambda: [f"✅ Training {run_id} {done}."])
+
+
+@commands.command("steps")
+def steps(
+    run_id: RunId,
+    count: Annotated[int, typer.Argument(metavar="STEPS", help="How many in all.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a training take another number of steps, also while it runs."""
+    from persona_tui.services.training.start import change_steps
+
+    with resources() as opened:
+        view = change_steps(opened.database.session_scope, run_id, count)
+    show(view, as_json, lambda: [f"✅ Training {run_id} takes {view.total_steps} steps."])
+
+
+@commands.command("status")
+def status(
+    run_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="One training; otherwise all.")] = None,
+    persona: Annotated[str | None, typer.Option(help="Only this persona's.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Say more until it ends; JSON lines with --json.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How trainings stand. Exit 1 when the one that was asked for has failed."""
+    from persona_tui.services.training.runs import get_training, list_trainings
+
+    with resources() as opened:
+        if run_id is None:
+            with opened.database.session_scope() as reading:
+                owner = persona_of(reading, persona).id if persona else None
+                views = list_trainings(reading, owner)
+            if not views and not as_json:
+                note("Nothing was trained yet. `persona-tui train plan` begins it.")
+            show(views, as_json, lambda: _table(views))
+            return
+        with opened.database.session_scope() as reading:
+            view = get_training(reading, run_id)
+        if follow:
+            view = _follow(opened, view, as_json)
+        else:
+            _show_one(view, as_json)
+    if view.status == "failed":
+        raise typer.Exit(1)
+
+
+def _table(views: tuple[TrainingView, ...]) -> Iterator[str]:
+    return table(
+        ["id", "LoRA", "base", "dataset", "status", "step", "made", "trouble"],
+        (
+            [
+                one.id, one.name, one.family, f"{one.persona}/{one.dataset}", one.status,
+                f"{one.step}/{one.total_steps}", one.lora, one.trouble,
+            ]
+            for one in views
+        ),
+    )  # fmt: skip
+
+
+def _show_one(view: TrainingView, as_json: bool) -> None:
+    from persona_tui.services.training.attach import as_json as plain_of
+    from persona_tui.services.training.attach import attach
+
+    attached = attach(view)
+    show({"training": view, "now": plain_of(attached)}, as_json, lambda: _lines(view, attached))
+
+
+def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
+    yield f"{view.id}: {view.name} of {view.persona}, {view.family}, {view.status}"
+    yield f"step {now.step} of {now.total_steps}, {now.doing}{_pace(now)}"
+    if now.losses:
+        yield f"loss {now.losses[-1].loss:.4f}"
+    if view.predicted_vram is not None:
+        measured = (
+            "not measured yet" if view.measured_vram is None else f"{view.measured_vram / _GIB:.1f} GiB used"
+        )
+        yield f"card: {view.predicted_vram / _GIB:.1f} GiB planned, {measured}"
+    yield f"folder: {view.folder}{'' if now.found else ' (gone)'}"
+    if view.lora is not None:
+        yield f"made: {view.lora}"
+    for event in now.events[-5:]:
+        words = event.get("message") or event.get("stage") or ""
+        yield f"   {str(event.get('at', ''))[:19]} {event['event']} {words}"
+    if view.trouble:
+        yield f"⚠️  {view.trouble}"
+        yield f"   {view.hint}"
+
+
+def _pace(now: Attached) -> str:
+    if now.seconds_per_step is None or now.seconds_left is None:
+        return ""
+    return f", {now.seconds_per_step:.2f} s a step, {now.seconds_left / 60:.0f} min left"
+
+
+def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingView:
+    """Say each change until the training rests or ends: a line of text or of JSON."""
+    from persona_tui.services.training.attach import attach
+    from persona_tui.services.training.runs import get_training
+
+    last: tuple[object, ...] = ()
+    while True:
+        with opened.database.session_scope() as reading:
+            view = get_training(reading, view.id)
+        now = attach(view)
+        seen = (view.status, now.step, now.doing, view.trouble)
+        if seen != last:
+            last = seen
+            _say(view, now, as_json)
+        if not view.is_live and view.status != "planned":
+            return view
+        time.sleep(1.0)
+
+
+def _say(view: TrainingView, now: Attached, as_json: bool) -> None:
+    loss = now.losses[-1].loss if now.losses else None
+    if as_json:
+        told = {
+            "id": view.id, "status": view.status, "step": now.step, "total_steps": now.total_steps,
+            "loss": loss, "doing": now.doing, "seconds_per_step": now.seconds_per_step, "seconds_left": now.seconds_left,
+            "trouble": view.trouble,
+        }  # fmt: skip
+        print(json.dumps(told), flush=True)
+        return
+    words = "" if loss is None else f", loss {loss:.4f}"
+    print(
+        f"{view.status}: step {now.step} of {now.total_steps}{words}{_pace(now)} {view.trouble}".rstrip(),
+        flush=True,
+    )
+
+
+@commands.command("compare")
+def compare(run_id: RunId, as_json: AsJson = False) -> None:
+    """The checkpoints of a training with their scores."""
+    from persona_tui.services.training.runs import checkpoints_of, get_training
+
+    with resources() as opened, opened.database.session_scope() as reading:
+        view = get_training(reading, run_id)
+        checkpoints = checkpoints_of(reading, run_id)
+    names = sorted(
+        {name for one in checkpoints for name, value in one.scores.items() if _is_number(name, value)}
+    )
+    if not checkpoints and not as_json:
+        note(f"Training {run_id} has no checkpoint yet.")
+    show(
+        {"training": view, "checkpoints": checkpoints},
+        as_json,
+        lambda: table(
+            ["step", *names, ""],
+            (
+                [one.step, *(one.scores.get(name) for name in names), _mark(view, one.step, one.kept)]
+                for one in checkpoints
+            ),
+        ),
+    )
+
+
+def _is_number(name: str, value: object) -> bool:
+    return name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _mark(view: TrainingView, step: int, kept: bool) -> str:
+    return "exported" if step == view.best_step else "" if kept else "removed"

@@ -1,0 +1,185 @@
+"""The file that comes out of a run: .safetensors that diffusers and ComfyUI read, tried before it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from persona_tui import boundaries
+from persona_tui.errors import NotAllowedNow, PersonaError
+from persona_tui.gpu.training import checkpoints
+from persona_tui.gpu.training.adapters import adapter_of
+from persona_tui.gpu.training.adapters.base import Adapter
+from persona_tui.gpu.training.cache import Cache, Index
+from persona_tui.gpu.training.checkpoints import Kept
+from persona_tui.gpu.training.durable import sync_folder, write_durably
+from persona_tui.gpu.training.file_notes import notes_of, sidecar_of
+from persona_tui.gpu.training.folder import Status
+from persona_tui.gpu.training.lora import add_lora, put_back
+from persona_tui.gpu.training.naming import BFL_PREFIX, baked, layers_of, named_for_file
+from persona_tui.gpu.training.objective import Objective, drawn
+from persona_tui.gpu.training.run_file import RunFile
+from persona_tui.gpu.training.worker import Worker
+
+_STEPS = 4
+"""Of the picture that the file is tried with."""
+
+_ROUNDING = 0.01
+"""Share of the effect that fused layers may differ by: sums over three times the rank round differently."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a file did in a base model that was loaded anew, held against the copy that was trained.
+
+    Attributes:
+        difference: largest one between the latents of the two pictures.
+        effect: largest one between the picture with the file and the one without.
+    """
+
+    difference: float
+    effect: float
+
+
+class ExportDiffers(PersonaError):
+    """What was read back is not what was trained."""
+
+    title = "Export failed"
+    hint = "Nothing was exported; the checkpoints stay. Please report it with the run's log."
+
+
+def export(worker: Worker) -> Status:
+    """Write the LoRA of the chosen checkpoint, or of the last one, into `export/`.
+
+    The run's manifest may say `"chosen": {"step": 750, "weights": "ema" | "raw"}`; `exported` then tells
+    file, hash, step and what the trial measured.
+
+    Raises:
+        NotAllowedNow: there is no checkpoint.
+        ExportDiffers: the file does not do what the training copy does.
+    """
+    folder, run = worker.folder, worker.folder.run()
+    cache = Cache(folder.cache)
+    index = cache.index(run)
+    adapter = adapter_of(run.family)
+    kept, which = _chosen(worker, run)
+    weights = baked(
+        kept.lora if which == "raw" or kept.average is None else kept.average, run.alpha / run.rank
+    )
+    named = named_for_file(weights, adapter.facts.lora_prefix)
+    digest = _content_hash(named)
+    step, layers = kept.state.step, layers_of(weights)
+    notes = notes_of(folder, run, index, adapter.facts, kept.state, which, digest, layers)
+    name = f"{run.name}-{digest[:12]}"
+    data = save({key: named[key].contiguous() for key in sorted(named)}, notes)
+    tried_in = folder.export / ".trial"
+    shutil.rmtree(tried_in, ignore_errors=True)
+    tried_in.mkdir(parents=True)
+    part = tried_in / f"{name}.safetensors"
+    worker.insist(lambda: write_durably(part, data))
+    boundaries.reached("training:export:before_trial")
+    tried = _tried(run, adapter, index, cache, weights, part)
+    rounding = _ROUNDING * tried.effect if adapter.facts.lora_prefix == BFL_PREFIX else 0.0
+    if tried.difference > rounding:
+        raise ExportDiffers(
+            f"The file's pictures differ by {tried.difference:.3g} from those of what was trained."
+        )
+    boundaries.reached("training:export:before_rename")
+    sidecar = json.dumps(sidecar_of(notes, run, adapter.facts), indent=1, ensure_ascii=False)
+    worker.insist(lambda: write_durably(folder.export / f"{name}.json", sidecar.encode()))
+    part.replace(folder.export / part.name)
+    sync_folder(folder.export)
+    shutil.rmtree(tried_in)
+    boundaries.reached("training:export:after_rename")
+    told = {
+        "file": part.name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "step": step,
+        "weights": which,
+        "difference": tried.difference,
+        "effect": tried.effect,
+    }
+    worker.insist(lambda: folder.note(exported=told))
+    worker.insist(lambda: folder.log("exported", **told))
+    return "done"
+
+
+def _chosen(worker: Worker, run: RunFile) -> tuple[Kept, str]:
+    """The checkpoint that is exported, and which of its weights: the average where there is one."""
+    folder = worker.folder
+    told = folder.manifest().get("chosen") or {}
+    kept = None
+    if isinstance(told.get("step"), int):
+        path = checkpoints.path_of(folder.checkpoints, told["step"])
+        try:
+            kept = checkpoints.read(path, run.learning_hash())
+        except checkpoints.Broken as problem:
+            raise NotAllowedNow(
+                f"The chosen checkpoint of step {told['step']} can't be read ({problem}).",
+                hint="Choose another one, or resume the run to make it again.",
+            ) from None
+    else:
+        kept = checkpoints.newest(folder.checkpoints, run, lambda said: folder.log("broken", message=said))
+    if kept is None:
+        raise NotAllowedNow("There is no checkpoint yet.", hint="Train the run first.")
+    return kept, "raw" if kept.average is None or told.get("weights") == "raw" else "ema"
+
+
+def _content_hash(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the tensors in their names' order, as ModelSpec's hash_sha256 has it: without the notes."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(weights[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tried(
+    run: RunFile, adapter: Adapter, index: Index, cache: Cache, weights: Mapping[str, Tensor], file: Path
+) -> Tried:
+    """Draw one picture with the trained weights, one with the file as diffusers loads it, one with neither.
+
+    The captions' embeddings are those of the cache, so that no text encoder is loaded; the weights are cast
+    to the base's dtype on both sides, as diffusers casts a file's.
+    """
+    torch.set_num_threads(run.threads)
+    transformer: Any = adapter.load_transformer(
+        run.base,
+        dtype=torch.bfloat16 if run.dtype == "bf16" else torch.float32,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        quantisation=run.quantisation,
+    ).eval()
+    objective = Objective(run, adapter, transformer, cache, autocast=False)
+    sample = min(index.samples, key=lambda one: one.bucket[0] * one.bucket[1])
+
+    def picture() -> Tensor:
+        return drawn(objective, sample, sample.prompt, steps=_STEPS, seed=run.seed)
+
+    plain = picture()
+    ours = add_lora(transformer, adapter, run.model_copy(update={"alpha": float(run.rank)}))
+    put_back(ours, weights)
+    dtype = torch.bfloat16 if run.dtype == "bf16" else torch.float32
+    for weight in ours.values():
+        weight.data = weight.data.to(dtype)
+    trained = picture()
+    transformer.delete_adapters("default")
+    _load_as_diffusers_does(adapter, run.base, transformer, file)
+    read_back = picture()
+    return Tried(float((trained - read_back).abs().max()), float((trained - plain).abs().max()))
+
+
+def _load_as_diffusers_does(adapter: Adapter, base: Path, transformer: Any, file: Path) -> None:
+    import diffusers
+
+    absent = dict.fromkeys(("vae", *adapter.text_parts))
+    kind = getattr(diffusers, adapter.facts.pipeline)
+    pipeline = kind.from_pretrained(base, local_files_only=True, transformer=transformer, **absent)
+    pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name="exported")

@@ -1,0 +1,89 @@
+"""What a training's folder tells beyond the database: curves, pace, log, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from persona_tui.gpu.training.durable import lines_of
+from persona_tui.gpu.training.folder import Loss, RunFolder
+from persona_tui.services import lease
+from persona_tui.services.training.runs import TrainingView
+
+_PACE_STEPS = 50
+_QUIET = ("step", "encoded")
+"""Events that make up most of a log."""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A training as its folder has it now.
+
+    Attributes:
+        found: whether the folder is there.
+        alive: whether a process works on it.
+        doing: what that is at: "training", "evaluating", "waiting for space" …
+        heartbeat_age: seconds; None before the first one.
+        losses: one for each step that counts.
+        seconds_per_step: median of the last steps; None before there are some.
+        seconds_left: at that pace; None while nobody knows.
+        evaluations: in the order of their steps.
+        events: of the log but steps, the last ones.
+    """
+
+    found: bool
+    alive: bool
+    step: int
+    total_steps: int
+    doing: str
+    heartbeat_age: float | None
+    losses: Sequence[Loss]
+    seconds_per_step: float | None
+    seconds_left: float | None
+    evaluations: Sequence[Mapping[str, Any]]
+    events: Sequence[Mapping[str, Any]]
+    samples: Sequence[Path]
+    exported: Mapping[str, Any] | None
+
+
+def attach(view: TrainingView, *, events: int = 40) -> Attached:
+    """Read a training's folder. Blocks on the disk; the log of a long run takes some milliseconds."""
+    folder = RunFolder(view.folder)
+    beat, losses = folder.heartbeat(), folder.losses()
+    alive = view.is_live and (lease.living(view.holder) is not None or folder.is_locked())
+    step = losses[-1].step if losses else (0 if beat is None else beat.step)
+    total = folder.control().steps or view.total_steps
+    pace = median(loss.seconds for loss in losses[-_PACE_STEPS:]) if losses else None
+    told = [event for event in folder.events() if event.get("event") not in _QUIET]
+    return Attached(
+        found=folder.run_file.is_file(),
+        alive=alive,
+        step=step,
+        total_steps=total,
+        doing=beat.doing if beat is not None and alive else view.status,
+        heartbeat_age=None if beat is None else beat.age(),
+        losses=losses,
+        seconds_per_step=pace,
+        seconds_left=None if pace is None or not alive else max(0, total - step) * pace,
+        evaluations=tuple(lines_of(folder.evaluation_file)),
+        events=told[-events:],
+        samples=tuple(sorted(folder.samples.rglob("*.png"))),
+        exported=folder.manifest().get("exported"),
+    )
+
+
+def output_tail(view: TrainingView, lines: int = 20) -> tuple[str, ...]:
+    """The last lines that a training's processes printed: what a crash left behind."""
+    try:
+        text = (view.folder / "output.log").read_text("utf-8", "replace")
+    except OSError:
+        return ()
+    return tuple(text.splitlines()[-lines:])
+
+
+def as_json(attached: Attached, *, losses: int = 100) -> dict[str, Any]:
+    """For `train status --json`: the last losses only."""
+    return {**vars(attached), "losses": attached.losses[-losses:]}

@@ -1,0 +1,301 @@
+"""Planning a training: who is in the dataset, what speaks against it, the recipe, and whether it fits."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from asyncio import to_thread
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+import psutil
+from sqlmodel import Session
+
+from persona_tui.database.driver import rows_of
+from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.gpu.nvml import Card, read_cards
+from persona_tui.gpu.training.families import Family
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.planner import Prediction, Shapes
+from persona_tui.gpu.training.run_file import Quantisation, RunFile
+from persona_tui.gpu.training.shapes import read_shapes
+from persona_tui.models.training import Dataset, TrainingRun
+from persona_tui.pool import WorkPool
+from persona_tui.services import events
+from persona_tui.services.lease import Place, ReadCards, places
+from persona_tui.services.loras.registry import LoraView, find_lora
+from persona_tui.services.loras.shelf import Shelf
+from persona_tui.services.safety import audit, consents
+from persona_tui.services.training import licences
+from persona_tui.services.training.dataset_check import Finding, check_dataset
+from persona_tui.services.training.datasets import SessionScope, looks, open_dataset
+from persona_tui.services.training.fitting import Memory, fit
+from persona_tui.services.training.recipe import (
+    PlanInput,
+    Sources,
+    base_folder,
+    family_of,
+    lora_name,
+    make_recipe,
+)
+from persona_tui.settings import Settings
+from persona_tui.text import slug
+
+_REMEMBERED = 8
+_SYSTEM_VRAM = 300 << 20
+"""What the driver and a screen keep of a card."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that may begin.
+
+    Attributes:
+        run_id: of the planned run; None for a plan that was only looked at.
+        findings: what speaks against the dataset without forbidding it.
+        needs_licence: the base model's licence has to be acknowledged before the start.
+        choices: what was decided for it, in sentences.
+    """
+
+    run_id: int | None
+    folder: Path | None
+    run: RunFile
+    family: Family
+    place: Place
+    prediction: Prediction
+    choices: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    needs_licence: bool
+
+
+class DatasetNotFit(NotAllowedNow):
+    """The dataset has errors.
+
+    Attributes:
+        findings: all of them.
+    """
+
+    title = "Dataset is not fit for training"
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        first = next(one for one in findings if one.level == "error")
+        super().__init__(first.sentence, hint=first.hint)
+        self.findings = tuple(findings)
+
+
+async def plan_training(
+    scope: SessionScope,
+    pool: WorkPool,
+    settings: Settings,
+    dataset_id: int,
+    given: PlanInput,
+    *,
+    cards: ReadCards = read_cards,
+    count: Callable[[str, str], Shapes] = read_shapes,
+    keep: bool = True,
+) -> Plan:
+    """Plan a training, and note it as a run that `start` begins.
+
+    Args:
+        pool: a child that imports torch to count the base model.
+        count: what that child does; takes the family and the base model's folder.
+        keep: False only looks.
+
+    Raises:
+        DatasetNotFit: something speaks against the dataset.
+        NotAllowedNow: nobody says who is in it; the machine has too little memory.
+        InvalidRequest, UnknownName: a value, a file or the base model can't be used.
+        StorageError: the run's folder can't be written.
+    """
+    family = family_of(given.family)
+    base = base_folder(family, given.base, settings.models.dir)
+    place = _place(given, await to_thread(cards))
+    draft = await to_thread(_draft, scope, settings, dataset_id, given, family, base)
+    shapes = await pool.run(count, family.name, str(base))
+
+    def finish() -> Plan:
+        with scope() as session:
+            found = fit(
+                shapes,
+                draft.recipe,
+                _memory(place),
+                sources=draft.sources,
+                quantisation=given.quantisation,
+                factor_of=lambda how: calibration(session, family.name, how),
+            )
+            needs_licence = not licences.is_acknowledged(session, family)
+        plan = Plan(
+            None,
+            None,
+            found.run,
+            family,
+            place,
+            found.prediction,
+            found.choices,
+            draft.findings,
+            needs_licence,
+        )
+        return _kept(scope, settings, draft, plan) if keep else plan
+
+    return await to_thread(finish)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What is known of a training before its memory is reckoned.
+
+    Attributes:
+        name: of the LoRA, as people write it.
+        sources: the most source pictures that a sample has.
+    """
+
+    dataset_id: int
+    name: str
+    recipe: RunFile
+    findings: tuple[Finding, ...]
+    sources: int
+    parent_id: int | None
+
+
+def require_subject(session: Session, dataset: Dataset) -> None:
+    """See that a dataset says who is in it, and that a real one permits it now.
+
+    Raises:
+        NotAllowedNow: it does not say.
+        InvalidRequest: the consent was withdrawn, has run out, or is for something else.
+    """
+    if dataset.subject == "fictional":
+        return
+    if dataset.consent_id is None:
+        raise NotAllowedNow(
+            f"{dataset.name} does not say who is in its pictures.",
+            title="No consent",
+            hint="`persona-tui dataset subject PERSONA NAME --fictional`, or --consent with the id of one.",
+        )
+    consents.require_valid(session, dataset.persona_id, dataset.consent_id, "training")
+
+
+def calibration(session: Session, family: str, quantisation: Quantisation) -> float | None:
+    """Measured over predicted memory of the last runs of this kind: the median; None without any."""
+    rows = rows_of(session, _MEASURED, {"family": family, "quantisation": quantisation, "most": _REMEMBERED})
+    return median(row.ratio for row in rows) if rows else None
+
+
+def _place(given: PlanInput, cards: tuple[Card, ...]) -> Place:
+    found = places(cards)
+    if given.card is None:
+        return found[0]
+    for place in found:
+        if place.card is not None and place.card.index == given.card:
+            return place
+    shown = ", ".join(place.title for place in found)
+    raise InvalidRequest(f"There is no card {given.card}.", hint=f"There are: {shown}.")
+
+
+def _memory(place: Place) -> Memory:
+    vram = None if place.card is None else place.card.memory_total - _SYSTEM_VRAM
+    return Memory(vram, psutil.virtual_memory().available, find_spec("bitsandbytes") is not None)
+
+
+def _draft(
+    scope: SessionScope, settings: Settings, dataset_id: int, given: PlanInput, family: Family, base: Path
+) -> _Draft:
+    with scope() as session:
+        dataset = open_dataset(session, dataset_id)
+        require_subject(session, dataset.row)
+        known = looks(session, dataset_id)
+        parent = None if given.parent is None else find_lora(session, given.parent)
+    findings = check_dataset(dataset.manifest, dataset.folder.path, known, given.buckets)
+    if any(finding.level == "error" for finding in findings):
+        raise DatasetNotFit(findings)
+    manifest, digest = dataset.manifest, dataset.sha256
+    sources = Sources(
+        family,
+        base,
+        manifest,
+        digest,
+        dataset.folder.snapshot(digest),
+        None if parent is None else _parent_file(parent, settings, family),
+    )
+    return _Draft(
+        dataset_id=dataset_id,
+        name=lora_name(given, manifest),
+        recipe=make_recipe(given, sources),
+        findings=findings,
+        sources=max((len(picture.control) for picture in manifest.pictures), default=0),
+        parent_id=None if parent is None else parent.id,
+    )
+
+
+def _parent_file(lora: LoraView, settings: Settings, family: Family) -> tuple[Path, str]:
+    if lora.family != family.lora_family:
+        raise InvalidRequest(
+            f"{lora.label} is a LoRA of {lora.family}, not of {family.title}.",
+            title="Mixed families",
+            hint="Start from one of the same base model, or without one.",
+        )
+    path = Shelf(settings).path(lora.file_name)
+    if not path.is_file():
+        raise InvalidRequest(f"The file of {lora.label} is gone.", hint="Import it again.")
+    return path, lora.sha256
+
+
+def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) -> Plan:
+    name = f"{slug(plan.run.name, 'lora')}-{secrets.token_hex(3)}"
+    folder = RunFolder(settings.data_dir / "trainings" / name)
+    folder.create(plan.run)
+    try:
+        with scope() as session:
+            run_id = _note(session, draft, plan, folder.path)
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return replace(plan, run_id=run_id, folder=folder.path)
+
+
+def _note(session: Session, draft: _Draft, plan: Plan, folder: Path) -> int:
+    dataset = session.get_one(Dataset, draft.dataset_id)
+    prediction = plan.prediction
+    row = TrainingRun(
+        persona_id=dataset.persona_id,
+        dataset_id=dataset.id,
+        wheel=dataset.wheel,
+        name=draft.name,
+        base_family=plan.family.name,
+        folder=str(folder),
+        config=plan.run.model_dump(mode="json"),
+        config_hash=plan.run.hash(),
+        dataset_hash=plan.run.dataset_hash,
+        seed=plan.run.seed,
+        total_steps=plan.run.steps,
+        quantisation=plan.run.quantisation,
+        predicted_vram=None if plan.place.card is None else prediction.vram,
+        predicted_ram=prediction.ram,
+        prediction={**prediction.parts, "raw": prediction.raw, "factor": prediction.factor},
+        card=plan.place.name,
+        parent_lora_id=draft.parent_id,
+    )
+    session.add(row)
+    session.flush()
+    audit.append(
+        session,
+        actor="operator",
+        action="training.plan",
+        persona_id=dataset.persona_id,
+        subject=f"training_runs:{row.id}",
+        content_sha256=plan.run.dataset_hash,
+        details={"family": plan.family.name, "steps": plan.run.steps, "config": row.config_hash},
+    )
+    events.emit(session, "training", row.id)
+    return row.id
+
+
+_MEASURED = """
+SELECT r.measured_vram::float / (r.prediction ->> 'raw')::float AS ratio
+FROM training_runs r
+WHERE r.base_family = :family AND r.quantisation = :quantisation AND r.measured_vram IS NOT NULL
+ORDER BY r.id DESC LIMIT :most
+"""

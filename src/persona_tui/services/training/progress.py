@@ -1,0 +1,80 @@
+"""What a run's folder and processes tell, brought into its row: step, checkpoints, scores, memory."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import psutil
+from sqlmodel import Session, col, select
+
+from persona_tui.gpu.training.durable import lines_of
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.models.training import Checkpoint, TrainingRun
+from persona_tui.services import events
+from persona_tui.services.lease import ReadCards, places
+
+_PREFIX = "step-"
+
+
+def note_progress(session: Session, row: TrainingRun, folder: RunFolder, cards: ReadCards) -> None:
+    """Bring a run's row to what its folder and its processes tell."""
+    beat = folder.heartbeat()
+    if beat is not None:
+        row.heartbeat_at = datetime.fromtimestamp(beat.at, UTC)
+    if beat is not None and folder.status() not in ("planned", "encoding", "encoded"):
+        row.step = max(row.step, beat.step)
+    row.total_steps = folder.control().steps or row.total_steps
+    _note_checkpoints(session, row, folder)
+    _note_memory(row, cards)
+    session.add(row)
+    events.emit(session, "training", row.id)
+
+
+def _note_checkpoints(session: Session, row: TrainingRun, folder: RunFolder) -> None:
+    names = [path.name.removeprefix(_PREFIX) for path in folder.checkpoints.glob(f"{_PREFIX}*")]
+    present = {int(name): name for name in names if name.isdigit()}
+    query = select(Checkpoint).where(col(Checkpoint.training_run_id) == row.id)
+    known = {checkpoint.step: checkpoint for checkpoint in session.exec(query)}
+    scores = {told["step"]: told for told in lines_of(folder.evaluation_file) if "step" in told}
+    for step in present.keys() - known.keys():
+        path = f"checkpoints/{_PREFIX}{present[step]}"
+        known[step] = Checkpoint(
+            training_run_id=row.id, step=step, attempt=max(1, row.attempt), file_path=path
+        )
+        session.add(known[step])
+    for step, checkpoint in known.items():
+        kept, told = step in present, scores.get(step, checkpoint.scores)
+        if (checkpoint.kept, checkpoint.scores) != (kept, told):
+            checkpoint.kept, checkpoint.scores = kept, dict(told)
+            session.add(checkpoint)
+
+
+def _note_memory(row: TrainingRun, cards: ReadCards) -> None:
+    """Keep the highest reading of the memory that the run's processes hold."""
+    pids = _with_children(row.pid)
+    if not pids:
+        return
+    row.measured_ram = max(row.measured_ram or 0, sum(map(_resident, pids)))
+    place = next((one for one in places(cards()) if one.name == row.card), None)
+    if place is None or place.card is None:
+        return
+    used = sum(process.memory or 0 for process in place.card.processes if process.pid in pids)
+    if not used:  # in a container the driver tells other numbers of processes
+        used = max(0, place.card.memory_used - int(row.prediction.get("used_before", 0)))
+    row.measured_vram = max(row.measured_vram or 0, used) or None
+
+
+def _with_children(pid: int | None) -> set[int]:
+    """A process and all that it started; empty when it is gone."""
+    if pid is not None:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            return {pid, *(child.pid for child in process.children(recursive=True))}
+    return set()
+
+
+def _resident(pid: int) -> int:
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0

@@ -1,0 +1,314 @@
+"""Starting a training: card, drained servers, a process of its own. Pause, stop, resume."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from persona_tui.clients.comfyui import ComfyUIClient
+from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
+from persona_tui.gpu.nvml import read_cards
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.planner import GIB
+from persona_tui.gpu.training.supervisor import forget_chances
+from persona_tui.models.training import Dataset, TrainingRun
+from persona_tui.services import events, lease
+from persona_tui.services.lease import Lease, Place, ReadCards, places
+from persona_tui.services.safety import audit
+from persona_tui.services.training import licences
+from persona_tui.services.training.datasets import SessionScope
+from persona_tui.services.training.draining import Say, drain, free_memory
+from persona_tui.services.training.plan import require_subject
+from persona_tui.services.training.processes import STAGES, start_supervisor
+from persona_tui.services.training.recipe import family_of
+from persona_tui.services.training.runs import TrainingView, get_training
+from persona_tui.settings import Settings
+
+_MAY_START = ("planned", "paused", "stopped", "failed", "done")
+
+
+@dataclass(frozen=True)
+class Starter:
+    """What a start needs from outside.
+
+    Attributes:
+        clients: of the ComfyUI servers, by address.
+        stages: module whose stages are run.
+    """
+
+    scope: SessionScope
+    settings: Settings
+    clients: Callable[[], Mapping[str, ComfyUIClient]]
+    cards: ReadCards = read_cards
+    stages: str = STAGES
+
+    @property
+    def locks(self) -> Path:
+        """Folder of the cards' lock files."""
+        return self.settings.data_dir / "leases"
+
+
+async def start_training(
+    starter: Starter,
+    run_id: int,
+    say: Say = lambda _: None,
+    *,
+    accept_licence: bool = False,
+    steps: int | None = None,
+    folder: Path | None = None,
+) -> TrainingView:
+    """Begin a planned training, or go on with one that rests, failed or is done.
+
+    Args:
+        say: gets a sentence while something is waited for.
+        accept_licence: the operator has read the licence of a non-commercial base model.
+        steps: another number of steps than planned; of a run that is done, to train on.
+        folder: where the run's folder was moved to.
+
+    Raises:
+        UnknownName: no such training.
+        NotAllowedNow: it runs, its card is taken or too full, its licence was not acknowledged, or nobody
+            says who is in the dataset.
+        InvalidRequest: its folder is gone, its recipe can't be used, or the consent is withdrawn.
+        NotStarted, StorageError: no process, no room.
+    """
+    held, place = await to_thread(_admit, starter, run_id, accept_licence, steps, folder)
+    try:
+        if place.card is not None:
+            clients = starter.clients()
+            try:
+                await drain(clients, say)
+            finally:
+                for client in clients.values():
+                    await client.aclose()
+            await _require_free(starter, run_id, place)
+        return await to_thread(_spawn, starter, run_id, held, place)
+    except BaseException:
+        await to_thread(_give_up, starter, held)
+        raise
+
+
+def order(scope: SessionScope, run_id: int, want: str) -> TrainingView:
+    """Have a running training pause or stop at its next step, with a checkpoint.
+
+    Args:
+        want: pause or stop.
+
+    Raises:
+        UnknownName: no such training.
+        NotAllowedNow: it does not run.
+        StorageError: its folder can't be written.
+    """
+    with scope() as session:
+        view = get_training(session, run_id)
+        if not view.is_live and not (want == "stop" and view.status == "paused"):
+            raise NotAllowedNow(
+                f"Training {run_id} is {view.status}, so there is nothing to {want}.",
+                hint="`persona-tui train status` shows what runs.",
+            )
+        RunFolder(view.folder).order("pause" if want == "pause" else "stop")
+        if view.status == "paused":
+            row = session.get_one(TrainingRun, run_id)
+            row.status = "stopped"
+            session.add(row)
+        _note(session, view.persona_id, run_id, f"training.{want}")
+        return get_training(session, run_id)
+
+
+def change_steps(scope: SessionScope, run_id: int, steps: int) -> TrainingView:
+    """Let a training take another number of steps; one that runs learns it at its next step.
+
+    Raises:
+        UnknownName: no such training.
+        InvalidRequest: it is past that step already.
+    """
+    with scope() as session:
+        row = _row(session, run_id)
+        if steps < max(1, row.step):
+            raise InvalidRequest(
+                f"Training {run_id} is at step {row.step} already.", hint=f"Name {row.step} steps or more."
+            )
+        RunFolder(Path(row.folder)).order(steps=steps)
+        row.total_steps = steps
+        session.add(row)
+        _note(session, row.persona_id, run_id, "training.steps")
+    with scope() as session:
+        return get_training(session, run_id)
+
+
+def place_of(card: str, cards: ReadCards) -> Place:
+    """The card that a run was planned for, on this machine.
+
+    Raises:
+        NotAllowedNow: it is another machine's, or was taken out.
+    """
+    here = places(cards())
+    for place in here:
+        if place.name == card:
+            return place
+    raise NotAllowedNow(
+        f"The training was planned for {card}; here is {', '.join(place.title for place in here)}.",
+        title="Another machine",
+        hint="Start it there, or plan it anew here.",
+    )
+
+
+def _admit(
+    starter: Starter, run_id: int, accept_licence: bool, steps: int | None, moved_to: Path | None
+) -> tuple[Lease, Place]:
+    """Whether it may begin; then the card is held for it."""
+    place = _planned_place(starter, run_id)
+    with starter.scope() as session:
+        row = _row(session, run_id)
+        if row.status not in _MAY_START:
+            raise NotAllowedNow(
+                f"Training {run_id} runs already.", hint="`persona-tui train status` shows it."
+            )
+        if row.status == "done" and steps is None:
+            raise NotAllowedNow(
+                f"Training {run_id} is done.", hint="Give it more steps with --steps to train on."
+            )
+        require_subject(session, session.get_one(Dataset, row.dataset_id))
+        family = family_of(row.base_family)
+        if accept_licence:
+            licences.acknowledge(session, family)
+        licences.require_acknowledged(session, family)
+        if moved_to is not None:
+            row.folder = str(moved_to.expanduser().absolute())
+            session.add(row)
+        _require_folder(row, steps)
+        held = lease.take(session, place, "training", starter.locks, run_id=run_id, cards=starter.cards)
+    return held, place
+
+
+def _planned_place(starter: Starter, run_id: int) -> Place:
+    with starter.scope() as session:
+        card = get_training(session, run_id).card
+    return place_of(card, starter.cards)
+
+
+def _require_folder(row: TrainingRun, steps: int | None) -> None:
+    """Read the recipe again, which the operator may have changed, and give the orders."""
+    folder = RunFolder(Path(row.folder))
+    if not folder.run_file.is_file():
+        raise InvalidRequest(
+            f"The folder of training {row.id} is gone from {row.folder}.",
+            title="Folder is gone",
+            hint="Put it back, or say where it is now: `persona-tui train resume ID --folder FOLDER`.",
+        )
+    if folder.is_locked():
+        raise NotAllowedNow(
+            f"A process works in the folder of training {row.id} already.",
+            hint="Wait for its end; `persona-tui train status` shows it.",
+        )
+    run = folder.run()
+    if row.config_hash != run.hash():
+        row.config, row.config_hash, row.seed = run.model_dump(mode="json"), run.hash(), run.seed
+    if row.status == "done" and steps is not None and steps <= row.step:
+        raise InvalidRequest(f"It has {row.step} steps already.", hint="Name more than that.")
+    row.total_steps = folder.order("run", steps).steps or run.steps
+    if row.status == "done":
+        folder.note(status="encoded", exported=None)
+    forget_chances(folder)
+
+
+async def _require_free(starter: Starter, run_id: int, place: Place) -> None:
+    """See that the card has room for what was planned, now that servers let go of theirs."""
+    with starter.scope() as session:
+        needed = get_training(session, run_id).predicted_vram or 0
+    free = await free_memory(place, starter.cards, needed)
+    if free >= needed:
+        return
+    now = place_of(place.name, starter.cards)
+    others = [str(process.pid) for process in now.card.processes] if now.card is not None else []
+    who = f" Processes on it: {', '.join(others)}." if others else ""
+    raise NotAllowedNow(
+        f"{place.title} has {free / GIB:.1f} GiB free; the training takes {needed / GIB:.1f}.{who}",
+        title="Card is in use",
+        hint="End what uses it, or plan the training with a stronger quantisation.",
+    )
+
+
+def _spawn(starter: Starter, run_id: int, held: Lease, place: Place) -> TrainingView:
+    """Say in the database that it runs, then start its process: killed between the two, it is found dead."""
+    with starter.scope() as session:
+        row = _row(session, run_id)
+        begin(session, row, used=0 if place.card is None else place.card.memory_used)
+        _note(session, row.persona_id, run_id, "training.start")
+    spawn_for(starter, run_id, held, place)
+    with starter.scope() as session:
+        return get_training(session, run_id)
+
+
+def begin(session: Session, row: TrainingRun, *, used: int) -> None:
+    """Note that a process is being started for a run.
+
+    Args:
+        used: bytes of the card that others hold.
+    """
+    row.status = "encoding" if row.started_at is None else "training"
+    row.attempt += 1
+    row.trouble = row.hint = ""
+    row.pid = row.finished_at = None
+    row.prediction = {**row.prediction, "used_before": used}
+    if row.started_at is None:
+        row.started_at = session.execute(text("SELECT persona_now()")).scalar_one()
+    session.add(row)
+    session.flush()
+
+
+def spawn_for(starter: Starter, run_id: int, held: Lease, place: Place) -> None:
+    """Start the supervisor of a run and hand the card over to it.
+
+    Raises:
+        NotStarted: no process could be started; the run has failed with that.
+    """
+    with starter.scope() as session:
+        folder = get_training(session, run_id).folder
+    try:
+        lock = lease.lock_file(starter.locks, place.name)
+        pid = start_supervisor(folder, lock, place, stages=starter.stages)
+    except Exception as problem:
+        with starter.scope() as session:
+            row = _row(session, run_id)
+            row.status, row.trouble, row.hint = (
+                "failed",
+                str(problem),
+                "`persona-tui train resume` tries again.",
+            )
+            session.add(row)
+        raise
+    with starter.scope() as session:
+        row = _row(session, run_id)
+        _, row.boot_id, _, started = lease.process_id(pid).split(":")
+        row.pid, row.pid_started = pid, int(started)
+        session.add(row)
+        lease.hand_over(session, held, pid)
+        events.emit(session, "training", run_id)
+
+
+def _give_up(starter: Starter, held: Lease) -> None:
+    with starter.scope() as session:
+        lease.release(session, held)
+
+
+def _row(session: Session, run_id: int) -> TrainingRun:
+    query = select(TrainingRun).where(col(TrainingRun.id) == run_id).with_for_update()
+    row = session.exec(query.execution_options(populate_existing=True)).one_or_none()
+    if row is None:
+        raise UnknownName(
+            f"There is no training {run_id}.", hint="`persona-tui train status` shows what there is."
+        )
+    return row
+
+
+def _note(session: Session, persona_id: int, run_id: int, action: str) -> None:
+    audit.append(
+        session, actor="operator", action=action, persona_id=persona_id, subject=f"training_runs:{run_id}"
+    )
+    events.emit(session, "training", run_id)

@@ -1,0 +1,192 @@
+"""Watching trainings: progress into the database, the dead taken up again, the finished registered.
+
+The leading process looks every few seconds. No training needs it to go on: what became of one is found out
+here, and a supervisor whose process is gone is started anew.
+"""
+
+from __future__ import annotations
+
+import socket
+from asyncio import to_thread
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from sqlmodel import Session, col, select
+
+from persona_tui.errors import PersonaError
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.models.training import Dataset, TrainingRun
+from persona_tui.services import events, lease
+from persona_tui.services.lease import Lease, Place
+from persona_tui.services.training.plan import require_subject
+from persona_tui.services.training.progress import note_progress
+from persona_tui.services.training.registering import place_everywhere, register
+from persona_tui.services.training.runs import LIVE, TrainingView, list_trainings
+from persona_tui.services.training.start import Starter, begin, place_of, spawn_for
+
+log = structlog.get_logger("persona_tui.training")
+
+SECONDS = 3.0
+"""Between two looks: a dead run is noticed within ten seconds."""
+_AT = {"encoding": "encoding", "encoded": "training", "training": "training", "exporting": "exporting"}
+"""What a run is at, by what its folder says while a process works on it."""
+_ENDED = ("done", "paused", "stopped", "failed")
+_AGAIN = "`persona-tui train resume` tries again."
+
+
+@dataclass(frozen=True)
+class _Next:
+    """What is to be done when what was seen is committed.
+
+    Attributes:
+        spawn: card and lease of a run whose supervisor is started anew.
+    """
+
+    spawn: tuple[Lease, Place] | None = None
+    finished: bool = False
+
+
+class TrainingWatch:
+    """Looks after the trainings of this machine."""
+
+    def __init__(self, starter: Starter, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._starter = starter
+        self._clock = clock
+
+    async def tick(self) -> None:
+        """Look once. What is wrong with one training is noted at it.
+
+        Raises:
+            PersonaError: the database is away, or the locks' folder can't be written.
+        """
+        for view in await to_thread(self._mine):
+            try:
+                if await to_thread(self._look, view):
+                    await place_everywhere(self._starter, view.id)
+            except PersonaError as problem:
+                await to_thread(self._trouble, view.id, problem)
+        await to_thread(self._sweep)
+
+    def _mine(self) -> tuple[TrainingView, ...]:
+        """Those that run on this machine, or have ended without anybody having registered their file."""
+        host = f"{socket.gethostname()}:"
+        with self._starter.scope() as session:
+            return tuple(
+                one
+                for one in list_trainings(session)
+                if one.card.startswith(host)
+                and (one.is_live or (one.status == "done" and one.lora_id is None and not one.trouble))
+            )
+
+    def _sweep(self) -> None:
+        with self._starter.scope() as session:
+            gone = lease.sweep(session, self._starter.locks, self._starter.cards)
+        for held in gone:
+            log.info("a card's holder is gone", card=held.card, training=held.training_run_id)
+
+    def _look(self, view: TrainingView) -> bool:
+        """See what a training is at; whether it has just been registered."""
+        if view.is_live:
+            with self._starter.scope() as session:
+                following = self._judged(session, view)
+            if following.spawn is not None:
+                spawn_for(self._starter, view.id, *following.spawn)
+            if not following.finished:
+                return False
+        return register(self._starter, view.id)
+
+    def _judged(self, session: Session, view: TrainingView) -> _Next:
+        row = _locked(session, view.id)
+        if row is None or row.status not in LIVE or row.attempt != view.attempt:
+            return _Next()
+        folder, held = RunFolder(view.folder), lease.of_run(session, view.id)
+        note_progress(session, row, folder, self._starter.cards)
+        permitted = self._is_permitted(session, row, folder)
+        if _is_alive(view, folder, held):
+            if permitted:
+                row.status = _AT.get(folder.status(), row.status)
+            if held is not None:
+                lease.renew(session, held)
+            return _Next()
+        ended = _end_of(folder)
+        if ended is None and permitted:
+            return self._take_up(session, row, folder, held)
+        self._settle(session, row, folder, ended or "stopped", held)
+        return _Next(finished=ended == "done")
+
+    def _take_up(self, session: Session, row: TrainingRun, folder: RunFolder, held: Lease | None) -> _Next:
+        """Have the supervisor of a run started anew whose process is gone; once at each step."""
+        lost = not folder.run_file.is_file()
+        if lost or (row.resumed_step == row.step and row.pid is not None):
+            row.trouble = f"Its process was ended at step {row.step}, where it was taken up before."
+            row.hint = _AGAIN
+            if lost:
+                row.trouble = f"Its folder is gone from {row.folder}, and its process has ended."
+                row.hint = "Say where it is: `persona-tui train resume ID --folder FOLDER`."
+            self._settle(session, row, folder, "failed", held)
+            return _Next()
+        place = place_of(row.card, self._starter.cards)
+        if held is None:
+            held = lease.take(
+                session, place, "training", self._starter.locks, run_id=row.id, cards=self._starter.cards
+            )
+        row.resumed_step = row.step
+        begin(session, row, used=int(row.prediction.get("used_before", 0)))
+        log.warning("a training is taken up again", training=row.id, step=row.step)
+        return _Next(spawn=(held, place))
+
+    def _settle(
+        self, session: Session, row: TrainingRun, folder: RunFolder, status: str, held: Lease | None
+    ) -> None:
+        """Note how a run ended, and let go of its card."""
+        if status == "failed" and not row.trouble:
+            told = folder.manifest()
+            row.trouble = str(told.get("message") or "It failed; its log has the details.")
+            row.hint = str(told.get("hint") or _AGAIN)
+        row.status = status
+        row.finished_at = None if status == "paused" else self._clock()
+        session.add(row)
+        if held is not None:
+            lease.release(session, held)
+        events.emit(session, "training", row.id)
+
+    def _is_permitted(self, session: Session, row: TrainingRun, folder: RunFolder) -> bool:
+        """Whether somebody still says yes; a consent that is withdrawn stops a run at its next step."""
+        try:
+            require_subject(session, session.get_one(Dataset, row.dataset_id))
+        except PersonaError as problem:
+            row.trouble, row.hint = problem.message, problem.hint
+            with suppress(PersonaError):
+                folder.order("stop")
+            return False
+        return True
+
+    def _trouble(self, run_id: int, problem: PersonaError) -> None:
+        log.warning("a training is in trouble", training=run_id, problem=problem.message)
+        with self._starter.scope() as session:
+            row = _locked(session, run_id)
+            if row is not None:
+                row.trouble, row.hint = problem.message, problem.hint
+                session.add(row)
+
+
+def _is_alive(view: TrainingView, folder: RunFolder, held: Lease | None) -> bool:
+    """Whether its supervisor lives, a stage of it, or who is just starting it."""
+    holders = (view.holder, held.holder if held is not None else "")
+    return any(lease.living(holder) is not None for holder in holders) or folder.is_locked()
+
+
+def _end_of(folder: RunFolder) -> str | None:
+    """How a run ended, by its folder; None when it did not: it was killed."""
+    status = folder.status()
+    if status == "done" and not folder.manifest().get("exported"):
+        return None
+    return status if status in _ENDED else None
+
+
+def _locked(session: Session, run_id: int) -> TrainingRun | None:
+    query = select(TrainingRun).where(col(TrainingRun.id) == run_id).with_for_update()
+    return session.exec(query.execution_options(populate_existing=True)).one_or_none()

@@ -1,0 +1,82 @@
+"""Items 3, 5 and 6 by commands: plan, start, watch, kill, compare; with a real tiny base model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persona_tui.services.training.watch import TrainingWatch
+from tests.cli.conftest import Shell
+from tests.support.datasets import draw_all
+
+
+@pytest.fixture(scope="module")
+def peopled_dataset(peopled: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """An installation with a persona whose dataset is fit for training."""
+    source = draw_all(tmp_path_factory.mktemp("in"), 9, side=600)
+    made = ("Mira", "v1", "--trigger", "ohwx_mira", "--fictional")
+    assert peopled("dataset", "create", *made).code == 0
+    assert peopled("dataset", "add", "Mira", "v1", str(source)).code == 0
+    return peopled
+
+
+def test_what_can_not_be_trained_is_refused_in_a_sentence(peopled_dataset: Shell, tmp_path: Path) -> None:
+    shell = peopled_dataset
+    said = shell("train", "plan", "Mira", "v1", "--family", "flux9")
+    assert said.code == 2 and "no base model flux9" in said.err and "qwen-image" in said.err
+    said = shell("train", "plan", "Mira", "v1", "--family", "flux1")
+    assert said.code == 2 and "models.dir is not set" in said.err
+    said = shell("train", "plan", "Mira", "v1", "--family", "flux1", "--rank", "0")
+    assert said.code == 2 and "Rank" in said.err
+    for command in ("start", "pause", "stop", "resume", "status", "compare"):
+        said = shell("train", command, "7")
+        assert said.code == 2 and "There is no training 7." in said.err
+    assert shell("train", "status", "--json").json == []
+
+
+@pytest.mark.long
+def test_a_training_by_commands_is_killed_and_comes_out(
+    peopled_dataset: Shell, inside: Callable[[], Any], tmp_path: Path
+) -> None:
+    from tests.support.tiny_pipelines import tiny_pipeline
+
+    shell, base = peopled_dataset, tiny_pipeline("flux1", tmp_path)
+    plan = ("train", "plan", "Mira", "v1", "--family", "flux1", "--base", str(base), "--size", "64")
+    said = shell(*plan, "--steps", "60", "--rank", "4", "--optimizer", "adamw", "--json")
+    assert said.code == 0, said.err
+    assert said.json["licence"]["to_be_acknowledged"] is True and said.json["recipe"]["dtype"] == "fp32"
+    run_id = str(said.json["run_id"])
+    said = shell("train", "start", run_id)
+    assert said.code == 1 and "may not be used commercially" in said.err
+    assert shell("train", "start", run_id, "--accept-licence").code == 0
+
+    def now() -> dict[str, Any]:
+        with inside() as resources:
+            asyncio.run(TrainingWatch(resources.trainings).tick())
+        told: dict[str, Any] = shell("train", "status", run_id, "--json").json
+        return told
+
+    def until(done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        while not done(told := now()):
+            assert told["training"]["status"] not in ("failed", "stopped"), told
+            time.sleep(0.2)
+        return told
+
+    told = until(lambda told: told["now"]["step"] >= 3)
+    beat = json.loads((Path(told["training"]["folder"]) / "heartbeat.json").read_text())
+    os.kill(beat["pid"], signal.SIGKILL)
+    told = until(lambda told: told["training"]["status"] == "done" and told["training"]["lora"] is not None)
+    assert told["training"]["step"] == 60 and told["training"]["attempt"] == 1
+    assert [event["event"] for event in told["now"]["events"]].count("died") == 1
+    assert len(shell("train", "compare", run_id, "--json").json["checkpoints"]) >= 2
+    (lora,) = shell("lora", "list", "--json").json
+    assert (lora["name"], lora["family"], lora["file"]) == ("Mira", "flux", "there")
+    assert "made: Mira@1" in shell("train", "status", run_id).out

@@ -1,0 +1,265 @@
+"""Items 5 and 6: a training runs by itself, is taken up once when it dies, and registered at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+from persona_tui.clients.comfyui import ComfyUIClient
+from persona_tui.database.engine import Database
+from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.gpu.training.families import FAMILIES
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.supervisor import forget_chances, take_chance
+from persona_tui.pool import WorkPool
+from persona_tui.services import lease
+from persona_tui.services.loras.registry import get_lora
+from persona_tui.services.loras.shelf import Shelf
+from persona_tui.services.safety.consents import add_consent, withdraw_consent
+from persona_tui.services.training import licences
+from persona_tui.services.training.attach import attach
+from persona_tui.services.training.datasets import say_subject
+from persona_tui.services.training.plan import plan_training
+from persona_tui.services.training.recipe import PlanInput
+from persona_tui.services.training.runs import TrainingView, checkpoints_of, get_training
+from persona_tui.services.training.start import Starter, change_steps, order, start_training
+from persona_tui.services.training.watch import TrainingWatch
+from persona_tui.settings import Settings
+from tests.database.test_training_3_plan import base_model
+from tests.support.datasets import add_files, draw_all, make_dataset
+from tests.support.training_stage import tiny_shapes
+
+
+@dataclass
+class Studio:
+    """A dataset, a base model, and who starts and watches."""
+
+    db: Database
+    starter: Starter
+    pool: WorkPool
+    dataset_id: int
+    base: Path
+
+    async def plan(self, steps: int, *, die_at: list[int] | None = None, **given: object) -> int:
+        """A planned run of so many steps."""
+        values = PlanInput.model_validate(
+            {
+                "family": "qwen-image",
+                "base": self.base,
+                "buckets": (64,),
+                "steps": steps,
+                "checkpoint_every": 5,
+            }
+            | given
+        )
+        plan = await plan_training(
+            self.db.session_scope, self.pool, self.starter.settings, self.dataset_id, values,
+            cards=tuple, count=tiny_shapes,
+        )  # fmt: skip
+        assert plan.run_id is not None and plan.folder is not None
+        (plan.folder / "faults.json").write_text(json.dumps({"die_at": die_at or []}))
+        return plan.run_id
+
+    def view(self, run_id: int) -> TrainingView:
+        with self.db.session_scope() as session:
+            return get_training(session, run_id)
+
+    async def until(self, run_id: int, done: Callable[[TrainingView], bool]) -> TrainingView:
+        """Watch until it is so."""
+        watch = TrainingWatch(self.starter)
+        while True:
+            await watch.tick()
+            view = self.view(run_id)
+            if done(view):
+                return view
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def studio(db: Database, settings: Settings, tmp_path: Path) -> AsyncIterator[Studio]:
+    dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9)]).dataset
+    pool = WorkPool()
+    starter = Starter(
+        db.session_scope, settings, lambda: {"http://127.0.0.1:9": ComfyUIClient("http://127.0.0.1:9")},
+        cards=tuple, stages="tests.support.training_stage",
+    )  # fmt: skip
+    yield Studio(db, starter, pool, dataset.id, base_model(tmp_path / "qwen", "QwenImagePipeline"))
+    await pool.aclose()
+
+
+def ended(view: TrainingView) -> bool:
+    return not view.is_live and (view.status != "done" or view.lora_id is not None)
+
+
+def events(view: TrainingView, name: str) -> list[dict[str, object]]:
+    return [event for event in RunFolder(view.folder).events() if event["event"] == name]
+
+
+async def test_a_run_that_is_killed_goes_on_once_and_is_registered(studio: Studio) -> None:
+    run_id = await studio.plan(12, die_at=[7])
+    started = await start_training(studio.starter, run_id)
+    assert (started.status, started.attempt) == ("encoding", 1)
+    process = psutil.Process(int(started.holder.split(":")[2]))
+    assert os.getsid(process.pid) == process.pid != os.getsid(0)
+    with pytest.raises(NotAllowedNow, match="runs already"):
+        await start_training(studio.starter, run_id)
+    other = await studio.plan(3)
+    with pytest.raises(NotAllowedNow, match=f"in use by training {run_id} since"):
+        await start_training(studio.starter, other)
+
+    done = await studio.until(run_id, ended)
+    assert (done.status, done.step, done.attempt) == ("done", 12, 1)
+    assert [event["step"] for event in events(done, "died")] == [7]
+    told = attach(done)
+    assert [loss.step for loss in told.losses] == list(range(1, 13)) and not told.alive
+    with studio.db.session_scope() as session:
+        assert [(one.step, one.scores["likeness"]) for one in checkpoints_of(session, run_id)] == [
+            (5, 0.05), (10, 0.1), (12, 0.12),
+        ]  # fmt: skip
+        lora = get_lora(session, done.lora_id or 0)
+        assert lease.held_here(session) == ()
+    assert (lora.name, lora.family, lora.model_type, lora.trigger_word) == (
+        "Mira", "qwen-image", "character", "ohwx_mira",
+    )  # fmt: skip
+    # It waits for the operator's comparison, and for a server that lists it.
+    assert lora.users == () and Shelf(studio.starter.settings).holds(lora.file_name)
+    assert "not at every server" in done.trouble
+    assert done.measured_ram is not None and done.measured_vram is None
+
+
+@pytest.mark.long
+async def test_a_run_that_dies_at_one_step_again_stops_and_says_so(studio: Studio) -> None:
+    run_id = await studio.plan(9, die_at=[7, 7])
+    await start_training(studio.starter, run_id)
+    failed = await studio.until(run_id, ended)
+    assert failed.status == "failed"
+    assert "SIGKILL at step 7" in failed.trouble and "train resume" in failed.hint
+    await start_training(studio.starter, run_id)
+    assert (await studio.until(run_id, ended)).status == "done"
+
+
+async def test_with_everything_killed_the_watch_takes_it_up_once(studio: Studio) -> None:
+    run_id = await studio.plan(2000)
+    await start_training(studio.starter, run_id)
+    for attempt in (1, 2):
+        view = await studio.until(run_id, lambda view: view.step > 3 and bool(attach(view).alive))
+        assert view.attempt == attempt
+        os.killpg(int(view.holder.split(":")[2]), signal.SIGKILL)
+        while attach(view).alive:
+            await asyncio.sleep(0.01)
+        if attempt == 1:
+            taken = await studio.until(run_id, lambda view: view.attempt == 2)
+            assert taken.resumed_step is not None and taken.resumed_step >= 4
+    # The second death lies at another step or the same: never twice at one.
+    order(studio.db.session_scope, run_id, "stop")
+    last = await studio.until(run_id, ended)
+    assert last.status in ("stopped", "failed")
+    assert last.attempt <= 3
+
+
+@pytest.mark.long
+async def test_a_stage_that_outlives_its_supervisor_is_left_alone(
+    studio: Studio,
+) -> None:
+    run_id = await studio.plan(60)
+    await start_training(studio.starter, run_id)
+    view = await studio.until(run_id, lambda view: view.step > 2)
+    os.kill(int(view.holder.split(":")[2]), signal.SIGKILL)
+    done = await studio.until(run_id, ended)
+    assert (done.status, done.attempt) == ("done", 2)
+    assert [loss.step for loss in attach(done).losses] == list(range(1, 61))
+    assert len(events(done, "began")) == 3
+
+
+@pytest.mark.long
+async def test_pause_steps_stop_and_a_folder_that_was_moved(studio: Studio, tmp_path: Path) -> None:
+    scope = studio.db.session_scope
+    run_id = await studio.plan(2000)
+    with pytest.raises(NotAllowedNow, match="nothing to pause"):
+        order(scope, run_id, "pause")
+    await start_training(studio.starter, run_id)
+    await studio.until(run_id, lambda view: view.step > 2)
+    order(scope, run_id, "pause")
+    paused = await studio.until(run_id, lambda view: view.status == "paused")
+    with scope() as session:
+        assert lease.held_here(session) == ()
+    with pytest.raises(InvalidRequest, match="is at step"):
+        change_steps(scope, run_id, 1)
+    assert change_steps(scope, run_id, paused.step + 2).total_steps == paused.step + 2
+    moved = shutil.move(paused.folder, tmp_path / "moved")
+    with pytest.raises(InvalidRequest, match=r"folder of training .* is gone"):
+        await start_training(studio.starter, run_id)
+    await start_training(studio.starter, run_id, folder=Path(moved))
+    done = await studio.until(run_id, ended)
+    assert (done.status, done.step, done.lora) == ("done", paused.step + 2, "Mira@1")
+    # More steps: the next version, from where it was.
+    with pytest.raises(NotAllowedNow, match="is done"):
+        await start_training(studio.starter, run_id)
+    await start_training(studio.starter, run_id, steps=done.step + 3)
+    again = await studio.until(run_id, lambda view: ended(view) and view.lora != done.lora)
+    assert (again.lora, again.step) == ("Mira@2", done.step + 3)
+
+
+async def test_no_run_begins_against_a_licence_or_a_consent(studio: Studio) -> None:
+    scope = studio.db.session_scope
+    run_id = await studio.plan(3, family="flux1", base=base_model(studio.base.parent / "flux"))
+    with pytest.raises(NotAllowedNow, match="may not be used commercially"):
+        await start_training(studio.starter, run_id)
+    with scope() as session:
+        licences.acknowledge(session, FAMILIES["flux1"])
+        licences.acknowledge(session, FAMILIES["flux1"])
+        persona = get_training(session, run_id).persona_id
+        told = session.execute(text("SELECT details FROM audit_events WHERE action = 'licence.acknowledge'"))
+        assert [details["model"] for details in told.scalars()] == ["FLUX.1-dev"]
+        consent = add_consent(session, persona, {"subject": "Ana", "evidence": "letter"})
+        withdrawn = add_consent(session, persona, {"subject": "Ana", "evidence": "letter"})
+        withdraw_consent(session, withdrawn.id)
+    say_subject(scope, studio.dataset_id, "real", consent.id)
+    with scope() as session:
+        withdraw_consent(session, consent.id)
+    with pytest.raises(InvalidRequest, match="was withdrawn"):
+        await start_training(studio.starter, run_id)
+    with scope() as session:
+        assert lease.held_here(session) == ()
+
+
+@pytest.mark.long
+async def test_a_consent_that_is_withdrawn_stops_what_runs(studio: Studio) -> None:
+    scope = studio.db.session_scope
+    run_id = await studio.plan(2000)
+    with scope() as session:
+        persona = get_training(session, run_id).persona_id
+        consent = add_consent(session, persona, {"subject": "Ana", "evidence": "letter"})
+    say_subject(scope, studio.dataset_id, "real", consent.id)
+    await start_training(studio.starter, run_id)
+    await studio.until(run_id, lambda view: view.step > 2)
+    with scope() as session:
+        withdraw_consent(session, consent.id)
+    stopped = await studio.until(run_id, ended)
+    assert stopped.status == "stopped" and "was withdrawn" in stopped.trouble
+
+
+def test_a_stage_is_taken_up_once_at_a_step_and_thrice_without_progress(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert take_chance(folder, "encode", 0)
+    assert not take_chance(folder, "encode", 0)
+    assert [take_chance(folder, "train", step) for step in (9, 9, 7, 8, 6)] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert take_chance(folder, "train", 10)
+    forget_chances(folder)
+    assert take_chance(folder, "train", 10)
