@@ -67,9 +67,9 @@ class Studio:
     def file(self, name: str = "mira_v2.safetensors", **options: Any) -> Path:
         return write_lora(self.folder / "inbox", name, **{"layers": SD15_KOHYA, "width": 2048, **options})
 
-    def imported(self, name: str = "mira.safetensors", **options: Any) -> LoraView:
+    def imported(self, name: str = "mira.safetensors", *, use: bool = True, **options: Any) -> LoraView:
         path = self.file(name, **options)
-        given = LoraInput(persona_id=self.plan.persona_id)
+        given = LoraInput(persona_id=self.plan.persona_id, use=use)
         (done,) = import_loras(self.db.session_scope, self.core._opened.lora_shelf, [path], given)
         assert done.lora is not None, done.sentence
         return done.lora
@@ -245,8 +245,8 @@ async def test_a_lora_is_tried_side_by_side(studio: Studio) -> None:
 
 
 async def test_training_11_two_versions_are_compared_promoted_and_rolled_back(studio: Studio) -> None:
-    new = studio.imported("mira_v2.safetensors", fill=2)
     old = studio.imported("mira_v1.safetensors", fill=1)
+    new = studio.imported("mira_v2.safetensors", fill=2, use=False)
     with studio.db.session_scope() as session:
         ensure_examples(session)
         use_lora(session, studio.plan.persona_id, old.id, {"weight": 0.8, "primary": True})
