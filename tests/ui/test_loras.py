@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from textual.events import Paste
 from textual.pilot import Pilot
 
@@ -19,6 +21,7 @@ from persona_tui.screens.loras_trial import TrialDialog
 from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.generation.runs import create_run
 from persona_tui.services.loras.importing import LoraInput, import_loras
+from persona_tui.services.loras.mappings import use_lora
 from persona_tui.services.loras.registry import LoraView
 from persona_tui.setting_sections import ComfyUISettings
 from persona_tui.widgets.confirm import ConfirmDialog
@@ -64,9 +67,9 @@ class Studio:
     def file(self, name: str = "mira_v2.safetensors", **options: Any) -> Path:
         return write_lora(self.folder / "inbox", name, **{"layers": SD15_KOHYA, "width": 2048, **options})
 
-    def imported(self, name: str = "mira.safetensors", **options: Any) -> LoraView:
+    def imported(self, name: str = "mira.safetensors", *, use: bool = True, **options: Any) -> LoraView:
         path = self.file(name, **options)
-        given = LoraInput(persona_id=self.plan.persona_id)
+        given = LoraInput(persona_id=self.plan.persona_id, use=use)
         (done,) = import_loras(self.db.session_scope, self.core._opened.lora_shelf, [path], given)
         assert done.lora is not None, done.sentence
         return done.lora
@@ -193,6 +196,8 @@ async def test_weight_and_primary_are_changed_and_use_is_ended(studio: Studio) -
         await says(pilot, "Mira uses one@1 at 0.35.")
         screen(pilot).rows.go_to(second.id)
         await pilot.press("p")
+        await shows(pilot, "Promote two@1 in place of one@1?")
+        await pilot.press("y")
         await says(pilot, "two@1 is the primary character of Mira for sdxl.")
         await until(pilot, lambda: screen(pilot).rows.items[0].lora.id == second.id)
         await pilot.press("x")
@@ -237,6 +242,43 @@ async def test_a_lora_is_tried_side_by_side(studio: Studio) -> None:
         await saved(pilot)
         await until(pilot, lambda: isinstance(pilot.app.screen, TrialDialog))
         assert "the server ignored the LoRA" in screen_text(pilot)
+
+
+async def test_training_11_two_versions_are_compared_promoted_and_rolled_back(studio: Studio) -> None:
+    old = studio.imported("mira_v1.safetensors", fill=1)
+    new = studio.imported("mira_v2.safetensors", fill=2, use=False)
+    with studio.db.session_scope() as session:
+        ensure_examples(session)
+        use_lora(session, studio.plan.persona_id, old.id, {"weight": 0.8, "primary": True})
+        told = {"id": new.id, "facts": json.dumps({"scores": {"likeness": 0.61, "step": 750}})}
+        session.execute(text("UPDATE lora_models SET details = details || :facts WHERE id = :id"), told)
+    async with opened(studio) as pilot:
+        screen(pilot).rows.go_to(new.id)
+        await pilot.press("p")
+        await shows(pilot, "Promote mira@2 in place of mira@1?")
+        assert "mira@2: likeness 0.61." in screen_text(pilot)
+        assert "They were not compared yet; [c]" in screen_text(pilot)
+        await pilot.press("n", "c")
+        await shows(pilot, "Compare mira@2 with")
+        await pilot.press("enter")
+        await form_opens(pilot)
+        await fill(pilot, seed="7")
+        await saved(pilot)
+        await until(pilot, lambda: isinstance(pilot.app.screen, TrialDialog))
+        assert "left: with mira@1 (1)    right: with mira@2 (1)    seed 7" in screen_text(pilot)
+        await pilot.press("escape", "p")
+        await shows(pilot, "Promote mira@2")
+        assert "not compared" not in screen_text(pilot)
+        await pilot.press("y")
+        await says(pilot, "mira@2 is the primary character of Mira for sdxl.")
+        await pilot.press("b")
+        await shows(pilot, "Go back from mira@2 to mira@1?")
+        await pilot.press("y")
+        await says(pilot, "mira@1 is the primary character of Mira for sdxl again.")
+        await pilot.press("b")
+        await shows(pilot, "No other character for sdxl was primary before mira@1.")
+    query = 'SELECT array_agg(weight) FROM persona_lora_mappings WHERE "primary" AND lora_model_id = :id'
+    assert asked(studio.db, query, id=old.id) == [0.8]
 
 
 @pytest.mark.long

@@ -10,11 +10,14 @@ TABLE = Table(
     (
         Action("loras.import", "i", "Import", "Choose a LoRA file, or a folder of them, and import it.", 10),
         Action("loras.use", "u", "Use", "Let the persona use it, or change its weight.", 11),
-        Action("loras.primary", "p", "Primary", "Make it the first of its kind that the persona uses.", 12),
+        Action("loras.promote", "p", "Promote", "Make it the first of its kind that the persona uses.", 12),
+        Action("loras.roll-back", "b", "Roll back", "Go back to the one that was the first before it.", 13),
+        Action("loras.compare", "c", "Compare", "Picture one prompt and seed with it and another one.", 13),
         Action("loras.test", "t", "Test", "Picture one prompt without and with it, side by side.", 13),
         Action("loras.unuse", "x", "Don't use", "Keep it from the persona's further runs.", 14),
         Action("loras.place", "s", "To servers", "Copy it to every server, and ask whether it is there.", 15),
         Action("loras.about", "w", "All about it", "Show everything that is known of it.", 16),
+        Action("loras.training", "l", "Its training", "Open the training that it came of.", 17),
         Action(
             "loras.remove",
             "d",

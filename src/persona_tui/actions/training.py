@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
-from persona_tui.actions.registry import Table
+from persona_tui.actions.registry import Action, Table
 
-TABLE = Table("training", "Training")
+TABLE = Table(
+    "training",
+    "Training",
+    (
+        Action("training.new", "n", "New training", "Plan a training, see whether it fits, start it.", 10),
+        Action("training.pause", "p", "Pause", "Have it write a checkpoint and rest; its card is free.", 11),
+        Action("training.resume", "r", "Resume", "Go on from the last checkpoint.", 11),
+        Action("training.stop", "x", "Stop", "End it after a checkpoint; asks first.", 12, dangerous=True),
+        Action("training.steps", "e", "Steps", "Let it take more steps than planned, or fewer.", 13),
+        Action("training.panel", "v", "Curves, samples, log", "Show the next of the three.", 14),
+        Action("training.switch", "tab", "Other part", "Move between trainings, samples and log.", 15),
+        Action("training.lora", "l", "Its LoRA", "Open the version that came of it.", 16),
+        Action("training.everyone", "A", "All personas", "Show the trainings of all, or of this one.", 17),
+    ),
+    holds=("list", "grid"),
+)

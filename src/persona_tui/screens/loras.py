@@ -14,12 +14,11 @@ from textual.content import Content
 from textual.widgets import Static
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow
-from persona_tui.screens import loras_forms, loras_lines
+from persona_tui.screens import loras_forms, loras_lines, loras_versions
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.file_picker import FilePicker, FolderMemory
 from persona_tui.screens.loras_lines import Row
 from persona_tui.screens.loras_reading import Listed, ask_servers, bring_to_servers, make_rows
-from persona_tui.screens.loras_trial import TrialDialog
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.data_list import Column, DataList
 from persona_tui.widgets.empty import EmptyState
@@ -63,10 +62,11 @@ class LorasScreen(PersonaScreen):
             yield DataList(
                 [
                     Column("LoRA", share=3),
-                    Column("Likeness", share=2, from_width=96),
+                    Column("Whose", share=2, from_width=100),
                     Column("Type", 9),
                     Column("Family", 10),
-                    Column("Trigger", share=2, from_width=76),
+                    Column("Trigger", share=2, from_width=90),
+                    Column("Likeness", 8, align="right", from_width=76),
                     Column("Weight", 6, align="right"),
                     Column("", 9),
                     Column("Servers", 9),
@@ -118,6 +118,7 @@ class LorasScreen(PersonaScreen):
 
     def on_data_list_row_highlighted(self, event: DataList.RowHighlighted) -> None:
         self._write(event.item)
+        self.refresh_bindings()
 
     def on_data_list_row_selected(self, _event: DataList.RowSelected) -> None:
         self.action_about()
@@ -228,14 +229,17 @@ class LorasScreen(PersonaScreen):
 
         await self.act(use_lora, persona_id, lora.id, values)
 
-    def action_primary(self) -> None:
-        self.spawn(self._make_primary)
+    def action_promote(self) -> None:
+        self.spawn(self._promote, group="ask")
 
-    async def _make_primary(self) -> None:
-        row, (persona_id, name) = self._current(), self._persona()
-        await self._set_use(persona_id, row.lora, {"primary": True})
-        self.request_reload()
-        self.flash(f"{row.lora.label} is the primary {row.lora.model_type} of {name} for {row.lora.family}.")
+    async def _promote(self) -> None:
+        await loras_versions.promote(self, self._current().lora, self._persona())
+
+    def action_roll_back(self) -> None:
+        self.spawn(self._roll_back, group="ask")
+
+    async def _roll_back(self) -> None:
+        await loras_versions.roll_back(self, self._current().lora, self._persona())
 
     def action_unuse(self) -> None:
         self.spawn(self._unuse)
@@ -290,25 +294,38 @@ class LorasScreen(PersonaScreen):
         if typed is None:
             return
         values = {**loras_forms.trial_values(typed), "persona_id": persona_id, "lora_id": row.lora.id}
-        self.spawn(partial(self._try, values), group="trial", exclusive=True)
+        self.spawn(partial(loras_versions.try_out, self, values), group="trial", exclusive=True)
 
-    async def _try(self, values: Mapping[str, Any]) -> None:
-        from persona_tui.services.generation.lora_trial import plan_trial, run_trial, side_by_side
+    def action_compare(self) -> None:
+        self.spawn(self._compare, group="ask")
 
-        plan = await self.act(plan_trial, values)
-        url = self.shell.settings.comfyui.urls[0]
-        scope = self.shell.database.session_scope
-        async with self.resources.comfyui_client(url) as client:
-            desk = self.resources.lora_desk(url, client)
-            trial = await run_trial(scope, client, desk, plan, say=self._say_busy)
-        sheet = await asyncio.to_thread(side_by_side, trial)
-        self.flash("Both pictures are there.")
-        await self.ask(TrialDialog(trial, sheet))
-
-    def _say_busy(self, sentence: str) -> None:
-        self.flash(sentence, "busy", seconds=600)
+    async def _compare(self) -> None:
+        row, (persona_id, _) = self._current(), self._persona()
+        values = await loras_versions.asked_comparison(self, row, self.rows.items, persona_id)
+        if values is not None:
+            self.spawn(partial(loras_versions.try_out, self, values), group="trial", exclusive=True)
 
     # Looking
+
+    def aim(self, **target: int) -> None:
+        """Look at a LoRA.
+
+        Args:
+            lora_id: which version.
+        """
+        self._target = target.get("lora_id")
+        self.request_reload()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "training":
+            row = self.rows.current if self.is_mounted else None
+            return row is not None and row.lora.training_run is not None
+        return super().check_action(action, parameters)
+
+    async def action_training(self) -> None:
+        row = self.rows.current
+        if row is not None and row.lora.training_run is not None:
+            await self.shell.go_to("training", run_id=row.lora.training_run)
 
     def action_about(self) -> None:
         row = self.rows.current

@@ -36,7 +36,7 @@ class Row:
 
 
 def cells(row: Row) -> tuple[Content, ...]:
-    """A row's cells: LoRA, whose, type, family, trigger, weight, primary, file."""
+    """A row's cells: LoRA, whose, type, family, trigger, score, weight, primary, file."""
     lora = row.lora
     name = Content.styled(lora.name, "bold" if row.use else "") + dim(f"@{lora.version}")
     return (
@@ -45,10 +45,23 @@ def cells(row: Row) -> tuple[Content, ...]:
         Content(lora.model_type),
         Content(lora.family) if lora.family != "unknown" else Content.styled("unknown", "$warning"),
         Content(lora.trigger_word),
+        likeness(lora),
         Content(f"{row.use.weight:g}") if row.use else dim("–"),
         Content.styled("● primary", "$success") if row.use and row.use.primary else dim(""),
         state(row),
     )
+
+
+def likeness(lora: LoraView) -> Content:
+    """What its training measured on pictures that it never saw."""
+    found = lora.scores.get("likeness")
+    return dim("–") if found is None else Content(f"{found:.2f}")
+
+
+def scores(lora: LoraView) -> str:
+    """`likeness 0.61, prompt following 0.28`: all that its training measured, likeness first."""
+    found = sorted(lora.scores.items(), key=lambda one: (one[0] != "likeness", one[0]))
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found)
 
 
 def state(row: Row) -> Content:
@@ -77,6 +90,11 @@ def lines(row: Row) -> Iterator[Content]:
     )
     used = f"{users or 'used by nobody'}; in {counted(lora.runs, 'run')}"
     yield Content.assemble(("Used: ", "$dim"), used)
+    if lora.scores or lora.training_run is not None:
+        origin = "" if lora.training_run is None else f"training {lora.training_run}"
+        yield Content.assemble(("Learnt: ", "$dim"), ": ".join(filter(None, (origin, scores(lora)))))
+    if lora.commercial is False:
+        yield say("warn", "Its base model's licence forbids commercial use of what it makes.")
     for url, listed in row.places.items():
         words = {True: "has it", False: "does not have it", None: "does not answer"}[listed]
         icon = "✅" if listed else "⚠️ "

@@ -1,4 +1,4 @@
-"""What came of a LoRA's trial: both pictures side by side, and what the server said."""
+"""What came of a trial of one LoRA, or of two: both pictures side by side, and what the server said."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TrialDialog(Dialog[None]):
-    """The two pictures in one, without the LoRA on the left.
+    """The two pictures in one, the LoRA that is tried on the right.
 
     Args:
         trial: what came of it.
@@ -33,7 +33,9 @@ class TrialDialog(Dialog[None]):
     """
 
     def __init__(self, trial: Trial, sheet: bytes) -> None:
-        super().__init__(f"Test of {trial.plan.lora.label}")
+        beside = trial.plan.beside
+        title = f"Test of {trial.plan.lora.label}"
+        super().__init__(title if beside is None else f"{beside.label} and {trial.plan.lora.label}")
         self._trial = trial
         self._sheet = sheet
 
@@ -42,13 +44,17 @@ class TrialDialog(Dialog[None]):
         yield Static(Content("\n").join([*self._lines()]), id="verdict", markup=False)
 
     def on_mount(self) -> None:
-        words = f"without {self._trial.plan.lora.label} on the left, with it on the right"
-        self.query_one(PicturePane).show(self._sheet, words)
+        self.query_one(PicturePane).show(self._sheet, ", ".join(self._sides()))
+
+    def _sides(self) -> tuple[str, str]:
+        plan = self._trial.plan
+        return f"left: {plan.left_words}", f"right: with {plan.lora.words}"
 
     def _lines(self) -> list[Content]:
         trial = self._trial
-        changed = f"{trial.plan.lora.words} changes the picture by {trial.difference:g} of 255 on average."
-        lines = [dim("left: without it, right: with it")]
+        who = trial.plan.lora.words if trial.plan.beside is None else "The other LoRA"
+        changed = f"{who} changes the picture by {trial.difference:g} of 255 on average."
+        lines = [dim(f"{'    '.join(self._sides())}    seed {trial.plan.seed}")]
         lines.append(say("ok" if trial.difference else "error", changed))
         return [*lines, *(say("warn", sentence) for sentence in trial.sentences)]
 

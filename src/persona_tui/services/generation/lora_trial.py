@@ -1,4 +1,4 @@
-"""Trying a LoRA: the same prompt and seed with it and without it, side by side."""
+"""Trying a LoRA: the same prompt and seed with it and without it, or with another one, side by side."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from persona_tui.services.safety import guard
 POLL_SECONDS = 0.25
 _GAP = 16
 SAME = "Both pictures are the same: the server ignored the LoRA."
+ALIKE = "Both pictures are the same: the server ignored both LoRAs, or they are equal."
 
 
 class TrialInput(Input):
@@ -48,6 +49,7 @@ class TrialInput(Input):
         prompt: empty takes a plain portrait with the LoRA's trigger word.
         weight: None takes the persona's, or the LoRA's own, or 1.
         pipeline: its first step is used; None takes the first whose model is of the LoRA's family.
+        beside_id: another LoRA of that family to compare it with; None compares it with none.
     """
 
     persona_id: int
@@ -56,11 +58,16 @@ class TrialInput(Input):
     seed: Annotated[int, Field(ge=0, lt=1 << SEED_BITS)] = 1
     weight: Annotated[float, Field(ge=0, le=1)] | None = None
     pipeline: int | str | None = None
+    beside_id: int | None = None
 
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """A trial that is ready to be sent; `facts` hold the LoRA."""
+    """A trial that is ready to be sent; `facts` hold the LoRA.
+
+    Attributes:
+        beside: what the picture on the left is made with; None makes it without any LoRA.
+    """
 
     persona_id: int
     pipeline: str
@@ -71,6 +78,12 @@ class TrialPlan:
     facts: RunFacts
     lora: LoraUse
     seed: int
+    beside: LoraUse | None = None
+
+    @property
+    def left_words(self) -> str:
+        """What the picture on the left is made with, in a few words."""
+        return f"without {self.lora.label}" if self.beside is None else f"with {self.beside.words}"
 
 
 @dataclass(frozen=True)
@@ -78,15 +91,15 @@ class Trial:
     """What came of it.
 
     Attributes:
-        without_lora, with_lora: the two pictures' bytes.
+        left, right: the two pictures' bytes; the LoRA that is tried is on the right.
         difference: mean difference of their colour values, 0 to 255; 0: the LoRA changed nothing.
         sentences: what the server said about it, and what that means.
     """
 
     plan: TrialPlan
     endpoint: str
-    without_lora: bytes
-    with_lora: bytes
+    left: bytes
+    right: bytes
     difference: float
     sentences: tuple[str, ...]
 
@@ -96,17 +109,15 @@ def plan_trial(session: Session, values: TrialInput | Mapping[str, Any]) -> Tria
 
     Raises:
         UnknownName: LoRA, pipeline or persona is not there.
-        InvalidRequest: the LoRA is another persona's, or the pipeline's first step does not use it.
+        InvalidRequest: a LoRA is another persona's, the two are of different families, or the pipeline's
+            first step does not use it.
         GuardRefused: the guard forbids the prompt.
     """
     given = values if isinstance(values, TrialInput) else validated(TrialInput, values)
-    lora = get_lora(session, given.lora_id)
+    lora = _own(session, given.lora_id, given.persona_id)
     persona = _persona(session, given.persona_id)
-    if lora.persona_id not in (None, given.persona_id):
-        raise InvalidRequest(
-            f"{lora.label} holds the likeness of {lora.persona}.", hint="It serves that persona alone."
-        )
     use = _use(lora, given)
+    beside = None if given.beside_id is None else _beside(session, given, lora)
     detail = _pipeline(session, use, given.pipeline)
     step = detail.pipeline.steps[0]
     word = lora.trigger_word or persona.trigger_word or persona.name
@@ -123,6 +134,7 @@ def plan_trial(session: Session, values: TrialInput | Mapping[str, Any]) -> Tria
         facts=facts,
         lora=use,
         seed=given.seed,
+        beside=beside,
     )
 
 
@@ -145,17 +157,18 @@ async def run_trial(
         ClientError: the server refuses, fails, is away, or takes longer than the step may.
     """
     say("Bringing the LoRA to the server…")
-    (placed,) = await desk.placer.placed([plan.lora])
+    placed, *others = await desk.placer.placed([plan.lora, *([] if plan.beside is None else [plan.beside])])
+    left = others[0] if others else replace(placed, weight=0.0)
     await desk.log.begin()
     pictures = []
-    for lora, words in ((replace(placed, weight=0.0), "without"), (placed, f"with {placed.words}")):
+    for lora, words in ((left, plan.left_words), (placed, f"with {placed.words}")):
         say(f"Making the picture {words}…")
         passed = await asyncio.to_thread(_passed, scope, plan, lora)
         pictures.append(await _picture(client, plan, passed))
     difference = await asyncio.to_thread(mean_difference, *pictures)
-    sentences = list(await desk.log.sentences([placed]))
+    sentences = list(await desk.log.sentences([placed, *others]))
     if difference == 0:
-        sentences.insert(0, SAME)
+        sentences.insert(0, SAME if plan.beside is None else ALIKE)
     return Trial(plan, client.base_url, pictures[0], pictures[1], difference, tuple(sentences))
 
 
@@ -171,10 +184,10 @@ def mean_difference(one: bytes, other: bytes) -> float:
 
 
 def side_by_side(trial: Trial) -> bytes:
-    """Both pictures in one PNG: without the LoRA on the left, with it on the right."""
+    """Both pictures in one PNG, the LoRA that is tried on the right."""
     from PIL import Image
 
-    pictures = [_opened(data) for data in (trial.without_lora, trial.with_lora)]
+    pictures = [_opened(data) for data in (trial.left, trial.right)]
     height = max(picture.height for picture in pictures)
     width = sum(picture.width for picture in pictures) + _GAP
     sheet = Image.new("RGB", (width, height), (24, 24, 24))
@@ -200,6 +213,27 @@ def _persona(session: Session, persona_id: int) -> Persona:
     if persona is None:
         raise UnknownName("There is no such persona.", hint="`persona-tui persona list` shows them.")
     return persona
+
+
+def _own(session: Session, lora_id: int, persona_id: int) -> LoraView:
+    lora = get_lora(session, lora_id)
+    if lora.persona_id not in (None, persona_id):
+        raise InvalidRequest(
+            f"{lora.label} holds the likeness of {lora.persona}.", hint="It serves that persona alone."
+        )
+    return lora
+
+
+def _beside(session: Session, given: TrialInput, lora: LoraView) -> LoraUse:
+    """The other LoRA; at the same weight, where one was given."""
+    assert given.beside_id is not None
+    other = _own(session, given.beside_id, given.persona_id)
+    if other.family != lora.family or other.id == lora.id:
+        raise InvalidRequest(
+            f"{lora.label} can't be compared with {other.label}.",
+            hint="Choose another version, of the same base model.",
+        )
+    return _use(other, given)
 
 
 def _use(lora: LoraView, given: TrialInput) -> LoraUse:

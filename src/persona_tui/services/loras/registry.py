@@ -37,6 +37,9 @@ class LoraView:
         file_name: in our own folder, and in each server's; holds the version and the start of the hash.
         key_format: how its weights are named.
         warnings: sentences on what ComfyUI will not do with it.
+        scores: what its training measured, by name, such as `likeness`.
+        training_run: the training that it came of.
+        commercial: whether its base model's licence allows commercial use; None where nothing tells.
         users: who uses it.
         runs: how many runs used it.
     """
@@ -57,6 +60,9 @@ class LoraView:
     base_model: str
     default_weight: float | None
     warnings: tuple[str, ...]
+    scores: Mapping[str, float]
+    training_run: int | None
+    commercial: bool | None
     users: tuple[LoraUser, ...]
     runs: int
     created_at: datetime
@@ -269,5 +275,18 @@ def _view(row: Mapping[str, Any], users: Sequence[LoraUser]) -> LoraView:
         base_model=str(details.get("base_model", "")),
         default_weight=details.get("weight"),
         warnings=tuple(details.get("warnings", ())),
+        scores=_scores(details.get("scores")),
+        training_run=details.get("training_run"),
+        commercial=None if "non_commercial" not in details else not details["non_commercial"],
         users=tuple(users),
     )
+
+
+def _scores(told: Any) -> dict[str, float]:
+    """The numbers among what was measured; a step is none of them."""
+    found = told.items() if isinstance(told, Mapping) else ()
+    return {
+        str(name): float(value)
+        for name, value in found
+        if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+    }

@@ -1,0 +1,242 @@
+"""A training in words: its row in the list, what is told above its curves, and what its log says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from persona_tui.screens.runs_servers import bar
+from persona_tui.widgets.data_list import Cell
+from persona_tui.widgets.marks import dim, duration, say
+
+if TYPE_CHECKING:
+    from persona_tui.gpu.nvml import Card
+    from persona_tui.screens.training_reading import Row
+    from persona_tui.services.training.curves import Point
+    from persona_tui.services.training.following import RunLook
+    from persona_tui.services.training.run_log import Happening
+
+GIB = 1024**3
+HOT = 83
+"""Degrees Celsius from which NVIDIA's cards begin to slow down."""
+
+_STATUS: Mapping[str, tuple[str, str, str]] = {
+    "planned": ("◌ ", "planned", "$dim"),
+    "encoding": ("▶ ", "encodes", "$title"),
+    "encoded": ("▶ ", "encoded", "$title"),
+    "training": ("▶ ", "trains", "$title"),
+    "exporting": ("▶ ", "exports", "$title"),
+    "paused": ("◐ ", "paused", "$warning"),
+    "stopped": ("○ ", "stopped", "$dim"),
+    "done": ("✅", "done", "$success"),
+    "failed": ("❌", "failed", "$error"),
+}
+_EVENT: Mapping[str, str] = {
+    "failed": "$error",
+    "died": "$error",
+    "broken": "$error",
+    "rollback": "$warning",
+    "slow": "$warning",
+    "skipped": "$warning",
+    "space": "$warning",
+    "checkpoint": "$success",
+    "done": "$success",
+}
+
+
+def status_mark(row: Row) -> Content:
+    """`▶ trains`: icon and word of how a training is."""
+    icon, word, style = _state(row)
+    return Content.styled(f"{icon} {word}", style)
+
+
+def _state(row: Row) -> tuple[str, str, str]:
+    look = row.look
+    if look is not None and look.sign == "gone":
+        return "✗ ", "folder gone", "$error"
+    if look is not None and look.sign == "silent":
+        return "✖ ", "silent", "$error"
+    if look is not None and look.sign == "alive":
+        if look.wanted.want != "run":
+            return "◐ ", "pausing" if look.wanted.want == "pause" else "stopping", "$warning"
+        if look.doing == "waiting for space":
+            return "◐ ", "disk full", "$warning"
+        if look.doing == "evaluating":
+            return "▶ ", "evaluates", "$title"
+    return _STATUS.get(row.status, ("❔", row.status, ""))
+
+
+def cells(row: Row, *, persona: bool) -> list[Cell]:
+    """A row's cells: status, training, family, steps, seconds a step, time left, memory, temperature.
+
+    Args:
+        persona: name whose it is, where several personas' are shown.
+    """
+    run, look = row.run, row.look
+    name = dim(f"{run.id} ") + Content(run.name or run.dataset)
+    return [
+        status_mark(row),
+        name + (dim(f"  {run.persona}") if persona else Content.empty()),
+        dim(run.family),
+        progress(row),
+        pace(look),
+        left(row),
+        memory(row),
+        temperature(row.card),
+    ]
+
+
+def progress(row: Row, width: int = 6) -> Content:
+    """`━━━─── 120/1000`."""
+    if not row.steps:
+        return dim("–")
+    return bar(row.step / row.steps, width) + Content(f" {row.step}/{row.steps}")
+
+
+def pace(look: RunLook | None) -> Content:
+    """Seconds per step, `1.25 s`."""
+    seconds = look.seconds_per_step if look is not None else None
+    return dim("–") if seconds is None else Content(seconds_words(seconds))
+
+
+def seconds_words(seconds: float) -> str:
+    """Three figures are enough to compare by."""
+    return (
+        f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.3g} s" if seconds >= 0.1 else f"{seconds:.3f} s"
+    )
+
+
+def left(row: Row) -> Content:
+    """Time until the last step, of a training that gets on."""
+    look = row.look
+    if look is None or look.sign != "alive" or look.status != "training" or look.seconds_left is None:
+        return dim("–")
+    return Content(duration(look.seconds_left))
+
+
+def memory(row: Row) -> Content:
+    """What its process holds of the card, else the peak that was measured, else the one that is planned."""
+    run = row.run
+    if row.held is not None:
+        return Content(f"{row.held / GIB:.1f} GiB")
+    if run.measured_vram is not None:
+        return dim(f"{run.measured_vram / GIB:.1f} GiB")
+    return dim("–" if not run.predicted_vram else f"≈{run.predicted_vram / GIB:.1f} GiB")
+
+
+def temperature(card: Card | None) -> Content:
+    """Of the card's chip; hot ones are told by a word, too."""
+    if card is None or card.temperature is None:
+        return dim("–")
+    if card.temperature >= HOT:
+        return Content.styled(f"{card.temperature} °C hot", "$warning")
+    return Content(f"{card.temperature} °C")
+
+
+def facts(row: Row) -> Iterator[Content]:
+    """What is told of the training under the cursor: what it makes, how far it is, its card, its trouble."""
+    run, look = row.run, row.look
+    made = f"  made {run.lora}" if run.lora else ""
+    yield Content.styled(run.name or run.dataset, "bold") + dim(
+        f"  {run.persona}, {run.family}, dataset {run.dataset}{made}"
+    )
+    yield _getting_on(row)
+    if row.card is not None:
+        yield _card(row, row.card)
+    yield from _trouble(row)
+    if look is not None and look.sign == "gone":
+        yield say("warn", f"Its folder is gone: {run.folder}. Put it back, and it goes on being shown.")
+    elif look is not None and look.sign == "silent":
+        yield say("warn", "Its process is gone. It is resumed once by itself; [r] resumes it now.")
+
+
+def _getting_on(row: Row) -> Content:
+    look = row.look
+    words = status_mark(row) + Content("  ") + progress(row, 16)
+    if look is None:
+        return words
+    parts = []
+    if look.seconds_per_step is not None:
+        parts.append(f"{seconds_words(look.seconds_per_step)} a step")
+    if look.sign == "alive" and look.seconds_left:
+        parts.append(f"about {duration(look.seconds_left)} left")
+    best = row.run.best_step
+    if best is not None:
+        parts.append(f"step {best} is proposed")
+    return words + dim("  " + ", ".join(parts) if parts else "")
+
+
+def _card(row: Row, card: Card) -> Content:
+    held = "" if row.held is None else f"{row.held / GIB:.1f} GiB by it, "
+    planned = row.run.predicted_vram
+    plan = f" ({planned / GIB:.1f} planned)" if planned else ""
+    used = f"{held}{card.memory_used / GIB:.1f} of {card.memory_total / GIB:.1f} GiB in use{plan}"
+    busy = "" if card.utilisation is None else f", {card.utilisation} % busy"
+    return dim(f"{card.name}: {used}{busy}, ") + temperature(card)
+
+
+def _trouble(row: Row) -> Iterator[Content]:
+    look, run = row.look, row.run
+    told = (look.message, look.hint) if look is not None and look.message else (run.trouble, run.hint)
+    if told[0]:
+        level = "error" if row.status == "failed" else "warn"
+        yield say("error" if level == "error" else "warn", " ".join(filter(None, told)))
+
+
+def loss_title(points: tuple[Point, ...], held_out: tuple[Point, ...]) -> Content:
+    """What stands above the curve of the loss."""
+    words = Content.styled("Loss", "$section bold")
+    if points:
+        words += Content(f"  {points[-1].value:.4g}") + dim(f" at step {points[-1].step}")
+    if held_out:
+        words += Content.styled(f"  ─ held out {held_out[-1].value:.4g}", "$section")
+    return words
+
+
+def likeness_title(points: tuple[Point, ...], best: int | None) -> Content:
+    """What stands above the curve of likeness."""
+    words = Content.styled("Likeness", "$section bold")
+    if not points:
+        return words
+    words += Content(f"  {points[-1].value:.3g}") + dim(f" at step {points[-1].step}")
+    return words if best is None else words + Content.styled(f"  │ {best} is proposed", "$success")
+
+
+def log_cells(happening: Happening, zone: tzinfo) -> list[Cell]:
+    """An entry of the log: time, what, step, words."""
+    time = f"{happening.at.astimezone(zone):%H:%M:%S}" if happening.at is not None else ""
+    return [
+        dim(time),
+        Content.styled(happening.event, _EVENT.get(happening.event, "")),
+        dim("" if happening.step is None else str(happening.step)),
+        happening.words,
+    ]
+
+
+def log_entry(happening: Happening, zone: tzinfo) -> Content:
+    """All of an entry of the log."""
+    at = f"{happening.at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}" if happening.at is not None else ""
+    step = "" if happening.step is None else f"  step {happening.step}"
+    head = Content.styled(happening.event, f"bold {_EVENT.get(happening.event, '')}") + dim(f"  {at}{step}")
+    return head + Content(f"\n\n{happening.words}")
+
+
+def whole(row: Row, zone: tzinfo) -> Content:
+    """Everything about a training."""
+    run = row.run
+    moments = (("Planned", run.created_at), ("Begun", run.started_at), ("Ended", run.finished_at))
+    told = [*facts(row), Content("")]
+    for label, moment in moments:
+        if moment is not None:
+            told.append(
+                Content.assemble((f"{label}: ", "$dim"), f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}")
+            )
+    for label, count in (("Planned VRAM", run.predicted_vram), ("Measured VRAM", run.measured_vram)):
+        if count is not None:
+            told.append(Content.assemble((f"{label}: ", "$dim"), f"{count / GIB:.2f} GiB"))
+    told.append(Content.assemble(("Card: ", "$dim"), run.card or "none yet"))
+    told.append(Content.assemble(("Folder: ", "$dim"), str(run.folder)))
+    return Content("\n").join(told)

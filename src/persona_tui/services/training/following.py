@@ -1,0 +1,118 @@
+"""Looking at a run through its folder: what the trainer last said, how it gets on, whether it lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from persona_tui.errors import InvalidRequest
+from persona_tui.gpu.training.folder import Control, RunFolder
+from persona_tui.gpu.training.run_file import RunFile
+from persona_tui.services.training.curves import Point
+from persona_tui.services.training.run_log import Happening, RunLog
+from persona_tui.services.training.samples import Sample, samples_in
+from persona_tui.text import clean
+
+ACTIVE = frozenset({"encoding", "training", "exporting"})
+"""What a run is at while a process works on it."""
+SILENT_AFTER = 10.0
+"""Seconds without a heartbeat after which a run whose folder no process holds counts as dead."""
+Sign = Literal["alive", "silent", "resting", "gone"]
+
+
+@dataclass(frozen=True)
+class RunLook:
+    """A run at one moment, as its folder tells it.
+
+    Attributes:
+        sign: `alive`: a process works on it; `silent`: one should and none does; `resting`: none is to;
+            `gone`: the folder is not there, and the rest is what was known before.
+        status: what the trainer last said of itself.
+        doing: what its process is at, such as "evaluating".
+        pid: of that process.
+        steps: how many there are to be; None where the recipe can't be read.
+        wanted: what the operator asked for.
+        message, hint: why it failed or waits.
+        seconds_left: until the last step.
+    """
+
+    sign: Sign
+    status: str = "planned"
+    doing: str = ""
+    pid: int | None = None
+    step: int = 0
+    steps: int | None = None
+    wanted: Control = field(default_factory=Control)
+    message: str = ""
+    hint: str = ""
+    seconds_per_step: float | None = None
+    seconds_left: float | None = None
+    losses: tuple[Point, ...] = ()
+    likeness: tuple[Point, ...] = ()
+    validation: tuple[Point, ...] = ()
+    happenings: tuple[Happening, ...] = ()
+    samples: tuple[Sample, ...] = ()
+
+
+class RunFollower:
+    """Looks at one run again and again, and reads only what is new. For one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._folder = RunFolder(path)
+        self._log = RunLog(self._folder.log_file, self._folder.evaluation_file)
+        self._recipe: RunFile | None = None
+        self._last = RunLook("gone")
+        self._read = False
+
+    def look(self) -> RunLook:
+        """The run now; what can't be read stays as it was. Reads files, so call it in a thread."""
+        try:
+            gone = not self.path.is_dir()
+            new = not gone and self._log.read_new()
+        except OSError:
+            gone, new = True, False
+        if gone:
+            self._last = replace(self._last, sign="gone", doing="", pid=None, seconds_left=None, samples=())
+            return self._last
+        self._last = self._looked(anew=new or not self._read)
+        self._read = True
+        return self._last
+
+    def _looked(self, *, anew: bool) -> RunLook:
+        folder, log, last = self._folder, self._log, self._last
+        manifest, beat, wanted = folder.manifest(), folder.heartbeat(), folder.control()
+        status = str(manifest.get("status", "planned"))
+        alive = folder.is_locked() or (beat is not None and status in ACTIVE and beat.age() < SILENT_AFTER)
+        losses = log.losses if anew else last.losses
+        # A process that only begins has taken no step yet; the curve tells what those before it took.
+        step = (beat.step if beat is not None else 0) or (losses[-1].step if losses else 0)
+        steps = wanted.steps or self._steps()
+        return RunLook(
+            sign="alive" if alive else "silent" if status in ACTIVE else "resting",
+            status=status,
+            doing=clean(beat.doing, keep_lines=False) if alive and beat is not None else "",
+            pid=beat.pid if alive and beat is not None else None,
+            step=step,
+            steps=steps,
+            wanted=wanted,
+            message=clean(str(manifest.get("message", "")), keep_lines=False),
+            hint=clean(str(manifest.get("hint", "")), keep_lines=False),
+            seconds_per_step=log.seconds_per_step,
+            seconds_left=None if steps is None else log.seconds_left(max(steps - step, 0)),
+            losses=losses,
+            likeness=log.scores("likeness") if anew else last.likeness,
+            validation=log.scores("validation_loss") if anew else last.validation,
+            happenings=tuple(log.happenings) if anew else last.happenings,
+            samples=samples_in(folder.samples),
+        )
+
+    def _steps(self) -> int | None:
+        """The recipe's; it never changes, so it is read once."""
+        if self._recipe is None:
+            try:
+                self._recipe = self._folder.run()
+            except InvalidRequest:
+                return None
+        return self._recipe.steps
