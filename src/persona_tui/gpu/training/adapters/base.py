@@ -204,7 +204,8 @@ class Adapter(ABC):
         drawn: Tensor = pipeline(
             **given, num_inference_steps=steps, generator=generator, output_type="pt"
         ).images[0]
-        return drawn.cpu()
+        # A picture may have an alpha channel.
+        return drawn[:3].cpu()
 
     @abstractmethod
     def inputs(
