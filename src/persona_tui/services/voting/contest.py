@@ -18,7 +18,7 @@ from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.models.voting import Contest
 from persona_tui.services import events
-from persona_tui.services.voting import choosing, outlook
+from persona_tui.services.voting import choosing, outlook, repeats
 from persona_tui.services.voting.outlook import SURE
 from persona_tui.services.voting.pace import VotingProgress, progress
 from persona_tui.services.voting.state import Member, State, keep, keep_vote, load
@@ -43,11 +43,6 @@ __all__ = [
     "standings",
     "undo",
 ]
-
-REPEATS = 0.05
-"""Share of showings that repeat an earlier one, to see how consistent the voter is."""
-REPEAT_AFTER = 4
-"""Votes that lie at least between a showing and its repeat."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +161,9 @@ def _showing(
     rng: np.random.Generator,
     beside: int | None = None,
 ) -> Showing | None:
-    repeated = beside is None and _is_to_repeat(sitting, rng)
+    repeated = beside is None and repeats.is_to_repeat(sitting, rng)
     again = _repeated(session, state, count, sitting, rng) if repeated else None
     return again or _chosen(state, count, rng, beside)
-
-
-def _is_to_repeat(sitting: uuid.UUID | None, rng: np.random.Generator) -> bool:
-    return sitting is not None and rng.random() < REPEATS
 
 
 def _repeated(
@@ -180,7 +171,7 @@ def _repeated(
 ) -> Showing | None:
     if sitting is None or len(state.active) < 2:
         return None
-    again = _earlier_showing(session, state, count, sitting, rng)
+    again = repeats.earlier_showing(session, state, count, sitting, rng)
     if again is None:
         return None
     return Showing(state.contest_id, tuple(state.member(place) for place in again), repeat=True)
@@ -298,7 +289,7 @@ def cast_and_choose(
     facts = {"sitting": sitting, "response_ms": response_ms, "voter": voter, "repeat": repeat}
     rng = rng or np.random.default_rng()
     after = _voted(load(session, contest_id, lock=True), shown, chosen)
-    repeated = _is_to_repeat(sitting, rng)
+    repeated = repeats.is_to_repeat(sitting, rng)
     found: list[Showing | None] = []
     choose = None if repeated else lambda: found.append(_chosen(after, count, rng))
     vote = keep_vote(session, after, tuple(shown), chosen, facts, choose)
@@ -372,23 +363,6 @@ def _place_of_candidate(state: State, candidate_id: int) -> int:
     raise InvalidRequest(f"Candidate {candidate_id} does not take part in this contest.")
 
 
-def _earlier_showing(
-    session: Session, state: State, count: int, sitting: uuid.UUID, rng: np.random.Generator
-) -> list[int] | None:
-    """Places of a showing of this sitting that was answered, not just now, and not repeated yet."""
-    wanted = {
-        "contest": state.contest_id,
-        "sitting": sitting,
-        "count": min(count, len(state.active)),
-        "after": REPEAT_AFTER,
-    }
-    found = [[state.index[member] for member in row.shown] for row in rows_of(session, _EARLIER, wanted)]
-    possible = [places for places in found if set(places) <= set(state.active)]
-    if not possible:
-        return None
-    return [int(place) for place in rng.permutation(possible[int(rng.integers(len(possible)))])]
-
-
 _UNDO = """
 INSERT INTO votes (contest_id, session, voter, undoes_vote_id)
 SELECT contest_id, session, :voter, id FROM votes v
@@ -404,16 +378,3 @@ WHERE m.contest_id = :contest AND m.image_candidate_id = fresh.id RETURNING m.id
 """
 
 _FLAG = "UPDATE image_candidates SET flagged = :flagged WHERE id = :id RETURNING id"
-
-_EARLIER = """
-WITH answered AS (
-  SELECT v.id, v.repeat, array_agg(t.contest_member_id ORDER BY t.contest_member_id) AS shown
-  FROM votes v JOIN vote_items t ON t.vote_id = v.id
-  WHERE v.contest_id = :contest AND v.session = :sitting
-    AND NOT EXISTS (SELECT FROM votes u WHERE u.undoes_vote_id = v.id)
-  GROUP BY v.id HAVING bool_or(t.chosen)),
-latest AS (SELECT id FROM answered ORDER BY id DESC LIMIT CAST(:after AS integer))
-SELECT DISTINCT shown FROM answered a
-WHERE NOT a.repeat AND cardinality(shown) = CAST(:count AS integer) AND a.id NOT IN (SELECT id FROM latest)
-  AND NOT EXISTS (SELECT FROM answered r WHERE r.repeat AND r.shown = a.shown) ORDER BY shown
-"""
