@@ -1,8 +1,8 @@
 """A small app with two pictures and a status line, run on a pty by the terminal tests.
 
-Arguments: folder of pictures 0.png, 1.png, … and the protocol. Keys: n next pair, m modal, t toast, s suspend
-for a moment, z 100 %, l draw again, p page without pictures, p back, q quit. Each event is a line in
-FOLDER/log.
+Arguments: folder of pictures 0.png, 1.png, … and the protocol. Keys: n next pair, m modal, c modal in a
+corner, t toast, s suspend for a moment, z 100 %, l draw again, p page without pictures, p back, q quit. Each
+event is a line in FOLDER/log.
 """
 
 from __future__ import annotations
@@ -34,6 +34,13 @@ class Question(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         yield Label("a dialog")
+
+
+class Corner(Question):
+    DEFAULT_CSS = """
+    Corner { align: left top; }
+    Corner > Label { width: 20; }
+    """
 
 
 class Page(Screen[None]):
@@ -122,8 +129,10 @@ class DuelApp(PictureFrames, App[None]):
             case "n":
                 self.pair += 1
                 self.show_pair()
-            case "m":
-                self.push_screen(Question()) if not self.screen.is_modal else self.pop_screen()
+            case "m" | "c" if self.screen.is_modal:
+                self.pop_screen()
+            case "m" | "c":
+                self.push_screen(Question() if event.key == "m" else Corner())
             case "p":
                 self.pop_screen() if isinstance(self.screen, Page) else self.push_screen(Page())
             case "t":

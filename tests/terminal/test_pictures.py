@@ -286,15 +286,19 @@ def test_zoom_shows_the_pictures_own_pixels(tmp_path: Path) -> None:
             assert np.array_equal(np.asarray(terminal.kitty.images[image_id]), source)
 
 
-def test_a_picture_in_the_cells_survives_what_is_painted_beside_it_and_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dialog", [b"m", b"c"], ids=["over both", "beside one"])
+def test_a_picture_in_the_cells_survives_what_is_painted_beside_it_and_comes_back(
+    tmp_path: Path, dialog: bytes
+) -> None:
     make_pictures(tmp_path, 2)
     with run_duel(tmp_path, model=pty_harness.MLTERM, size=SIXEL_SIZE) as terminal:
         pair_shown(tmp_path, terminal, 0)
+        terminal.until(lambda: len(terminal.drawn) == 4, "both in all their colours")
         terminal.quiet()
         terminal.drawn.clear()
-        terminal.type(b"m")
+        terminal.type(dialog)
         terminal.until(lambda: b"a dialog" in terminal.arrived, "the dialog")
         terminal.quiet()
         assert not terminal.drawn, "drawn over the dialog"
-        terminal.type(b"m")
-        terminal.until(lambda: len(terminal.drawn) == 2, "both pictures")
+        terminal.type(dialog)
+        terminal.until(lambda: len({one.column for one in terminal.drawn}) == 2, "both pictures")

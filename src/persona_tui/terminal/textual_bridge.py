@@ -178,7 +178,8 @@ class Pictures:
                     if scene := self._scene(widget, content, Rect(*clip), tuple(fronts)):
                         yield widget, scene
                 fronts.append(Rect(*region.intersection(clip)))
-            if not screen.is_modal or screen.styles.background.a == 1:
+            # A dimmed screen is written anew as text, which wipes out what is drawn into its cells.
+            if not screen.is_modal or screen.styles.background.a == 1 or self.painter.in_cells:
                 return
 
     def _scene(
