@@ -142,6 +142,32 @@ async def test_publishing_6_a_story_goes_out_upright_without_words_and_is_found_
     assert abs(width / height - 9 / 16) < 0.01
 
 
+@pytest.mark.parametrize(("kind", "product"), [("story", "STORY"), ("reel", "REELS")])
+async def test_publishing_3_without_words_an_item_is_told_from_a_later_one_by_when_it_was_made(
+    world: World, kind: str, product: str
+) -> None:
+    if kind == "reel":
+        post_id = world.reel().id
+    else:
+        with world.db.session_scope() as session:
+            post_id = draft_post(session, [PictureRef(candidate_id=world.candidate(session))], "story").id
+            posts.publish_now(session, post_id)
+    world.behave(listing_delay=(600, 600))
+    world.plan("media_publish", "effect_then_drop")
+    await world.publish()
+    await world.reconcile()
+    world.behave(listing_delay=(0, 0))
+    world.advance_clocks(300)
+    # For minutes the only item like ours, and listed before it: with the label, of the same kind.
+    world.phone_post(product=product, is_ai_generated=True)
+    await world.reconcile()
+    assert world.view(post_id).state == "unknown"
+    world.advance_clocks(300)
+    await world.reconcile()
+    (entry,) = world.published()
+    assert (world.view(post_id).state, world.view(post_id).media_id) == ("published", entry["media_id"])
+
+
 @pytest.mark.parametrize("answer_lost", [False, True])
 async def test_publishing_6_a_reel_goes_out_from_a_film_without_its_metadata(
     world: World, answer_lost: bool
