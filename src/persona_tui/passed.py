@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from persona_tui.seal import Seal, is_the_seal
+from persona_tui.streams import sha256_of
 
-T = TypeVar("T", str, bytes, Mapping[str, Any])
+T = TypeVar("T", str, bytes, Mapping[str, Any], Path)
 
 Workflow = Mapping[str, Any]
 """A ComfyUI graph in API format: node id → {"class_type", "inputs"}."""
 
 
-def content_hash(value: str | bytes | Mapping[str, Any]) -> str:
-    """SHA-256, in hex, of what goes over the wire: UTF-8 of a text, the bytes, or canonical JSON."""
+def content_hash(value: str | bytes | Mapping[str, Any] | Path) -> str:
+    """SHA-256, in hex, of what goes over the wire: UTF-8 of a text, bytes, a file, canonical JSON."""
+    if isinstance(value, Path):
+        return sha256_of(value)
     if isinstance(value, bytes):
         data = value
     elif isinstance(value, str):
@@ -33,7 +37,8 @@ class Passed(Generic[T]):
     a plain string: mypy refuses it, and so does the constructor at run time.
 
     Attributes:
-        value: the text, the picture's bytes, or the workflow.
+        value: the text, the picture's bytes, the workflow, or where a film lies: who reads it holds what was
+            read against `sha256`.
         sha256: `content_hash(value)`; the audit event that let it pass carries the same.
     """
 

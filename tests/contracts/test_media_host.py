@@ -23,6 +23,7 @@ from tests.support.sandbox import SandboxProcess
 from persona_tui.clients.media_host import FETCHER, HostedPicture, MediaHost, MediaHostError
 from persona_tui.errors import (
     ClientError,
+    InvalidRequest,
     KeyRejected,
     PersonaError,
     ServiceTimeout,
@@ -171,6 +172,14 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir() if path.suffix == ".jpg"] == []
 
 
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """A file of several parts."""
+    made = tmp_path / "film.mp4"
+    made.write_bytes(bytes(range(256)) * 50_000)
+    return made
+
+
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
@@ -214,6 +223,55 @@ async def test_a_bucket_with_a_public_address(s3: str) -> None:
     await host.delete(hosted.key)
     listed = client.list_objects_v2(Bucket=BUCKET, Prefix=f"feed/{hosted.key}")
     assert listed["KeyCount"] == 0
+
+
+@pytest.mark.parametrize("place", ["folder", "bucket"])
+async def test_publishing_8_a_film_goes_from_its_file_and_only_if_it_is_the_one_that_passed(
+    world: InstagramWorld, s3: str, film: Path, place: str
+) -> None:
+    bucket = MediaHost(f"s3://{BUCKET}/films", f"{s3}/{BUCKET}/films", options=options(s3))
+    host = world.host if place == "folder" else bucket
+    let_through = passed(film)
+    hosted = await host.put(let_through, extension="mp4")
+    assert (hosted.size, hosted.sha256) == (
+        film.stat().st_size,
+        hashlib.sha256(film.read_bytes()).hexdigest(),
+    )
+    await host.check(hosted)
+    before = sorted(world.process.media_dir.iterdir())
+    film.write_bytes(film.read_bytes()[:-1] + b"?")
+    with pytest.raises(InvalidRequest, match="changes while it is read"):
+        await host.put(let_through, extension="mp4")
+    assert sorted(world.process.media_dir.iterdir()) == before
+    await host.delete(hosted.key)
+
+
+MEASURED = """
+    import asyncio, resource, sys
+    from pathlib import Path
+    from persona_tui.clients.media_host import MediaHost
+    from tests.support.instagram import passed
+
+    host = MediaHost(sys.argv[1], sys.argv[2])
+    film = Path(sys.argv[3])
+
+    async def both():
+        await host.check(await host.put(passed(film), extension="mp4"))
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    asyncio.run(both())
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.long
+def test_publishing_8_a_long_film_does_not_fill_the_memory(world: InstagramWorld, film: Path) -> None:
+    with film.open("r+b") as file:
+        file.truncate(200_000_000)
+    where = (world.process.media_dir.as_uri(), world.process.media, str(film))
+    command = [sys.executable, "-c", textwrap.dedent(MEASURED), *where]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
+    assert int(done.stdout) < 60_000, done.stderr  # KiB
 
 
 async def test_a_bucket_without_one_signs_its_addresses_for_a_day_and_more(s3: str) -> None:

@@ -11,8 +11,9 @@ from persona_tui.clients.instagram_errors import InstagramError, InstagramTokenR
 from persona_tui.database.engine import Database
 from persona_tui.errors import ClientError, ServiceGarbled, ServiceTimeout, ServiceUnreachable
 from persona_tui.screens.posts_reading import load
-from persona_tui.services.doctor import _inside
+from persona_tui.services.doctor import _inside, _media_hosts
 from persona_tui.services.publishing import breakers
+from persona_tui.settings import Settings
 from tests.support.publishing import World, make_rows
 
 
@@ -91,3 +92,20 @@ def test_publishing_4_what_is_left_alone_is_told_on_the_screen_and_by_the_doctor
     ]
     (check,) = [check for check in _inside(world.db) if check.name == "publishing"]
     assert check.state == "warn" and "The media host does not answer." in check.sentence
+
+
+@pytest.mark.parametrize(
+    ("media", "states"),
+    [
+        ({}, ["off"]),
+        ({"publish_url": "file:/a", "public_base_url": "https://a"}, ["ok", "off"]),
+        ({"publish_url": "s3://a", "second_publish_url": "s3://a"}, ["ok", "warn"]),
+        ({"publish_url": "s3://a", "second_publish_url": "file:/b"}, ["ok", "fail"]),
+        ({"publish_url": "file:/a", "second_publish_url": "s3://b"}, ["fail", "ok"]),
+    ],
+)
+def test_publishing_8_the_doctor_looks_at_both_media_hosts(media: dict[str, str], states: list[str]) -> None:
+    checks = _media_hosts(Settings.model_validate({"media": media}))
+    assert [check.state for check in checks] == states
+    assert [check.name for check in checks] == ["media host", "second media host"][: len(states)]
+    assert all(check.hint for check in checks if check.state != "ok")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 from PIL import Image
 
 from persona_tui.database.engine import Database
+from persona_tui.errors import StorageError
 from persona_tui.services.library.pictures import PictureRef
+from persona_tui.services.media import MediaStore
+from persona_tui.services.media_stores import Bucket, Folder, References
 from persona_tui.services.publishing import posts
 from persona_tui.services.publishing.film_rules import FilmNotAccepted, clean_film
 from persona_tui.services.publishing.formats import (
@@ -25,6 +29,7 @@ from persona_tui.services.publishing.formats import (
 )
 from persona_tui.services.publishing.preview import preview_post
 from persona_tui.services.publishing.winners import draft_post
+from persona_tui.settings import Settings
 from tests.support.films import film
 from tests.support.publishing import ThreadPool, World, make_world
 
@@ -137,6 +142,32 @@ async def test_publishing_6_a_story_goes_out_upright_without_words_and_is_found_
     assert abs(width / height - 9 / 16) < 0.01
 
 
+@pytest.mark.parametrize(("kind", "product"), [("story", "STORY"), ("reel", "REELS")])
+async def test_publishing_3_without_words_an_item_is_told_from_a_later_one_by_when_it_was_made(
+    world: World, kind: str, product: str
+) -> None:
+    if kind == "reel":
+        post_id = world.reel().id
+    else:
+        with world.db.session_scope() as session:
+            post_id = draft_post(session, [PictureRef(candidate_id=world.candidate(session))], "story").id
+            posts.publish_now(session, post_id)
+    world.behave(listing_delay=(600, 600))
+    world.plan("media_publish", "effect_then_drop")
+    await world.publish()
+    await world.reconcile()
+    world.behave(listing_delay=(0, 0))
+    world.advance_clocks(300)
+    # For minutes the only item like ours, and listed before it: with the label, of the same kind.
+    world.phone_post(product=product, is_ai_generated=True)
+    await world.reconcile()
+    assert world.view(post_id).state == "unknown"
+    world.advance_clocks(300)
+    await world.reconcile()
+    (entry,) = world.published()
+    assert (world.view(post_id).state, world.view(post_id).media_id) == ("published", entry["media_id"])
+
+
 @pytest.mark.parametrize("answer_lost", [False, True])
 async def test_publishing_6_a_reel_goes_out_from_a_film_without_its_metadata(
     world: World, answer_lost: bool
@@ -172,12 +203,47 @@ async def test_publishing_6_a_reel_goes_out_from_a_film_without_its_metadata(
     ],
 )
 def test_publishing_6_a_film_against_the_limits_is_refused_with_a_sentence(
-    change: dict[str, Any], story: bool, sentence: str
+    tmp_path: Path, change: dict[str, Any], story: bool, sentence: str
 ) -> None:
+    given, made = tmp_path / "given.mp4", tmp_path / "made.mp4"
+    given.write_bytes(film(**change))
     with pytest.raises(FilmNotAccepted, match=sentence):
-        clean_film(film(**change), story=story)
+        clean_film(given, made, story=story)
+    given.write_bytes(film()[:3000])
     with pytest.raises(FilmNotAccepted, match="read to its end"):
-        clean_film(film()[:3000], story=False)
+        clean_film(given, made, story=False)
+
+
+@pytest.mark.parametrize("place", ["folder", "bucket", "reference"])
+def test_publishing_6_a_films_original_is_a_file_wherever_it_lies(tmp_path: Path, place: str) -> None:
+    data, here = film(), tmp_path / "here.mp4"
+    here.write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    store = {"folder": Folder(tmp_path / "store"), "bucket": Bucket("memory:///")}.get(place)
+    store = store or References(tmp_path / "store")
+    key = f"aa/bb/{sha256}.mp4"
+    with pytest.raises(StorageError):
+        store.fetch(key, tmp_path)
+    if isinstance(store, References):
+        store.point(key, here)
+    else:
+        store.take(key, io.BytesIO(data), sha256)
+    assert store.fetch(key, tmp_path).read_bytes() == data
+    here.write_bytes(b"another")
+    if place == "reference":
+        with pytest.raises(StorageError, match="was changed since"):
+            store.fetch(key, tmp_path)
+
+
+def test_publishing_6_films_on_their_way_leave_nothing_behind(tmp_path: Path) -> None:
+    media = MediaStore(Settings(data_dir=tmp_path))
+    left = tmp_path / "on-its-way" / "of-a-process-that-was-killed"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    with media.workspace() as folder:
+        (folder / "film.mp4").touch()
+        assert list(left.parent.iterdir()) == [folder]
+    assert list(left.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,13 @@ def test_known_items_and_those_from_before_are_no_candidates() -> None:
     assert found == {"3": OPEN, "4": OPEN}
 
 
+def test_publishing_3_what_shows_no_words_and_was_made_after_the_publication_is_no_candidate() -> None:
+    later = {"timestamp": NOON + timedelta(minutes=3), "is_ai_generated": True}
+    items = [item("1", is_ai_generated=True), item("2", **later), item("3", alt_text="A cup", **later)]
+    window = {"known": (), "since": NOON, "until": NOON + timedelta(minutes=1)}
+    assert candidates_in(items, Expected("c", "A cup", True), **window) == {"1": LABEL, "3": WORDS}
+
+
 def test_words_bind_at_first_sight_even_against_other_signs() -> None:
     assert verdict(reading(0, FINISHED, {"7": WORDS, "8": LABEL})) == Bound("7", WORDS)
 

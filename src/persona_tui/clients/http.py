@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -22,6 +23,8 @@ from persona_tui.errors import (
 from persona_tui.text import clean
 
 LastLook = Callable[[], None]
+Take = Callable[[bytes], object]
+"""Is handed an answer's body, part by part."""
 
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _TRACED = {
@@ -120,18 +123,35 @@ class HttpxWire:
         self, method: str, path: str, progress: Progress, options: Mapping[str, Any]
     ) -> httpx.Response:
         """What the client's own `request` does for one without redirects and authentication flows."""
-        timeout = self._client.timeout.as_dict()
-        request = self._client.build_request(
-            method, path, extensions={"trace": progress.trace, "timeout": timeout}, **options
-        )
-        response = await self._transport.handle_async_request(request)
-        response.request = request
+        response = await self._begun(method, path, progress, options)
         try:
             await response.aread()
         finally:
             await response.aclose()
         if "set-cookie" in response.headers:
             self._client.cookies.extract_cookies(response)
+        return response
+
+    async def receive(self, path: str, progress: Progress, take: Take) -> httpx.Response:
+        """GET, and hand the answer's body over in parts, as it comes; nothing of it is kept."""
+        response = await self._begun("GET", path, progress, {})
+        try:
+            async for part in response.aiter_bytes():
+                take(part)
+        finally:
+            await response.aclose()
+        return response
+
+    async def _begun(
+        self, method: str, path: str, progress: Progress, options: Mapping[str, Any]
+    ) -> httpx.Response:
+        """An answer of which the head was read."""
+        timeout = self._client.timeout.as_dict()
+        request = self._client.build_request(
+            method, path, extensions={"trace": progress.trace, "timeout": timeout}, **options
+        )
+        response = await self._transport.handle_async_request(request)
+        response.request = request
         return response
 
     async def aclose(self) -> None:
@@ -183,8 +203,14 @@ class HttpService:
                 what it raises ends the call with nothing sent.
         """
         progress = Progress(last_look)
-        try:
+        with self.in_own_words(progress):
             return await self._wire.exchange(method, path, progress, options)
+
+    @contextmanager
+    def in_own_words(self, progress: Progress) -> Iterator[None]:
+        """What a wire of httpx raises as the errors of this service."""
+        try:
+            yield
         except _NOTHING_SENT as problem:
             raise ServiceUnreachable(
                 f"{self.name} can't be reached at {self.base_url}: {_words(problem)}.", sent=False

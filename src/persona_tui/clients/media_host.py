@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -22,7 +22,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import LocalStore, S3Store
 
-from persona_tui.clients.http import HttpService
+from persona_tui.clients.http import HttpService, HttpxWire, Progress
 from persona_tui.errors import (
     ClientError,
     KeyRejected,
@@ -32,10 +32,15 @@ from persona_tui.errors import (
     StorageError,
 )
 from persona_tui.passed import Passed, require_passed
+from persona_tui.streams import parts
 
 FETCHER = "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"
 SIGNED_FOR = timedelta(hours=26)
 """A container lives 24 hours and may have to be made again in that time (R28)."""
+SLOWEST = 250_000
+"""Bytes a second (2 Mbit/s) below which a line counts as broken: what is long is waited for longer."""
+UPLOAD_PART, AT_ONCE = 5 << 20, 2
+"""Bytes of a part of a film's upload, the least that S3 takes, and parts under way together."""
 
 Extension = Literal["jpg", "png", "mp4"]
 _CONTENT_TYPES: Mapping[Extension, str] = {"jpg": "image/jpeg", "png": "image/png", "mp4": "video/mp4"}
@@ -82,7 +87,7 @@ class MediaHost:
         url: the store. Credentials, region and endpoint of S3 come from `options` or AWS_* variables.
         public_base_url: where the world sees it; None, for a bucket only: addresses are signed.
         options: passed to obstore's S3Store.
-        timeout: seconds for `check`, and for one call to the bucket.
+        timeout: seconds for a call without a body; a body is given more, by its length at `SLOWEST`.
         transport: another way to the network for `check`, for tests.
 
         Raises:
@@ -102,23 +107,42 @@ class MediaHost:
                     hint="Set PERSONA_MEDIA__PUBLIC_BASE_URL.",
                 )
 
-    async def put(self, picture: Passed[bytes], *, extension: Extension = "jpg") -> HostedPicture:
-        """Store a picture under a new random name of 128 bits."""
-        require_passed(picture)
+    async def put(
+        self, content: Passed[bytes] | Passed[Path], *, extension: Extension = "jpg"
+    ) -> HostedPicture:
+        """Store a picture, or a film from its file, under a new random name of 128 bits.
+
+        Raises:
+            InvalidRequest: the film's file is not what passed the guard any more.
+        """
+        require_passed(content)
         content_type = _CONTENT_TYPES[extension]
         key = f"{secrets.token_hex(16)}.{extension}"
+        given: dict[str, Any] = {}
+        if isinstance(self._store, S3Store):
+            given["attributes"] = {"Content-Type": content_type, "Cache-Control": "no-store"}
+        value = content.value
+        size = value.stat().st_size if isinstance(value, Path) else len(value)
         try:
-            if isinstance(self._store, S3Store):
-                attributes: dict[str, str] = {"Content-Type": content_type, "Cache-Control": "no-store"}
-                await obstore.put_async(
-                    self._store, key, picture.value, attributes=cast(Any, attributes), use_multipart=False
-                )
-            else:
-                await obstore.put_async(self._store, key, picture.value, use_multipart=False)
+            async with asyncio.timeout(self._patience(size)):
+                if isinstance(value, Path):
+                    with value.open("rb") as film:
+                        await obstore.put_async(
+                            self._store,
+                            key,
+                            parts(film, content.sha256),
+                            chunk_size=UPLOAD_PART,
+                            max_concurrency=AT_ONCE,
+                            **given,
+                        )
+                else:
+                    await obstore.put_async(self._store, key, value, use_multipart=False, **given)
             url = await self._address(key)
+        except TimeoutError:
+            raise ServiceTimeout("The media host took too long to store a picture.") from None
         except (exceptions.BaseError, OSError) as problem:
             self._raise(problem, "store")
-        return HostedPicture(key, url, picture.sha256, len(picture.value), content_type)
+        return HostedPicture(key, url, content.sha256, size, content_type)
 
     async def check(self, hosted: HostedPicture) -> None:
         """Fetch the picture as Instagram will: one GET, no redirect, the right type, length and hash.
@@ -126,22 +150,21 @@ class MediaHost:
         Raises:
             MediaHostError: what is shown differs from what was stored.
         """
-        parts = urlsplit(hosted.url)
-        service = HttpService(
-            "The media host",
-            f"{parts.scheme}://{parts.netloc}",
-            headers={"User-Agent": FETCHER, "Accept": "image/*, video/*"},
-            timeout=self._timeout,
-            transport=self._transport,
-        )
+        split = urlsplit(hosted.url)
+        base = f"{split.scheme}://{split.netloc}"
+        headers = {"User-Agent": FETCHER, "Accept": "image/*, video/*"}
+        wire = HttpxWire(base, headers, self._timeout, self._transport)
+        service = HttpService("The media host", base, timeout=self._timeout, wire=wire)
+        seen, progress = _Seen(), Progress(None)
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await service.send("GET", hosted.url.removeprefix(service.base_url))
+            async with asyncio.timeout(self._patience(hosted.size)):
+                with service.in_own_words(progress):
+                    response = await wire.receive(hosted.url.removeprefix(base), progress, seen.take)
         except TimeoutError:
             raise ServiceTimeout("The media host did not answer in time.") from None
         finally:
             await service.aclose()
-        problem = _difference(response, hosted)
+        problem = _difference(response, seen, hosted)
         if problem is not None:
             raise MediaHostError(
                 f"Instagram could not fetch the picture: {problem}.", status=response.status_code
@@ -157,6 +180,10 @@ class MediaHost:
             return
         except (exceptions.BaseError, OSError) as problem:
             self._raise(problem, "delete")
+
+    def _patience(self, size: int) -> float:
+        """Seconds for so many bytes."""
+        return self._timeout + size / SLOWEST
 
     async def _address(self, key: str) -> str:
         if self._base is not None:
@@ -201,7 +228,11 @@ def _bucket(url: str, options: Mapping[str, Any], timeout: float) -> S3Store:
             parts.netloc,
             prefix=parts.path.strip("/") or None,
             **{
-                "client_options": {"timeout": f"{timeout:g}s", "connect_timeout": "10s"},
+                # Of one request: a picture whole, or one part of a film beside others.
+                "client_options": {
+                    "timeout": f"{timeout + AT_ONCE * UPLOAD_PART / SLOWEST:.0f}s",
+                    "connect_timeout": "10s",
+                },
                 "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=timeout)},
                 **options,
             },
@@ -224,7 +255,19 @@ def _folder_error(problem: Exception, act: str) -> StorageError:
     return StorageError(f"A picture could not be {act}d in the media folder.")
 
 
-def _difference(response: httpx.Response, hosted: HostedPicture) -> str | None:
+class _Seen:
+    """What was shown, of which nothing is kept but its length and hash."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def take(self, part: bytes) -> None:
+        self.size += len(part)
+        self.digest.update(part)
+
+
+def _difference(response: httpx.Response, seen: _Seen, hosted: HostedPicture) -> str | None:
     """What is wrong with the answer, in words; None when it is the picture."""
     if response.is_redirect:
         return "its address redirects"
@@ -233,9 +276,9 @@ def _difference(response: httpx.Response, hosted: HostedPicture) -> str | None:
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != hosted.content_type:
         return f"it is shown as another type than {hosted.content_type}"
-    if len(response.content) != hosted.size:
-        return f"it has {len(response.content):,} bytes instead of {hosted.size:,}"
-    if hashlib.sha256(response.content).hexdigest() != hosted.sha256:
+    if seen.size != hosted.size:
+        return f"it has {seen.size:,} bytes instead of {hosted.size:,}"
+    if seen.digest.hexdigest() != hosted.sha256:
         return "its content differs from what was stored"
     return None
 

@@ -73,7 +73,7 @@ def run_checks(
         checks += _inside(database)
     checks += asyncio.run(_services(settings))
     checks += [_clip(settings), _faces(settings), _vision(settings)]
-    checks += [_media_host(settings), _gpu(cards), _terminal(environ), *_pictures(environ)]
+    checks += [*_media_hosts(settings), _gpu(cards), _terminal(environ), *_pictures(environ)]
     return checks
 
 
@@ -255,15 +255,30 @@ def _vision(settings: Settings) -> Check:
     return Check("vision", "ok", f"{' or '.join(vision.models_of(settings))}; {where}")
 
 
-def _media_host(settings: Settings) -> Check:
+def _media_hosts(settings: Settings) -> list[Check]:
     media = settings.media
     if media.publish_url is None:
         hint = "Set PERSONA_MEDIA__PUBLISH_URL and PERSONA_MEDIA__PUBLIC_BASE_URL before the first post."
-        return Check("media host", "off", "No public place for pictures is set.", hint)
-    if media.public_base_url is None and not media.publish_url.startswith("s3:"):
-        hint = "Set PERSONA_MEDIA__PUBLIC_BASE_URL to the address of that folder."
-        return Check("media host", "fail", "The public folder has no address.", hint)
-    return Check("media host", "ok", media.public_base_url or media.publish_url)
+        return [Check("media host", "off", "No public place for pictures is set.", hint)]
+    first = _media_host("media host", media.publish_url, media.public_base_url, "PUBLIC_BASE_URL")
+    if media.second_publish_url is None:
+        hint = "Set PERSONA_MEDIA__SECOND_PUBLISH_URL: it is used while the first one fails."
+        return [first, Check("second media host", "off", "None: posts wait while the first fails.", hint)]
+    if media.second_publish_url == media.publish_url:
+        hint = "Set PERSONA_MEDIA__SECOND_PUBLISH_URL to another one."
+        return [first, Check("second media host", "warn", "It is the same place as the first.", hint)]
+    second = (media.second_publish_url, media.second_public_base_url)
+    return [first, _media_host("second media host", *second, "SECOND_PUBLIC_BASE_URL")]
+
+
+def _media_host(name: str, url: str, base: str | None, variable: str) -> Check:
+    """Args:
+    variable: what sets `base`.
+    """
+    if base is None and not url.startswith("s3:"):
+        hint = f"Set PERSONA_MEDIA__{variable} to the address of that folder."
+        return Check(name, "fail", "The public folder has no address.", hint)
+    return Check(name, "ok", base or url)
 
 
 def _gpu(cards: Callable[[], Sequence[Card]]) -> Check:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -11,12 +16,15 @@ from urllib.parse import unquote, urlsplit
 
 from PIL import Image
 
+from persona_tui.errors import StorageError
 from persona_tui.services.decoding import PictureFacts, decode
 from persona_tui.services.media_stores import Bucket, Folder, References, Store, write, write_durably
 from persona_tui.settings import Settings
 
 THUMBNAIL_SIDE = 768
 FILM_SUFFIXES = frozenset({"mp4", "mov"})
+LEFT_BEHIND = 24 * 3600.0
+"""Seconds after which a folder of files on their way belongs to nobody any more."""
 _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff", "MPO": "jpg", "HEIF": "heic"}
 _REFERENCE = "ref/"
 
@@ -75,6 +83,7 @@ class MediaStore:
         else:
             self._store = Bucket(url)
         self._references = References(settings.media_dir)
+        self._workspaces = settings.data_dir / "on-its-way"
         self._thumbnails = settings.media_dir / "thumbnails"
 
     def put(self, data: bytes) -> StoredPicture:
@@ -137,6 +146,30 @@ class MediaStore:
         """
         return self._of(key).read(key)
 
+    def fetch(self, key: str, folder: Path) -> Path:
+        """A film's original as a file: where it lies, or a copy in `folder` if that is not on this machine.
+
+        Raises:
+            StorageError: it is not there, or not the same any more where it was not copied.
+        """
+        return self._of(key).fetch(key, folder)
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A folder for files on their way, on the disk of the data; it is gone afterwards.
+
+        Raises:
+            StorageError: it can't be made.
+        """
+        try:
+            self._workspaces.mkdir(parents=True, exist_ok=True)
+            _remove_left_behind(self._workspaces)
+            made = tempfile.TemporaryDirectory(dir=self._workspaces, ignore_cleanup_errors=True)
+        except OSError as problem:
+            raise StorageError(f"{self._workspaces} can't be written: {problem.strerror}.") from None
+        with made as name:
+            yield Path(name)
+
     def remove(self, key: str, sha256: str, *, unless_since: float) -> bool:
         """Remove a picture and its thumbnail; to remove what is gone is no error.
 
@@ -173,8 +206,8 @@ class MediaStore:
         if key.rpartition(".")[2] in FILM_SUFFIXES:
             from persona_tui.services.films import middle_frame
 
-            path = self.path(key)
-            return middle_frame(path if path is not None else io.BytesIO(self.get(key)))[1]
+            with self.workspace() as folder:
+                return middle_frame(self.fetch(key, folder))[1]
         return decode(self.get(key), THUMBNAIL_SIDE)[1]
 
     def _of(self, key: str) -> Store | References:
@@ -194,6 +227,13 @@ class MediaStore:
         out = io.BytesIO()
         small.save(out, "JPEG", quality=88)
         write(path, (out.getvalue(),), durably=False)
+
+
+def _remove_left_behind(workspaces: Path) -> None:
+    """What a process that was killed could not take away."""
+    for folder in workspaces.iterdir():
+        if time.time() - folder.stat().st_mtime > LEFT_BEHIND:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _key(sha256: str, suffix: str) -> str:

@@ -6,12 +6,12 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from persona_tui.errors import InvalidRequest, StorageError
-
-_BLOCK = 1 << 20
+from persona_tui.streams import PART, parts, sha256_of
 
 
 class Store(Protocol):
@@ -23,6 +23,7 @@ class Store(Protocol):
     def touch(self, key: str) -> bool: ...
     def remove(self, key: str, unless_since: float) -> bool: ...
     def path(self, key: str) -> Path | None: ...
+    def fetch(self, key: str, folder: Path) -> Path: ...
 
 
 class Folder:
@@ -35,7 +36,7 @@ class Folder:
         write_durably(self.root / key, data)
 
     def take(self, key: str, source: BinaryIO, sha256: str) -> None:
-        write(self.root / key, _parts(source, sha256), durably=True)
+        write(self.root / key, parts(source, sha256), durably=True)
 
     def read(self, key: str) -> bytes:
         try:
@@ -67,6 +68,12 @@ class Folder:
     def path(self, key: str) -> Path | None:
         return self.root / key
 
+    def fetch(self, key: str, folder: Path) -> Path:
+        path = self.root / key
+        if not path.is_file():
+            raise StorageError(f"The film {key} is gone from {self.root}.")
+        return path
+
 
 class Bucket:
     """Objects in an S3-compatible bucket."""
@@ -84,7 +91,7 @@ class Bucket:
 
     def take(self, key: str, source: BinaryIO, sha256: str) -> None:
         try:
-            self.store.put(key, _parts(source, sha256))
+            self.store.put(key, parts(source, sha256))
         except InvalidRequest:
             raise
         except Exception as problem:  # as above
@@ -113,15 +120,18 @@ class Bucket:
     def path(self, key: str) -> Path | None:
         return None
 
-
-def _parts(source: BinaryIO, sha256: str) -> Iterator[bytes]:
-    """A file's bytes, and at their end an error if they were others than those that were hashed before."""
-    digest = hashlib.sha256()
-    while part := source.read(_BLOCK):
-        digest.update(part)
-        yield part
-    if digest.hexdigest() != sha256:
-        raise InvalidRequest("The file changes while it is read.", hint="Try again when it is finished.")
+    def fetch(self, key: str, folder: Path) -> Path:
+        copy = folder / Path(key).name
+        try:
+            with copy.open("wb") as file:
+                for part in self.store.get(key).stream(min_chunk_size=PART):
+                    file.write(part)
+        except OSError as problem:
+            words = problem.strerror or "the bucket did not give it"
+            raise StorageError(f"A film can't be copied to {folder.parent}: {words}.") from None
+        except Exception as problem:  # as above
+            raise StorageError(f"The bucket did not give a film ({type(problem).__name__}).") from None
+        return copy
 
 
 class References:
@@ -143,21 +153,17 @@ class References:
 
     def read(self, key: str) -> bytes:
         source = self._source(key)
-        try:
+        with _told_of(source):
             data = source.read_bytes()
-        except OSError as problem:
-            raise StorageError(
-                f"The original {source.name} can't be read: {problem.strerror}.",
-                title="Original is gone",
-                hint=f"Put it back into {source.parent}, or import it again.",
-            ) from None
-        if hashlib.sha256(data).hexdigest() != Path(key).stem:
-            raise StorageError(
-                f"The original {source.name} was changed since it was imported.",
-                title="Original has changed",
-                hint="Import it again: it counts as another picture.",
-            )
+        _require_same(source, hashlib.sha256(data).hexdigest(), key)
         return data
+
+    def fetch(self, key: str, folder: Path) -> Path:
+        source = self._source(key)
+        with _told_of(source):
+            digest = sha256_of(source)
+        _require_same(source, digest, key)
+        return source
 
     def remove(self, key: str, unless_since: float) -> bool:
         """Forget where it lies; the file itself is not ours to remove."""
@@ -183,6 +189,28 @@ class References:
         if source is None:
             raise StorageError("It is not known any more where the original lies.", hint="Import it again.")
         return source
+
+
+@contextmanager
+def _told_of(source: Path) -> Iterator[None]:
+    """An original that can't be read, in words."""
+    try:
+        yield
+    except OSError as problem:
+        raise StorageError(
+            f"The original {source.name} can't be read: {problem.strerror}.",
+            title="Original is gone",
+            hint=f"Put it back into {source.parent}, or import it again.",
+        ) from None
+
+
+def _require_same(source: Path, digest: str, key: str) -> None:
+    if digest != Path(key).stem:
+        raise StorageError(
+            f"The original {source.name} was changed since it was imported.",
+            title="Original has changed",
+            hint="Import it again: it counts as another picture.",
+        )
 
 
 def write_durably(path: Path, data: bytes) -> None:

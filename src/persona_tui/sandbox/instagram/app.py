@@ -55,6 +55,7 @@ class PhonePost(BaseModel):
     caption: str | None = None
     alt_text: str | None = None
     product: Literal["FEED", "REELS", "STORY"] = "FEED"
+    is_ai_generated: bool = False
     count: int = Field(default=1, ge=1, le=1000)
 
 
@@ -294,7 +295,11 @@ def _steering(graph: _Graph) -> list[Route]:
         post = PhonePost.model_validate(await request.json())
         ids = [
             graph.publishing.post_by_phone(
-                post.ig_user_id, caption=post.caption, alt_text=post.alt_text, product=post.product
+                post.ig_user_id,
+                caption=post.caption,
+                alt_text=post.alt_text,
+                product=post.product,
+                is_ai_generated=post.is_ai_generated,
             )
             for _ in range(post.count)
         ]

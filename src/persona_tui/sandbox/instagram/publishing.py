@@ -119,6 +119,7 @@ class Publishing:
         caption: str | None = None,
         alt_text: str | None = None,
         product: str = "FEED",
+        is_ai_generated: bool = False,
     ) -> str:
         """The account's owner posts with the app: an item that no container made, free of the API's quota."""
         (media_id,) = self.store.next_media_ids(1)
@@ -133,7 +134,7 @@ class Publishing:
             caption=caption,
             alt_text=alt_text,
             alt_text_readable=True,
-            is_ai_generated=False,
+            is_ai_generated=is_ai_generated,
             picture_sha256=None,
             published_at=now,
             visible_at=now + delay,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.clients.instagram_facts import ContainerState
 from persona_tui.services import events
 from persona_tui.services.publishing.attempts import LOOK, PUBLISH, READ, Reply, replies_of_open_attempt
 from persona_tui.services.publishing.claims import Claim, abandoned, take_over
@@ -53,6 +54,12 @@ class Case:
         """Whether the last publish call provably left no byte on the wire."""
         calls = [reply for reply in self.replies if reply.call == PUBLISH]
         return bool(calls) and not calls[-1].ok and calls[-1].body.get("sent") is False
+
+    @property
+    def published_by(self) -> datetime | None:
+        """When the container first said that it is published; None: it has not."""
+        said = (reading.at for reading in self.readings if reading.container is ContainerState.PUBLISHED)
+        return next(said, None)
 
     @property
     def readings(self) -> list[Reading]:

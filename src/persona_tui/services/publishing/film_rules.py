@@ -8,14 +8,13 @@ Source of the limits: Meta, Instagram Platform, reference of `/{ig-id}/media`, r
 
 from __future__ import annotations
 
-import tempfile
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from persona_tui.errors import InvalidRequest
+from persona_tui.errors import InvalidRequest, StorageError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -29,6 +28,7 @@ LEAST_RATE, MOST_RATE = 23.0, 60.0
 """Frames per second."""
 PICTURE_CODECS = frozenset({"h264", "hevc"})
 SOUND_CODEC = "aac"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class FilmNotAccepted(InvalidRequest):
@@ -48,34 +48,38 @@ class Facts:
     sound: str | None
 
 
-def clean_film(film: bytes, *, story: bool, cover_ms: int | None = None) -> bytes:
-    """The film as it goes out: MP4, index first, no metadata.
+def clean_film(film: Path, target: Path, *, story: bool, cover_ms: int | None = None) -> None:
+    """Write the film as it goes out: MP4, index first, no metadata. It never lies in the memory as a whole.
 
     Args:
+        target: where it is written to.
         story: it is for a story, which is shorter than a reel.
         cover_ms: the moment that is to be the cover.
 
     Raises:
         FilmNotAccepted: no film, or one that Instagram would refuse.
+        StorageError: there is no room for it.
     """
     import av
 
     av.logging.set_level(None)  # FFmpeg would write over the app
     try:
-        with av.open(BytesIO(film), "r") as source:
+        # Opened here: FFmpeg takes a path for a URL, and not every file name is UTF-8.
+        with film.open("rb") as file, av.open(file, "r") as source:
             facts = _facts(source)
-            for sentence in _faults(facts, len(film), story=story, cover_ms=cover_ms):
+            for sentence in _faults(facts, film.stat().st_size, story=story, cover_ms=cover_ms):
                 raise FilmNotAccepted(sentence)
-            cleaned = _written_anew(source)
+            _write_anew(source, target)
     except FilmNotAccepted:
         raise
     except Exception as problem:  # FFmpeg's errors, and what damaged files make of its figures
+        if isinstance(problem, OSError) and problem.errno in _NO_ROOM:
+            raise StorageError("There is no room for the film on its way out.") from None
         if isinstance(problem, OSError) and not isinstance(problem, av.FFmpegError):
             raise
         raise FilmNotAccepted("That is no film that can be read to its end.") from None
-    if len(cleaned) > MAX_BYTES:
-        raise FilmNotAccepted(_too_large(len(cleaned)))
-    return cleaned
+    if (size := target.stat().st_size) > MAX_BYTES:
+        raise FilmNotAccepted(_too_large(size))
 
 
 def _facts(film: InputContainer) -> Facts:
@@ -112,24 +116,21 @@ def _too_large(size: int) -> str:
     return f"The film has {size:,} bytes; Instagram takes {MAX_BYTES:,}."
 
 
-def _written_anew(source: InputContainer) -> bytes:
+def _write_anew(source: InputContainer, target: Path) -> None:
     """The first picture and sound streams in a fresh MP4. FFmpeg moves the index within a file only."""
     import av
 
     streams = [source.streams.video[0], *source.streams.audio[:1]]
-    with tempfile.TemporaryDirectory(prefix="persona-film-") as folder:
-        path = Path(folder) / "film.mp4"
-        options = {"movflags": "faststart", "fflags": "bitexact"}
-        with av.open(str(path), "w", format="mp4", options=options) as target:
-            copies = {stream.index: target.add_stream_from_template(stream) for stream in streams}
-            for copy in copies.values():
-                copy.metadata.clear()
-            for packet in source.demux(streams):
-                if packet.dts is None:  # the demuxer's empty packet at the end
-                    continue
-                packet.stream = copies[packet.stream.index]
-                target.mux(packet)
-        return path.read_bytes()
+    options = {"movflags": "faststart", "fflags": "bitexact"}
+    with av.open(str(target), "w", format="mp4", options=options) as made:
+        copies = {stream.index: made.add_stream_from_template(stream) for stream in streams}
+        for copy in copies.values():
+            copy.metadata.clear()
+        for packet in source.demux(streams):
+            if packet.dts is None:  # the demuxer's empty packet at the end
+                continue
+            packet.stream = copies[packet.stream.index]
+            made.mux(packet)
 
 
 __all__ = ["FilmNotAccepted", "clean_film"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from persona_tui.clients.media_host import Extension, HostedPicture
+from persona_tui.clients.media_host import HostedPicture
 from persona_tui.services.publishing import staging
 from persona_tui.services.publishing.hands import Hands
 from persona_tui.services.publishing.hosting import host_picture
@@ -46,32 +46,43 @@ class HostedPictures:
         return self._words
 
     async def at(self, position: int) -> HostedPicture:
-        """The picture at that place, where Instagram can fetch it; counted from 1."""
+        """The picture or film at that place, where Instagram can fetch it; counted from 1."""
         if position not in self._hosted:
             source = (await self.material()).sources[position - 1]
-            content = await self._content(source)
-            claim = self._hands.claim
-            passed = await self._hands.db(
-                lambda session: staging.pass_picture(
-                    session, content, persona_id=claim.persona_id, post_id=claim.post_id
-                )
-            )
-            extension: Extension = "mp4" if source.is_film else "jpg"
-            hosting = host_picture(self._hands, passed, position, extension)
-            self._hosted[position] = await self._kept(hosting)
+            self._hosted[position] = await (self._film(source) if source.is_film else self._picture(source))
         return self._hosted[position]
 
     def forget(self, position: int) -> None:
         """Instagram made nothing of this copy: the next try gets another, at another address."""
         self._hosted.pop(position, None)
 
-    async def _content(self, source: Source) -> bytes:
+    async def _picture(self, source: Source) -> HostedPicture:
+        claim = self._hands.claim
+        jpeg = (await self._kept((await self._prepares()).picture(source))).jpeg
+        passed = await self._hands.db(
+            lambda session: staging.pass_picture(
+                session, jpeg, persona_id=claim.persona_id, post_id=claim.post_id
+            )
+        )
+        return await self._kept(host_picture(self._hands, passed, source.position))
+
+    async def _film(self, source: Source) -> HostedPicture:
+        """From file to file to the media host: a film may be larger than what the memory should hold."""
+        claim = self._hands.claim
+        with self._hands.tools.media.workspace() as folder:
+            film = await self._kept((await self._prepares()).film(source, folder))
+            passed = await self._hands.db(
+                lambda session: staging.pass_film(
+                    session, film, persona_id=claim.persona_id, post_id=claim.post_id
+                )
+            )
+            return await self._kept(host_picture(self._hands, passed, source.position, "mp4"))
+
+    async def _prepares(self) -> Preparer:
         if self._preparer is None:
             tools = self._hands.tools
             self._preparer = Preparer(tools.media, tools.pool, await self.material())
-        if source.is_film:
-            return await self._kept(self._preparer.film(source))
-        return (await self._kept(self._preparer.picture(source))).jpeg
+        return self._preparer
 
     async def _kept(self, work: Awaitable[R]) -> R:
         """Wait for something that may take longer than the lease, and renew it meanwhile and afterwards."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import to_thread
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 
 import structlog
 from sqlalchemy import text
@@ -21,7 +22,7 @@ log = structlog.get_logger("persona_tui.publishing")
 
 
 async def host_picture(
-    hands: Hands, passed: Passed[bytes], position: int, extension: Extension = "jpg"
+    hands: Hands, passed: Passed[bytes] | Passed[Path], position: int, extension: Extension = "jpg"
 ) -> HostedPicture:
     """Put a picture or film where Instagram can fetch it, remember the copy, and look at it from outside.
 
@@ -96,7 +97,11 @@ _UNFETCHED = text(
 
 
 async def _put(
-    hands: Hands, name: HostName, passed: Passed[bytes], position: int, extension: Extension
+    hands: Hands,
+    name: HostName,
+    passed: Passed[bytes] | Passed[Path],
+    position: int,
+    extension: Extension,
 ) -> HostedPicture:
     host = await to_thread(hands.tools.hosts[name])
     hosted = await host.put(passed, extension=extension)

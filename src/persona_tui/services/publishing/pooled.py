@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from persona_tui.services.publishing.film_rules import clean_film
 from persona_tui.services.publishing.framing import FaceBox, Fit
 from persona_tui.services.publishing.prepare import (
@@ -30,6 +32,6 @@ def prepare_story(
     return prepare_story_picture(source, provenance=provenance, fit=fit, faces=faces)
 
 
-def prepare_film(source: bytes, story: bool, cover_ms: int | None) -> bytes:
-    """`clean_film`, likewise."""
-    return clean_film(source, story=story, cover_ms=cover_ms)
+def prepare_film(source: Path, target: Path, story: bool, cover_ms: int | None) -> None:
+    """`clean_film`, likewise: films go from file to file, never through the pool's pipe."""
+    clean_film(source, target, story=story, cover_ms=cover_ms)

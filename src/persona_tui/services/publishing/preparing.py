@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import to_thread
+from pathlib import Path
 
 from persona_tui.services.media import MediaStore
 from persona_tui.services.publishing import pooled
@@ -36,12 +37,14 @@ class Preparer:
         aspect = await self._shape_of_first() if format.kind == "carousel" and source.position > 1 else None
         return await self._feed(source, data, aspect)
 
-    async def film(self, source: Source) -> bytes:
-        """The MP4 that goes out."""
+    async def film(self, source: Source, folder: Path) -> Path:
+        """The MP4 that goes out, made in `folder`."""
         format = self._material.format
-        data = await to_thread(self._media.get, source.media_key)
-        given = (data, format.kind == "story", format.cover_ms)
-        return await self._pool.run(pooled.prepare_film, *given, timeout=FILM_SECONDS)
+        original = await to_thread(self._media.fetch, source.media_key, folder)
+        target = folder / "film.mp4"
+        given = (original, target, format.kind == "story", format.cover_ms)
+        await self._pool.run(pooled.prepare_film, *given, timeout=FILM_SECONDS)
+        return target
 
     async def _shape_of_first(self) -> float:
         """Width to height of the first picture as it goes out: Instagram crops the others to it."""

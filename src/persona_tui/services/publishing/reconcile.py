@@ -232,6 +232,7 @@ class Reconciler:
     async def _look_at(self, case: Case) -> _Look:
         """The three signs, read together; a dead token among the answers stops the account."""
         since = case.sent_at - self._policy.skew
+        until = case.published_by + self._policy.skew if case.published_by is not None else None
         try:
             client = await to_thread(self._client_of, case.claim.account_id)
         except PersonaError as unusable:
@@ -254,7 +255,7 @@ class Reconciler:
             None if isinstance(container, PersonaError) else container.status_code,
             None
             if isinstance(listed, PersonaError)
-            else candidates_in(items, case.expected, known=case.known, since=since),
+            else candidates_in(items, case.expected, known=case.known, since=since, until=until),
             None if isinstance(limit, PersonaError) else limit.quota_usage,
         )
         return _Look(reading, items, next(iter(problems), None))

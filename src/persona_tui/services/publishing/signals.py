@@ -3,7 +3,9 @@
 Three signs are combined (publishing reference, A.7): the container's state, items of the account that were
 not there before, and the quota used. No sign alone is trusted: states are read late or wrong, listings
 show up minutes later, and the account's owner may post by phone meanwhile. An item is never taken for ours
-because it is the newest.
+because it is the newest. Where it shows no words, as stories do and reels under Instagram Login, it must be
+of the kind that was sent, carry the same label, and have been made between the sending and the moment when
+the container was known to be published.
 """
 
 from __future__ import annotations
@@ -152,20 +154,28 @@ _SHOWS_AS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 
 
 def candidates_in(
-    items: Iterable[MediaFacts], expected: Expected, *, known: Collection[str], since: datetime
+    items: Iterable[MediaFacts],
+    expected: Expected,
+    *,
+    known: Collection[str],
+    since: datetime,
+    until: datetime | None = None,
 ) -> dict[str, Likeness]:
     """The listed items that may be the post.
 
     Args:
         known: ids that were listed before the sending, are bound to other posts, or may be.
         since: the sending, less what Instagram's clock may be behind.
+        until: when its container was known to be published, and what that clock may be ahead: what shows no
+            words of ours and was made later is something else. None: that is not known.
     """
     found: dict[str, Likeness] = {}
     for item in items:
         if item.id in known or (item.timestamp is not None and item.timestamp < since):
             continue
         alike = likeness(item, expected)
-        if alike is not None:
+        later = until is not None and item.timestamp is not None and item.timestamp > until
+        if alike is not None and not (later and alike is not Likeness.WORDS):
             found[item.id] = alike
     return found
 

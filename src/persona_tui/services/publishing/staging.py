@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -19,9 +20,6 @@ from persona_tui.services.publishing.framing import FaceBox
 from persona_tui.services.publishing.wording import full_caption
 from persona_tui.services.safety import guard
 from persona_tui.services.safety.disclosure import Provenance, is_ai_label
-
-if TYPE_CHECKING:
-    pass
 
 SessionScope = Callable[[], AbstractContextManager[Session]]
 
@@ -168,7 +166,7 @@ def _tags_json(tags: list[UserTag]) -> str:
 
 
 def pass_picture(session: Session, picture: bytes, *, persona_id: int, post_id: int) -> Passed[bytes]:
-    """Let a finished picture or film through the guard.
+    """Let a finished picture through the guard.
 
     Raises:
         GuardRefused: a rule forbids it.
@@ -177,11 +175,18 @@ def pass_picture(session: Session, picture: bytes, *, persona_id: int, post_id: 
     return guard.pass_picture(session, picture, purpose="post", persona_id=persona_id, subject=subject)
 
 
+def pass_film(session: Session, film: Path, *, persona_id: int, post_id: int) -> Passed[Path]:
+    """Let a finished film through the guard; raises likewise."""
+    subject = f"scheduling_posts:{post_id}"
+    return guard.pass_film(session, film, purpose="post", persona_id=persona_id, subject=subject)
+
+
 __all__ = [
     "Material",
     "PassedWords",
     "SessionScope",
     "Source",
+    "pass_film",
     "pass_picture",
     "pass_words",
     "read_material",

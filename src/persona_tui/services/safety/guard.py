@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from sqlalchemy import event
@@ -93,6 +94,21 @@ def pass_picture(
     _require_adult(session, persona_id)
     _judge(session, picture, None, purpose=purpose, persona_id=persona_id, subject=subject)
     return Passed(picture, seal=_SEAL)
+
+
+def pass_film(
+    session: Session, film: Path, *, purpose: Purpose, persona_id: int | None, subject: str = ""
+) -> Passed[Path]:
+    """Let a film through, as `pass_picture` a picture; it is read once, for its hash.
+
+    Raises:
+        GuardRefused: the persona does not declare an adult age.
+    """
+    _require_adult(session, persona_id)
+    passed = Passed(film, seal=_SEAL)
+    details = {"purpose": purpose}
+    audit.append_all(session, [Happened("guard", "guard.pass", persona_id, subject, passed.sha256, details)])
+    return passed
 
 
 def _require_adult(session: Session, persona_id: int | None) -> None:
