@@ -1,6 +1,8 @@
 """The trainer on tiny base models, one thread: that kills change nothing, that it learns, what it costs.
 
 * `kills`: runs killed at named points and at random, resumed, held against one that was never killed.
+* `learning`: what a LoRA of one person and two edits learn, and what they leave alone.
+* `overhead`: its steps per second beside a bare loop over the same tensors.
 
 No part needs a card. `--quick` takes fewer kills.
 """
@@ -21,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # tiny base models and forks
 
 from report import Figure, Report
 
-PARTS = ("kills",)
+PARTS = ("kills", "learning", "overhead")
 
 
 def figures(part: str, quick: bool) -> Iterable[Figure]:

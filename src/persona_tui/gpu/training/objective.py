@@ -71,7 +71,7 @@ class Objective:
     def parts(self, samples: Sequence[Sample], draw: Draw) -> Iterator[Part]:
         """The terms of the loss of one micro-batch."""
         run = self._run
-        clean = self._latents([sample.latents for sample in samples])
+        clean = self.latents([sample.latents for sample in samples])
         noise = torch.randn(clean.shape, generator=self._generator(draw, "noise")).to(self.device)
         normal = torch.randn(len(samples), generator=self._generator(draw, "sigma"))
         # Logit-normal as in Stable Diffusion 3 (arXiv 2403.03206), then as the family's sampler moves them.
@@ -116,7 +116,7 @@ class Objective:
             sigma: in (0, 1]; not shifted.
             number: of the draw, so that each sample has noise of its own.
         """
-        clean = self._latents([sample.latents])
+        clean = self.latents([sample.latents])
         noise = torch.randn(clean.shape, generator=generator(self._run.seed, number, "evaluation"))
         noise = noise.to(self.device)
         sigmas = torch.tensor([sigma], device=self.device)
@@ -143,7 +143,8 @@ class Objective:
         height, width = size[-2:]
         return self._adapter.shift(sigmas, (height, width))
 
-    def _latents(self, keys: Sequence[str]) -> Tensor:
+    def latents(self, keys: Sequence[str]) -> Tensor:
+        """A batch of cached latents on the device."""
         return torch.stack([self._cache.load(key)["latents"] for key in keys]).to(self.device)
 
     def _generator(self, draw: Draw, purpose: str) -> torch.Generator:
