@@ -18,8 +18,7 @@ import pytest
 from persona_tui.errors import PersonaError
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.families import FAMILIES
-from persona_tui.services.loras.families import FAMILIES as LORA_FAMILIES
-from persona_tui.services.loras.families import family_named
+from persona_tui.services.loras.families import family_named, family_of
 from tests.support.tiny_pipelines import small_edits, tiny_pipeline
 
 if TYPE_CHECKING:
@@ -55,11 +54,11 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_training_1_what_is_handed_over_and_what_comes_of_it_are_equal(base: Base) -> None:
     import torch
 
-    from tests.support.tiny_bases import GUIDANCE, SIZE, same
+    from tests.support.tiny_bases import GUIDANCE, same
 
     noisy = base.latents(3)
     steps: list[dict[str, Any]] = []
-    drawn = base.draw(noisy, SIZE, seen=steps.append, num_inference_steps=2)
+    drawn = base.draw(noisy, seen=steps.append, num_inference_steps=2)
     sigmas = base.pipeline.scheduler.sigmas
     assert len(steps) == 2
     for theirs, now, after in zip(steps, sigmas[:-1], sigmas[1:], strict=True):
@@ -77,9 +76,9 @@ def test_training_1_what_is_handed_over_and_what_comes_of_it_are_equal(base: Bas
 def test_training_1_the_true_velocity_costs_nothing_and_leads_home(base: Base) -> None:
     import torch
 
-    from tests.support.tiny_bases import GUIDANCE, SIZE
+    from tests.support.tiny_bases import GUIDANCE
 
-    x0 = base.adapter.encode_picture(base.encoders, torch.rand(3, *SIZE) * 2 - 1).unsqueeze(0)
+    x0 = base.adapter.encode_picture(base.encoders, torch.rand(3, *base.size) * 2 - 1).unsqueeze(0)
     noise, sigma = base.latents(4), torch.tensor([0.7])
     noisy = (1 - sigma) * x0 + sigma * noise
     given = [sigma, [base.prompt()], [base.control], GUIDANCE]
@@ -111,28 +110,30 @@ def test_training_1_noise_levels_are_shifted_as_the_pipeline_shifts_them(
         raise _Scheduled
 
     monkeypatch.setattr(scheduler, "set_timesteps", and_stop)
-    grid = base.grid(side)
-    # The tiny autoencoder shrinks less, so a smaller picture has as many latents.
-    shrinks = base.pipeline.vae_scale_factor
-    size = (side // 8 * shrinks, side // 8 * shrinks)
+    # As many latents as the real autoencoder makes of a square picture.
+    grid = (side // base.shrinks, side // base.shrinks)
     # FLUX.2's shift depends on the number of steps, which training takes to be the usual one.
-    steps = 50 if base.takes_patches else 1000
+    steps = 50 if base.adapter.family.startswith("flux2") else 1000
     plain = torch.linspace(1, 1 / steps, steps)
     latents = torch.zeros(1, base.latents(0).shape[1], *grid)
     with pytest.raises(_Scheduled):
-        base.draw(latents, size, num_inference_steps=steps, sigmas=plain.tolist())
+        base.draw(latents, num_inference_steps=steps, sigmas=plain.tolist())
     torch.testing.assert_close(base.adapter.shift(plain, grid), scheduler.sigmas[:-1], rtol=0, atol=1e-6)
 
 
 def test_training_1_a_batch_is_its_samples(base: Base) -> None:
     import torch
 
-    from tests.support.tiny_bases import GUIDANCE
+    from tests.support.tiny_bases import CAPTION, GUIDANCE
 
     transformer = base.pipeline.transformer
     noisy = torch.cat([base.latents(5), base.latents(6)])
     sigmas = torch.tensor([0.3, 0.9])
     prompts = [base.prompt(), base.prompt("a caption of another length")]
+    if base.adapter.family == "qwen-image-2.1":
+        with pytest.raises(PersonaError, match="captions of one length"):
+            base.adapter.inputs(noisy, sigmas, prompts, [[], []], GUIDANCE)
+        prompts[1] = base.prompt(CAPTION[::-1])
     with torch.no_grad():
         together = base.adapter.inputs(noisy, sigmas, prompts, [base.control] * 2, GUIDANCE)
         both = base.adapter.velocity(transformer(**together), noisy)
@@ -140,6 +141,49 @@ def test_training_1_a_batch_is_its_samples(base: Base) -> None:
             alone = base.adapter.inputs(noisy[one], sigmas[one], prompts[one], [base.control], GUIDANCE)
             velocity = base.adapter.velocity(transformer(**alone), noisy[one])
             torch.testing.assert_close(both[one], velocity, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.long(but=["flux1", "qwen-edit-2509"])
+def test_training_1_pictures_are_drawn_with_sources_as_large_as_in_training(base: Base) -> None:
+    import torch
+
+    large = [torch.zeros(3, 96, 96) for _ in base.sources]
+    control = [base.adapter.encode_picture(base.encoders, picture) for picture in large]
+    tokens: list[int] = []
+    hook = base.pipeline.transformer.register_forward_pre_hook(
+        lambda _module, _args, kwargs: tokens.append(kwargs["hidden_states"].shape[1]), with_kwargs=True
+    )
+    drawn = base.adapter.draw(
+        base.pipeline, "a", size=base.size, steps=2, seed=1, guidance=1.0, pictures=large
+    )
+    hook.remove()
+    assert drawn.shape == (3, *base.size)
+    noisy = base.latents(0)
+    ours = base.adapter.inputs(noisy, torch.ones(1), [base.prompt()], [control], 1.0)["hidden_states"]
+    assert tokens == [ours.shape[1]] * 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.long(but=["flux1", "qwen-image-2.1"])
+def test_training_1_the_autoencoder_loads_alone(base: Base) -> None:
+    import torch
+
+    alone = base.adapter.load_encoders(base.folder, dtype=torch.float32, device="cpu", text=False)
+    picture = torch.rand(3, *base.size) * 2 - 1
+    latents = base.adapter.encode_picture(alone, picture)
+    assert torch.equal(latents, base.adapter.encode_picture(base.encoders, picture))
+    assert alone.pipeline.text_encoder is None
+    alone.close()
+    assert alone.pipeline.vae is None
+
+
+def test_training_1_a_lora_of_it_is_known_for_what_it_is(base: Base) -> None:
+    layers = {
+        name: base.pipeline.transformer.get_submodule(name)
+        for name in base.adapter.targets(base.pipeline.transformer, "mlp")
+    }
+    down = {f"transformer.{name}.lora_A.weight": (4, layer.in_features) for name, layer in layers.items()}
+    up = {f"transformer.{name}.lora_B.weight": (layer.out_features, 4) for name, layer in layers.items()}
+    assert family_of(down | up, {}) == FAMILIES[base.adapter.family].lora_family
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +293,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "cut-off": (lambda f: _cut(f / WEIGHTS), "damaged or cut off"),
     "cut-off-encoder": (lambda f: _cut(f / "text_encoder_2/model.safetensors"), "damaged or cut off"),
+    "shard": (
+        lambda f: (f / f"{WEIGHTS}.index.json").write_text('{"weight_map": {"a": "2.safetensors"}}'),
+        "2.safetensors is missing",
+    ),
+    "list": (lambda f: (f / f"{WEIGHTS}.index.json").write_text("{}"), "The list of"),
     "layer-short": (lambda f: _resave(f / WEIGHTS, lambda t: t.pop("proj_out.bias")), "are missing"),
     "layer-more": (
         lambda f: _resave(f / WEIGHTS, lambda t: t.update(x=t["proj_out.bias"][:1].clone())),
@@ -300,10 +349,11 @@ def test_training_1_a_model_is_not_taken_for_its_sibling(
 
 def test_training_1_facts_of_the_families_fit_what_the_rest_knows() -> None:
     for family in FAMILIES.values():
-        assert family.lora_family in LORA_FAMILIES
-        assert family_named(family.base_model_version) == family.lora_family
         assert family.licence.url.startswith("https://")
+        assert family.cannot or family_named(family.base_model_version) == family.lora_family
     restricted = {name for name, family in FAMILIES.items() if not family.licence.commercial}
-    assert restricted == {"flux1", "kontext", "flux2-klein-9b"}
+    assert restricted == {"flux1", "kontext", "flux2-klein-9b", "flux3", "qwen-image-2.1"}
     with pytest.raises(PersonaError, match="There is no base model sd15"):
         adapter_of("sd15")
+    with pytest.raises(PersonaError, match=r"FLUX\.3 can't be trained here"):
+        adapter_of("flux3")

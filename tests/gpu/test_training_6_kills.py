@@ -5,7 +5,6 @@ Fifty kills, each of a run of its own: `benchmarks/training.py`.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import signal
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.worker import EXIT_PAUSED, EXIT_STOPPED
 from tests.support.tiny_pipelines import tiny_pipeline
-from tests.support.training import pictures, small_recipe, small_run, write_dataset
+from tests.support.training import pictures, result, small_recipe, small_run, write_dataset
 from tests.support.training_stages import carried_out
 
 
@@ -29,16 +28,6 @@ def unharmed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     assert carried_out("encode", folder).code == 0
     assert carried_out("train", folder).code == 0
     return folder
-
-
-def result(folder: RunFolder) -> tuple[str, str, list[tuple[int, float]]]:
-    """Hashes of the last weights and of their average, and the loss curve."""
-    last = max(folder.checkpoints.glob("step-*"))
-    hashes = [
-        hashlib.sha256((last / name).read_bytes()).hexdigest()
-        for name in ("lora.safetensors", "ema.safetensors")
-    ]
-    return hashes[0], hashes[1], [(told.step, told.loss) for told in folder.losses()]
 
 
 def begun(unharmed: RunFolder, path: Path) -> RunFolder:

@@ -18,14 +18,13 @@ from persona_tui.gpu.training.families import FAMILIES
 
 CAPTION = "photo of ohwx person, smiling"
 GUIDANCE = 1.0
-SIZE = (32, 48)
-"""Height and width in pixels of the pictures that are made."""
 
 
 @dataclass
 class Base:
     """One family's adapter with all that it can load."""
 
+    folder: Path
     adapter: Adapter
     encoders: Encoders
     pipeline: Any
@@ -35,7 +34,7 @@ class Base:
         """Load a tiny pipeline's folder."""
         adapter = adapter_of(family)
         encoders = adapter.load_encoders(folder, dtype=torch.float32, device="cpu")
-        return cls(adapter, encoders, adapter.pipeline(folder))
+        return cls(folder, adapter, encoders, adapter.pipeline(folder))
 
     @cached_property
     def sources(self) -> list[Tensor]:
@@ -50,40 +49,40 @@ class Base:
         """Latents of the sources."""
         return [self.adapter.encode_picture(self.encoders, picture) for picture in self.sources]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels of the pictures that are made."""
+        return (64, 96) if self.adapter.family == "qwen-image-2.1" else (32, 48)
+
     def prompt(self, caption: str = CAPTION) -> Prompt:
         """A caption as training caches it."""
         return self.adapter.encode_prompt(self.encoders, caption, self.sources)
 
     def latents(self, seed: int) -> Tensor:
         """A batch of one with noise of the shape that a picture has."""
-        shape = self.adapter.encode_picture(self.encoders, torch.zeros(3, *SIZE)).shape
+        shape = self.adapter.encode_picture(self.encoders, torch.zeros(3, *self.size)).shape
         return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
 
     @property
-    def takes_patches(self) -> bool:
-        """Whether latents of the family are patches of two by two already."""
-        return self.adapter.family.startswith("flux2")
+    def shrinks(self) -> int:
+        """Pixels of the real model on the side of one of its latents."""
+        return 16 if self.adapter.family.startswith(("flux2", "qwen-image-2.1")) else 8
 
     def packed(self, latents: Tensor) -> Tensor:
         """Latents as the pipeline's call takes them: FLUX.2's makes tokens of them itself."""
-        if self.takes_patches:
+        if self.adapter.family.startswith("flux2"):
             return latents
         packed: Tensor = self.pipeline._pack_latents(latents, *latents.shape)
         return packed
 
-    def grid(self, side: int) -> tuple[int, int]:
-        """Height and width of the latents that the real autoencoder makes of a square picture."""
-        return (side // 16, side // 16) if self.takes_patches else (side // 8, side // 8)
-
     def draw(
         self,
         latents: Tensor,
-        size: tuple[int, int],
         *,
         seen: Callable[[dict[str, Any]], object] = lambda _kwargs: None,
         **given: Any,
     ) -> Tensor:
-        """Let diffusers' pipeline draw from these latents: (3, H, W) in [0, 1].
+        """Let diffusers' pipeline draw from these latents, whatever their size: (3, H, W) in [0, 1].
 
         Args:
             seen: gets what the transformer is handed, at each step.
@@ -91,14 +90,16 @@ class Base:
         hook = self.pipeline.transformer.register_forward_pre_hook(
             lambda _module, _args, kwargs: seen(dict(kwargs)) and None, with_kwargs=True
         )
-        call = self.adapter.call(self.pipeline, CAPTION, size, GUIDANCE, self.sources)
+        whole = self.latents(0).shape[-1]
+        height, width = (side * self.size[1] // whole for side in latents.shape[-2:])
+        call = self.adapter.call(self.pipeline, CAPTION, (height, width), GUIDANCE, self.sources)
         try:
             drawn: Tensor = self.pipeline(
                 **call, latents=self.packed(latents), output_type="pt", **given
             ).images[0]
         finally:
             hook.remove()
-        return drawn
+        return drawn[:3]
 
 
 def same(ours: object, theirs: object) -> bool:

@@ -30,7 +30,9 @@ def tiny_pipeline(family: str, folder: Path) -> Path:
     if not (made / "model_index.json").exists():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_SEED)
-            _MAKERS[family]().save_pretrained(made)
+            # Real ones come in several files; one family shows that.
+            size = "100KB" if family == "qwen-image" else "1GB"
+            _MAKERS[family]().save_pretrained(made, max_shard_size=size)
     return made
 
 
@@ -220,6 +222,83 @@ def _flux2() -> Any:
     )
 
 
+def _qwen21() -> Any:
+    import diffusers
+    from transformers import (
+        Qwen2VLImageProcessor,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+    )
+
+    from persona_tui.gpu.training.adapters.qwen_image21 import QwenImage21
+
+    tokenizer = _qwen_tokenizer()
+    number = tokenizer.convert_tokens_to_ids
+    language = Qwen3VLForConditionalGeneration(
+        Qwen3VLConfig(
+            text_config={
+                "vocab_size": len(tokenizer),
+                "hidden_size": 16,
+                "intermediate_size": 16,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 2,
+                "head_dim": 8,
+                "rope_parameters": {
+                    "mrope_section": [2, 1, 1],
+                    "mrope_interleaved": True,
+                    "rope_theta": 1000000.0,
+                    "rope_type": "default",
+                },
+            },
+            vision_config={
+                "depth": 2,
+                "hidden_size": 16,
+                "intermediate_size": 16,
+                "num_heads": 2,
+                "out_hidden_size": 16,
+                "num_position_embeddings": 16,
+                "deepstack_visual_indexes": [0],
+            },
+            image_token_id=number("<|image_pad|>"),
+            video_token_id=number("<|video_pad|>"),
+            vision_start_token_id=number("<|vision_start|>"),
+            vision_end_token_id=number("<|vision_end|>"),
+        )
+    )
+    return diffusers.QwenImage21Pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(**QwenImage21.scheduler),
+        vae=diffusers.AutoencoderKLQwenImage21(
+            base_dim=8,
+            decoder_base_dim=8,
+            z_dim=4,
+            dim_mult=[1, 1, 1, 1, 1],
+            num_res_blocks=1,
+            latents_mean=[0.1, -0.2, 0.3, 0.0],
+            latents_std=[1.5, 0.5, 1.0, 2.0],
+        ).eval(),
+        text_encoder=language.eval(),
+        processor=Qwen3VLProcessor(
+            image_processor=Qwen2VLImageProcessor(patch_size=16),
+            tokenizer=tokenizer,
+            video_processor=Qwen3VLVideoProcessor(),
+            chat_template="{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+            "{{ message['content'][0]['text'] }}<|im_end|>\n{% endfor %}",
+        ),
+        transformer=diffusers.QwenImage21Transformer2DModel(
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=4,
+            context_in_dim=16,
+            axes_dims_rope=(8, 4, 4),
+        ).eval(),
+    )
+
+
 def _bytes() -> list[str]:
     from tokenizers.pre_tokenizers import ByteLevel
 
@@ -268,6 +347,7 @@ _MAKERS: dict[str, Callable[[], Any]] = {
     "flux2-klein-4b": _flux2,
     "flux2-klein-9b": _flux2,
     "qwen-image": _qwen,
+    "qwen-image-2.1": _qwen21,
     "qwen-edit-2509": partial(_qwen, edit=True),
     "qwen-edit-2511": partial(_qwen, edit=True, zero_cond_t=True),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def write_dataset(folder: Path, shown: Sequence[Image.Image], **changed: Any) ->
 
 def _saved(path: Path, picture: Image.Image) -> str:
     picture.save(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _hash(path)
 
 
 def small_recipe(base: Path, dataset: Path, dataset_hash: str, **changed: Any) -> RunFile:
@@ -102,3 +103,27 @@ def small_run(path: Path, recipe: RunFile) -> RunFolder:
     folder = RunFolder(path)
     folder.create(recipe)
     return folder
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run has learnt: hashes of the last weights and of their average, and the loss curve."""
+
+    lora: str
+    average: str | None
+    losses: tuple[tuple[int, float], ...]
+
+
+def result(folder: RunFolder) -> Result:
+    """Of the newest checkpoint and the log."""
+    last = max(folder.checkpoints.glob("step-*"))
+    average = last / "ema.safetensors"
+    return Result(
+        _hash(last / "lora.safetensors"),
+        _hash(average) if average.exists() else None,
+        tuple((told.step, told.loss) for told in folder.losses()),
+    )
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

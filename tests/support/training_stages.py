@@ -18,12 +18,12 @@ from typing import Literal
 import torch
 
 from persona_tui import boundaries
-from persona_tui.gpu.training import encode, loop
-from persona_tui.gpu.training.folder import RunFolder
-from persona_tui.gpu.training.worker import run_stage
+from persona_tui.gpu.training import encode, export, loop
+from persona_tui.gpu.training.folder import RunFolder, Status
+from persona_tui.gpu.training.worker import Worker, run_stage
 
-Act = Literal["kill", "term", "pause", "fill"]
-Stage = Literal["encode", "train"]
+Act = Literal["kill", "kill later", "term", "pause", "fill"]
+Stage = Literal["encode", "train", "export"]
 
 
 @cache
@@ -35,6 +35,13 @@ def _import_all() -> None:
 
     # diffusers imports classes when they are first asked for.
     _ = (diffusers.FluxPipeline, diffusers.QwenImageEditPlusPipeline, peft.LoraConfig)
+
+
+_STAGES: dict[Stage, tuple[Status, Callable[[Worker], Status]]] = {
+    "encode": ("encoding", encode.encode),
+    "train": ("training", loop.train),
+    "export": ("exporting", export.export),
+}
 
 
 @dataclass(frozen=True)
@@ -56,32 +63,54 @@ class Ended:
 class _Actor:
     """Notes each boundary, and acts at the n-th of a name, or of any name."""
 
-    act: Callable[[], object]
+    act: Act
     boundary: str | None
     left: int
-    log: int
+    seconds: float
+    folder: RunFolder
+    log: int = -1
 
     def __call__(self, boundary: str) -> None:
         os.write(self.log, f"{boundary}\n".encode())
         if self.boundary in (None, boundary):
             self.left -= 1
             if self.left == 0:
-                self.act()
+                self._act()
+
+    def _act(self) -> None:
+        match self.act:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "kill later":
+                threading.Timer(self.seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            case "term":
+                os.kill(os.getpid(), signal.SIGTERM)
+            case "pause":
+                self.folder.order("pause")
+            case "fill":
+                _fill_for_a_moment()
 
 
 def carried_out(
-    stage: Stage, folder: RunFolder, *, act: Act = "kill", boundary: str | None = None, n: int = 0
+    stage: Stage,
+    folder: RunFolder,
+    *,
+    act: Act = "kill",
+    boundary: str | None = None,
+    n: int = 0,
+    seconds: float = 0.0,
 ) -> Ended:
     """Carry out a stage in a fork.
 
     Args:
         n: act at the n-th boundary; 0 for not at all.
+        seconds: from there to a "kill later", wherever the process then is.
     """
     _import_all()
     note = folder.path / "boundaries"
     child = os.fork()
     if child == 0:
-        _carry_out(stage, folder, act, boundary, n, note)
+        _carry_out(stage, folder, _Actor(act, boundary, n, seconds, folder), note)
     _, status = os.waitpid(child, 0)
     reached = tuple(note.read_text().split())
     note.unlink()
@@ -97,21 +126,12 @@ def _fill_for_a_moment() -> None:
     threading.Timer(0.7, resource.setrlimit, (resource.RLIMIT_FSIZE, before)).start()
 
 
-def _carry_out(stage: Stage, folder: RunFolder, act: Act, boundary: str | None, n: int, note: Path) -> None:
+def _carry_out(stage: Stage, folder: RunFolder, actor: _Actor, note: Path) -> None:
     """Never returns."""
     code = 99
     try:
-        acts: dict[Act, Callable[[], object]] = {
-            "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-            "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
-            "pause": lambda: folder.order("pause"),
-            "fill": _fill_for_a_moment,
-        }
-        log = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        boundaries.observe(_Actor(acts[act], boundary, n, log))
-        if stage == "encode":
-            code = run_stage(folder, "encoding", encode.encode)
-        else:
-            code = run_stage(folder, "training", loop.train)
+        actor.log = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        boundaries.observe(actor)
+        code = run_stage(folder, *_STAGES[stage])
     finally:
         os._exit(code)

@@ -29,8 +29,11 @@ def main(arguments: list[str]) -> int:
 
         return run_stage(folder, "encoding", encode)
     if stage == "train":
-        from persona_tui.gpu.training.loop import train
+        from persona_tui.gpu.training.cards import is_first
+        from persona_tui.gpu.training.loop import follow, train
 
+        if not is_first():
+            return follow(folder)
         return run_stage(folder, "training", train)
     from persona_tui.gpu.training.export import export
 

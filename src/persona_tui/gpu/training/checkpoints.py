@@ -86,11 +86,11 @@ class Broken(Exception):
     """A checkpoint is not what was written."""
 
 
-def made_with(run: RunFile, device: torch.device) -> dict[str, Any]:
+def made_with(run: RunFile, device: torch.device, cards: int) -> dict[str, Any]:
     """What else decides the bits of a result: it is equal only where this is equal (M5)."""
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     versions = {name: _version(name) for name in _LIBRARIES}
-    return {**versions, "threads": run.threads, "dtype": run.dtype, "card": card}
+    return {**versions, "threads": run.threads, "dtype": run.dtype, "card": card, "cards": cards}
 
 
 def _version(name: str) -> str:

@@ -79,7 +79,7 @@ def encode(worker: Worker) -> Status:
         worker.obey()
         samples += list(encoder.samples_of(picture))
         worker.pulse.moved(number, "encoding")
-        worker.insist(lambda number=number: worker.folder.log("encoded", done=number, of=len(pictures)))
+        worker.log("encoded", done=number, of=len(pictures))
     encoder.close()
     keys = sorted({key for sample in samples for key in _keys(sample)})
     index = Index(
@@ -90,7 +90,7 @@ def encode(worker: Worker) -> Status:
     )
     worker.insist(lambda: cache.write_index(index))
     if index.without_face:
-        worker.insist(lambda: worker.folder.log("no_face", files=index.without_face))
+        worker.log("no_face", files=index.without_face)
     return "encoded"
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from persona_tui import boundaries
@@ -80,7 +79,7 @@ def export(worker: Worker) -> Status:
     step, layers = kept.state.step, layers_of(weights)
     notes = notes_of(folder, run, index, adapter.facts, kept.state, which, digest, layers)
     name = f"{run.name}-{digest[:12]}"
-    data = save({key: named[key].contiguous() for key in sorted(named)}, notes)
+    data = _as_safetensors(named, notes)
     tried_in = folder.export / ".trial"
     shutil.rmtree(tried_in, ignore_errors=True)
     tried_in.mkdir(parents=True)
@@ -109,7 +108,7 @@ def export(worker: Worker) -> Status:
         "effect": tried.effect,
     }
     worker.insist(lambda: folder.note(exported=told))
-    worker.insist(lambda: folder.log("exported", **told))
+    worker.log("exported", **told)
     return "done"
 
 
@@ -132,6 +131,19 @@ def _chosen(worker: Worker, run: RunFile) -> tuple[Kept, str]:
     if kept is None:
         raise NotAllowedNow("There is no checkpoint yet.", hint="Train the run first.")
     return kept, "raw" if kept.average is None or told.get("weights") == "raw" else "ema"
+
+
+def _as_safetensors(weights: Mapping[str, Tensor], notes: Mapping[str, str]) -> bytes:
+    """A file of fp32 tensors, the same bytes each time; safetensors itself orders the notes at random."""
+    header: dict[str, Any] = {"__metadata__": dict(sorted(notes.items()))}
+    parts, end = [], 0
+    for name in sorted(weights):
+        parts.append(weights[name].contiguous().numpy().tobytes())
+        begin, end = end, end + len(parts[-1])
+        header[name] = {"dtype": "F32", "shape": list(weights[name].shape), "data_offsets": [begin, end]}
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head = head.ljust(-(-len(head) // 8) * 8)
+    return b"".join([len(head).to_bytes(8, "little"), head, *parts])
 
 
 def _content_hash(weights: Mapping[str, Tensor]) -> str:

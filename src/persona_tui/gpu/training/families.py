@@ -19,7 +19,7 @@ class Licence:
     """What the maker allows with the weights.
 
     Attributes:
-        commercial: whether pictures made with these weights may be used commercially without another licence.
+        commercial: whether the weights may be used in commercial work without another licence.
     """
 
     name: str
@@ -81,6 +81,9 @@ _FLUX2_LICENCE = Licence(
     "https://huggingface.co/black-forest-labs/FLUX.2-klein-base-9B/blob/main/LICENSE.md",
     commercial=False,
 )
+_QWEN_RESEARCH = Licence(
+    "Qwen Research License", "https://huggingface.co/Qwen/Qwen-Image-2.1/blob/main/LICENSE", commercial=False
+)
 _APACHE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", commercial=True)
 
 _ALL = (
@@ -140,6 +143,23 @@ _ALL = (
         architecture="Flux.2-klein-9b/lora",
     ),
     Family(
+        name="flux3",
+        title="FLUX.3",
+        lora_family="unknown",
+        wheel="character",
+        licence=Licence("not published", "https://bfl.ai/legal", commercial=False),
+        pipeline="Flux3ModularPipeline",
+        lora_prefix="transformer.",
+        comfyui="not verified",
+        control_pictures=0,
+        base_model_version="flux_3",
+        architecture="Flux.3/lora",
+        cannot=(
+            "FLUX.3 can't be trained here: diffusers 0.42 has it in building blocks alone, "
+            "without a pipeline that loads from a folder, and its weights are not published."
+        ),
+    ),
+    Family(
         name="qwen-image",
         title="Qwen-Image",
         lora_family="qwen-image",
@@ -151,6 +171,19 @@ _ALL = (
         control_pictures=0,
         base_model_version="qwen_image",
         architecture="Qwen-Image/lora",
+    ),
+    Family(
+        name="qwen-image-2.1",
+        title="Qwen-Image 2.1",
+        lora_family="qwen-image-2.1",
+        wheel="character",
+        licence=_QWEN_RESEARCH,
+        pipeline="QwenImage21Pipeline",
+        lora_prefix="transformer.",
+        comfyui="not verified",
+        control_pictures=0,
+        base_model_version="qwen_image_2_1",
+        architecture="Qwen-Image-2.1/lora",
     ),
     Family(
         name="qwen-edit-2509",

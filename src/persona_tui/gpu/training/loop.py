@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 from persona_tui import boundaries
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training import checkpoints, rollback
 from persona_tui.gpu.training.cache import Cache
 from persona_tui.gpu.training.checkpoints import Kept, State
-from persona_tui.gpu.training.folder import Status
+from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.pace import Pace, Surroundings
 from persona_tui.gpu.training.trainee import Taken, Trainee
 from persona_tui.gpu.training.worker import Interrupted, Worker
@@ -31,8 +31,35 @@ def train(worker: Worker, evaluate: Evaluate | None = None) -> Status:
     folder = worker.folder
     run = folder.run()
     cache = Cache(folder.cache)
-    trainee = Trainee(folder, run, cache.index(run), cache)
-    return Training(worker, trainee, evaluate).to_the_end()
+    trainee = Trainee(run, cache.index(run), cache)
+    try:
+        return Training(worker, trainee, evaluate).to_the_end()
+    finally:
+        trainee.cards.told({"do": "end"})
+
+
+def follow(folder: RunFolder) -> int:
+    """Take this card's share of each step that the first process takes, until it ends.
+
+    Returns:
+        The process's exit code.
+    """
+    run = folder.run()
+    cache = Cache(folder.cache)
+    trainee = Trainee(run, cache.index(run), cache)
+    while True:
+        match trainee.cards.told():
+            case {"do": "restore", "step": step}:
+                trainee.restore(
+                    checkpoints.read(checkpoints.path_of(folder.checkpoints, step), run.learning_hash())
+                )
+            case {"do": "step", "step": step, "recent": recent, "interventions": told}:
+                known = [rollback.Intervention(**one) for one in told]
+                # A failure is the same everywhere; the first process says what follows from it.
+                with suppress(rollback.Failure):
+                    trainee.take(step, State(recent=recent, interventions=known))
+            case _:
+                return 0
 
 
 class Training:
@@ -44,7 +71,7 @@ class Training:
         self._trainee = trainee
         self._run = trainee.run
         self._evaluate = evaluate
-        self._made_with = checkpoints.made_with(self._run, trainee.device)
+        self._made_with = checkpoints.made_with(self._run, trainee.device, trainee.cards.count)
         card = trainee.device.index or 0 if trainee.device.type == "cuda" else None
         self._pace = Pace(Surroundings(card).reasons)
         self._state = State()
@@ -78,7 +105,7 @@ class Training:
             self._know_interventions()
             if self._trainee.optimizer_name != self._run.optimizer:
                 said = f"{self._run.optimizer} is not installed here; {self._trainee.optimizer_name} is used."
-                self._log("note", message=said)
+                self._worker.log("note", message=said)
             self._save()
             return
         if kept.state.optimizer != self._trainee.optimizer_name:
@@ -92,13 +119,14 @@ class Training:
             for name, was in kept.made_with.items()
             if was != self._made_with.get(name)
         }
-        self._log("resumed", step=self._state.step, different=different)
+        self._worker.log("resumed", step=self._state.step, different=different)
 
     def _newest(self) -> Kept | None:
         folder = self._folder.checkpoints
-        return checkpoints.newest(folder, self._run, lambda said: self._log("broken", message=said))
+        return checkpoints.newest(folder, self._run, lambda said: self._worker.log("broken", message=said))
 
     def _restore(self, kept: Kept) -> None:
+        self._trainee.cards.told({"do": "restore", "step": kept.state.step})
         self._trainee.restore(kept)
         self._state = kept.state
         self._saved = kept.state.step
@@ -112,6 +140,9 @@ class Training:
     def _step(self) -> None:
         step = self._state.step + 1
         boundaries.reached("training:step:before")
+        known = [one.as_json() for one in self._state.interventions]
+        told = {"do": "step", "step": step, "recent": self._state.recent, "interventions": known}
+        self._trainee.cards.told(told)
         begun = time.perf_counter()
         taken = self._trainee.take(step, self._state)
         seconds = time.perf_counter() - begun
@@ -120,7 +151,7 @@ class Training:
         self._state.phase = "" if phase is None else phase.name
         self._worker.pulse.moved(step, "training")
         if taken is None:
-            self._log("skipped", step=step)
+            self._worker.log("skipped", step=step)
         else:
             self._state.recent = rollback.remembered(self._state.recent, taken.loss)
             self._tell(step, taken, seconds)
@@ -128,7 +159,7 @@ class Training:
         self._look(step)
 
     def _tell(self, step: int, taken: Taken, seconds: float) -> None:
-        self._log(
+        self._worker.log(
             "step",
             step=step,
             loss=taken.loss,
@@ -140,13 +171,15 @@ class Training:
         )
         slow = self._pace.took(taken.bucket, seconds)
         if slow is not None:
-            self._log("slow", step=step, **slow)
+            self._worker.log("slow", step=step, **slow)
 
     def _look(self, step: int) -> None:
         """Evaluate and save where it is due, in this order, so that a checkpoint knows its score."""
         if self._evaluate is not None and self._run.evaluate_every and step % self._run.evaluate_every == 0:
             self._worker.pulse.moved(step, "evaluating")
+            boundaries.reached("training:evaluate:before")
             self._evaluate(self._trainee, self._state)
+            boundaries.reached("training:evaluate:after")
             self._worker.pulse.moved(step, "training")
         if step % self._run.checkpoint_every == 0:
             self._save()
@@ -165,7 +198,7 @@ class Training:
         self._saved = state.step
         best = sorted(state.best, key=lambda step: state.best[step], reverse=True)[: self._run.keep]
         checkpoints.prune(folder, best)
-        self._log("checkpoint", step=state.step)
+        self._worker.log("checkpoint", step=state.step)
 
     def _go_back(self, failure: rollback.Failure) -> None:
         """Load the newest checkpoint, and change the steps up to the one that failed.
@@ -180,8 +213,5 @@ class Training:
         told = [one.as_json() for one in (*self._state.interventions, new)]
         self._worker.insist(lambda: self._folder.note(interventions=told))
         boundaries.reached("training:rollback:noted")
-        self._log("rollback", step=step, to=kept.state.step, action=new.action, message=new.reason)
+        self._worker.log("rollback", step=step, to=kept.state.step, action=new.action, message=new.reason)
         self._restore(kept)
-
-    def _log(self, event: str, **facts: Any) -> None:
-        self._worker.insist(lambda: self._folder.log(event, **facts))

@@ -32,7 +32,8 @@ def add_lora(transformer: Any, adapter: Adapter, run: RunFile) -> dict[str, nn.P
     from peft import LoraConfig
 
     layers = adapter.targets(transformer, run.targets)
-    config = LoraConfig(r=run.rank, lora_alpha=run.alpha, target_modules=layers, lora_dropout=0.0)
+    # PEFT divides alpha by the rank, whatever number it is.
+    config = LoraConfig(r=run.rank, lora_alpha=run.alpha, target_modules=layers)  # type: ignore[arg-type]
     transformer.add_adapter(config)
     weights = {}
     for name, parameter in transformer.named_parameters():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ def named_for_file(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tens
         ordered = sorted(group, key=lambda layer: "qkv".find(_letter(layer)))
         found[prefix + native + A] = torch.cat([weights[layer + A] for layer in ordered])
         # Each third of the output sees its own third of the rank.
-        found[prefix + native + B] = torch.block_diag(*(weights[layer + B] for layer in ordered))
+        found[prefix + native + B] = _diagonal([weights[layer + B] for layer in ordered])
     return found
 
 
@@ -75,6 +76,12 @@ def named_in_model(found: Mapping[str, Tensor], prefix: str, layers: list[str]) 
             up = up[third * rows : (third + 1) * rows, third * rank : (third + 1) * rank]
         weights[layer + A], weights[layer + B] = down, up
     return weights
+
+
+def _diagonal(blocks: list[Tensor]) -> Tensor:
+    stack: Any = torch.block_diag
+    found: Tensor = stack(*blocks)
+    return found
 
 
 def bfl_name(layer: str) -> str:

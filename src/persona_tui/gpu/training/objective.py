@@ -63,6 +63,11 @@ class Objective:
         self._autocast = autocast and run.dtype == "bf16"
         self._dtype = torch.bfloat16 if run.dtype == "bf16" else torch.float32
 
+    @property
+    def parts_named(self) -> tuple[str, ...]:
+        """Names of the loss's terms."""
+        return ("loss", "preservation") if self._run.preservation else ("loss",)
+
     def parts(self, samples: Sequence[Sample], draw: Draw) -> Iterator[Part]:
         """The terms of the loss of one micro-batch."""
         run = self._run

@@ -29,7 +29,9 @@ def optimizer_for(run: RunFile, weights: Iterable[nn.Parameter]) -> tuple[torch.
     if run.optimizer == "adamw8bit" and find_spec("bitsandbytes") is not None:
         import bitsandbytes
 
-        return bitsandbytes.optim.AdamW8bit(kept, **given), "adamw8bit"
+        eight: Any = bitsandbytes.optim
+        made: torch.optim.Optimizer = eight.AdamW8bit(kept, **given)
+        return made, "adamw8bit"
     return torch.optim.AdamW(kept, **given), "adamw"
 
 

@@ -20,8 +20,9 @@ EXPLODED = 20.0
 """Times the median of the last losses. A loss varies with its noise level by a factor of about 10."""
 _REMEMBERED = 64
 _LEAST = 16
-_MOST_FROM_ONE = 3
-"""Rollbacks to one checkpoint; after as many, what it holds is at fault."""
+_MOST = 3
+_CLOSE = 100
+"""Steps: as many rollbacks as `_MOST` within them, or to one checkpoint, and going back is no remedy."""
 
 
 class Diverged(PersonaError):
@@ -93,12 +94,12 @@ def decided(failure: Failure, step: int, back_to: int, before: Sequence[Interven
     """What is done about a failure.
 
     Raises:
-        Diverged: the step has failed before, or the checkpoint has been gone back to too often.
+        Diverged: the step has failed before, or going back has been tried too often.
     """
     if any(one.step == step for one in before):
         raise Diverged(f"Step {step} failed twice. {failure.reason}")
-    if sum(one.back_to == back_to for one in before) >= _MOST_FROM_ONE:
-        raise Diverged(f"Going back to step {back_to} {_MOST_FROM_ONE} times did not help. {failure.reason}")
+    if sum(one.back_to == back_to or step - one.step < _CLOSE for one in before) >= _MOST:
+        raise Diverged(f"Going back {_MOST} times did not help. {failure.reason}")
     return Intervention(back_to, step, failure.action, failure.reason)
 
 

@@ -111,6 +111,8 @@ class RunFile(BaseModel):
             raise ValueError("buckets names no size")
         if self.preservation and not self.class_prompt:
             raise ValueError("preservation needs a class_prompt, such as person")
+        if self.swap_blocks and (self.quantisation == "int8" or not self.checkpointing):
+            raise ValueError("swap_blocks needs checkpointing, and weights in bf16 or nf4")
         if (self.parent is None) != (self.parent_hash is None):
             raise ValueError("parent and parent_hash go together")
         starts = [phase.first_step for phase in self.phases]

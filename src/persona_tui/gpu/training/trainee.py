@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn.utils import clip_grad_norm_
@@ -15,15 +15,16 @@ from persona_tui.gpu.training import rollback
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.buckets import Plan, Size, plan_of
 from persona_tui.gpu.training.cache import Cache, Index, Sample
+from persona_tui.gpu.training.cards import Cards, joined
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.ema import Average
-from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import add_lora, copied, put_back, read_parent
 from persona_tui.gpu.training.naming import layers_of
 from persona_tui.gpu.training.objective import Draw, Objective
 from persona_tui.gpu.training.optimizers import optimizer_for, rate_at, set_rate
 from persona_tui.gpu.training.randomness import key
 from persona_tui.gpu.training.run_file import Phase, RunFile
+from persona_tui.gpu.training.swapping import block_names, let_wait
 
 LEARNT_FROM = ("train", "anchor")
 
@@ -49,7 +50,7 @@ class Taken:
 class Trainee:
     """What learns. Its state is a function of recipe, samples, step and interventions."""
 
-    def __init__(self, folder: RunFolder, run: RunFile, index: Index, cache: Cache) -> None:
+    def __init__(self, run: RunFile, index: Index, cache: Cache, cards: Cards | None = None) -> None:
         """Load the base model and put the LoRA into it.
 
         Raises:
@@ -59,12 +60,17 @@ class Trainee:
         self.run = run
         self.index = index
         self.adapter = adapter_of(run.family)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.transformer: Any = self.adapter.load_transformer(
-            run.base,
-            dtype=torch.bfloat16 if run.dtype == "bf16" else torch.float32,
-            device=self.device,
-            quantisation=run.quantisation,
+        self.cards = cards or joined()
+        self.device = self.cards.device
+        self.transformer = cast(
+            Any,
+            self.adapter.load_transformer(
+                run.base,
+                dtype=torch.bfloat16 if run.dtype == "bf16" else torch.float32,
+                device=self.device,
+                quantisation=run.quantisation,
+                waiting=run.swap_blocks,
+            ),
         )
         # Dropout would draw from the global generator; no family trains with it.
         self.transformer.eval()
@@ -72,7 +78,9 @@ class Trainee:
         if run.parent is not None:
             prefix, layers = self.adapter.facts.lora_prefix, layers_of(self.weights)
             put_back(self.weights, read_parent(run.parent, run.parent_hash, prefix, layers))
-        if run.checkpointing:
+        if run.swap_blocks:
+            let_wait(self.transformer, block_names(self.transformer)[: run.swap_blocks], self.device)
+        elif run.checkpointing:
             self.transformer.enable_gradient_checkpointing()
         self.optimizer, self.optimizer_name = optimizer_for(run, self.weights.values())
         self.average = Average(self.weights, run.ema) if run.ema else None
@@ -121,6 +129,7 @@ class Trainee:
         set_rate(self.optimizer, rate)
         batches = self.batches(step)
         sums = self._gradients(batches, step, attempt)
+        self.cards.add_up(self.weights.values())
         boundaries.reached("training:step:before_update")
         norm = float(clip_grad_norm_(self.weights.values(), self.run.max_grad_norm))
         loss = sums["loss"]
@@ -139,13 +148,15 @@ class Trainee:
     def _gradients(self, batches: Sequence[Sequence[Sample]], step: int, attempt: int) -> dict[str, float]:
         """Add up the gradients of all micro-batches; gives the mean of each part of the loss."""
         sums: dict[str, torch.Tensor] = {}
-        for micro, samples in enumerate(batches):
+        for micro, samples in self.cards.share(batches):
             for part in self.objective.parts(samples, Draw(step, micro, attempt)):
                 share = part.value / len(batches)
-                share.backward()
+                torch.autograd.backward(share)
                 sums[part.name] = sums.get(part.name, 0) + share.detach()
         # One wait for the card at the end, not one per micro-batch.
-        return {name: float(value) for name, value in sums.items()}
+        return self.cards.sums(
+            {name: float(value) for name, value in sums.items()}, self.objective.parts_named
+        )
 
     def restore(self, kept: Kept) -> None:
         """Be as it was at a checkpoint."""

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.gpu.training.durable import DiskFull, remove_parts
@@ -122,8 +122,16 @@ class Worker:
             else:
                 if waiting:
                     self.pulse.waiting("training")
-                    self.insist(lambda: self.folder.log("space", message="There is room again; it goes on."))
+                    self.log("space", message="There is room again; it goes on.")
                 return done
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Append a line to the run's log, however long the disk is full.
+
+        Raises:
+            Interrupted, StorageError: as `insist`.
+        """
+        self.insist(lambda: self.folder.log(event, **facts))
 
 
 def run_stage(folder: RunFolder, status: Status, stage: Callable[[Worker], Status]) -> int:
@@ -149,10 +157,10 @@ def _carried_out(worker: Worker, status: Status, stage: Callable[[Worker], Statu
     folder = worker.folder
     try:
         worker.insist(lambda: folder.note(status=status, message="", hint=""))
-        worker.insist(lambda: folder.log("began", stage=status, pid=worker.pulse.pid))
+        worker.log("began", stage=status, pid=worker.pulse.pid)
         became = stage(worker)
         worker.insist(lambda: folder.note(status=became))
-        worker.insist(lambda: folder.log(became))
+        worker.log(became)
         return 0
     except Interrupted as wanted:
         with suppress(DiskFull):

@@ -47,7 +47,7 @@ _CLIP_TYPES: Mapping[str, Family] = {
     "wan": "wan",
     "stable_diffusion": "sd15",
 }
-MODEL_ONLY: frozenset[str] = frozenset({"flux", "flux2", "qwen-image", "wan", "z-image"})
+MODEL_ONLY: frozenset[str] = frozenset({"flux", "flux2", "qwen-image", "qwen-image-2.1", "wan", "z-image"})
 """Families whose text encoders no LoRA changes."""
 
 

@@ -6,8 +6,20 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
-Family: TypeAlias = Literal["flux", "flux2", "qwen-image", "sdxl", "sd15", "sd3", "wan", "z-image", "unknown"]
-FAMILIES: tuple[Family, ...] = ("flux", "flux2", "qwen-image", "sdxl", "sd15", "sd3", "wan", "z-image")
+Family: TypeAlias = Literal[
+    "flux", "flux2", "qwen-image", "qwen-image-2.1", "sdxl", "sd15", "sd3", "wan", "z-image", "unknown"
+]
+FAMILIES: tuple[Family, ...] = (
+    "flux",
+    "flux2",
+    "qwen-image",
+    "qwen-image-2.1",
+    "sdxl",
+    "sd15",
+    "sd3",
+    "wan",
+    "z-image",
+)
 UNKNOWN: Family = "unknown"
 ModelType: TypeAlias = Literal["character", "style", "concept", "editor"]
 MODEL_TYPES: tuple[ModelType, ...] = ("character", "style", "concept", "editor")
@@ -16,6 +28,7 @@ MODEL_TYPES: tuple[ModelType, ...] = ("character", "style", "concept", "editor")
 _NAMES: tuple[tuple[Family, str], ...] = (
     ("flux2", r"flux[ ._-]?2(?!\d)|klein"),
     ("flux", r"flux|kontext|krea"),
+    ("qwen-image-2.1", r"qwen[ ._-]?image[ ._-]?2[ ._-]1"),
     ("qwen-image", r"qwen"),
     ("z-image", r"z[ _-]?image"),
     ("wan", r"\bwan|wan[ _-]?2"),
@@ -112,6 +125,8 @@ def _of_transformer(text: str, shapes: Mapping[str, tuple[int, ...]]) -> Family 
     widths = {columns for key, (_, columns) in _pairs(shapes) if re.search(r"attn[._]to_[qkv]$", key)}
     if widths & _SD3_WIDTHS:
         return "sd3"
+    if re.search(r"_img_mlp_(proj|gate_layer|out)_", text):
+        return "qwen-image-2.1"
     if re.search(r"_(img|txt)_(mlp|mod)_", text):
         return "qwen-image"
     if re.search(r"_ff_context_", text):

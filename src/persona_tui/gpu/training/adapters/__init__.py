@@ -18,6 +18,7 @@ _CLASSES = {
     "flux2-klein-9b": ("flux2", "Flux2Klein9B"),
     "qwen-image": ("qwen_image", "QwenImage"),
     "qwen-edit-2509": ("qwen_edit", "QwenEdit2509"),
+    "qwen-image-2.1": ("qwen_image21", "QwenImage21"),
     "qwen-edit-2511": ("qwen_edit", "QwenEdit2511"),
 }
 

@@ -23,6 +23,7 @@ from persona_tui.gpu.training.adapters.quantised import (
     stored_weights,
 )
 from persona_tui.gpu.training.families import Family
+from persona_tui.gpu.training.swapping import block_names
 
 ensure_torchvision()
 
@@ -91,11 +92,13 @@ class Adapter(ABC):
         dtype: torch.dtype,
         device: torch.device | str,
         quantisation: Quantisation = "none",
+        waiting: int = 0,
     ) -> nn.Module:
         """The frozen transformer of a base model's folder.
 
         Args:
             quantisation: none, int8 or nf4: what the blocks' weights are held in; the rest is `dtype`.
+            waiting: how many of the first blocks have their weights in the host's memory.
 
         Raises:
             InvalidRequest: the folder holds no such model, its weights can't be read, or bitsandbytes, which
@@ -104,13 +107,15 @@ class Adapter(ABC):
         check_quantisation(quantisation)
         self._check(folder)
         with reading(folder, "transformer"):
+            made = hollow(_diffusers(self.transformer_class), folder / "transformer")
             return fill(
-                hollow(_diffusers(self.transformer_class), folder / "transformer"),
+                made,
                 stored_weights(folder / "transformer"),
                 quantisation=quantisation,
                 blocks=self.blocks,
                 dtype=dtype,
                 device=device,
+                waiting=tuple(f"{name}." for name in block_names(made)[:waiting]),
             )
 
     def load_encoders(
@@ -204,7 +209,8 @@ class Adapter(ABC):
         drawn: Tensor = pipeline(
             **given, num_inference_steps=steps, generator=generator, output_type="pt"
         ).images[0]
-        return drawn.cpu()
+        # A picture may have an alpha channel.
+        return drawn[:3].cpu()
 
     @abstractmethod
     def inputs(

@@ -68,11 +68,18 @@ def _json(path: Path, hint: str) -> dict[str, Any]:
 
 
 def weight_files(part: Path) -> list[Path]:
-    """The files that hold a component's weights, all of them named whether they are there or not."""
-    for index in sorted(part.glob("*.safetensors.index.json")):
+    """The files that hold a component's weights, all of them named whether they are there or not.
+
+    Beside them may lie the same weights in another type, with a word more in their names.
+    """
+    for index in sorted(part.glob("*.safetensors.index.json"), key=_length):
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         return [part / name for name in sorted(set(names))]
-    return sorted(part.glob("*.safetensors"))
+    return sorted(part.glob("*.safetensors"), key=_length)[:1]
+
+
+def _length(path: Path) -> int:
+    return len(path.name)
 
 
 def _check_weights(part: Path, hint: str) -> None:

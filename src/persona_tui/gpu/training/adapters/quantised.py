@@ -81,12 +81,14 @@ def fill(
     blocks: tuple[str, ...],
     dtype: torch.dtype,
     device: torch.device | str,
+    waiting: tuple[str, ...] = (),
 ) -> nn.Module:
     """Give a hollow transformer its weights, each layer's quantised before the next one's are read.
 
     Args:
         blocks: what the names of the layers start with that are held in fewer bits.
         dtype: of everything else, and of what is computed.
+        waiting: what the names of the layers start with whose weights stay in the host's memory.
 
     Raises:
         BadBase: a weight is missing, is none of this transformer's, or has another shape.
@@ -102,7 +104,10 @@ def fill(
             raise BadBase(f"{name} is no weight of a {type(transformer).__name__}.") from None
         if shape != tensor.shape:
             raise BadBase(f"{name} is {tuple(tensor.shape)} in the file, not {tuple(shape)}.")
-        setattr(module, leaf, _parameter(getattr(module, leaf), module, tensor.to(dtype), device))
+        made = _parameter(getattr(module, leaf), module, tensor.to(dtype), device)
+        if name.startswith(waiting):
+            made.data = made.data.to("cpu")
+        setattr(module, leaf, made)
     empty = [name for name, value in transformer.named_parameters() if value.is_meta]
     if empty:
         raise BadBase(f"{len(empty)} weights are missing, {empty[0]} among them.")

@@ -39,7 +39,7 @@ class QwenImage(Adapter):
     expects = {"zero_cond_t": False}
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     blocks = ("transformer_blocks.",)
-    attention = (
+    attention: ClassVar[tuple[str, ...]] = (
         ".attn.to_q",
         ".attn.to_k",
         ".attn.to_v",
@@ -49,7 +49,12 @@ class QwenImage(Adapter):
         ".attn.add_v_proj",
         ".attn.to_add_out",
     )
-    mlp = (".img_mlp.net.0.proj", ".img_mlp.net.2", ".txt_mlp.net.0.proj", ".txt_mlp.net.2")
+    mlp: ClassVar[tuple[str, ...]] = (
+        ".img_mlp.net.0.proj",
+        ".img_mlp.net.2",
+        ".txt_mlp.net.0.proj",
+        ".txt_mlp.net.2",
+    )
 
     def inputs(
         self,
@@ -125,8 +130,8 @@ def _of_channels(numbers: Sequence[float], latents: Tensor) -> Tensor:
 def _padded(prompts: Sequence[Prompt], like: Tensor) -> tuple[Tensor, Tensor | None]:
     """Captions of different lengths as a batch, and which of its tokens are words; None where all are."""
     parts = [prompt["embeds"] for prompt in prompts]
-    embeds = pad_sequence(parts, batch_first=True).to(like)
+    batch = pad_sequence(parts, batch_first=True).to(like.device, like.dtype)
     if len({len(part) for part in parts}) == 1:
-        return embeds, None
+        return batch, None
     words = [torch.ones(len(part), dtype=torch.long, device=like.device) for part in parts]
-    return embeds, pad_sequence(words, batch_first=True)
+    return batch, pad_sequence(words, batch_first=True)

@@ -1,0 +1,50 @@
+"""The trainer on tiny base models, one thread: that kills change nothing, that it learns, what it costs.
+
+* `kills`: runs killed at named points and at random, resumed, held against one that was never killed.
+
+No part needs a card. `--quick` takes fewer kills.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+# One thread, before torch is imported: forks have no others, and tiny models are slower with more.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+sys.path.insert(0, str(Path(__file__).parents[1]))  # tiny base models and forks are shared with the tests
+
+from report import Figure, Report
+
+PARTS = ("kills",)
+
+
+def figures(part: str, quick: bool) -> Iterable[Figure]:
+    """The figures of one part, as they come."""
+    found: Iterable[Figure] = importlib.import_module(f"training_parts.{part}").figures(quick)
+    return found
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, the same targets")
+    parser.add_argument("--only", action="append", choices=PARTS, help="one part; may be given again")
+    asked = parser.parse_args()
+    report = Report("training", asked.quick)
+    for part in asked.only or PARTS:
+        for figure in figures(part, asked.quick):
+            print(f"{part}: {figure.name} {figure.value:.4g} {figure.unit}", flush=True)
+            report.add(figure)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

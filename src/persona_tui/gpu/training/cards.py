@@ -1,0 +1,89 @@
+"""Several cards: each has a process that takes its share of a step, as `accelerate launch` starts them.
+
+A step is the same sum whoever adds it up, but for rounding: with n cards, each takes every n-th of its
+`accumulation` batches, so a recipe for n cards has at least n of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+T = TypeVar("T")
+
+_PATIENCE = timedelta(hours=2)
+"""How long the others wait while the first one evaluates, or for room on a full disk."""
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The processes of one run; the first one alone writes, reads orders and decides.
+
+    Attributes:
+        rank: of this process, from 0.
+        count: of all; 1 without `accelerate launch`.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    def share(self, batches: Sequence[T]) -> list[tuple[int, T]]:
+        """This process's part of a step's batches, with their numbers within the step."""
+        return list(enumerate(batches))[self.rank :: self.count]
+
+    def add_up(self, weights: Collection[nn.Parameter]) -> None:
+        """Sum the weights' gradients over all processes, in place."""
+        if self.count == 1:
+            return
+        gradients = [
+            weight.grad if weight.grad is not None else torch.zeros_like(weight) for weight in weights
+        ]
+        whole = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(whole)
+        parts = torch.split(whole, [gradient.numel() for gradient in gradients])
+        for weight, part in zip(weights, parts, strict=True):
+            weight.grad = part.view_as(weight)
+
+    def sums(self, parts: dict[str, float], names: Sequence[str]) -> dict[str, float]:
+        """Each part of the loss, summed over all processes."""
+        if self.count == 1:
+            return parts
+        whole = torch.tensor([parts.get(name, 0.0) for name in names], dtype=torch.float64)
+        whole = whole.to(self.device)
+        torch.distributed.all_reduce(whole)
+        return dict(zip(names, whole.tolist(), strict=True))
+
+    def told(self, value: Any = None) -> Any:
+        """What the first process says; waits for it in the others."""
+        if self.count == 1:
+            return value
+        box = [value]
+        torch.distributed.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+
+def joined() -> Cards:
+    """The processes of this run; joins those that `accelerate launch` started beside this one."""
+    if not is_one_of_several():
+        return Cards(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
+    return Cards(state.process_index, state.num_processes, state.device)
+
+
+def is_one_of_several() -> bool:
+    """Whether `accelerate launch` has started more than this process."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_first() -> bool:
+    """Whether this process decides; without others it does."""
+    return int(os.environ.get("RANK", "0")) == 0
