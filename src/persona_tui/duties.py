@@ -31,6 +31,7 @@ from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.library import analyses, embeddings
 from persona_tui.services.library.staging import remove_deleted
 from persona_tui.services.library.watch import Watcher
+from persona_tui.services.loras.watching import LoraWatcher
 from persona_tui.services.planning.upkeep import PlanUpkeep
 from persona_tui.services.publishing.comments import CommentRound
 from persona_tui.services.publishing.preview import PreviewedFile, preview_post
@@ -110,6 +111,7 @@ class Duties:
         self._upkeep = PlanUpkeep(self._scope, min_gap=gap)
         self._night = Night(self._scope, resources.media)
         self._watcher = Watcher(self._scope, resources.media)
+        self._lora_watcher = LoraWatcher(self._scope)
         self.engine: Engine | None = None
         """The generation engine, while this process leads."""
         self.last_tick: datetime | None = None
@@ -288,7 +290,7 @@ class Duties:
             if not self._leadership.leads:
                 continue
             try:
-                trouble = await to_thread(self._watcher.look)
+                trouble = await to_thread(self._watcher.look) or await to_thread(self._lora_watcher.look)
             except Exception as problem:  # the driver and the pool each raise their own
                 log.warning("watched folders not looked at", problem=type(problem).__name__)
                 continue

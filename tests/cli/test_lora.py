@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from persona_tui.resources import Resources
+from persona_tui.services.loras.watching import LoraWatcher
+from persona_tui.settings import load_settings
 from tests.cli.conftest import Said, Shell
-from tests.support.loras import FLUX_DIFFUSERS, SD15_KOHYA, write_lora, write_sidecar
+from tests.support.loras import FLUX_DIFFUSERS, PEFT, SD15_KOHYA, write_lora, write_sidecar
 from tests.support.sandbox import SandboxProcess
 
 
@@ -161,3 +165,27 @@ def test_each_server_may_have_a_folder_of_its_own(studio: Shell, tmp_path: Path)
     told = f'{{"http://127.0.0.1:9": "{tmp_path}"}}'
     said = studio("settings", "show", "--json", PERSONA_COMFYUI__LORA_DIR=told)
     assert said.json["comfyui"]["lora_dir"] == {"http://127.0.0.1:9": str(tmp_path)}
+
+
+def test_a_watched_folder_offers_files_and_what_comfyui_ignores_is_converted(
+    studio: Shell, tmp_path: Path
+) -> None:
+    bare = {"transformer_blocks.0.attn.to_q": PEFT, "single_transformer_blocks.0.attn.to_q": PEFT}
+    path = write_lora(tmp_path / "inbox", "nils.safetensors", layers=bare, fill=77)
+    os.utime(path, (1, 1))
+    said = studio("lora", "watch", str(tmp_path / "nowhere"))
+    refused(said, 2, "There is no folder")
+    assert studio("lora", "watch", str(path.parent)).out.strip() == str(path.parent)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in studio.environment.items():
+            patch.setenv(name, value)
+        with Resources.open(load_settings()) as opened:
+            assert LoraWatcher(opened.database.session_scope).look() == ""
+    (offer,) = studio("lora", "offers", "--json").json
+    assert (offer["persona"], offer["state"]) == ("Nils", "offered")
+    said = studio("lora", "take", str(offer["id"]))
+    assert said.code == 0 and "names that ComfyUI reads" in said.err
+    shown = studio("lora", "show", "nils", "--json").json["lora"]
+    assert (shown["persona"], shown["key_format"], shown["warnings"]) == ("Nils", "diffusers", [])
+    refused(studio("lora", "dismiss", str(offer["id"])), 2, "Nothing is offered")
+    assert studio("lora", "watch", str(path.parent), "--off").out.strip() == "No folder is watched."

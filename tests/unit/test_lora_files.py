@@ -95,18 +95,16 @@ def test_where_the_weights_do_not_tell_the_makers_notes_do(
 @pytest.mark.parametrize(
     ("layers", "width", "words"),
     [
-        (FLUX_BARE, 3072, "whose names have no prefix"),
-        ({"base_model.model.transformer_blocks.59.attn.to_q": PEFT}, 3072, "base_model.model"),
-        ({"double_blocks.0.processor.qkv_lora1": ("down.weight", "up.weight")}, 3072, "XLabs"),
-        (UNET_PEFT, 768, "the model's part"),
-        (FLUX2, 6144, "FLUX.2 names"),
+        ({"single_blocks.0.processor.qkv_lora": ("down.weight", "up.weight")}, 3072, "XLabs"),
+        ({"base_model.model.blocks.0.self_attn.q": PEFT}, 5120, "base_model.model"),
         ({"something.else": PEFT}, 64, "of no kind that is known"),
     ],
 )
 def test_names_that_comfyui_ignores_are_warned_of(
     tmp_path: Path, layers: dict[str, Any], width: int, words: str
 ) -> None:
-    assert any(words in warning for warning in facts(tmp_path, layers=layers, width=width).warnings)
+    found = facts(tmp_path, layers=layers, width=width)
+    assert any(words in warning for warning in found.warnings) and found.conversion is None
 
 
 @pytest.mark.parametrize(
@@ -119,10 +117,10 @@ def test_names_that_comfyui_reads_bring_no_warning(
     assert facts(tmp_path, layers=layers, width=width).warnings == ()
 
 
-def test_an_alpha_that_comfyui_does_not_see_is_warned_of(tmp_path: Path) -> None:
+def test_an_alpha_that_comfyui_does_not_see_is_written_into_the_file(tmp_path: Path) -> None:
     notes = {"lora_adapter_metadata": json.dumps({"transformer.lora_alpha": 8, "transformer.r": 2})}
-    (warning,) = facts(tmp_path, metadata=notes).warnings
-    assert "at 1 in place of 4" in warning
+    found = facts(tmp_path, metadata=notes)
+    assert found.warnings == () and set(found.conversion.alphas.values()) == {8}
     same = {"lora_adapter_metadata": json.dumps({"transformer.lora_alpha": 2, "transformer.r": 2})}
     assert facts(tmp_path, metadata=same).warnings == ()
 

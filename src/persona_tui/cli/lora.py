@@ -1,15 +1,16 @@
-"""`persona-tui lora`: import, list, show, use, unuse, remove, test."""
+"""`persona-tui lora`: import, watch, offers, take, dismiss, list, show, use, unuse, remove, test."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persona_tui.cli import lora_watch
 from persona_tui.cli.frame import (
     AsJson,
     PersonaName,
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from persona_tui.resources import Resources
     from persona_tui.services.generation.lora_placing import Placement
     from persona_tui.services.generation.lora_trial import Trial, TrialPlan
-    from persona_tui.services.loras.importing import LoraOutcome
+    from persona_tui.services.loras.proposals import Proposal
     from persona_tui.services.loras.registry import LoraView
 
 commands = group("LoRAs: what holds a persona's likeness, or a style.")
+lora_watch.register(commands)
 
 LoraName = Annotated[str, typer.Argument(metavar="LORA", help="Its name, or name@version.")]
 Weight = Annotated[float | None, typer.Option(min=0, max=1, help="How strongly it acts, 0 to 1.")]
@@ -52,9 +54,15 @@ def import_(
     trigger: Annotated[str | None, typer.Option(help="The word that calls it.")] = None,
     weight: Weight = None,
     primary: Primary = None,
+    as_its_persona: Annotated[
+        bool, typer.Option("--proposed", help="For the persona that each file names, without asking.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import LoRA files, with what the JSON beside each says. Originals are never touched."""
+    """Import LoRA files, with what the JSON beside each says; names that ComfyUI ignores are converted.
+
+    Originals are never touched.
+    """
     from persona_tui.services.inputs import validated
     from persona_tui.services.loras.importing import LoraInput, find_lora_files, import_loras
 
@@ -69,10 +77,11 @@ def import_(
                 given["persona_id"] = persona_of(reading, persona).id
         values = validated(LoraInput, given)
         outcomes = []
-        for done in import_loras(scope, opened.lora_shelf, find_lora_files(path), values):
+        files = find_lora_files(path)
+        for done in import_loras(scope, opened.lora_shelf, files, values, _ask_whose(as_its_persona)):
             outcomes.append(done)
             if not as_json:
-                _tell(done)
+                lora_watch.tell(done)
     counts = {
         word: sum(done.outcome == word for done in outcomes)
         for word in ("imported", "already there", "failed")
@@ -86,13 +95,13 @@ def import_(
         raise typer.Exit(1 if counts["imported"] or counts["already there"] or len(outcomes) > 1 else 2)
 
 
-def _tell(done: LoraOutcome) -> None:
-    icon = {"imported": "✅", "already there": "ℹ️ ", "failed": "❌"}[done.outcome]
-    print(f"{icon} {done.sentence}", file=sys.stderr)
-    if done.hint:
-        print(f"   {done.hint}", file=sys.stderr)
-    for warning in done.lora.warnings if done.lora else ():
-        print(f"   ⚠️  {warning}", file=sys.stderr)
+def _ask_whose(sure: bool) -> Callable[[Path, Proposal], bool]:
+    def choose(path: Path, proposal: Proposal) -> bool:
+        if sure or not sys.stdin.isatty():
+            return sure
+        return typer.confirm(f"{path.name}: {proposal.reason} Does it hold {proposal.persona}?", err=True)
+
+    return choose
 
 
 @commands.command("list")

@@ -165,8 +165,8 @@ def _weights(shapes: Shapes, run: RunFile, wide: int) -> int:
         one = kind.linear * each + kind.rest * wide
         away = min(swapped, kind.count)
         swapped -= away
-        # Two blocks are on the card while one is computed and the next one comes.
-        total += round(one * (kind.count - away + (2 if away else 0)))
+        # Of those that wait, one is on the card while it is computed.
+        total += round(one * (kind.count - away + (1 if away else 0)))
     return int(total)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -15,6 +15,7 @@ from sqlmodel import Session
 from persona_tui.errors import InvalidRequest, PersonaError, UnknownName
 from persona_tui.services.inputs import Input, Line, Name
 from persona_tui.services.loras import key_formats, registry
+from persona_tui.services.loras.conversion import Conversion, conversion_of, convert
 from persona_tui.services.loras.families import (
     FAMILIES,
     UNKNOWN,
@@ -27,9 +28,10 @@ from persona_tui.services.loras.families import (
 )
 from persona_tui.services.loras.header import SUFFIX, Header, read_header, require_safetensors
 from persona_tui.services.loras.mappings import UseInput, Weight, use_lora
+from persona_tui.services.loras.proposals import Proposal, propose
 from persona_tui.services.loras.registry import LoraView
 from persona_tui.services.loras.shelf import Copied, Shelf, file_name
-from persona_tui.services.loras.sidecar import Sidecar, read_sidecar
+from persona_tui.services.loras.sidecar import NAMELESS, Sidecar, read_sidecar
 from persona_tui.text import clean
 
 Outcome = Literal["imported", "already there", "failed"]
@@ -74,6 +76,9 @@ class LoraFacts:
         version: that it asks for; None takes the next one.
         warnings: sentences on what will not work, or was left out.
         key_warnings: those of them that say what ComfyUI ignores; runs repeat them.
+        persona: whom the JSON beside it names.
+        conversion: how it is written anew, so that ComfyUI reads all of it; None where it does, or where
+            that can't be helped.
     """
 
     name: str
@@ -89,17 +94,28 @@ class LoraFacts:
     metadata: Mapping[str, str]
     warnings: tuple[str, ...]
     key_warnings: tuple[str, ...]
+    persona: str | None = None
+    conversion: Conversion | None = None
 
 
 @dataclass(frozen=True)
 class LoraOutcome:
-    """What became of one file."""
+    """What became of one file.
+
+    Attributes:
+        proposal: the persona that the file names, where it was imported for nobody.
+    """
 
     path: Path
     outcome: Outcome
     lora: LoraView | None
     sentence: str
     hint: str = ""
+    proposal: Proposal | None = None
+
+
+Choose = Callable[[Path, Proposal], bool]
+"""Whether the persona that a file names is the one whose likeness it holds."""
 
 
 def find_lora_files(path: Path) -> tuple[Path, ...]:
@@ -149,7 +165,8 @@ def inspect_lora(path: Path, given: LoraInput) -> LoraFacts:
     base_model = beside.base_model or base_model_words(header.metadata)
     family = _family_of(header, given, f"{base_model} {path.stem}")
     name, version = _name_of(path, given, beside)
-    ignored = key_formats.key_warnings(header.shapes, family, header.metadata)
+    conversion = conversion_of(path, header, family)
+    ignored = () if conversion else key_formats.key_warnings(header.shapes, family, header.metadata)
     return LoraFacts(
         name=name,
         version=version,
@@ -164,31 +181,85 @@ def inspect_lora(path: Path, given: LoraInput) -> LoraFacts:
         metadata=_short(header.metadata),
         warnings=(*beside.notes, *_family_note(family), *ignored),
         key_warnings=ignored,
+        persona=beside.persona,
+        conversion=conversion,
     )
 
 
 def import_loras(
-    scope: SessionScope, shelf: Shelf, files: Sequence[Path], given: LoraInput
+    scope: SessionScope,
+    shelf: Shelf,
+    files: Sequence[Path],
+    given: LoraInput,
+    choose: Choose = lambda _path, _proposal: False,
 ) -> Iterator[LoraOutcome]:
     """Import files one by one, each in a transaction of its own. Blocks on the disk; use a thread.
 
-    A file whose bytes are there already is not imported again; the persona uses it all the same.
+    A file whose bytes are there already is not imported again; the persona uses it all the same. What ComfyUI
+    would not load is converted.
+
+    Args:
+        choose: asked about the persona that a file names, where none is given.
 
     Yields:
         Each file's outcome as it is known.
     """
     for path in files:
         try:
-            yield _import_one(scope, shelf, path, given)
+            yield _import_one(scope, shelf, path, given, choose)
         except PersonaError as problem:
             yield LoraOutcome(path, "failed", None, problem.message, problem.hint)
 
 
-def _import_one(scope: SessionScope, shelf: Shelf, path: Path, given: LoraInput) -> LoraOutcome:
+def _import_one(
+    scope: SessionScope, shelf: Shelf, path: Path, given: LoraInput, choose: Choose
+) -> LoraOutcome:
     facts = inspect_lora(path, given)
-    with shelf.taking_in(path) as copied, scope() as session:
-        known = registry.with_hash(session, copied.sha256)
-        lora = known or _register(session, facts, given, path, copied)
+    proposal = None if given.persona_id is not None else _proposal(scope, facts)
+    if proposal is not None and choose(path, proposal):
+        given, proposal = given.model_copy(update={"persona_id": proposal.persona_id}), None
+        facts = inspect_lora(path, given)
+    with shelf.taking_in(path) as original, _as_comfyui_reads_it(shelf, original, facts) as copied:
+        done = _taken_in(scope, shelf, path, facts, given, original, copied)
+    return replace(done, proposal=proposal)
+
+
+def _proposal(scope: SessionScope, facts: LoraFacts) -> Proposal | None:
+    with scope() as session:
+        return propose(
+            session,
+            name=facts.name,
+            trigger_word=facts.trigger_word,
+            metadata=facts.metadata,
+            told=facts.persona,
+        )
+
+
+@contextmanager
+def _as_comfyui_reads_it(shelf: Shelf, original: Copied, facts: LoraFacts) -> Iterator[Copied]:
+    """The file that is kept: the copy as it is, or converted."""
+    if facts.conversion is None:
+        yield original
+        return
+    converted = convert(original.path, shelf.folder, facts.conversion)
+    try:
+        yield converted
+    finally:
+        converted.path.unlink(missing_ok=True)
+
+
+def _taken_in(
+    scope: SessionScope,
+    shelf: Shelf,
+    path: Path,
+    facts: LoraFacts,
+    given: LoraInput,
+    original: Copied,
+    copied: Copied,
+) -> LoraOutcome:
+    with scope() as session:
+        known = registry.with_hash(session, original.sha256)
+        lora = known or _register(session, facts, given, path, original, copied)
         if not shelf.holds(lora.file_name):
             shelf.put(copied, lora.file_name)
         if given.persona_id is not None and given.use:
@@ -196,10 +267,15 @@ def _import_one(scope: SessionScope, shelf: Shelf, path: Path, given: LoraInput)
             lora = use_lora(session, given.persona_id, lora.id, how)
     if known is not None:
         return LoraOutcome(path, "already there", lora, f"{path.name} is there already, as {lora.label}.")
-    return LoraOutcome(path, "imported", lora, f"{lora.label}: {lora.model_type}, {lora.family}.")
+    words = f"{lora.label}: {lora.model_type}, {lora.family}."
+    if facts.conversion is not None:
+        words = f"{words} {facts.conversion.sentence}"
+    return LoraOutcome(path, "imported", lora, words)
 
 
-def _register(session: Session, facts: LoraFacts, given: LoraInput, path: Path, copied: Copied) -> LoraView:
+def _register(
+    session: Session, facts: LoraFacts, given: LoraInput, path: Path, original: Copied, copied: Copied
+) -> LoraView:
     details: dict[str, Any] = {
         "original_name": clean(path.name, keep_lines=False),
         "byte_count": copied.byte_count,
@@ -212,6 +288,12 @@ def _register(session: Session, facts: LoraFacts, given: LoraInput, path: Path, 
         "key_warnings": list(facts.key_warnings),
         "metadata": dict(facts.metadata),
     } | dict(given.facts)
+    if facts.conversion is not None:
+        details |= {
+            "key_format": key_formats.key_format(facts.conversion.names.values()),
+            "original_sha256": original.sha256,
+            "converted": facts.conversion.sentence,
+        }
     row = registry.add_version(
         session,
         name=facts.name,
@@ -229,7 +311,8 @@ def _register(session: Session, facts: LoraFacts, given: LoraInput, path: Path, 
 
 def _name_of(path: Path, given: LoraInput, beside: Sidecar) -> tuple[str, int | None]:
     """Name and wanted version; `mira_v2.safetensors` is mira, version 2."""
-    stem = clean(path.stem, keep_lines=False).strip()[:80] or "lora"
+    told = path.parent.name if path.stem in NAMELESS else path.stem
+    stem = clean(told, keep_lines=False).strip()[:80] or "lora"
     match = re.fullmatch(r"(.+?)[ _.-]v(\d{1,6})", stem, re.IGNORECASE)
     plain, number = (match.group(1), int(match.group(2))) if match else (stem, None)
     name = given.name or (beside.name or "")[:80] or plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from persona_tui.services.loras.families import Family
 
@@ -40,9 +40,10 @@ def is_lora(shapes: Mapping[str, object]) -> bool:
     return any(_WEIGHTS.search(key) for key in shapes)
 
 
-def key_format(shapes: Mapping[str, object]) -> str:
+def key_format(names: Iterable[str]) -> str:
     """The naming: peft, kohya, bfl, diffusers …; `unknown` where it is none of these."""
-    keys = [key for key in shapes if _WEIGHTS.search(key)] or list(shapes)
+    told = list(names)
+    keys = [key for key in told if _WEIGHTS.search(key)] or told
     votes = [name for key in keys for name, pattern in _FORMATS if re.match(pattern, key)]
     found = [name for name, _ in _FORMATS if name in votes]
     return found[0] if found else "unknown"

@@ -199,9 +199,10 @@ def add_version(
 
 
 def with_hash(session: Session, sha256: str) -> LoraView | None:
-    """The version that holds these bytes, if there is one."""
+    """The version that holds these bytes, or was converted from them, if there is one."""
     found = session.execute(
-        text("SELECT id FROM lora_models WHERE sha256 = :sha256"), {"sha256": sha256}
+        text("SELECT id FROM lora_models WHERE sha256 = :sha256 OR details ->> 'original_sha256' = :sha256"),
+        {"sha256": sha256},
     ).scalar_one_or_none()
     return None if found is None else get_lora(session, int(found))
 

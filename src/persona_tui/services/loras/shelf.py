@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from persona_tui.errors import InvalidRequest, StorageError
@@ -91,19 +92,28 @@ def copy_durably(source: Path, folder: Path) -> Copied:
         reader = source.open("rb")
     except OSError as problem:
         raise InvalidRequest(f"{source} can't be read: {problem.strerror}.") from None
-    digest, count = hashlib.sha256(), 0
     with reader:
         try:
-            with target.open("xb") as writer:
-                while chunk := reader.read(CHUNK):
-                    writer.write(chunk)
-                    digest.update(chunk)
-                    count += len(chunk)
-                writer.flush()
-                os.fsync(writer.fileno())
+            return hashed(target, iter(partial(reader.read, CHUNK), b""))
         except OSError as problem:
             target.unlink(missing_ok=True)
             raise StorageError(f"{folder} did not take {source.name}: {problem.strerror}.") from None
+
+
+def hashed(target: Path, pieces: Iterable[bytes]) -> Copied:
+    """Write a new file piece by piece; its bytes are on the disk when this returns.
+
+    Raises:
+        OSError: it can't be written; what there is of it stays.
+    """
+    digest, count = hashlib.sha256(), 0
+    with target.open("xb") as writer:
+        for piece in pieces:
+            writer.write(piece)
+            digest.update(piece)
+            count += len(piece)
+        writer.flush()
+        os.fsync(writer.fileno())
     return Copied(target, digest.hexdigest(), count)
 
 

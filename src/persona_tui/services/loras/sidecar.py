@@ -14,6 +14,8 @@ from persona_tui.text import clean
 
 LARGEST = 4 * 1024 * 1024
 _LONGEST = 300
+NAMELESS = ("adapter_model", "pytorch_lora_weights")
+"""What PEFT and diffusers call every LoRA; the folder's name tells more."""
 _SUFFIXES = (".json", ".metadata.json", ".civitai.info", ".safetensors.json")
 _KINDS: dict[str, ModelType] = {
     "character": "character", "person": "character", "subject": "character", "identity": "character",
@@ -28,6 +30,7 @@ class Sidecar:
 
     Attributes:
         path: the file; None where there is none.
+        persona: whose likeness it holds.
         version: a whole number from 1.
         model_type: character, style, concept or editor.
         weight: 0 to 1.
@@ -35,6 +38,7 @@ class Sidecar:
     """
 
     path: Path | None = None
+    persona: str | None = None
     name: str | None = None
     version: int | None = None
     trigger_word: str | None = None
@@ -47,7 +51,9 @@ class Sidecar:
 def read_sidecar(weights: Path) -> Sidecar:
     """The JSON beside a LoRA file; an empty one where there is none. A broken one is noted, not an error."""
     candidates = (weights.with_name(weights.stem + suffix) for suffix in _SUFFIXES)
-    path = next((one for one in (*candidates, _appended(weights)) if one.is_file()), None)
+    # PEFT's own, which lies beside a file that is called the same wherever it is.
+    peft = [weights.with_name("adapter_config.json")] if weights.stem in NAMELESS else []
+    path = next((one for one in (*candidates, _appended(weights), *peft) if one.is_file()), None)
     if path is None:
         return Sidecar()
     try:
@@ -71,11 +77,19 @@ def _understood(path: Path, told: Mapping[str, Any]) -> Sidecar:
     weight = _weight(told, path, notes)
     return Sidecar(
         path=path,
+        persona=_text(told, "persona", "character_name", "subject_name"),
         name=_text(told, "name", "model_name", "lora_name"),
         version=_version(told),
         trigger_word=_trigger(told),
         base_model=_text(
-            told, "base_model", "baseModel", "base_model_family", "family", "sd version", "base"
+            told,
+            "base_model",
+            "baseModel",
+            "base_model_family",
+            "family",
+            "sd version",
+            "base",
+            "base_model_name_or_path",
         ),
         model_type=_KINDS.get((kind or "").lower()),
         weight=weight,
