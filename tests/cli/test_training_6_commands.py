@@ -43,6 +43,7 @@ def test_what_can_not_be_trained_is_refused_in_a_sentence(peopled_dataset: Shell
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_a_training_by_commands_is_killed_and_comes_out(
     peopled_dataset: Shell, inside: Callable[[], Any], tmp_path: Path
 ) -> None:

@@ -331,16 +331,14 @@ def _say(view: TrainingView, now: Attached, as_json: bool) -> None:
     if as_json:
         told = {
             "id": view.id, "status": view.status, "step": now.step, "total_steps": now.total_steps,
-            "loss": loss, "doing": now.doing, "seconds_per_step": now.seconds_per_step, "seconds_left": now.seconds_left,
-            "trouble": view.trouble,
+            "loss": loss, "doing": now.doing, "seconds_per_step": now.seconds_per_step,
+            "seconds_left": now.seconds_left, "trouble": view.trouble,
         }  # fmt: skip
         print(json.dumps(told), flush=True)
         return
     words = "" if loss is None else f", loss {loss:.4f}"
-    print(
-        f"{view.status}: step {now.step} of {now.total_steps}{words}{_pace(now)} {view.trouble}".rstrip(),
-        flush=True,
-    )
+    line = f"{view.status}: step {now.step} of {now.total_steps}{words}{_pace(now)} {view.trouble}"
+    print(line.rstrip(), flush=True)
 
 
 @commands.command("compare")

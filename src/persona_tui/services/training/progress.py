@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -15,6 +17,8 @@ from persona_tui.services import events
 from persona_tui.services.lease import ReadCards, places
 
 _PREFIX = "step-"
+_TAIL = 1 << 16
+"""Bytes of the log's end that are read at each look."""
 
 
 def note_progress(session: Session, row: TrainingRun, folder: RunFolder, cards: ReadCards) -> None:
@@ -22,13 +26,30 @@ def note_progress(session: Session, row: TrainingRun, folder: RunFolder, cards: 
     beat = folder.heartbeat()
     if beat is not None:
         row.heartbeat_at = datetime.fromtimestamp(beat.at, UTC)
-    if beat is not None and folder.status() not in ("planned", "encoding", "encoded"):
-        row.step = max(row.step, beat.step)
+    step = _last_step(folder)
+    if step is not None:
+        row.step = step
     row.total_steps = folder.control().steps or row.total_steps
     _note_checkpoints(session, row, folder)
     _note_memory(row, cards)
     session.add(row)
     events.emit(session, "training", row.id)
+
+
+def _last_step(folder: RunFolder) -> int | None:
+    """The last step that the log tells; after a kill it may be ahead of the newest checkpoint."""
+    try:
+        with folder.log_file.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        with suppress(ValueError):
+            match json.loads(line):
+                case {"event": "step", "step": int(step)}:
+                    return step
+    return None
 
 
 def _note_checkpoints(session: Session, row: TrainingRun, folder: RunFolder) -> None:
