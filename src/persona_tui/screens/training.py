@@ -14,7 +14,7 @@ from textual.events import ScreenResume, ScreenSuspend
 from textual.timer import Timer
 from textual.widgets import Static
 
-from persona_tui.screens import training_acts, training_lines
+from persona_tui.screens import training_acts, training_lines, training_start
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.training_reading import Reader, Row
 from persona_tui.screens.training_samples import SampleFiles, SampleGrid, viewed
@@ -26,8 +26,8 @@ from persona_tui.widgets.viewer import ViewerDialog
 
 if TYPE_CHECKING:
     from persona_tui.screens.training_curves import CurvePane
-    from persona_tui.services.training.overview import TrainingView
     from persona_tui.services.training.run_log import Happening
+    from persona_tui.services.training.runs import TrainingView
 
 POLL = 1.0
 """Seconds between two looks at the folders, while the screen is in front; no curve is drawn more often."""
@@ -145,7 +145,7 @@ class TrainingScreen(PersonaScreen):
         self.request_reload()
 
     async def reload(self) -> None:
-        from persona_tui.services.training.overview import list_trainings
+        from persona_tui.services.training.runs import list_trainings
 
         self._runs = await self.read(list_trainings, None if self._everyone else self.shell.persona_id)
         await self._read_folders()
@@ -301,7 +301,7 @@ class TrainingScreen(PersonaScreen):
         self.spawn(self._new, group="ask", exclusive=True)
 
     async def _new(self) -> None:
-        run_id = await training_acts.begin(self)
+        run_id = await training_start.begin(self)
         if run_id is not None:
             self._target = run_id
             self.request_reload()

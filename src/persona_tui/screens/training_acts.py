@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from persona_tui.screens.base import PersonaScreen
@@ -13,10 +14,13 @@ from persona_tui.widgets.fields import IntegerField
 from persona_tui.widgets.form import FormDialog
 
 if TYPE_CHECKING:
-    from persona_tui.services.training.overview import TrainingView
+    from sqlmodel import Session
+
+    from persona_tui.services.training.runs import TrainingView
 
 Act = Callable[[PersonaScreen, Row], Coroutine[Any, Any, None]]
 MOST_STEPS = 100_000
+ENDED = ("stopped", "failed", "done")
 
 
 def _is_working(row: Row) -> bool:
@@ -24,19 +28,15 @@ def _is_working(row: Row) -> bool:
 
 
 def _rests(row: Row) -> bool:
-    look = row.look
-    return look is not None and look.sign in ("silent", "resting") and row.status != "done"
-
-
-def _has_steps_to_come(row: Row) -> bool:
-    return row.look is not None and row.look.sign != "gone" and row.status not in ("done", "exporting")
+    """One whose process died is taken up by whoever leads; there is nothing to press."""
+    return row.look is not None and row.look.sign == "resting" and row.status != "done"
 
 
 POSSIBLE: dict[str, Callable[[Row], bool]] = {
     "pause": _is_working,
     "stop": lambda row: _is_working(row) or row.status == "paused",
     "resume": _rests,
-    "steps": _has_steps_to_come,
+    "steps": lambda row: row.look is not None and row.look.sign != "gone" and row.status != "exporting",
     "lora": lambda row: row.run.lora_id is not None,
 }
 """Acts that not every training allows."""
@@ -44,7 +44,7 @@ POSSIBLE: dict[str, Callable[[Row], bool]] = {
 
 async def pause(screen: PersonaScreen, row: Row) -> None:
     """Have it write a checkpoint and rest."""
-    await _order(row.run, want="pause")
+    await _order(screen, row.run, "pause")
     key = screen.shell.registry.label("training.resume")
     screen.flash(f"{row.run.name} writes a checkpoint and rests; [{key}] goes on.")
 
@@ -58,33 +58,78 @@ async def stop(screen: PersonaScreen, row: Row) -> None:
         dangerous=True,
     )
     if await screen.ask(question):
-        await _order(row.run, want="stop")
+        await _order(screen, row.run, "stop")
         screen.flash(f"{row.run.name} writes a checkpoint and ends.")
 
 
 async def change_steps(screen: PersonaScreen, row: Row) -> None:
-    """Ask for another number of steps."""
+    """Ask for another number of steps; one that is done trains on."""
+    done = row.status == "done"
     field = IntegerField(
-        name="steps", label="Steps", value=row.steps or None, required=True, minimum=1, maximum=MOST_STEPS,
-        hint=f"It is at step {row.step}. Nothing before another last step changes.",
+        name="steps", label="Steps", value=row.steps or None, required=True, maximum=MOST_STEPS,
+        minimum=max(row.step + done, 1),
+        hint="It trains on, and makes another version." if done else "Nothing before the last step changes.",
     )  # fmt: skip
-    typed = await screen.ask(FormDialog(f"Steps of {row.run.name}", [field]))
-    if typed is not None:
-        await _order(row.run, steps=typed["steps"])
-        screen.flash(f"{row.run.name} takes {typed['steps']} steps.")
+    about = f"It is at step {row.step}."
+    typed = await screen.ask(FormDialog(f"Steps of {row.run.name}", [field], about=about))
+    if typed is None:
+        return
+    if done:
+        _start_soon(screen, row.run, steps=typed["steps"])
+        return
+    from persona_tui.services.training.start import change_steps as carry_out
+
+    await asyncio.to_thread(carry_out, screen.shell.database.session_scope, row.run.id, typed["steps"])
+    screen.request_reload()
+    screen.flash(f"{row.run.name} takes {typed['steps']} steps.")
 
 
 async def resume(screen: PersonaScreen, row: Row) -> None:
-    """Go on from the last checkpoint."""
-    raise NotImplementedError
+    """Begin a planned one, or go on from the last checkpoint; an unread licence is shown before."""
+    question = await screen.read(_licence_question, row.run.family)
+    if question is None:
+        _start_soon(screen, row.run)
+    elif await screen.ask(ConfirmDialog(question, title="Licence", yes="I have read it", dangerous=True)):
+        _start_soon(screen, row.run, accept_licence=True)
 
 
-async def begin(screen: PersonaScreen) -> int | None:
-    """Plan a training with the operator and start it; its id, or None where it was left."""
-    raise NotImplementedError
+def _licence_question(session: Session, family: str) -> str | None:
+    from persona_tui.services.training.licences import is_acknowledged
+    from persona_tui.services.training.recipe import family_of
+
+    found = family_of(family)
+    return None if is_acknowledged(session, found) else licence_words(found.title, found.licence)
 
 
-async def _order(run: TrainingView, **order: Any) -> None:
-    from persona_tui.gpu.training.folder import RunFolder
+def licence_words(title: str, licence: Any) -> str:
+    """What has to be acknowledged before a base model is trained that is not for commercial use."""
+    return (
+        f"{title} may not be used commercially: {licence.name}, {licence.url}. "
+        "That you have read it is kept in the audit trail."
+    )
 
-    await asyncio.to_thread(RunFolder(run.folder).order, **order)
+
+def _start_soon(screen: PersonaScreen, run: TrainingView, **how: Any) -> None:
+    screen.spawn(partial(start, screen, run.id, run.name, **how), group="start")
+
+
+async def start(screen: PersonaScreen, run_id: int, name: str, **how: Any) -> None:
+    """Start it, or go on; the servers of this machine draw what they have begun before.
+
+    Args:
+        how: what `start_training` takes besides.
+    """
+    from persona_tui.services.training.start import start_training
+
+    screen.flash(f"Starting the training of {name}…", "busy", seconds=600)
+    say = partial(screen.flash, level="busy", seconds=600)
+    await start_training(screen.shell.core.resources.trainings, run_id, say, **how)
+    screen.request_reload()
+    screen.flash(f"{name} trains, also while this app is closed.")
+
+
+async def _order(screen: PersonaScreen, run: TrainingView, want: str) -> None:
+    from persona_tui.services.training.start import order
+
+    await asyncio.to_thread(order, screen.shell.database.session_scope, run.id, want)
+    screen.request_reload()

@@ -148,9 +148,10 @@ def facts(row: Row) -> Iterator[Content]:
         yield _card(row, row.card)
     yield from _trouble(row)
     if look is not None and look.sign == "gone":
-        yield say("warn", f"Its folder is gone: {run.folder}. Put it back, and it goes on being shown.")
+        again = f"`persona-tui train resume {run.id} --folder FOLDER`"
+        yield say("warn", f"Its folder is gone from {run.folder}. Put it back, or say where it is: {again}.")
     elif look is not None and look.sign == "silent":
-        yield say("warn", "Its process is gone. It is resumed once by itself; [r] resumes it now.")
+        yield say("warn", "Its process is gone. Whoever leads takes it up again within ten seconds, once.")
 
 
 def _getting_on(row: Row) -> Content:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from persona_tui.gpu.nvml import Card
     from persona_tui.services.training.following import RunFollower, RunLook
-    from persona_tui.services.training.overview import TrainingView
+    from persona_tui.services.training.runs import TrainingView
 
 UNENDED = frozenset({"planned", "encoding", "training", "exporting", "paused"})
 """Statuses of trainings whose folders are looked at all the time."""
@@ -49,7 +49,7 @@ class Row:
     @property
     def steps(self) -> int:
         """How many there are to be; 0 where nothing tells."""
-        return (self.look.steps if self.look is not None else None) or self.run.steps
+        return (self.look.steps if self.look is not None else None) or self.run.total_steps
 
 
 class Reader:

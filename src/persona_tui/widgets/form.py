@@ -131,6 +131,7 @@ class FormDialog(Dialog[Values]):
         title: in the border.
         fields: from top to bottom.
         about: a sentence above them.
+        busy: said while `submit` works.
         submit: carries the form out while it is still open, so that an error leaves what was typed:
             a `PersonaError` is shown in the form, and only success closes it.
     """
@@ -150,11 +151,13 @@ class FormDialog(Dialog[Values]):
         fields: Sequence[Field],
         *,
         about: str = "",
+        busy: str = "Saving…",
         submit: Callable[[Values], Awaitable[object]] | None = None,
     ) -> None:
         super().__init__(title)
         self._fields = tuple(fields)
         self._about = about
+        self._busy = busy
         self._submit = submit
         self._before: list[Any] = []
 
@@ -273,7 +276,7 @@ class FormDialog(Dialog[Values]):
 
     async def _carried_out(self, values: Values) -> bool:
         assert self._submit is not None
-        self._tell(say("busy", "Saving…"))
+        self._tell(say("busy", self._busy))
         try:
             await self._submit(values)
         except PersonaError as error:

@@ -1,0 +1,218 @@
+"""Starting a training: a short form, the plan that comes of it, and one question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from persona_tui.errors import NotAllowedNow
+from persona_tui.screens.training_acts import MOST_STEPS, licence_words, start
+from persona_tui.screens.training_lines import GIB
+from persona_tui.widgets.confirm import ConfirmDialog
+from persona_tui.widgets.fields import ChoiceField, Field, IntegerField, TextField
+from persona_tui.widgets.form import FormDialog
+from persona_tui.widgets.marks import counted, duration, say
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from persona_tui.pool import WorkPool
+    from persona_tui.screens.base import PersonaScreen
+    from persona_tui.services.training.datasets import DatasetView
+    from persona_tui.services.training.plan import Plan
+    from persona_tui.widgets.form import Values
+
+PRESETS = (
+    ("likeness", "likeness, others stay as they were"),
+    ("light", "light: attention alone, rank 8"),
+    ("style", "style instead of a person"),
+)
+PARTS = 3
+"""Of the planned memory, so many are named; the others are small."""
+
+
+class PlanDialog(ConfirmDialog):
+    """Shows a plan and asks whether it is started."""
+
+    DEFAULT_CSS = """
+    PlanDialog > #frame { width: 92; }
+    PlanDialog VerticalScroll { height: auto; max-height: 60vh; margin-bottom: 1; }
+    PlanDialog VerticalScroll { scrollbar-size-vertical: 1; }
+    PlanDialog #plan { height: auto; }
+    """
+
+    def __init__(self, plan: Plan, dataset: DatasetView, seconds: float | None) -> None:
+        licence = plan.family.licence
+        super().__init__(
+            "Start this training?",
+            licence_words(plan.family.title, licence) if plan.needs_licence else "",
+            title=f"Plan: {plan.run.name}",
+            yes="I have read it: start" if plan.needs_licence else "Start",
+            no="Leave it",
+            dangerous=plan.needs_licence,
+        )
+        self._words = Content("\n").join(plan_lines(plan, dataset, seconds))
+
+    def compose_content(self) -> ComposeResult:
+        with VerticalScroll(can_focus=False):
+            yield Static(self._words, id="plan", markup=False)
+        yield from super().compose_content()
+
+
+def plan_lines(plan: Plan, dataset: DatasetView, seconds: float | None) -> Iterator[Content]:
+    """What a plan says: base model, dataset, recipe, memory, time, what was decided, what speaks against it.
+
+    Args:
+        seconds: that it is expected to take; None where nothing tells.
+    """
+    run, family = plan.run, plan.family
+    use = "commercial use allowed" if family.licence.commercial else "not for commercial use"
+    yield _fact("Model", family.title, f"  {family.licence.name}, {use}")
+    yield _fact("Dataset", dataset.name, f"  {_pictures(dataset)}; {_subject(dataset)}")
+    rates = f"  {run.targets} layers, learning rate {run.lr:g}, {' '.join(map(str, run.buckets))} pixels"
+    yield _fact("Recipe", f"{run.steps:,} steps, rank {run.rank}", rates)
+    yield _memory(plan)
+    took = "not known before its first steps" if seconds is None else f"about {duration(seconds)}"
+    yield _fact("Time", took, "" if seconds is None else "  as trainings of this kind took here")
+    for sentence in plan.choices:
+        yield say("info", sentence)
+    for finding in plan.findings:
+        yield say("warn", f"{finding.sentence} {finding.hint}".strip())
+
+
+def _fact(label: str, words: str, more: str = "") -> Content:
+    return Content.assemble((f"{label}: ", "$dim"), (words, "bold"), (more, "$dim"))
+
+
+def _pictures(dataset: DatasetView) -> str:
+    held_out = dataset.pictures.get("held_out", 0)
+    learnt = sum(dataset.pictures.values()) - held_out
+    return f"{counted(learnt, 'picture')} to learn from, {held_out} held out"
+
+
+def _subject(dataset: DatasetView) -> str:
+    words = {"fictional": "nobody real is in them", "unsaid": "nobody says who is in them"}
+    return words.get(dataset.subject, f"by consent {dataset.consent_id}")
+
+
+def _memory(plan: Plan) -> Content:
+    prediction, card = plan.prediction, plan.place.card
+    ram = f"{prediction.ram / GIB:.1f} GiB of memory"
+    if card is None:
+        return _fact("Needs", ram, f"  on {plan.place.title}")
+    largest = sorted(prediction.parts.items(), key=lambda part: -part[1])[:PARTS]
+    parts = ", ".join(f"{name} {count / GIB:.1f}" for name, count in largest)
+    words = f"{prediction.vram / GIB:.1f} of {card.memory_total / GIB:.1f} GiB"
+    return _fact("VRAM", words, f"  {card.name}: {parts}; {ram}")
+
+
+async def begin(screen: PersonaScreen) -> int | None:
+    """Plan a training with the operator, and start it; its id, or None where it was left.
+
+    Raises:
+        NotAllowedNow: there is no persona, or it has no dataset.
+    """
+    from persona_tui.pool import WorkPool
+    from persona_tui.services.training.datasets import list_datasets
+
+    persona = screen.shell.persona
+    if persona is None:
+        raise NotAllowedNow("There is no persona yet.", hint="Make one in Personas & Pillars.")
+    datasets = await screen.read(list_datasets, persona.id)
+    if not datasets:
+        raise NotAllowedNow(
+            f"{persona.name} has no dataset to learn from.",
+            title="No dataset",
+            hint=f'`persona-tui dataset create "{persona.name}" face --fictional`, then `dataset add`.',
+        )
+    async with aclosing(WorkPool()) as pool:
+        return await _planned(screen, pool, datasets)
+
+
+async def _planned(screen: PersonaScreen, pool: WorkPool, datasets: Sequence[DatasetView]) -> int | None:
+    looked: list[Plan] = []
+    by_id = {dataset.id: dataset for dataset in datasets}
+
+    async def submit(values: Values) -> None:
+        looked.append(await _plan(screen, pool, values, keep=False))
+
+    form = FormDialog("New training", form_fields(datasets), submit=submit, busy="Reckoning whether it fits…")
+    typed = await screen.ask(form)
+    if typed is None or not looked:
+        return None
+    plan = looked[-1]
+    seconds = await screen.read(_expected, plan)
+    if not await screen.ask(PlanDialog(plan, by_id[typed["dataset"]], seconds)):
+        return None
+    kept = await _plan(screen, pool, typed, keep=True)
+    assert kept.run_id is not None
+    work = partial(start, screen, kept.run_id, kept.run.name, accept_licence=plan.needs_licence)
+    screen.spawn(work, group="start")
+    return kept.run_id
+
+
+def _expected(session: Session, plan: Plan) -> float | None:
+    from persona_tui.services.training.duration import expected_seconds
+
+    return expected_seconds(session, plan.run, plan.place)
+
+
+def form_fields(datasets: Sequence[DatasetView]) -> list[Field]:
+    """What is asked: the rest is taken from preset, base model and dataset."""
+    from persona_tui.gpu.training.families import FAMILIES
+
+    known = [family for family in FAMILIES.values() if not family.cannot]
+    wheel = datasets[0].wheel
+    first = next((family.name for family in known if family.wheel == wheel), known[0].name)
+    licences = {True: "", False: ", not commercial"}
+    return [
+        ChoiceField(
+            name="dataset", label="Dataset", value=datasets[0].id,
+            choices=[(one.id, _label(one)) for one in datasets],
+        ),
+        ChoiceField(
+            name="family", label="Base model", value=first,
+            choices=[(one.name, f"{one.title}{licences[one.licence.commercial]}") for one in known],
+        ),
+        ChoiceField(name="preset", label="Preset", value="likeness", choices=PRESETS),
+        TextField(
+            name="base", label="Its folder", longest=1000,
+            hint="The base model, as diffusers saves it. Empty: the one in models.dir that fits.",
+        ),
+        TextField(name="name", label="Name of the LoRA", longest=80, hint="Empty: the dataset's."),
+        IntegerField(
+            name="steps", label="Steps", minimum=1, maximum=MOST_STEPS,
+            hint="Empty: by the number of pictures.",
+        ),
+    ]  # fmt: skip
+
+
+def _label(dataset: DatasetView) -> str:
+    return f"{dataset.name}, {counted(sum(dataset.pictures.values()), 'picture')}"
+
+
+async def _plan(screen: PersonaScreen, pool: WorkPool, values: Mapping[str, Any], *, keep: bool) -> Plan:
+    from persona_tui.services.inputs import validated
+    from persona_tui.services.training.plan import plan_training
+    from persona_tui.services.training.recipe import PlanInput
+
+    given = {
+        "family": values["family"],
+        "preset": values["preset"],
+        "base": Path(values["base"]) if values["base"] else None,
+        "name": values["name"] or None,
+        "steps": values["steps"],
+    }
+    settings = screen.shell.core.resources.settings
+    scope = screen.shell.database.session_scope
+    return await plan_training(
+        scope, pool, settings, values["dataset"], validated(PlanInput, given), keep=keep
+    )

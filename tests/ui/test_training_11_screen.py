@@ -1,0 +1,147 @@
+"""Item 11: a training is planned, started and watched by key, at both sizes, and survives its folder."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from persona_tui.clients.comfyui import ComfyUIClient
+from persona_tui.database.engine import Database
+from persona_tui.resources import Resources
+from persona_tui.screens.loras import LorasScreen
+from persona_tui.screens.training_samples import SampleGrid
+from persona_tui.services.training import plan as planning
+from persona_tui.services.training.runs import TrainingView, list_trainings
+from persona_tui.services.training.start import Starter
+from persona_tui.services.training.watch import TrainingWatch
+from persona_tui.widgets.picture import PicturePane
+from persona_tui.widgets.viewer import ViewerDialog
+from tests.database.test_training_3_plan import base_model
+from tests.support.datasets import add_files, draw_all, make_dataset
+from tests.support.training_stage import tiny_shapes
+from tests.ui.quiet_core import QuietCore, app_over, fill, form_opens, saved, says, shows, until
+from tests.ui.support import screen_text, settle
+from tests.ui.training_world import add_training, evaluate, write_steps
+
+SMALL, LARGE = (80, 24), (200, 50)
+
+
+async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
+    db: Database, quiet_core: QuietCore, plan: object, tmp_path: Path
+) -> None:
+    with db.session_scope() as session:
+        _, folder = add_training(session, plan.persona_id, tmp_path / "run")  # type: ignore[attr-defined]
+    folder.note(status="training")
+    write_steps(folder, 1, 420)
+    folder.log("slow", step=310, reasons=["The card slows down because it is hot."])
+    async with app_over(quiet_core).run_test(size=SMALL) as pilot:
+        with folder.locked():
+            await settle(pilot)
+            await pilot.press("f9")
+            await shows(pilot, "420/1000")
+            await shows(pilot, "14 min 30 s")
+            await shows(pilot, "Loss")
+            assert "trains" in screen_text(pilot) and "No likeness was measured yet." in screen_text(pilot)
+            for step, likeness in ((100, 0.3), (200, 0.42)):
+                evaluate(folder, step, likeness, ("portrait", "street"))
+            write_steps(folder, 421, 430)
+            await shows(pilot, "430/1000")
+            await shows(pilot, "Likeness  0.42")
+
+            await pilot.press("v", "tab")
+            grid = pilot.app.screen.query_one(SampleGrid)
+            await until(pilot, lambda: grid.current is not None and grid.current.step == 200)
+            await until(pilot, lambda: all(pane.loaded for pane in grid.query(PicturePane) if pane.alt))
+            await pilot.press("left", "enter")
+            await until(pilot, lambda: isinstance(pilot.app.screen, ViewerDialog))
+            assert "step 100, portrait" in screen_text(pilot)
+            await pilot.press("escape", "v")
+            await shows(pilot, "The card slows down because it is hot.")
+
+            await pilot.resize_terminal(*LARGE)
+            await shows(pilot, "SAMPLES")
+            for words in ("CURVES", "Loss", "Likeness", "200 street", "LOG", "slow"):
+                assert words in screen_text(pilot)
+
+            await pilot.press("p")
+            await says(pilot, "mira writes a checkpoint and rests; [r] goes on.")
+            assert folder.control().want == "pause"
+            await shows(pilot, "pausing")
+        folder.path.rename(tmp_path / "elsewhere")
+        await shows(pilot, "folder gone")
+        assert "--folder FOLDER" in screen_text(pilot) and "430/1000" in screen_text(pilot)
+        (tmp_path / "elsewhere").rename(folder.path)
+        await shows(pilot, "silent")
+
+
+async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
+    db: Database, quiet_core: QuietCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The stages are the product's own processes without torch; the base model is counted without it, too.
+    monkeypatch.setattr(
+        planning, "plan_training", partial(planning.plan_training, count=tiny_shapes, cards=tuple)
+    )
+    starter = Starter(
+        db.session_scope, quiet_core.settings, lambda: {"http://127.0.0.1:9": ComfyUIClient("http://127.0.0.1:9")},
+        cards=tuple, stages="tests.support.training_stage",
+    )  # fmt: skip
+    monkeypatch.setattr(Resources, "trainings", starter)
+    empty = make_dataset(db, tmp_path)
+    async with app_over(quiet_core).run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        await pilot.press("f9")
+        await shows(pilot, "No trainings yet.")
+        assert "[n] new training" in screen_text(pilot) and "dataset create" in screen_text(pilot)
+        await pilot.press("n")
+        await form_opens(pilot)
+        await fill(pilot, base=str(tmp_path / "base"), steps="12")
+        await pilot.press("ctrl+s")
+        await shows(pilot, "❌")
+        assert "Reckoning" not in screen_text(pilot)
+
+        add_files(db, empty, [draw_all(tmp_path / "in", 9, side=288)])
+        base_model(tmp_path / "base")
+        await saved(pilot)
+        await shows(pilot, "Start this training?")
+        for words in ("FLUX.1-dev", "12 steps, rank 16", "nobody real", "GiB of memory", "not known before"):
+            assert words in screen_text(pilot)
+        assert "may not be used commercially" in screen_text(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        with db.session_scope() as session:
+            assert list_trainings(session) == ()
+
+        await pilot.press("n")
+        await form_opens(pilot)
+        await fill(pilot, base=str(tmp_path / "base"), steps="12", name="Mira face")
+        await saved(pilot)
+        await shows(pilot, "Start this training?")
+        await pilot.press("y")
+        await shows(pilot, "/12")
+        await says(pilot, "trains, also while this app is closed.")
+
+        view = await registered(pilot, db, TrainingWatch(starter))
+        await pilot.press("ctrl+r")
+        await shows(pilot, "done")
+        await shows(pilot, f"made {view.lora}")
+        await pilot.press("l")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LorasScreen))
+        await shows(pilot, "Learnt: training 1: likeness 0.12")
+    with db.session_scope() as session:
+        query = "SELECT count(*) FROM audit_events WHERE action = 'licence.acknowledge'"
+        assert session.connection().exec_driver_sql(query).scalar() == 1
+
+
+async def registered(pilot: Pilot[None], db: Database, watch: TrainingWatch) -> TrainingView:
+    """Watch the only training, as whoever leads does, until its LoRA is there."""
+    while True:
+        await watch.tick()
+        with db.session_scope() as session:
+            (view,) = list_trainings(session)
+        if view.lora_id is not None:
+            return view
+        assert view.status != "failed", view.trouble
+        await pilot.pause(0.05)

@@ -1,0 +1,75 @@
+"""Item 11: what is read of a run's folder for the screen, and what of a curve is drawn."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from tests.support.training import small_recipe, small_run
+
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.services.training.curves import Point, decimated
+from persona_tui.services.training.following import RunFollower
+from persona_tui.services.training.run_log import RunLog
+
+
+def test_training_11_a_curve_is_drawn_with_two_points_a_column_and_no_peak_is_lost() -> None:
+    chance = random.Random(1)
+    points = [Point(step, chance.random()) for step in range(1, 5001)]
+    points[1234] = Point(1235, 9.0)
+    kept = decimated(points, 70)
+    assert len(kept) == 140 and sorted(kept) == list(kept) and set(kept) <= set(points)
+    for column in range(70):
+        first, last = 1 + 5000 * column / 70, 1 + 5000 * (column + 1) / 70
+        values = [value for step, value in points if first <= step < last]
+        shown = [value for step, value in kept if first <= step < last]
+        assert (min(values), max(values)) == (min(shown), max(shown))
+    assert decimated(points[:140], 70) == tuple(points[:140])
+    # Steps may be far apart: then there are columns without any.
+    assert len(decimated([Point(1, 0.5), Point(2, 0.4), Point(1000, 0.1)], 1)) == 2
+
+
+def test_training_11_only_what_is_new_is_read_and_what_is_cut_off_waits(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    log = RunLog(folder.log_file, folder.evaluation_file)
+    assert not log.read_new()
+    for step in (1, 2, 3):
+        folder.log("step", step=step, loss=float(step), seconds=0.5)
+    with folder.log_file.open("a") as file:
+        file.write('{"event": "step", "step": 4, "loss": 4.0, ')
+    assert log.read_new() and log.losses == (Point(1, 1.0), Point(2, 2.0), Point(3, 3.0))
+    with folder.log_file.open("a") as file:
+        file.write('"seconds": 0.5}\n[1]\nnonsense\n')
+    assert log.read_new() and log.losses[-1] == Point(4, 4.0)
+    assert not log.read_new()
+    folder.log("rollback", step=5, to=2, message="The loss was no number.")
+    folder.log("step", step=3, loss=0.25, seconds=1.5)
+    folder.evaluation_file.write_text(json.dumps({"step": 3, "likeness": 0.5, "broken": [1]}) + "\n")
+    assert log.read_new()
+    assert log.losses == (Point(1, 1.0), Point(2, 2.0), Point(3, 0.25))
+    assert log.scores("likeness") == (Point(3, 0.5),) and log.scores("broken") == ()
+    assert (log.seconds_per_step, log.happenings[-1].words) == (0.5, "The loss was no number.")
+    # Another log in its place, as after a restore, is begun anew.
+    folder.log_file.unlink()
+    folder.log("step", step=1, loss=7.0, seconds=0.5)
+    assert log.read_new() and log.losses == (Point(1, 7.0),)
+
+
+def test_training_11_a_run_whose_folder_is_gone_is_told_as_it_was(tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path / "base", tmp_path / "data", "0" * 64, steps=40)
+    folder = small_run(tmp_path / "run", recipe)
+    follower = RunFollower(folder.path)
+    assert (follower.look().sign, follower.look().steps) == ("resting", 40)
+    folder.note(status="training")
+    folder.log("step", step=1, loss=0.5, seconds=2.0)
+    assert follower.look().sign == "silent"
+    with folder.locked():
+        folder.order("pause", steps=11)
+        look = follower.look()
+        assert (look.sign, look.steps, look.wanted.want, look.seconds_left) == ("alive", 11, "pause", 20.0)
+        folder.path.rename(tmp_path / "elsewhere")
+        gone = follower.look()
+        assert (gone.sign, gone.step, gone.steps, gone.losses) == ("gone", 1, 11, look.losses)
+    (tmp_path / "elsewhere").rename(folder.path)
+    assert follower.look().sign == "silent"
