@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
+from persona_tui.gpu import likeness
+from persona_tui.gpu.embedding import Weights
 from persona_tui.gpu.stand_in import weights_file
 from persona_tui.gpu.training.durable import append_line
 from persona_tui.gpu.training.folder import RunFolder, Status
@@ -149,3 +153,16 @@ def test_training_7_looks_space_themselves_to_their_share_of_the_time(
                 found.append(step)
     # Two to tell how long one takes, then each as soon as it fits: 5 s to 45 s of training.
     assert found == [10, 20, 140, 180]
+
+
+def test_training_8_a_drawn_character_is_seen_weakly_as_a_whole() -> None:
+    # Here and not with the faces: torch is imported once.
+    drawn = Image.new("RGB", (128, 128), "white")
+    ImageDraw.Draw(drawn).ellipse((30, 20, 100, 110), fill="orange")
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8))
+    scorer = likeness.Choice(drawn=True, whole=Weights("stand-in", weights_file())).scorer
+    assert scorer is not None and scorer.weak and "weak" in scorer.name
+    one, same, other = (scorer.see(shown).vector for shown in (drawn, drawn.resize((96, 96)), noise))
+    assert one is not None and same is not None and other is not None
+    assert scorer.likeness(one, same) > scorer.likeness(one, other) + 0.1
+    assert likeness.Choice(drawn=True).scorer is None
