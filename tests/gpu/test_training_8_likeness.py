@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageOps
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu import faces, likeness
 from persona_tui.gpu.calibration import Pair, Reference, calibrated, errors_without, pairs_of
-from persona_tui.gpu.embedding import Weights
-from persona_tui.gpu.stand_in import weights_file
 
 # Distances of the photographs in the source package of face-recognition 1.3.0 and scikit-image's astronaut.
 DISTANCES = {
@@ -49,7 +47,7 @@ def test_training_8_no_face_and_a_small_one_are_outcomes_of_their_own(astronaut:
     seen = scorer.see(astronaut)
     mirrored = scorer.see(ImageOps.mirror(astronaut))
     assert seen.vector is not None and mirrored.vector is not None
-    assert scorer.likeness(seen.vector, mirrored.vector) > 0.7 > scorer.usual
+    assert scorer.likeness(seen.vector, mirrored.vector) > 0.7
     head = astronaut.crop((100, 0, 350, 250))
     assert scorer.see(head.resize((100, 100))) == likeness.Seen("too small")
     assert scorer.see(Image.new("RGB", (200, 200), "grey")) == likeness.Seen("no face")
@@ -66,18 +64,6 @@ def test_training_8_a_face_is_turned_upright_for_arcface(astronaut: Image.Image)
     assert [picture.size for picture in upright] == [(112, 112)] * 2
     straight, turned = (np.asarray(picture.convert("L"), float).ravel() for picture in upright)
     assert np.corrcoef(straight, turned)[0, 1] > 0.9
-
-
-def test_training_8_a_drawn_character_is_seen_weakly_as_a_whole() -> None:
-    drawn = Image.new("RGB", (128, 128), "white")
-    ImageDraw.Draw(drawn).ellipse((30, 20, 100, 110), fill="orange")
-    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8))
-    scorer = likeness.Choice(drawn=True, whole=Weights("stand-in", weights_file())).scorer
-    assert scorer is not None and scorer.weak and "weak" in scorer.name
-    one, same, other = (scorer.see(shown).vector for shown in (drawn, drawn.resize((96, 96)), noise))
-    assert one is not None and same is not None and other is not None
-    assert scorer.likeness(one, same) > scorer.likeness(one, other) + 0.1
-    assert likeness.Choice(drawn=True).scorer is None
 
 
 @pytest.mark.skipif(find_spec("onnxruntime") is not None, reason="onnxruntime is installed")

@@ -10,6 +10,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
@@ -70,7 +71,8 @@ class Scorer(Protocol):
 class Dlib:
     """128 numbers of dlib's; likeness is 1 - distance."""
 
-    name, weak, usual = faces.MODEL, False, _DLIB_SAME
+    name, weak = faces.MODEL, False
+    usual: float | None = _DLIB_SAME
 
     def __init__(self, detector: faces.Detector = "hog") -> None:
         """Raises:
@@ -98,7 +100,8 @@ class ArcFace:
     weights that insightface publishes are for research only: the operator answers for the file.
     """
 
-    weak, usual = False, _ARCFACE_SAME
+    weak = False
+    usual: float | None = _ARCFACE_SAME
 
     def __init__(self, path: Path, detector: faces.Detector = "hog") -> None:
         """Load the model.
@@ -112,12 +115,11 @@ class ArcFace:
                 "An ArcFace model needs onnxruntime, which is not installed.",
                 hint="pip install onnxruntime, or unset PERSONA_FACES__ARCFACE: dlib is used then.",
             )
-        import onnxruntime
-
+        runtime = import_module("onnxruntime")
         self.name = f"ArcFace {path.name}"
         self._detector = detector
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            self._session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             self._input = self._session.get_inputs()[0].name
             length = self._vector(np.zeros((_SIDE, _SIDE, 3), np.uint8)).size
         except Exception as problem:  # onnxruntime raises its own, by what is wrong
@@ -155,7 +157,8 @@ class WholePicture:
     Weak: it tells styles, clothes and backgrounds as much as it tells faces.
     """
 
-    weak, usual = True, None
+    weak = True
+    usual: float | None = None
 
     def __init__(self, weights: embedding.Weights) -> None:
         """Args:

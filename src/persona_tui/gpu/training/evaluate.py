@@ -38,7 +38,8 @@ STRENGTHS = (0.6, 0.8)
 """At which the first prompt is drawn, too."""
 _STEPS = 12
 """Of a sample picture."""
-_PROMPTS, _CLASS_PROMPTS, _SEEDS = 3, 1, (1, 2)
+SEEDS = (1, 2)
+_PROMPTS, _CLASS_PROMPTS = 3, 1
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,20 @@ class Evaluator:
         worker: Worker,
         *,
         share: float = SHARE,
+        seeds: Sequence[int] = SEEDS,
         score: Callable[[RunFolder, int], Scores] = scored_apart,
     ) -> None:
         """Args:
+        seeds: each prompt is drawn with all of them, so that they can be held against each other.
         score: finds what a step's pictures are worth.
         """
         self._worker, self._folder = worker, worker.folder
-        self._share, self._score = share, score
+        self._share, self._seeds, self._score = share, tuple(seeds), score
         self._decodes_on_card = True
 
     def __call__(self, trainee: Trainee, state: State) -> None:
         """Look, unless that took more than its share of the time; may order the run to end."""
-        if not self._has_time():
+        if not self.has_time():
             return
         begun = time.perf_counter()
         with averaged(trainee):
@@ -90,8 +93,9 @@ class Evaluator:
             return
         said = self._score(self._folder, state.step)
         found = replace(Evaluation(state.step, losses), **said.figures)
-        facts = {"scorer": said.scorer, "weak": said.weak, "outcomes": dict(said.outcomes)}
-        facts |= {"by_strength": dict(said.by_strength), "seconds": time.perf_counter() - begun}
+        facts: dict[str, Any] = {"scorer": said.scorer, "weak": said.weak, "outcomes": dict(said.outcomes)}
+        facts |= {"by_strength": dict(said.by_strength), "validation_loss": found.mean_loss}
+        facts["seconds"] = time.perf_counter() - begun
         line = json.dumps({**asdict(found), **facts})
         boundaries.reached("training:evaluation:before_write")
         self._worker.insist(lambda: append_line(self._folder.evaluation_file, line))
@@ -102,7 +106,7 @@ class Evaluator:
         )
         self._conclude(trainee, state)
 
-    def _has_time(self) -> bool:
+    def has_time(self) -> bool:
         """Whether one more look, as long as the longest, stays within the share; the first two are taken."""
         spent = [float(told.get("seconds", 0)) for told in lines_of(self._folder.evaluation_file)]
         if len(spent) < 2:
@@ -113,7 +117,7 @@ class Evaluator:
 
     def _draw(self, trainee: Trainee, step: int) -> bool:
         """Draw and keep the samples of a step; False where the run is to rest, which can't wait for them."""
-        asked = asked_of(trainee)
+        asked = asked_of(trainee, self._seeds)
         latents = []
         for one in asked:
             if self._worker.control().want != "run":
@@ -199,7 +203,7 @@ def held_out_losses(trainee: Trainee) -> dict[float, float]:
     }
 
 
-def asked_of(trainee: Trainee) -> list[Asked]:
+def asked_of(trainee: Trainee, seeds: Sequence[int] = SEEDS) -> list[Asked]:
     """The sample pictures of every evaluation: captions that were encoded, in the smallest bucket.
 
     Those of held-out pictures where there are some, so that no prompt was learnt by heart.
@@ -212,12 +216,10 @@ def asked_of(trainee: Trainee) -> list[Asked]:
         if sample.bucket[0] * sample.bucket[1] < known.bucket[0] * known.bucket[1]:
             smallest[sample.picture] = sample
     chosen = list(smallest.values())[:_PROMPTS]
-    asked = [Asked(one, "trigger", one.prompt, seed) for one in chosen for seed in _SEEDS]
+    asked = [Asked(one, "trigger", one.prompt, seed) for one in chosen for seed in seeds]
+    asked += [Asked(one, "class", one.class_prompt or one.empty, seeds[0]) for one in chosen[:_CLASS_PROMPTS]]
     asked += [
-        Asked(one, "class", one.class_prompt or one.empty, _SEEDS[0]) for one in chosen[:_CLASS_PROMPTS]
-    ]
-    asked += [
-        Asked(one, "trigger", one.prompt, _SEEDS[0], strength) for one in chosen[:1] for strength in STRENGTHS
+        Asked(one, "trigger", one.prompt, seeds[0], strength) for one in chosen[:1] for strength in STRENGTHS
     ]
     return asked
 
