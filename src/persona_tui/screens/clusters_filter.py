@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Steps = tuple[tuple[str, Mapping[str, Any]], ...]
 
 CHIPS: Mapping[str, Steps] = {
-    "posted": (("posted or not", {}), ("○ unposted", {"posted": False}), ("✅ posted", {"posted": True})),
+    "posted": (("posted or not", {}), ("○ unposted", {"posted": False}), ("✅ in a post", {"posted": True})),
     "faces": (
         ("any faces", {}),
         ("with a face", {"faces_min": 1}),

@@ -28,12 +28,14 @@ SOFT = 60.0
 
 
 def state(picture: LibraryPicture) -> Content:
-    """`✅ posted`, `○ unposted`, or why it does not count."""
+    """`✅ in a post` that is out or planned, `○ unposted`, or why it does not count."""
     if picture.stage in STAGES:
         icon, word, style = STAGES[picture.stage]
         return Content.styled(f"{icon} {word}", style)
     return (
-        Content.styled("✅ posted", "$success") if picture.posted else Content.styled("○ unposted", "$info")
+        Content.styled("✅ in a post", "$success")
+        if picture.posted
+        else Content.styled("○ unposted", "$info")
     )
 
 
