@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,50 @@ from benchmarks.faults_parts.stage import ROOT
 Play = Callable[..., Row]
 """(stage, **case) → what came of it."""
 OpenStage = Callable[[], object]
+NOT_OURS: Row = {"hit": False, "boundaries": 0}
+"""Said of a case that another process plays; a sweep ends with it."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes plays: sweeps and single cases, dealt out by their names.
+
+    Attributes:
+        number: of this process, from 0.
+        of: how many there are.
+    """
+
+    number: int
+    of: int
+
+    def holds(self, test: str, case: dict[str, Any]) -> bool:
+        """Whether this process plays the case; all points of a sweep are one's."""
+        name = _key(test, {name: value for name, value in case.items() if name != "n"})
+        return zlib.crc32(name.encode()) % self.of == self.number
 
 
 class Book:
     """Plays cases and keeps what came of them."""
 
-    def __init__(self, plays: dict[str, Play], path: Path, stage: OpenStage, *, resume: bool) -> None:
+    def __init__(
+        self,
+        plays: dict[str, Play],
+        path: Path,
+        stage: OpenStage,
+        *,
+        resume: bool,
+        share: Share | None = None,
+    ) -> None:
         """Args:
         plays: name of a test → its one case.
         path: the results; without `resume` it is begun anew.
         stage: opened when the first case is played.
+        share: play these cases alone.
         """
         self._plays = plays
         self._path = path
         self._stage = stage
+        self._share = share
         self._commit = commit()
         self.rows: dict[str, Row] = {}
         if resume and path.exists():
@@ -42,6 +74,8 @@ class Book:
         """The result of a case, played now unless it is in the book."""
         key = _key(test, case)
         if key not in self.rows:
+            if self._share is not None and not self._share.holds(test, case):
+                return NOT_OURS
             began = time.monotonic()
             result = self._plays[test](self._stage(), **case)
             row = {

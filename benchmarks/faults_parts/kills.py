@@ -19,14 +19,14 @@ AGAIN = 1 / 3
 RESTARTS = 8
 OTHERS: Sequence[tuple[str, LoginName, int]] = (
     ("single", "facebook", 4),
-    ("carousel", "instagram", 128),
-    ("carousel", "facebook", 128),
+    ("carousel", "instagram", 64),
+    ("carousel", "facebook", 64),
     ("reel", "instagram", 8),
     ("reel", "facebook", 8),
 )
 """Kind of post, login, and the stride: each seed kills at every so-manieth boundary, the next in between.
 
-Under the faults of R23 a single picture comes through some 150 boundaries, a carousel of ten through 2,000.
+Under the faults of R23 a single picture comes through some 150 boundaries, a carousel of ten through 1,000.
 """
 
 

@@ -27,3 +27,6 @@ _plans = {name: plan for part in _PARTS for name, plan in part.PLANS.items()}
 PLANS: dict[str, Callable[[Run, Sizes], None]] = dict(
     sorted(_plans.items(), key=lambda item: int(item[0][1:]))
 )
+
+BY_THE_MACHINE = frozenset({"T6", "T7", "T11", "T15", "T19", "T21"})
+"""Tests whose outcome hangs on how fast the machine is: nothing else runs beside them."""

@@ -61,7 +61,7 @@ def sizes(seed: int, *, quick: bool) -> Sizes:
         )
     return Sizes(
         seed,
-        kill_seeds=8,
+        kill_seeds=6,
         kill_points=0,
         other_seeds=4,
         publishes=5000,

@@ -13,6 +13,9 @@ from benchmarks.faults_parts.sizes import Row
 from report import Figure
 
 HITS_WANTED = 95.0
+THROUGH_BOTH = frozenset({"T1", "T2", "T3", "T4", "T10"})
+UNRESOLVED = {"instagram": 1.0, "facebook": 0.0}
+"""Percent of posts that may be left to a person."""
 
 
 @dataclass
@@ -81,6 +84,20 @@ def figures(book: Book) -> Iterator[Figure]:
         share = 100 * one.unresolved / one.posts if one.posts else 0.0
         yield Figure(f"{one.name}: left to a person", share, "%")
         yield Figure(f"{one.name}: cases that missed their own targets", one.broken, "cases", "==", 0)
+    yield from _unresolved(book)
+
+
+def _unresolved(book: Book) -> Iterator[Figure]:
+    """Posts that a person had to look at, by the login whose adapter they went through."""
+    for login, most in UNRESOLVED.items():
+        posts = left = 0
+        for row in book.rows.values():
+            if row["test"] in THROUGH_BOTH and row["case"].get("account", "instagram") == login:
+                posts += row["result"]["posts"]
+                left += row["result"]["unresolved"]
+        if posts:
+            name = f"left to a person under {login.title()} Login, of {posts} posts"
+            yield Figure(name, 100 * left / posts, "%", "<=", most)
 
 
 def _kill_figures(one: Sum) -> Iterator[Figure]:

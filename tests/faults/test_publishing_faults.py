@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from benchmarks.faults_parts.plan import PLAYS
+from benchmarks.faults_parts.plan import BY_THE_MACHINE, PLAYS
 from benchmarks.faults_parts.stage import ROOT, Stage
 from benchmarks.faults_parts.words import KINDS
 
@@ -16,9 +16,6 @@ from persona_tui.database.engine import Database
 
 QUICKEST = 15.0
 """Seconds: rows that took longer are left to the benchmark."""
-
-BY_THE_MACHINE = {"T7", "T11", "T15", "T19", "T21"}
-"""Tests whose outcome hangs on how fast the machine is: the rows are not bound to come out again."""
 
 
 @pytest.fixture(scope="module")
