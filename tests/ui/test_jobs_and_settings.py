@@ -158,20 +158,3 @@ async def test_the_doctor_looks_at_the_real_database(
         await pilot.press("enter")
         await pilot.pause()
         assert "Folder of everything the program keeps" in screen_text(pilot)
-
-
-@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [
-        ("f9", ["comes with the training step", "NVIDIA card", "Base model", "LoRA folder"]),
-    ],
-)
-async def test_views_of_a_later_step_say_what_they_will_need(
-    app: PersonaApp, key: str, words: list[str], size: tuple[int, int]
-) -> None:
-    async with app.run_test(size=size) as pilot:
-        await pilot.press(key)
-        await settle(pilot)
-        text = screen_text(pilot)
-        assert all(word in text for word in words)

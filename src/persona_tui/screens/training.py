@@ -57,6 +57,7 @@ class TrainingScreen(PersonaScreen):
         self._everyone = False
         self._target: int | None = None
         self._shown: int | None = None
+        self._told = Content.empty()
         self._poll: Timer | None = None
 
     # What is on the screen
@@ -107,7 +108,7 @@ class TrainingScreen(PersonaScreen):
     def on_mount(self) -> None:
         self._poll = self.set_interval(POLL, self._look)
         self._show_panel()
-        self.list.focus()
+        self.trainings.focus()
 
     def on_screen_resume(self, _event: ScreenResume) -> None:
         if self._poll is not None:
@@ -118,7 +119,7 @@ class TrainingScreen(PersonaScreen):
             self._poll.pause()
 
     @property
-    def list(self) -> DataList[Row]:
+    def trainings(self) -> DataList[Row]:
         """The trainings."""
         found: DataList[Row] = self.query_one("#trainings", DataList)
         return found
@@ -157,7 +158,7 @@ class TrainingScreen(PersonaScreen):
 
     async def _read_folders(self) -> None:
         async with self._reading:
-            chosen = self.list.current_key if self._target is None else self._target
+            chosen = self.trainings.current_key if self._target is None else self._target
             first = self._runs[0].id if self._runs else None
             wanted = chosen if isinstance(chosen, int) else first
             rows = await asyncio.to_thread(self._reader.rows, self._runs, wanted)
@@ -165,15 +166,19 @@ class TrainingScreen(PersonaScreen):
 
     async def _show(self, rows: tuple[Row, ...]) -> None:
         self.set_class(not rows, "-empty")
-        self.list.show(rows)
-        if self._target is not None and self.list.go_to(self._target):
+        if rows != tuple(self.trainings.items):
+            self.trainings.show(rows)
+        if self._target is not None and self.trainings.go_to(self._target):
             self._target = None
         self.refresh_bindings()
-        if self.list.current is not None:
-            await self._show_run(self.list.current)
+        if self.trainings.current is not None:
+            await self._show_run(self.trainings.current)
 
     async def _show_run(self, row: Row) -> None:
-        self.query_one("#facts", Static).update(Content("\n").join(training_lines.facts(row)))
+        told = Content("\n").join(training_lines.facts(row))
+        if not told.is_same(self._told):
+            self._told = told
+            self.query_one("#facts", Static).update(told)
         look = row.look
         if look is None:
             return
@@ -211,7 +216,7 @@ class TrainingScreen(PersonaScreen):
 
     def on_data_list_row_highlighted(self, event: DataList.RowHighlighted) -> None:
         """The cursor came to another training; rows of the same one are new at every look."""
-        if event.list is self.list and event.item.run.id != self._shown:
+        if event.list is self.trainings and event.item.run.id != self._shown:
             self._shown = event.item.run.id
             self.spawn(self._read_folders, group="look", quiet=True)
 
@@ -230,10 +235,10 @@ class TrainingScreen(PersonaScreen):
         self._panel = (self._panel + 1) % len(PANELS)
         self._show_panel()
         if self.focused is not None and not self.focused.is_on_screen:
-            self.list.focus()
+            self.trainings.focus()
 
     def action_switch(self) -> None:
-        parts = [part for part in (self.list, self.query_one(SampleGrid), self.log_list) if part.region.area]
+        parts = [part for part in (self.trainings, self.query_one(SampleGrid), self.log_list) if part.region.area]
         at = next((place for place, part in enumerate(parts) if part.has_focus), -1)
         parts[(at + 1) % len(parts)].focus()
 
@@ -256,7 +261,7 @@ class TrainingScreen(PersonaScreen):
             )
 
     def on_sample_grid_opened(self, event: SampleGrid.Opened) -> None:
-        row = self.list.current
+        row = self.trainings.current
         same = [
             sample
             for sample in (row.look.samples if row is not None and row.look is not None else ())
@@ -267,21 +272,21 @@ class TrainingScreen(PersonaScreen):
             self.app.push_screen(ViewerDialog(SampleFiles(), pictures, same.index(event.sample)))
 
     async def action_lora(self) -> None:
-        row = self.list.current
+        row = self.trainings.current
         if row is not None and row.run.lora_id is not None:
             await self.shell.go_to("loras", lora_id=row.run.lora_id)
 
     # Acts
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        row = self.list.current if self.is_mounted else None
+        row = self.trainings.current if self.is_mounted else None
         possible = training_acts.POSSIBLE.get(action)
         if possible is not None:
             return row is not None and possible(row)
         return super().check_action(action, parameters)
 
     def _with_run(self, act: training_acts.Act, *, asks: bool = False) -> None:
-        row = self.list.current
+        row = self.trainings.current
         if row is not None:
             self.spawn(partial(act, self, row), group="ask" if asks else "act", exclusive=asks)
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Act = Callable[[PersonaScreen, Row], Coroutine[Any, Any, None]]
 MOST_STEPS = 100_000
-ENDED = ("stopped", "failed", "done")
 
 
 def _is_working(row: Row) -> bool:
@@ -38,8 +37,10 @@ POSSIBLE: dict[str, Callable[[Row], bool]] = {
     "resume": _rests,
     "steps": lambda row: row.look is not None and row.look.sign != "gone" and row.status != "exporting",
     "lora": lambda row: row.run.lora_id is not None,
+    "panel": lambda _row: True,
+    "switch": lambda _row: True,
 }
-"""Acts that not every training allows."""
+"""Acts that need a training, and that not every one allows."""
 
 
 async def pause(screen: PersonaScreen, row: Row) -> None:

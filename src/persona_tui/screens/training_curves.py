@@ -53,6 +53,7 @@ class CurvePane(Vertical):
     def __init__(self, nothing: str, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._nothing = nothing
+        self._title = Content.empty()
         self._shown: tuple[Any, ...] = ()
         self._lines: Sequence[Line] = ()
         self._mark: int | None = None
@@ -69,7 +70,9 @@ class CurvePane(Vertical):
             lines: those in front last; each is decimated to two points a column.
             mark: a step to set off by an upright line.
         """
-        self.query_one("#title", Static).update(title)
+        if not title.is_same(self._title):
+            self._title = title
+            self.query_one("#title", Static).update(title, layout=False)
         self._lines, self._mark = [line for line in lines if line[0]], mark
         now = (*((len(points), points[-1], colour) for points, colour in self._lines), mark, self.size)
         if now != self._shown:

@@ -191,9 +191,9 @@ def loss_title(points: tuple[Point, ...], held_out: tuple[Point, ...]) -> Conten
     """What stands above the curve of the loss."""
     words = Content.styled("Loss", "$section bold")
     if points:
-        words += Content(f"  {points[-1].value:.4g}") + dim(f" at step {points[-1].step}")
+        words += Content(f"  {points[-1].value:.3g}") + dim(" lately")
     if held_out:
-        words += Content.styled(f"  ─ held out {held_out[-1].value:.4g}", "$section")
+        words += Content.styled(f"  ─ held out {held_out[-1].value:.3g}", "$section")
     return words
 
 
@@ -202,8 +202,8 @@ def likeness_title(points: tuple[Point, ...], best: int | None) -> Content:
     words = Content.styled("Likeness", "$section bold")
     if not points:
         return words
-    words += Content(f"  {points[-1].value:.3g}") + dim(f" at step {points[-1].step}")
-    return words if best is None else words + Content.styled(f"  │ {best} is proposed", "$success")
+    words += Content(f"  {points[-1].value:.3g}") + dim(f" at {points[-1].step}")
+    return words if best is None else words + Content.styled(f"  │ {best} proposed", "$success")
 
 
 def log_cells(happening: Happening, zone: tzinfo) -> list[Cell]:

@@ -59,11 +59,11 @@ class PlanDialog(ConfirmDialog):
             no="Leave it",
             dangerous=plan.needs_licence,
         )
-        self._words = Content("\n").join(plan_lines(plan, dataset, seconds))
+        self._told = Content("\n").join(plan_lines(plan, dataset, seconds))
 
     def compose_content(self) -> ComposeResult:
         with VerticalScroll(can_focus=False):
-            yield Static(self._words, id="plan", markup=False)
+            yield Static(self._told, id="plan", markup=False)
         yield from super().compose_content()
 
 
