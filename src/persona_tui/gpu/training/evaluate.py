@@ -10,7 +10,8 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ class Evaluator:
         if not is_drawn:
             return
         said = self._score(self._folder, state.step)
-        found = replace(Evaluation(state.step, losses), **said.figures)
+        figures: dict[str, Any] = dict(said.figures)
+        found = Evaluation(state.step, losses, **figures)
         facts: dict[str, Any] = {"scorer": said.scorer, "weak": said.weak, "outcomes": dict(said.outcomes)}
         facts |= {"by_strength": dict(said.by_strength), "validation_loss": found.mean_loss}
         facts["seconds"] = time.perf_counter() - begun
@@ -128,7 +130,7 @@ class Evaluator:
         with written(place):
             place.mkdir(parents=True, exist_ok=True)
         for one, pixels in zip(asked, self._decoded(trainee, latents), strict=True):
-            self._worker.insist(lambda one=one, pixels=pixels: _save(place / one.as_picture().file, pixels))
+            self._worker.insist(partial(_save, place / one.as_picture().file, pixels))
         told = json.dumps([asdict(one.as_picture()) for one in asked], indent=1).encode()
         self._worker.insist(lambda: write_durably(place / SAMPLES, told))
         return True
