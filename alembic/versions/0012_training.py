@@ -17,7 +17,7 @@ depends_on = None
 
 _TRIGGERS = Path(__file__).parent.parent / "sql" / "0012_training.sql"
 _BEFORE = ("planned", "encoding", "training", "paused", "done", "failed", "stopped")
-_STATUSES = (*_BEFORE[:3], "exporting", *_BEFORE[3:])
+_STATUSES = ("planned", "queued", "encoding", "training", "exporting", *_BEFORE[3:])
 _CHECKS = {
     "datasets": {
         "subject_known": "subject IN ('unsaid', 'fictional', 'real')",
@@ -252,7 +252,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("fk_gpu_leases_training_run_id"), "gpu_leases", type_="foreignkey")
     op.drop_constraint(op.f("fk_training_runs_parent_lora_id"), "training_runs", type_="foreignkey")
     op.drop_constraint(op.f("fk_datasets_consent_id_persona_id"), "datasets", type_="foreignkey")
-    op.execute("UPDATE training_runs SET status = 'failed' WHERE status = 'exporting'")
+    op.execute("UPDATE training_runs SET status = 'failed' WHERE status IN ('queued', 'exporting')")
     _set_statuses(_BEFORE)
     for table, names in _UNIQUE.items():
         op.drop_constraint(op.f(f"uq_{table}_{'_'.join(names)}"), table, type_="unique")

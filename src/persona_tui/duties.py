@@ -40,7 +40,6 @@ from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
 from persona_tui.services.publishing.restore import check_incarnation
 from persona_tui.services.publishing.tokens import TokenKeeper
 from persona_tui.services.removals import remove_files
-from persona_tui.services.training import watch as training_watch
 from persona_tui.services.training.watch import TrainingWatch
 
 log = structlog.get_logger("persona_tui.duties")
@@ -112,6 +111,7 @@ class Duties:
         self._night = Night(self._scope, resources.media)
         self._watcher = Watcher(self._scope, resources.media)
         self._lora_watcher = LoraWatcher(self._scope)
+        self._trainings = TrainingWatch(resources.trainings)
         self.engine: Engine | None = None
         """The generation engine, while this process leads."""
         self.last_tick: datetime | None = None
@@ -149,7 +149,7 @@ class Duties:
             self._start_ticking()
             self._begin(watch_clock(self._clock_jumped), "clock")
             self._begin(self._watch_loop(), "watch")
-            self._begin(self._training_loop(), "trainings")
+            self._begin(self._trainings.run(self._leads, self._tell_of_trainings), "trainings")
 
     async def aclose(self) -> None:
         """Finish or record what is under way, then stop."""
@@ -299,20 +299,14 @@ class Duties:
             else:
                 self._trouble.settle("watch")
 
-    async def _training_loop(self) -> None:
-        """Look after trainings while this process leads; beside the tick, which may be held up."""
-        watch = TrainingWatch(self._resources.trainings)
-        while True:
-            await asyncio.sleep(training_watch.SECONDS)
-            if not self._leadership.leads:
-                continue
-            try:
-                await watch.tick()
-            except Exception as problem:  # the driver and the pool each raise their own
-                self._trouble.say("trainings", "Trainings can't be looked after; the log has the details.")
-                log.warning("trainings not looked after", problem=type(problem).__name__)
-            else:
-                self._trouble.settle("trainings")
+    def _leads(self) -> bool:
+        return self._leadership.leads
+
+    def _tell_of_trainings(self, sentence: str) -> None:
+        if sentence:
+            self._trouble.say("trainings", sentence)
+        else:
+            self._trouble.settle("trainings")
 
     # The tick
 

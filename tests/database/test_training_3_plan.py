@@ -22,6 +22,7 @@ from persona_tui.services.training.datasets import say_subject
 from persona_tui.services.training.fitting import DoesNotFit, Memory, fit
 from persona_tui.services.training.plan import DatasetNotFit, Plan, calibration, plan_training
 from persona_tui.services.training.recipe import PlanInput, base_folder, family_of
+from persona_tui.services.training.recipe_import import read_recipe
 from persona_tui.services.training.runs import get_training
 from persona_tui.setting_sections import ModelsSettings
 from persona_tui.settings import Settings
@@ -234,3 +235,56 @@ async def test_the_error_of_each_prediction_calibrates_the_next(
         keep=False,
     )
     assert plan.run_id is None and plan.prediction.factor == pytest.approx(1.2, rel=1e-3)
+
+
+AI_TOOLKIT = """
+job: extension
+config:
+  name: mira
+  process:
+    - type: sd_trainer
+      trigger_word: ohwx
+      network: {type: lora, linear: 32, linear_alpha: 16}
+      save: {dtype: float16, save_every: 100, max_step_saves_to_keep: 4}
+      datasets:
+        - {folder_path: /there, caption_dropout_rate: 0.1, resolution: [512, 1024], is_reg: false}
+      train: {steps: 900, lr: 2e-4, optimizer: adamw8bit, batch_size: 2, ema_config: {use_ema: false}}
+      model: {name_or_path: black-forest-labs/FLUX.1-dev, quantize: true, qtype: qfloat8}
+"""
+
+
+async def test_a_recipe_reproduces_a_run_and_other_trainers_are_read(
+    db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
+) -> None:
+    base = base_model(tmp_path / "flux")
+    dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9)]).dataset
+    first = await planned(db, settings, pool, dataset.id, base=base, steps=77, rank=8, seed=5, ema=0.5)
+    assert first.folder is not None
+    read = read_recipe(first.folder / "run.toml")
+    assert (read.family, read.unknown) == ("flux1", ())
+    values = PlanInput(family="flux1", base=base, recipe=read.values)
+    again = await plan_training(
+        db.session_scope, pool, settings, dataset.id, values, cards=tuple, count=tiny_shapes
+    )
+    assert again.run.hash() == first.run.hash()
+    other = tmp_path / "mira.yaml"
+    other.write_text(AI_TOOLKIT)
+    read = read_recipe(other)
+    assert (read.family, read.unknown) == ("flux1", ("datasets.is_reg",))
+    values = PlanInput(family="flux1", base=base, recipe=read.values, steps=50, buckets=(64,))
+    run = (
+        await plan_training(
+            db.session_scope, pool, settings, dataset.id, values, cards=tuple, count=tiny_shapes
+        )
+    ).run
+    assert (run.rank, run.alpha, run.lr, run.batch, run.steps, run.ema) == (32, 16, 2e-4, 2, 50, 0.0)
+    assert (run.caption_dropout, run.checkpoint_every, run.keep) == (0.1, 100, 4)
+    for name, words in (
+        ("a.yaml", "job: [\n"),
+        ("b.yaml", "job: other"),
+        ("c.toml", "steps = "),
+        ("d.toml", "\x00"),
+    ):
+        (tmp_path / name).write_text(words)
+        with pytest.raises(InvalidRequest, match="is no"):
+            read_recipe(tmp_path / name)

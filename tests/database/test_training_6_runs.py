@@ -32,7 +32,15 @@ from persona_tui.services.training.datasets import say_subject
 from persona_tui.services.training.plan import plan_training
 from persona_tui.services.training.recipe import PlanInput
 from persona_tui.services.training.runs import TrainingView, checkpoints_of, get_training
-from persona_tui.services.training.start import Starter, change_steps, order, start_training
+from persona_tui.services.training.start import (
+    Export,
+    How,
+    Starter,
+    change_steps,
+    order,
+    queue,
+    start_training,
+)
 from persona_tui.services.training.watch import TrainingWatch
 from persona_tui.settings import Settings
 from tests.database.test_training_3_plan import base_model
@@ -199,15 +207,41 @@ async def test_pause_steps_stop_and_a_folder_that_was_moved(studio: Studio, tmp_
     moved = shutil.move(paused.folder, tmp_path / "moved")
     with pytest.raises(InvalidRequest, match=r"folder of training .* is gone"):
         await start_training(studio.starter, run_id)
-    await start_training(studio.starter, run_id, folder=Path(moved))
+    await start_training(studio.starter, run_id, how=How(folder=Path(moved)))
     done = await studio.until(run_id, ended)
     assert (done.status, done.step, done.lora) == ("done", paused.step + 2, "Mira@1")
     # More steps: the next version, from where it was.
     with pytest.raises(NotAllowedNow, match="is done"):
         await start_training(studio.starter, run_id)
-    await start_training(studio.starter, run_id, steps=done.step + 3)
+    await start_training(studio.starter, run_id, how=How(steps=done.step + 3))
     again = await studio.until(run_id, lambda view: ended(view) and view.lora != done.lora)
     assert (again.lora, again.step) == ("Mira@2", done.step + 3)
+    # An earlier checkpoint becomes a version of its own, without another step.
+    with pytest.raises(InvalidRequest, match="no checkpoint of step 4"):
+        await start_training(studio.starter, run_id, how=How(export=Export(4)))
+    await start_training(studio.starter, run_id, how=How(export=Export(5, "raw")))
+    early = await studio.until(run_id, lambda view: ended(view) and view.lora == "Mira@3")
+    assert RunFolder(early.folder).manifest()["chosen"] == {"step": 5, "weights": "raw"}
+    assert early.step == again.step
+
+
+@pytest.mark.long
+async def test_queued_trainings_run_one_after_the_other(studio: Studio) -> None:
+    scope = studio.db.session_scope
+    first, second = await studio.plan(3), await studio.plan(4)
+    assert queue(scope, first).status == queue(scope, second).status == "queued"
+    third = queue(scope, await studio.plan(5))
+    assert order(scope, third.id, "stop").status == "planned"
+    watch = TrainingWatch(studio.starter)
+    while studio.view(second).lora is None:
+        await watch.tick()
+        await asyncio.sleep(0.05)
+    ends, begins = (
+        [str(event["at"]) for event in events(studio.view(one), name)]
+        for one, name in ((first, "done"), (second, "began"))
+    )
+    assert max(ends) < min(begins)
+    await watch.aclose()
 
 
 async def test_no_run_begins_against_a_licence_or_a_consent(studio: Studio) -> None:

@@ -70,11 +70,12 @@ def _checkpoint(folder: RunFolder, step: int) -> None:
 
 def _export(worker: Worker) -> Status:
     folder = worker.folder
-    data = weights(FLUX_DIFFUSERS, fill=len(folder.losses()) % 250)
+    chosen = folder.manifest().get("chosen") or {"step": folder.losses()[-1].step, "weights": "ema"}
+    data = weights(FLUX_DIFFUSERS, fill=chosen["step"] % 250)
     digest = hashlib.sha256(data).hexdigest()
     name = f"{folder.run().name}-{digest[:12]}.safetensors"
     (folder.export / name).write_bytes(data)
-    folder.note(exported={"file": name, "sha256": digest, "step": folder.losses()[-1].step, "weights": "raw"})
+    folder.note(exported={"file": name, "sha256": digest, **chosen})
     return "done"
 
 

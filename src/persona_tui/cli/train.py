@@ -1,4 +1,4 @@
-"""`persona-tui train`: plan, start, status, pause, stop, resume, steps, compare, choose."""
+"""`persona-tui train`: plan, start, queue, status, pause, stop, resume, steps, compare, export."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from persona_tui.cli import train_plan
 from persona_tui.cli.frame import (
     AsJson,
-    PersonaName,
     group,
     note,
     persona_of,
-    plain,
     require_consent,
     resources,
     show,
@@ -27,114 +26,15 @@ from persona_tui.cli.frame import (
 if TYPE_CHECKING:
     from persona_tui.resources import Resources
     from persona_tui.services.training.attach import Attached
-    from persona_tui.services.training.plan import Plan
     from persona_tui.services.training.runs import TrainingView
+    from persona_tui.services.training.start import How
 
 commands = group("Training LoRAs: plan, start, status, pause, stop, resume, compare.")
+commands.command("plan")(train_plan.plan)
 
 RunId = Annotated[int, typer.Argument(metavar="ID", help="The training's id.")]
 Yes = Annotated[bool, typer.Option("--accept-licence", help="You have read the base model's licence.")]
 _GIB = 1 << 30
-
-
-@commands.command("plan")
-def plan(
-    persona: PersonaName,
-    dataset: Annotated[str, typer.Argument(help="The dataset's name.")],
-    family: Annotated[str, typer.Option(help="Base model: flux1, qwen-image, qwen-edit-2511, …")],
-    base: Annotated[Path | None, typer.Option(help="Its folder; otherwise looked for in models.dir.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of the LoRA; otherwise the persona's.")] = None,
-    preset: Annotated[str, typer.Option(help="likeness, light or style.")] = "likeness",
-    steps: Annotated[int | None, typer.Option(help="Otherwise by the number of pictures.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Size of the LoRA.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same LoRA.")] = 1,
-    size: Annotated[list[int] | None, typer.Option(help="Picture sizes; otherwise 512, 768, 1024.")] = None,
-    batch: Annotated[int, typer.Option(help="Pictures a batch.")] = 1,
-    accumulation: Annotated[int, typer.Option(help="Batches a step.")] = 1,
-    optimizer: Annotated[str, typer.Option(help="adamw8bit, adamw or prodigy.")] = "adamw8bit",
-    quantisation: Annotated[str | None, typer.Option(help="none, int8 or nf4; otherwise chosen.")] = None,
-    mask: Annotated[bool, typer.Option("--mask-faces", help="Learn faces more than backgrounds.")] = False,
-    parent: Annotated[str | None, typer.Option(metavar="LORA", help="Train on from one of ours.")] = None,
-    card: Annotated[int | None, typer.Option(help="Number of the card.")] = None,
-    look: Annotated[bool, typer.Option("--look", help="Only look; note nothing.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Say what a training would take, and note it so that `train start` can begin it."""
-    from persona_tui.services.inputs import validated
-    from persona_tui.services.training.recipe import PlanInput
-
-    values: dict[str, Any] = {
-        "family": family, "base": base, "name": name, "preset": preset, "steps": steps, "rank": rank,
-        "lr": lr, "seed": seed, "batch": batch, "accumulation": accumulation, "optimizer": optimizer,
-        "quantisation": quantisation, "mask_loss": mask, "parent": parent, "card": card,
-    }  # fmt: skip
-    given = validated(PlanInput, values | ({"buckets": tuple(size)} if size else {}))
-    with resources() as opened:
-        from persona_tui.services.training.datasets import find_dataset
-
-        with opened.database.session_scope() as reading:
-            found = find_dataset(reading, persona_of(reading, persona).id, dataset)
-        made = asyncio.run(_plan(opened, found.id, given, keep=not look))
-    show(_plan_as_json(made), as_json, lambda: _plan_lines(made))
-
-
-async def _plan(opened: Resources, dataset_id: int, given: Any, *, keep: bool) -> Plan:
-    from persona_tui.pool import WorkPool
-    from persona_tui.services.training.plan import plan_training
-
-    pool = WorkPool()
-    try:
-        return await plan_training(
-            opened.database.session_scope, pool, opened.settings, dataset_id, given, keep=keep
-        )
-    finally:
-        await pool.aclose()
-
-
-def _plan_as_json(made: Plan) -> dict[str, Any]:
-    return {
-        "run_id": made.run_id,
-        "folder": None if made.folder is None else str(made.folder),
-        "card": made.place.title,
-        "recipe": made.run.model_dump(mode="json"),
-        "vram": {
-            "peak": made.prediction.vram,
-            "parts": dict(made.prediction.parts),
-            "encode": made.prediction.encode,
-        },
-        "ram": made.prediction.ram,
-        "choices": list(made.choices),
-        "findings": plain(made.findings),
-        "licence": {
-            "name": made.family.licence.name,
-            "url": made.family.licence.url,
-            "commercial": made.family.licence.commercial,
-            "to_be_acknowledged": made.needs_licence,
-        },
-    }
-
-
-def _plan_lines(made: Plan) -> Iterator[str]:
-    run, family = made.run, made.family
-    sizes = ", ".join(map(str, run.buckets))
-    yield f"{family.title} on {made.place.title}"
-    yield f"{run.steps} steps, rank {run.rank}, {run.targets}, {sizes} px"
-    for choice in made.choices:
-        yield f"   {choice}"
-    if made.place.card is not None:
-        total = made.place.card.memory_total / _GIB
-        yield f"card: {made.prediction.vram / _GIB:.1f} GiB at the peak, of {total:.1f}"
-        parts = sorted(made.prediction.parts.items(), key=lambda part: -part[1])
-        yield "   " + ", ".join(f"{name} {size / _GIB:.1f}" for name, size in parts if size)
-    yield f"memory: {made.prediction.ram / _GIB:.1f} GiB"
-    for finding in made.findings:
-        yield f"⚠️  {finding.sentence}"
-    use = "also commercial use" if family.licence.commercial else "no commercial use"
-    yield f"licence: {family.licence.name} ({use}), {family.licence.url}"
-    if made.run_id is not None:
-        accept = " --accept-licence" if made.needs_licence else ""
-        yield f"✅ Planned as {made.run_id}: `persona-tui train start {made.run_id}{accept}`."
 
 
 @commands.command("start")
@@ -156,15 +56,19 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a training that rests or failed; with --steps also with one that is done."""
-    _start(run_id, as_json, accept_licence=accept_licence, steps=steps, folder=folder)
+    from persona_tui.services.training.start import How
+
+    _start(run_id, as_json, accept_licence=accept_licence, how=How(steps, folder))
 
 
-def _start(run_id: int, as_json: bool, *, accept_licence: bool, **how: Any) -> None:
-    from persona_tui.services.training.start import start_training
+def _start(run_id: int, as_json: bool, *, accept_licence: bool, how: How | None = None) -> None:
+    from persona_tui.services.training.start import How, start_training
 
     with resources() as opened:
         accepted = accept_licence or _asked(opened, run_id)
-        view = asyncio.run(start_training(opened.trainings, run_id, note, accept_licence=accepted, **how))
+        view = asyncio.run(
+            start_training(opened.trainings, run_id, note, accept_licence=accepted, how=how or How())
+        )
     show(
         view,
         as_json,
@@ -191,6 +95,30 @@ def _asked(opened: Resources, run_id: int) -> bool:
     question = "It forbids commercial use, which marks every picture of this LoRA. Have you read it?"
     require_consent(False, question, refusal="The licence was not acknowledged")
     return True
+
+
+@commands.command("export")
+def export(
+    run_id: RunId,
+    step: Annotated[int | None, typer.Option(help="Of the checkpoint; otherwise the last.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The weights as they were, not their average.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a checkpoint into the LoRA's next version, without training further."""
+    from persona_tui.services.training.start import Export, How
+
+    how = How(export=Export(step, "raw" if raw else "ema"))
+    _start(run_id, as_json, accept_licence=False, how=how)
+
+
+@commands.command("queue")
+def queue(run_id: RunId, as_json: AsJson = False) -> None:
+    """Have a training started when its card is free, while the app or the scheduler runs."""
+    from persona_tui.services.training.start import queue as put_in_line
+
+    with resources() as opened:
+        view = put_in_line(opened.database.session_scope, run_id)
+    show(view, as_json, lambda: [f"✅ Training {run_id} waits for its card."])
 
 
 @commands.command("pause")

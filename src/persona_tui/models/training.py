@@ -147,6 +147,7 @@ class TrainingRun(Table, table=True):
         one_of(
             "status",
             "planned",
+            "queued",
             "encoding",
             "training",
             "exporting",

@@ -37,6 +37,7 @@ from persona_tui.services.training.recipe import (
     PlanInput,
     Sources,
     base_folder,
+    buckets_of,
     family_of,
     lora_name,
     make_recipe,
@@ -123,7 +124,7 @@ async def plan_training(
                 draft.recipe,
                 _memory(place),
                 sources=draft.sources,
-                quantisation=given.quantisation,
+                quantisation=given.quantisation or given.recipe.get("quantisation"),
                 factor_of=lambda how: calibration(session, family.name, how),
             )
             needs_licence = not licences.is_acknowledged(session, family)
@@ -208,7 +209,7 @@ def _draft(
         require_subject(session, dataset.row)
         known = looks(session, dataset_id)
         parent = None if given.parent is None else find_lora(session, given.parent)
-    findings = check_dataset(dataset.manifest, dataset.folder.path, known, given.buckets)
+    findings = check_dataset(dataset.manifest, dataset.folder.path, known, buckets_of(given))
     if any(finding.level == "error" for finding in findings):
         raise DatasetNotFit(findings)
     manifest, digest = dataset.manifest, dataset.sha256

@@ -36,6 +36,7 @@ class PlanInput(Input):
         name: of the LoRA.
         quantisation: None lets the planner choose.
         parent: a LoRA of ours, `name@version`, that is trained on.
+        recipe: entries of a run file that was read; what is given besides wins over them.
         card: its number; None takes the first.
     """
 
@@ -59,6 +60,7 @@ class PlanInput(Input):
     evaluate_every: Annotated[int, Field(ge=0)] | None = None
     quantisation: Quantisation | None = None
     parent: Annotated[str, StringConstraints(max_length=100)] | None = None
+    recipe: Mapping[str, Any] = {}
     card: Annotated[int, Field(ge=0)] | None = None
 
 
@@ -126,6 +128,12 @@ def lora_name(given: PlanInput, manifest: Manifest) -> str:
     return given.name or (manifest.persona if manifest.wheel == "character" else f"{manifest.persona} editor")
 
 
+def buckets_of(given: PlanInput) -> tuple[int, ...]:
+    """The sizes that a plan asks for."""
+    named = "buckets" in given.model_fields_set
+    return tuple(given.buckets if named else given.recipe.get("buckets", given.buckets))
+
+
 def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
     """The recipe, as it would be on a machine with all the memory that it wants.
 
@@ -185,9 +193,20 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
         "evaluate_every": _first(given.evaluate_every, every),
         "threads": max(1, min(8, (os.cpu_count() or 2) // 2)),
     }
+    told |= given.recipe
+    told |= {name: getattr(given, name) for name in _GIVEN & given.model_fields_set}
+    if "rank" in given.model_fields_set or "alpha" not in given.recipe:
+        told["alpha"] = told["rank"]
     if sources.parent is not None:
         told |= {"parent": sources.parent[0], "parent_hash": sources.parent[1]}
     return checked(told, "The plan")
+
+
+_GIVEN = frozenset({
+    "steps", "rank", "targets", "lr", "seed", "buckets", "batch", "accumulation", "optimizer", "preservation",
+    "ema", "mask_loss", "checkpoint_every", "evaluate_every",
+})  # fmt: skip
+"""What a plan and a run file both call so."""
 
 
 def _first(*values: Any) -> Any:

@@ -6,6 +6,7 @@ from asyncio import to_thread
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import text
 from sqlmodel import Session, col, select
@@ -29,7 +30,35 @@ from persona_tui.services.training.recipe import family_of
 from persona_tui.services.training.runs import TrainingView, get_training
 from persona_tui.settings import Settings
 
-_MAY_START = ("planned", "paused", "stopped", "failed", "done")
+_MAY_START = ("planned", "queued", "paused", "stopped", "failed", "done")
+
+
+@dataclass(frozen=True)
+class Export:
+    """A checkpoint that is made into a file.
+
+    Attributes:
+        step: None: the last one.
+        weights: the average where the run has one (`ema`), or as they were at that step.
+    """
+
+    step: int | None = None
+    weights: Literal["ema", "raw"] = "ema"
+
+
+@dataclass(frozen=True)
+class How:
+    """How a training is started that has been before.
+
+    Attributes:
+        steps: another number of steps than planned; of a run that is done, to train on.
+        folder: where the run's folder was moved to.
+        export: train no further, and make this checkpoint into the LoRA's next version.
+    """
+
+    steps: int | None = None
+    folder: Path | None = None
+    export: Export | None = None
 
 
 @dataclass(frozen=True)
@@ -59,16 +88,13 @@ async def start_training(
     say: Say = lambda _: None,
     *,
     accept_licence: bool = False,
-    steps: int | None = None,
-    folder: Path | None = None,
+    how: How = How(),
 ) -> TrainingView:
     """Begin a planned training, or go on with one that rests, failed or is done.
 
     Args:
         say: gets a sentence while something is waited for.
         accept_licence: the operator has read the licence of a non-commercial base model.
-        steps: another number of steps than planned; of a run that is done, to train on.
-        folder: where the run's folder was moved to.
 
     Raises:
         UnknownName: no such training.
@@ -77,7 +103,7 @@ async def start_training(
         InvalidRequest: its folder is gone, its recipe can't be used, or the consent is withdrawn.
         NotStarted, StorageError: no process, no room.
     """
-    held, place = await to_thread(_admit, starter, run_id, accept_licence, steps, folder)
+    held, place = await to_thread(_admit, starter, run_id, accept_licence, how)
     try:
         if place.card is not None:
             clients = starter.clients()
@@ -106,17 +132,43 @@ def order(scope: SessionScope, run_id: int, want: str) -> TrainingView:
     """
     with scope() as session:
         view = get_training(session, run_id)
-        if not view.is_live and not (want == "stop" and view.status == "paused"):
+        rests = view.status in ("paused", "queued")
+        if not view.is_live and not (want == "stop" and rests):
             raise NotAllowedNow(
                 f"Training {run_id} is {view.status}, so there is nothing to {want}.",
                 hint="`persona-tui train status` shows what runs.",
             )
         RunFolder(view.folder).order("pause" if want == "pause" else "stop")
-        if view.status == "paused":
+        if rests:
             row = session.get_one(TrainingRun, run_id)
-            row.status = "stopped"
+            row.status = "stopped" if row.started_at is not None else "planned"
             session.add(row)
         _note(session, view.persona_id, run_id, f"training.{want}")
+        return get_training(session, run_id)
+
+
+def queue(scope: SessionScope, run_id: int) -> TrainingView:
+    """Have a training started as soon as its card is free, after those that were queued before it.
+
+    Raises:
+        UnknownName: no such training.
+        NotAllowedNow: it runs or is done, its licence was not acknowledged, or nobody says who is in the
+            dataset.
+        InvalidRequest: the consent is withdrawn.
+    """
+    with scope() as session:
+        row = _row(session, run_id)
+        if row.status not in ("planned", "paused", "stopped", "failed"):
+            raise NotAllowedNow(
+                f"Training {run_id} is {row.status}.",
+                hint="`persona-tui train status` shows what may be queued.",
+            )
+        require_subject(session, session.get_one(Dataset, row.dataset_id))
+        licences.require_acknowledged(session, family_of(row.base_family))
+        row.status, row.trouble, row.hint = "queued", "", ""
+        session.add(row)
+        _note(session, row.persona_id, run_id, "training.queue")
+    with scope() as session:
         return get_training(session, run_id)
 
 
@@ -158,9 +210,7 @@ def place_of(card: str, cards: ReadCards) -> Place:
     )
 
 
-def _admit(
-    starter: Starter, run_id: int, accept_licence: bool, steps: int | None, moved_to: Path | None
-) -> tuple[Lease, Place]:
+def _admit(starter: Starter, run_id: int, accept_licence: bool, how: How) -> tuple[Lease, Place]:
     """Whether it may begin; then the card is held for it."""
     place = _planned_place(starter, run_id)
     with starter.scope() as session:
@@ -169,7 +219,7 @@ def _admit(
             raise NotAllowedNow(
                 f"Training {run_id} runs already.", hint="`persona-tui train status` shows it."
             )
-        if row.status == "done" and steps is None:
+        if row.status == "done" and how.steps is None and how.export is None:
             raise NotAllowedNow(
                 f"Training {run_id} is done.", hint="Give it more steps with --steps to train on."
             )
@@ -178,11 +228,11 @@ def _admit(
         if accept_licence:
             licences.acknowledge(session, family)
         licences.require_acknowledged(session, family)
-        if moved_to is not None:
-            row.folder = str(moved_to.expanduser().absolute())
+        if how.folder is not None:
+            row.folder = str(how.folder.expanduser().absolute())
             session.add(row)
-        _require_folder(row, steps)
         held = lease.take(session, place, "training", starter.locks, run_id=run_id, cards=starter.cards)
+        _require_folder(row, how)
     return held, place
 
 
@@ -192,7 +242,7 @@ def _planned_place(starter: Starter, run_id: int) -> Place:
     return place_of(card, starter.cards)
 
 
-def _require_folder(row: TrainingRun, steps: int | None) -> None:
+def _require_folder(row: TrainingRun, how: How) -> None:
     """Read the recipe again, which the operator may have changed, and give the orders."""
     folder = RunFolder(Path(row.folder))
     if not folder.run_file.is_file():
@@ -209,12 +259,27 @@ def _require_folder(row: TrainingRun, steps: int | None) -> None:
     run = folder.run()
     if row.config_hash != run.hash():
         row.config, row.config_hash, row.seed = run.model_dump(mode="json"), run.hash(), run.seed
-    if row.status == "done" and steps is not None and steps <= row.step:
+    if row.status == "done" and how.steps is not None and how.steps <= row.step:
         raise InvalidRequest(f"It has {row.step} steps already.", hint="Name more than that.")
-    row.total_steps = folder.order("run", steps).steps or run.steps
-    if row.status == "done":
+    if how.export is not None:
+        _choose(row, folder, how.export)
+    elif row.status == "done":
         folder.note(status="encoded", exported=None)
+    row.total_steps = folder.order("run", how.steps).steps or run.steps
     forget_chances(folder)
+
+
+def _choose(row: TrainingRun, folder: RunFolder, export: Export) -> None:
+    """Note which checkpoint is to become the file; the run counts as trained with it."""
+    steps = [int(path.name.removeprefix("step-")) for path in folder.checkpoints.glob("step-*")]
+    step = max(steps, default=0) if export.step is None else export.step
+    if step not in steps or step == 0:
+        shown = ", ".join(map(str, sorted(steps))) or "none"
+        raise InvalidRequest(
+            f"Training {row.id} has no checkpoint of step {step}.", hint=f"There are: {shown}."
+        )
+    folder.note(status="done", exported=None, chosen={"step": step, "weights": export.weights})
+    row.lora_model_id = None
 
 
 async def _require_free(starter: Starter, run_id: int, place: Place) -> None:

@@ -6,6 +6,7 @@ here, and a supervisor whose process is gone is started anew.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from asyncio import to_thread
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 import structlog
 from sqlmodel import Session, col, select
 
-from persona_tui.errors import PersonaError
+from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.services import events, lease
@@ -25,7 +26,7 @@ from persona_tui.services.training.plan import require_subject
 from persona_tui.services.training.progress import note_progress
 from persona_tui.services.training.registering import place_everywhere, register
 from persona_tui.services.training.runs import LIVE, TrainingView, list_trainings
-from persona_tui.services.training.start import Starter, begin, place_of, spawn_for
+from persona_tui.services.training.start import Starter, begin, place_of, spawn_for, start_training
 
 log = structlog.get_logger("persona_tui.training")
 
@@ -55,6 +56,29 @@ class TrainingWatch:
     def __init__(self, starter: Starter, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._starter = starter
         self._clock = clock
+        self._starting: asyncio.Task[None] | None = None
+
+    async def run(self, leads: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        """Look again and again while this process leads, until cancelled.
+
+        Beside the tick, which a slow service may hold up.
+
+        Args:
+            tell: gets what is wrong, in a sentence; empty when all is well.
+        """
+        try:
+            while True:
+                await asyncio.sleep(SECONDS)
+                if not leads():
+                    continue
+                try:
+                    await self.tick()
+                    tell("")
+                except Exception as problem:  # the driver and the pool each raise their own
+                    tell("Trainings can't be looked after; the log has the details.")
+                    log.warning("trainings not looked after", problem=type(problem).__name__)
+        finally:
+            await self.aclose()
 
     async def tick(self) -> None:
         """Look once. What is wrong with one training is noted at it.
@@ -69,6 +93,39 @@ class TrainingWatch:
             except PersonaError as problem:
                 await to_thread(self._trouble, view.id, problem)
         await to_thread(self._sweep)
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start_next(), name="queued training")
+
+    async def aclose(self) -> None:
+        """Give up a start that waits for a card."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+
+    async def _start_next(self) -> None:
+        """Start the training that was queued first, where its card is free; it may wait for servers."""
+        for view in await to_thread(self._queued):
+            try:
+                await start_training(self._starter, view.id)
+            except NotAllowedNow as problem:
+                if await to_thread(self._is_held, view.card):
+                    continue  # another one has its card: it waits
+                await to_thread(self._trouble, view.id, problem, "failed")
+            except PersonaError as problem:
+                await to_thread(self._trouble, view.id, problem, "failed")
+            return
+
+    def _queued(self) -> tuple[TrainingView, ...]:
+        """Those that wait for a card of this machine, the oldest first, one for each card."""
+        host = f"{socket.gethostname()}:"
+        with self._starter.scope() as session:
+            waiting = [one for one in list_trainings(session) if one.status == "queued"]
+        first = {one.card: one for one in waiting if one.card.startswith(host)}
+        return tuple(sorted(first.values(), key=lambda one: one.id))
+
+    def _is_held(self, card: str) -> bool:
+        with self._starter.scope() as session:
+            return any(held.card == card for held in lease.held_here(session))
 
     def _mine(self) -> tuple[TrainingView, ...]:
         """Those that run on this machine, or have ended without anybody having registered their file."""
@@ -164,12 +221,13 @@ class TrainingWatch:
             return False
         return True
 
-    def _trouble(self, run_id: int, problem: PersonaError) -> None:
+    def _trouble(self, run_id: int, problem: PersonaError, status: str | None = None) -> None:
         log.warning("a training is in trouble", training=run_id, problem=problem.message)
         with self._starter.scope() as session:
             row = _locked(session, run_id)
             if row is not None:
                 row.trouble, row.hint = problem.message, problem.hint
+                row.status = status or row.status
                 session.add(row)
 
 

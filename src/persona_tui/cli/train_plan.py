@@ -1,0 +1,133 @@
+"""`persona-tui train plan`: what a training would take, and whether it fits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persona_tui.cli.frame import AsJson, PersonaName, note, persona_of, plain, resources, show
+
+if TYPE_CHECKING:
+    from persona_tui.resources import Resources
+    from persona_tui.services.training.plan import Plan
+
+_GIB = 1 << 30
+
+
+def plan(
+    persona: PersonaName,
+    dataset: Annotated[str, typer.Argument(help="The dataset's name.")],
+    family: Annotated[
+        str | None, typer.Option(help="Base model: flux1, qwen-image, qwen-edit-2511, …")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A run.toml, or an ai-toolkit YAML.")] = None,
+    base: Annotated[Path | None, typer.Option(help="Its folder; otherwise looked for in models.dir.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the LoRA; otherwise the persona's.")] = None,
+    preset: Annotated[str | None, typer.Option(help="likeness, light or style.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Otherwise by the number of pictures.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Size of the LoRA.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed makes the same LoRA.")] = None,
+    size: Annotated[list[int] | None, typer.Option(help="Picture sizes; otherwise 512, 768, 1024.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pictures a batch.")] = None,
+    accumulation: Annotated[int | None, typer.Option(help="Batches a step.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw8bit, adamw or prodigy.")] = None,
+    quantisation: Annotated[str | None, typer.Option(help="none, int8 or nf4; otherwise chosen.")] = None,
+    mask: Annotated[bool, typer.Option("--mask-faces", help="Learn faces more than backgrounds.")] = False,
+    parent: Annotated[str | None, typer.Option(metavar="LORA", help="Train on from one of ours.")] = None,
+    card: Annotated[int | None, typer.Option(help="Number of the card.")] = None,
+    look: Annotated[bool, typer.Option("--look", help="Only look; note nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a training would take, and note it so that `train start` can begin it."""
+    from persona_tui.services.inputs import validated
+    from persona_tui.services.training.datasets import find_dataset
+    from persona_tui.services.training.recipe import PlanInput
+
+    told, read_family = _recipe(recipe)
+    values: dict[str, Any] = {
+        "family": family or read_family, "recipe": told, "base": base, "name": name, "preset": preset,
+        "steps": steps, "rank": rank, "lr": lr, "seed": seed, "buckets": tuple(size) if size else None,
+        "batch": batch, "accumulation": accumulation, "optimizer": optimizer, "quantisation": quantisation,
+        "mask_loss": mask or None, "parent": parent, "card": card,
+    }  # fmt: skip
+    given = validated(PlanInput, {key: value for key, value in values.items() if value is not None})
+    with resources() as opened:
+        with opened.database.session_scope() as reading:
+            found = find_dataset(reading, persona_of(reading, persona).id, dataset)
+        made = asyncio.run(_plan(opened, found.id, given, keep=not look))
+    show(_plan_as_json(made), as_json, lambda: _plan_lines(made))
+
+
+def _recipe(path: Path | None) -> tuple[dict[str, Any], str | None]:
+    """A recipe's entries and family; what means nothing here is said."""
+    from persona_tui.services.training.recipe_import import read_recipe
+
+    if path is None:
+        return {}, None
+    read = read_recipe(path)
+    if read.unknown:
+        note(f"⚠️  Left out, since it means nothing here: {', '.join(read.unknown)}.")
+    return dict(read.values), read.family
+
+
+async def _plan(opened: Resources, dataset_id: int, given: Any, *, keep: bool) -> Plan:
+    from persona_tui.pool import WorkPool
+    from persona_tui.services.training.plan import plan_training
+
+    pool = WorkPool()
+    try:
+        return await plan_training(
+            opened.database.session_scope, pool, opened.settings, dataset_id, given, keep=keep
+        )
+    finally:
+        await pool.aclose()
+
+
+def _plan_as_json(made: Plan) -> dict[str, Any]:
+    return {
+        "run_id": made.run_id,
+        "folder": None if made.folder is None else str(made.folder),
+        "card": made.place.title,
+        "recipe": made.run.model_dump(mode="json"),
+        "vram": {
+            "peak": made.prediction.vram,
+            "parts": dict(made.prediction.parts),
+            "encode": made.prediction.encode,
+        },
+        "ram": made.prediction.ram,
+        "choices": list(made.choices),
+        "findings": plain(made.findings),
+        "licence": {
+            "name": made.family.licence.name,
+            "url": made.family.licence.url,
+            "commercial": made.family.licence.commercial,
+            "to_be_acknowledged": made.needs_licence,
+        },
+    }
+
+
+def _plan_lines(made: Plan) -> Iterator[str]:
+    run, family = made.run, made.family
+    sizes = ", ".join(map(str, run.buckets))
+    yield f"{family.title} on {made.place.title}"
+    yield f"{run.steps} steps, rank {run.rank}, {run.targets}, {sizes} px"
+    for choice in made.choices:
+        yield f"   {choice}"
+    if made.place.card is not None:
+        total = made.place.card.memory_total / _GIB
+        yield f"card: {made.prediction.vram / _GIB:.1f} GiB at the peak, of {total:.1f}"
+        parts = sorted(made.prediction.parts.items(), key=lambda part: -part[1])
+        yield "   " + ", ".join(f"{name} {size / _GIB:.1f}" for name, size in parts if size)
+    yield f"memory: {made.prediction.ram / _GIB:.1f} GiB"
+    for finding in made.findings:
+        yield f"⚠️  {finding.sentence}"
+    use = "also commercial use" if family.licence.commercial else "no commercial use"
+    yield f"licence: {family.licence.name} ({use}), {family.licence.url}"
+    if made.run_id is not None:
+        accept = " --accept-licence" if made.needs_licence else ""
+        yield f"✅ Planned as {made.run_id}: `persona-tui train start {made.run_id}{accept}`."
