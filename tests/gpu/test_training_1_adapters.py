@@ -73,6 +73,7 @@ def test_training_1_what_is_handed_over_and_what_comes_of_it_are_equal(base: Bas
     torch.testing.assert_close(ours_drawn, drawn, rtol=0, atol=1e-6)
 
 
+@pytest.mark.long(but=["flux1", "qwen-edit-2509"])
 def test_training_1_the_true_velocity_costs_nothing_and_leads_home(base: Base) -> None:
     import torch
 
@@ -95,6 +96,7 @@ class _Scheduled(Exception):
     """The noise levels are set; no picture of that size is wanted."""
 
 
+@pytest.mark.long(but=["*flux1*", "*qwen-edit-2509*"])
 @pytest.mark.parametrize("side", [512, 768, 1024])
 def test_training_1_noise_levels_are_shifted_as_the_pipeline_shifts_them(
     base: Base, side: int, monkeypatch: pytest.MonkeyPatch
@@ -121,6 +123,7 @@ def test_training_1_noise_levels_are_shifted_as_the_pipeline_shifts_them(
     torch.testing.assert_close(base.adapter.shift(plain, grid), scheduler.sigmas[:-1], rtol=0, atol=1e-6)
 
 
+@pytest.mark.long(but=["flux1", "qwen-edit-2509"])
 def test_training_1_a_batch_is_its_samples(base: Base) -> None:
     import torch
 
@@ -176,6 +179,7 @@ def test_training_1_the_autoencoder_loads_alone(base: Base) -> None:
     assert alone.pipeline.vae is None
 
 
+@pytest.mark.long(but=["flux1", "qwen-edit-2509"])
 def test_training_1_a_lora_of_it_is_known_for_what_it_is(base: Base) -> None:
     layers = {
         name: base.pipeline.transformer.get_submodule(name)
@@ -192,6 +196,7 @@ def flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_pipeline("flux1", tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.long(but=["*nf4*"])
 @pytest.mark.parametrize("quantisation", ["int8", "nf4"])
 def test_training_1_quantised_layers_compute_and_learn_with_the_weights_they_hold(
     flux: Path, quantisation: Literal["int8", "nf4"]

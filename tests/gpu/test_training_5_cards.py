@@ -44,6 +44,7 @@ def _carry_out(folder: RunFolder, rank: int, port: int) -> int:
         os._exit(code)
 
 
+@pytest.mark.long
 def test_training_5_two_processes_train_like_one_with_two_batches(tmp_path: Path) -> None:
     sha256 = write_dataset(tmp_path / "set", pictures(4))
     base = tiny_pipeline("flux1", tmp_path)

@@ -133,6 +133,7 @@ def test_training_5_looking_at_a_run_changes_nothing_of_it(encoded: RunFolder, t
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
+@pytest.mark.long(but=["*nf4*"])
 @pytest.mark.parametrize("quantisation", ["none", "nf4"])
 def test_training_5_blocks_that_wait_on_the_host_learn_the_same(
     encoded: RunFolder, quantisation: str

@@ -25,6 +25,7 @@ from tests.support.training import pictures, result, small_recipe, small_run, wr
 if TYPE_CHECKING:
     from persona_tui.gpu.training.worker import Worker
 
+pytestmark = pytest.mark.long
 STEPS = 4
 
 

@@ -77,6 +77,7 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
         await shows(pilot, "silent")
 
 
+@pytest.mark.long
 async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
     db: Database, quiet_core: QuietCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
