@@ -24,6 +24,7 @@ from persona_tui.services.generation.lora_desk import LoraDesk
 from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.generation.run_loras import loras_of
 from persona_tui.services.generation.tree import list_candidates
+from persona_tui.services.loras import importing
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.media import MediaStore
@@ -69,9 +70,14 @@ def lora_folder(server: SandboxProcess) -> Path:
 
 
 def add_lora(world: World, shelf: Shelf, folder: Path, persona: int, **values: Any) -> str:
-    """An SDXL LoRA that the persona uses; returns its file's name."""
+    """An SDXL LoRA that the persona uses, with the names it came with; returns its file's name.
+
+    Names that the import would convert stay as they are, as in files that were taken in before it did.
+    """
     path = write_lora(folder, **{"layers": SD15_KOHYA, "width": 2048, **values})
-    (outcome,) = import_loras(world.db.session_scope, shelf, [path], LoraInput(persona_id=persona))
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr(importing, "conversion_of", lambda *_: None)
+        (outcome,) = import_loras(world.db.session_scope, shelf, [path], LoraInput(persona_id=persona))
     assert outcome.lora is not None, outcome.sentence
     return outcome.lora.file_name
 
