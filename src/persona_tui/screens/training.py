@@ -238,7 +238,9 @@ class TrainingScreen(PersonaScreen):
             self.trainings.focus()
 
     def action_switch(self) -> None:
-        parts = [part for part in (self.trainings, self.query_one(SampleGrid), self.log_list) if part.region.area]
+        parts = [
+            part for part in (self.trainings, self.query_one(SampleGrid), self.log_list) if part.region.area
+        ]
         at = next((place for place, part in enumerate(parts) if part.has_focus), -1)
         parts[(at + 1) % len(parts)].focus()
 
