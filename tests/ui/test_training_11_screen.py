@@ -71,7 +71,7 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
             assert folder.control().want == "pause"
             await shows(pilot, "pausing")
         folder.path.rename(tmp_path / "elsewhere")
-        await shows(pilot, "folder gone")
+        await shows(pilot, "no folder")
         assert "--folder FOLDER" in screen_text(pilot) and "430/1000" in screen_text(pilot)
         (tmp_path / "elsewhere").rename(folder.path)
         await shows(pilot, "silent")

@@ -56,7 +56,7 @@ def status_mark(row: Row) -> Content:
 def _state(row: Row) -> tuple[str, str, str]:
     look = row.look
     if look is not None and look.sign == "gone":
-        return "✗ ", "folder gone", "$error"
+        return "✗ ", "no folder", "$error"
     if look is not None and look.sign == "silent":
         return "✖ ", "silent", "$error"
     if look is not None and look.sign == "alive":
