@@ -1,5 +1,9 @@
 """The trainer on tiny base models, one thread: that kills change nothing, that it learns, what it costs.
 
+* `choosing`: 200 simulated runs with the noise of repeated evaluations: the checkpoint that is proposed and
+  the step at which a run ends, beside the checkpoint most like the training pictures and the last one.
+* `likeness`: different photographs of people, and how a persona's threshold is found.
+* `noise`: measures that noise anew and keeps it; no claims, minutes, only when asked for.
 * `kills`: runs killed at named points and at random, resumed, held against one that was never killed.
 * `learning`: what a LoRA of one person and two edits learn, and what they leave alone.
 * `overhead`: its steps per second beside a bare loop over the same tensors.
@@ -23,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # tiny base models and forks
 
 from report import Figure, Report
 
-PARTS = ("kills", "learning", "overhead")
+PARTS = ("kills", "choosing", "likeness", "learning", "overhead", "noise")
+USUAL = tuple(part for part in PARTS if part != "noise")
 
 
 def figures(part: str, quick: bool) -> Iterable[Figure]:
@@ -41,7 +46,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=PARTS, help="one part; may be given again")
     asked = parser.parse_args()
     report = Report("training", asked.quick)
-    for part in asked.only or PARTS:
+    for part in asked.only or USUAL:
         for figure in figures(part, asked.quick):
             print(f"{part}: {figure.name} {figure.value:.4g} {figure.unit}", flush=True)
             report.add(figure)

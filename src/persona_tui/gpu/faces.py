@@ -94,16 +94,29 @@ def _face(box: Any, score: float, seen: tuple[int, int], whole: tuple[int, int])
     )
 
 
+def eyes_of(picture: Image.Image, face: Face) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Middles of a face's eyes in pixels, the one that is left in the picture first."""
+    # Two corners of the right one in the picture, two of the left one, the nose.
+    points = [(float(point.x), float(point.y)) for point in _points(np.asarray(picture), face).parts()]
+    right, left = (((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in (points[:2], points[2:4]))
+    return left, right
+
+
 def _vector(picture: Image.Image, face: Face) -> tuple[float, ...]:
     """The face's 128 numbers, turned upright by five landmarks."""
+    pixels = np.asarray(picture)
+    described = _describer().compute_face_descriptor(pixels, _points(pixels, face))
+    return tuple(float(number) for number in described)
+
+
+def _points(pixels: Any, face: Face) -> Any:
+    """A face's five landmarks."""
     import dlib
 
-    width, height = picture.size
+    height, width = pixels.shape[:2]
     left, top = round(face.left * width), round(face.top * height)
     box = dlib.rectangle(left, top, left + round(face.width * width), top + round(face.height_share * height))
-    pixels = np.asarray(picture)
-    described = _describer().compute_face_descriptor(pixels, _landmarks()(pixels, box))
-    return tuple(float(number) for number in described)
+    return _landmarks()(pixels, box)
 
 
 def _weights(name: str) -> str:

@@ -30,11 +30,12 @@ def main(arguments: list[str]) -> int:
         return run_stage(folder, "encoding", encode)
     if stage == "train":
         from persona_tui.gpu.training.cards import is_first
+        from persona_tui.gpu.training.evaluate import Evaluator
         from persona_tui.gpu.training.loop import follow, train
 
         if not is_first():
             return follow(folder)
-        return run_stage(folder, "training", train)
+        return run_stage(folder, "training", lambda worker: train(worker, Evaluator(worker)))
     from persona_tui.gpu.training.export import export
 
     return run_stage(folder, "exporting", export)

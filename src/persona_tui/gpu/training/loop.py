@@ -84,6 +84,8 @@ class Training:
             Interrupted, rollback.Diverged, InvalidRequest: as `train`.
         """
         self._begin()
+        if self._state.step == 0:
+            self._look(0)
         while True:
             control = self._worker.control()
             if self._state.step >= (control.steps or self._run.steps):
