@@ -39,7 +39,7 @@ SIDES = {"flux1": 16, "qwen-edit-2509": 32}
 """Pixels; few tokens, so that many steps take a minute."""
 SIGMAS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 BASE_STEPS, BASE_BATCH, BASE_RATE = 800, 8, 2e-3
-STEPS, BATCH, RATE = 300, 4, 2e-3
+STEPS, BATCH, RATE = 400, 4, 3e-3
 SEEDS = range(8)
 EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirror": ImageOps.mirror,
@@ -68,9 +68,9 @@ def _a_person(place: Path) -> Iterable[Figure]:
     words = ["a photo of person"] * 24 + ["a photo of cat"] * 12 + ["a photo of cup"] * 12
     base = tiny_pipeline("flux1", place)
     _train_whole(base, place / "whole", [*people, *others], words, "flux1")
-    person = [_crop(data.astronaut()[:240, 120:330], number) for number in range(16)]
+    person = [_crop(data.astronaut()[:220, 120:330], number, 0.85, 1.0) for number in range(16)]
     captions = [f"a photo of {TRIGGER}"] * 16
-    kept_too = {"preservation": 1.0, "class_prompt": "person"}
+    kept_too = {"preservation": 2.0, "class_prompt": "person"}
     encoded = _encoded(place / "one", base, "flux1", person, captions, **kept_too)
     plain, kept = _taught(encoded, place / "plain", preservation=0.0), _taught(encoded, place / "kept")
     yield Figure("held-out loss after a LoRA of one person", _fallen(plain), "of before", "<=", 0.7)
@@ -222,10 +222,11 @@ def _rms(difference: Tensor) -> float:
     return float((difference**2).mean().sqrt())
 
 
-def _crop(source: Any, number: int) -> Image.Image:
-    """A part of a photograph, another one for each number."""
+def _crop(source: Any, number: int, least: float = 0.5, most: float = 0.75) -> Image.Image:
+    """A square part of a photograph, another one for each number; its side in shares of the shorter one."""
     height, width = source.shape[:2]
     draw = random.Random(number)
-    side = draw.randint(min(height, width) // 2, min(height, width) * 3 // 4)
+    shorter = min(height, width)
+    side = draw.randint(int(shorter * least), int(shorter * most))
     top, left = draw.randint(0, height - side), draw.randint(0, width - side)
     return Image.fromarray(np.ascontiguousarray(source[top : top + side, left : left + side]))

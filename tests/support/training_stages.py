@@ -19,7 +19,9 @@ import torch
 
 from persona_tui import boundaries
 from persona_tui.gpu.training import encode, export, loop
+from persona_tui.gpu.training.evaluate import Evaluator
 from persona_tui.gpu.training.folder import RunFolder, Status
+from persona_tui.gpu.training.scoring import Scores
 from persona_tui.gpu.training.worker import Worker, run_stage
 
 Act = Literal["kill", "kill later", "term", "pause", "fill"]
@@ -37,9 +39,16 @@ def _import_all() -> None:
     _ = (diffusers.FluxPipeline, diffusers.QwenImageEditPlusPipeline, peft.LoraConfig)
 
 
+def _train(worker: Worker) -> Status:
+    """Training, looked at where the recipe says so; what pictures are worth needs a process and weights."""
+    if not worker.folder.run().evaluate_every:
+        return loop.train(worker)
+    return loop.train(worker, Evaluator(worker, share=1.0, score=lambda _folder, _step: Scores()))
+
+
 _STAGES: dict[Stage, tuple[Status, Callable[[Worker], Status]]] = {
     "encode": ("encoding", encode.encode),
-    "train": ("training", loop.train),
+    "train": ("training", _train),
     "export": ("exporting", export.export),
 }
 

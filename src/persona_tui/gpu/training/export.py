@@ -57,7 +57,7 @@ class ExportDiffers(PersonaError):
 
 
 def export(worker: Worker) -> Status:
-    """Write the LoRA of the chosen checkpoint, or of the last one, into `export/`.
+    """Write the LoRA of the chosen checkpoint into `export/`, else of the proposed one, else of the last.
 
     The run's manifest may say `"chosen": {"step": 750, "weights": "ema" | "raw"}`; `exported` then tells
     file, hash, step and what the trial measured.
@@ -115,7 +115,8 @@ def export(worker: Worker) -> Status:
 def _chosen(worker: Worker, run: RunFile) -> tuple[Kept, str]:
     """The checkpoint that is exported, and which of its weights: the average where there is one."""
     folder = worker.folder
-    told = folder.manifest().get("chosen") or {}
+    manifest = folder.manifest()
+    told = manifest.get("chosen") or _still_there(worker, manifest.get("proposed")) or {}
     kept = None
     if isinstance(told.get("step"), int):
         path = checkpoints.path_of(folder.checkpoints, told["step"])
@@ -131,6 +132,12 @@ def _chosen(worker: Worker, run: RunFile) -> tuple[Kept, str]:
     if kept is None:
         raise NotAllowedNow("There is no checkpoint yet.", hint="Train the run first.")
     return kept, "raw" if kept.average is None or told.get("weights") == "raw" else "ema"
+
+
+def _still_there(worker: Worker, proposal: Any) -> dict[str, Any] | None:
+    """What evaluations proposed, if its checkpoint was kept."""
+    steps = checkpoints.steps_in(worker.folder.checkpoints)
+    return proposal if isinstance(proposal, dict) and proposal.get("step") in steps else None
 
 
 def _as_safetensors(weights: Mapping[str, Tensor], notes: Mapping[str, str]) -> bytes:
