@@ -95,7 +95,6 @@ def simulated(
         centre = person()
         references = [Reference("persona", f"{number}-{at}", photograph(centre)) for at in range(_REFERENCES)]
         references += [Reference(f"{at}", f"other-{at}", photograph(person())) for at in range(_OTHERS)]
-        likeness = lambda one, two: 1 - float(np.linalg.norm(one - two))  # noqa: E731
         pairs = [
             pair
             for pair in pairs_of(references, likeness)
@@ -111,6 +110,11 @@ def simulated(
                 wrong += (found >= threshold.least) != is_same
                 usual_wrong += (found >= Dlib.usual) != is_same
     return wrong, usual_wrong, judged
+
+
+def likeness(one: Vector, two: Vector) -> float:
+    """As dlib's scorer has it: one less the distance."""
+    return 1 - float(np.linalg.norm(one - two))
 
 
 def figures(_quick: bool) -> Iterable[Figure]:

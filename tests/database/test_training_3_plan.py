@@ -165,6 +165,7 @@ async def test_a_plan_is_a_run_with_its_recipe_and_snapshot(
     assert plan.run_id is not None and plan.folder is not None
     run = RunFolder(plan.folder).run()
     assert run == plan.run and run.base == base
+    assert RunFolder(plan.folder).manifest()["scorer"]["whole"][0] == "stand-in"
     assert (run.steps, run.rank, run.targets, run.trigger) == (1100, 16, "mlp", "ohwx_mira")
     assert run.dataset_hash == dataset.manifest_sha256 and (run.dataset / "manifest.json").is_file()
     assert plan.needs_licence and plan.place == places([])[0]
@@ -175,7 +176,7 @@ async def test_a_plan_is_a_run_with_its_recipe_and_snapshot(
     assert view.predicted_vram is None and (view.predicted_ram or 0) > GIB
     light = await planned(db, settings, pool, dataset.id, preset="light", steps=40, rank=4, name="Mira small")
     assert (light.run.rank, light.run.targets, light.run.preservation) == (4, "attention", 0)
-    assert (light.run.checkpoint_every, light.run.name) == (10, "mira-small")
+    assert (light.run.checkpoint_every, light.run.name) == (2, "mira-small")
     base_model(tmp_path / "models/krea")
     with pytest.raises(InvalidRequest, match=r"Several folders may hold FLUX\.1-dev: flux, krea"):
         base_folder(family_of("flux1"), None, tmp_path / "models")
@@ -288,3 +289,50 @@ async def test_a_recipe_reproduces_a_run_and_other_trainers_are_read(
         (tmp_path / name).write_text(words)
         with pytest.raises(InvalidRequest, match="is no"):
             read_recipe(tmp_path / name)
+
+
+OLDER = """
+job: extension
+config:
+  name: ohwx_v1
+  process:
+    - type: sd_trainer
+      trigger_word: ohwx
+      network: {type: lora, linear: 16, linear_alpha: 8}
+      save: {dtype: float16, save_every: 250}
+      datasets:
+        - {folder_path: /pictures, caption_dropout_rate: 0.05, resolution: [512, 768], shuffle_tokens: false}
+      train:
+        batch_size: 1
+        steps: 2000
+        lr: 0.0001
+        optimizer: adamw8bit
+        lr_scheduler: cosine
+        ema_config: {use_ema: true, ema_decay: 0.99}
+        diff_output_preservation: true
+        diff_output_preservation_class: woman
+      model: {name_or_path: /models/mine, is_flux: true, quantize: true}
+"""
+
+
+def test_training_5_a_recipe_of_ai_toolkit_is_taken_over_and_the_rest_listed(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(OLDER)
+    told = read_recipe(path)
+    run = recipe(**told.values)
+    assert (told.family, run.rank, run.alpha) == ("flux1", 16, 8)
+    assert (run.steps, run.optimizer, run.buckets, run.ema) == (2000, "adamw8bit", (512, 768), 0.99)
+    assert (run.preservation, run.class_prompt, run.quantisation) == (1.0, "woman", "int8")
+    assert told.unknown == ("train.lr_scheduler",)
+    for was, now, family in (
+        ("is_flux: true", "arch: qwen_image_edit_plus2", "qwen-edit-2511"),
+        ("is_flux: true", "arch: 'qwen_image:2512'", "qwen-image"),
+        ("is_flux: true", "low_vram: true", None),
+    ):
+        path.write_text(OLDER.replace(was, now))
+        assert read_recipe(path).family == family
+    path.write_text(OLDER.replace("optimizer: adamw8bit", "optimizer: automagic"))
+    assert read_recipe(path).unknown == ("train.lr_scheduler", "train.optimizer")
+    path.write_text(OLDER.replace("is_flux: true", "arch: sdxl"))
+    with pytest.raises(InvalidRequest, match="trains sdxl"):
+        read_recipe(path)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from persona_tui.errors import InvalidRequest
-from persona_tui.gpu.training.ai_toolkit import read_ai_toolkit
 from persona_tui.gpu.training.buckets import buckets_for, crop_of, plan_of, sizes
 from persona_tui.gpu.training.randomness import key
 from persona_tui.gpu.training.run_file import Phase, RunFile, as_toml, read_run_file
@@ -79,50 +78,3 @@ def test_training_6_a_draw_depends_on_each_part_of_its_key() -> None:
     assert len(keys) == 5
     # Another number would change every run that is resumed by a newer version.
     assert key(1, 1, "noise") == 650358381134395743
-
-
-AI_TOOLKIT = """
-job: extension
-config:
-  name: ohwx_v1
-  process:
-    - type: sd_trainer
-      trigger_word: ohwx
-      network: {type: lora, linear: 16, linear_alpha: 8}
-      save: {dtype: float16, save_every: 250}
-      datasets:
-        - {folder_path: /pictures, caption_dropout_rate: 0.05, resolution: [512, 768], shuffle_tokens: false}
-      train:
-        batch_size: 1
-        steps: 2000
-        lr: 0.0001
-        optimizer: adamw8bit
-        lr_scheduler: cosine
-        ema_config: {use_ema: true, ema_decay: 0.99}
-        diff_output_preservation: true
-        diff_output_preservation_class: woman
-      model: {name_or_path: black-forest-labs/FLUX.1-dev, is_flux: true, quantize: true}
-"""
-
-
-def test_training_5_a_recipe_of_ai_toolkit_is_taken_over_and_the_rest_listed(tmp_path: Path) -> None:
-    path = tmp_path / "job.yaml"
-    path.write_text(AI_TOOLKIT)
-    told = read_ai_toolkit(path)
-    run = recipe(**told.values)
-    assert (run.family, run.name, run.trigger, run.rank, run.alpha) == ("flux1", "ohwx_v1", "ohwx", 16, 8)
-    assert (run.steps, run.optimizer, run.buckets, run.ema) == (2000, "adamw8bit", (512, 768), 0.99)
-    assert (run.preservation, run.class_prompt, run.quantisation) == (1.0, "woman", "int8")
-    assert told.datasets == (Path("/pictures"),)
-    assert told.left_out == (
-        "datasets.shuffle_tokens = False",
-        "save.dtype = float16",
-        "train.lr_scheduler = cosine",
-    )
-    for text, said in (
-        ("job: [", "no recipe"),
-        (AI_TOOLKIT.replace("is_flux: true", "arch: sdxl"), "trains sdxl"),
-    ):
-        path.write_text(text)
-        with pytest.raises(InvalidRequest, match=said):
-            read_ai_toolkit(path)

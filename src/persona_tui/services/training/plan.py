@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import psutil
 from sqlmodel import Session
@@ -26,6 +27,7 @@ from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.pool import WorkPool
 from persona_tui.services import events
 from persona_tui.services.lease import Place, ReadCards, places
+from persona_tui.services.library.embeddings import current_model
 from persona_tui.services.loras.registry import LoraView, find_lora
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.safety import audit, consents
@@ -248,6 +250,7 @@ def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) ->
     name = f"{slug(plan.run.name, 'lora')}-{secrets.token_hex(3)}"
     folder = RunFolder(settings.data_dir / "trainings" / name)
     folder.create(plan.run)
+    folder.note(scorer=_scorer(settings))
     try:
         with scope() as session:
             run_id = _note(session, draft, plan, folder.path)
@@ -255,6 +258,16 @@ def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) ->
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
     return replace(plan, run_id=run_id, folder=folder.path)
+
+
+def _scorer(settings: Settings) -> dict[str, Any]:
+    """By what the run's sample pictures are scored, as `gpu/training/scoring` reads it."""
+    arcface, whole = settings.faces.arcface, current_model(settings).weights
+    return {
+        "arcface": None if arcface is None else str(arcface.absolute()),
+        "detector": settings.faces.detector,
+        "whole": [whole.kind, str(whole.path)],
+    }
 
 
 def _note(session: Session, draft: _Draft, plan: Plan, folder: Path) -> int:

@@ -25,6 +25,9 @@ PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "light": {"rank": 8, "targets": "attention", "preservation": 0.0, "ema": 0.0},
     "style": {"rank": 16, "targets": "mlp", "preservation": 0.0, "ema": 0.99},
 }
+LOOKS = 20
+"""Evaluations of a run, each with a checkpoint: where they are fewer, a run that has learnt enough ends late
+(`gpu/training/choosing`); the evaluation itself keeps to its share of the time."""
 _INDEX = "model_index.json"
 
 
@@ -164,7 +167,7 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
     learnt = len(manifest.of_role("train", "anchor"))
     fewest, most_steps = family.steps_range
     steps = given.steps or min(max(family.steps_per_picture * learnt, fewest), most_steps)
-    every = max(1, min(250, steps // 4))
+    every = max(1, min(250, steps // LOOKS))
     rank = _first(given.rank, preset["rank"], family.rank)
     preservation = _first(given.preservation, preset["preservation"])
     told: dict[str, Any] = {

@@ -16,8 +16,10 @@ _OF_THIS_MACHINE = frozenset({"name", "base", "dataset", "dataset_hash", "trigge
 """What a plan takes from the dataset and the operator, not from another run."""
 _FAMILIES = (
     ("kontext", "kontext"), ("klein-9b", "flux2-klein-9b"), ("klein", "flux2-klein-4b"), ("flux", "flux1"),
-    ("2511", "qwen-edit-2511"), ("edit", "qwen-edit-2509"), ("qwen", "qwen-image"),
+    ("2511", "qwen-edit-2511"), ("edit-plus2", "qwen-edit-2511"), ("edit", "qwen-edit-2509"),
+    ("qwen", "qwen-image"),
 )  # fmt: skip
+"""By a part of the file's `arch` or model; the first that is there counts."""
 _OPTIMIZERS = {"adamw8bit": "adamw8bit", "adamw": "adamw", "prodigy": "prodigy", "prodigy8bit": "prodigy"}
 _BITS = {"qfloat8": "int8", "int8": "int8", "uint8": "int8", "uint4": "nf4", "nf4": "nf4", "uint3": "nf4"}
 
@@ -85,19 +87,22 @@ def _of_ai_toolkit(told: Any, name: str) -> ImportedRecipe:
                 hint="It has config.process[0].type: sd_trainer.",
             )
     entries = dict(_flat(process))
+    family = _family(entries, name)
     values: dict[str, Any] = {}
     for path, (field, how) in _MEANINGS.items():
-        if path in entries:
-            made = how(entries.pop(path))
-            if made is not None:
-                values[field] = made
+        if path in entries and (made := how(entries[path])) is not None:
+            values[field] = made
+            del entries[path]
     if not entries.pop("train.ema_config.use_ema", True):
         values["ema"] = 0.0
+    if not entries.pop("train.diff_output_preservation", False):
+        values.pop("preservation", None)
+    else:
+        values.setdefault("preservation", 1.0)
     if entries.pop("model.quantize", False):
         values.setdefault("quantisation", "int8")
     else:
         values.pop("quantisation", None)
-    family = _family(f"{entries.pop('model.name_or_path', '')} {entries.pop('model.arch', '')}")
     return ImportedRecipe(family, values, tuple(sorted(entries.keys() - _IMPLIED)))
 
 
@@ -112,9 +117,20 @@ def _flat(told: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, told
 
 
-def _family(words: str) -> str | None:
-    lowered = words.lower().replace("_", "-")
-    return next((family for part, family in _FAMILIES if part in lowered), None)
+def _family(entries: dict[str, Any], name: str) -> str | None:
+    """What is trained, taken out of the entries; None where only the operator can tell.
+
+    Raises:
+        InvalidRequest: it is a base model that is not known here.
+    """
+    told, is_flux = str(entries.pop("model.arch", "")), entries.pop("model.is_flux", False)
+    model, arch = str(entries.pop("model.name_or_path", "")), told or ("flux" if is_flux else "")
+    words = (arch or model).lower().replace("_", "-")
+    found = next((family for part, family in _FAMILIES if part in words), None)
+    if found is None and arch:
+        known = ", ".join(dict.fromkeys(family for _, family in _FAMILIES))
+        raise InvalidRequest(f"{name} trains {arch}, which is not known here.", hint=f"Known are {known}.")
+    return found
 
 
 def _sides(value: Any) -> tuple[int, ...] | None:
@@ -144,6 +160,7 @@ _MEANINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "train.optimizer": ("optimizer", lambda name: _OPTIMIZERS.get(str(name).lower())),
     "train.ema_config.ema_decay": ("ema", _kept),
     "train.diff_output_preservation_multiplier": ("preservation", _kept),
+    "train.diff_output_preservation_class": ("class_prompt", _kept),
     "datasets.resolution": ("buckets", _sides),
     "datasets.caption_dropout_rate": ("caption_dropout", _kept),
     "save.save_every": ("checkpoint_every", _at_least_one),
@@ -155,7 +172,8 @@ _MEANINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 _IMPLIED = frozenset({
     "type", "device", "training_folder", "trigger_word", "network.type", "train.train_unet",
     "train.train_text_encoder", "train.noise_scheduler", "train.dtype", "save.dtype", "save.push_to_hub",
-    "model.is_flux", "datasets.folder_path", "datasets.caption_ext", "datasets.cache_latents_to_disk",
-    "datasets.shuffle_tokens",
+    "datasets.folder_path", "datasets.caption_ext", "datasets.cache_latents_to_disk",
+    "datasets.shuffle_tokens", "datasets.cache_text_embeddings", "train.cache_text_embeddings",
+    "model.low_vram",
 })  # fmt: skip
 """Entries that say what is done here anyway, or where things lie on another machine."""
