@@ -61,13 +61,13 @@ def sizes(seed: int, *, quick: bool) -> Sizes:
         )
     return Sizes(
         seed,
-        kill_seeds=6,
+        kill_seeds=4,
         kill_points=0,
         other_seeds=4,
-        publishes=5000,
-        crowd=1000,
+        publishes=3000,
+        crowd=500,
         personas=100,
         each=100,
-        repeats=10,
+        repeats=6,
         days=30,
     )

@@ -68,7 +68,7 @@ class Runs:
         looks: rows of `LOOKS`.
     """
 
-    curves: Array
+    curves: NDArray[np.floating]
     looks: Array
 
 
@@ -160,7 +160,9 @@ def _chunk(setting: Setting, start: int, folder: Path | None) -> Runs:
     return runs
 
 
-def elo(members: int, sd: float, presses: int, first: int, count: int, *, unvoted: bool) -> Array:
+def elo(
+    members: int, sd: float, presses: int, first: int, count: int, *, unvoted: bool
+) -> NDArray[np.float32]:
     """Random pairs scored by Elo with K = 32, as the predecessor rounds it, for many contests at once.
 
     Args:
@@ -192,4 +194,4 @@ def elo(members: int, sd: float, presses: int, first: int, count: int, *, unvote
         curve[:, press, 0] = truth.max(axis=1) - truth[every, leader]
         curve[:, press, 1] = curve[:, press, 0] == 0
         curve[:, press, 2] = np.take_along_axis(top, leading, axis=1).mean(axis=1)
-    return np.asarray(curve, dtype=float)
+    return curve

@@ -17,6 +17,8 @@ from voting_parts.simulation import Setting
 from voting_parts.thresholds import Reached
 
 SEEDS, QUICK_SEEDS = 1_000, 50
+SEEDS_OF_DUEL = 4_000
+"""P(best) of duels rises so slowly about 0.7 that 1,000 seeds leave an interval of 20 presses."""
 SECOND = 1_000_000
 """First seed of the set that confirms."""
 ELO_PRESSES = 4_500
@@ -65,27 +67,35 @@ LAPSE_PRESSES = {"duel": 150, "grid": 85, "duel for the top 5": 250, "grid for t
 
 def figures(quick: bool, keep: Path | None, processes: int) -> Iterator[Figure]:
     """All claims on the first set of seeds, then on the second, then beside the alternatives."""
-    seeds = QUICK_SEEDS if quick else SEEDS
     # Matrices this small are four times slower where each process spreads them over all cores.
     with ProcessPoolExecutor(processes, initializer=threadpool_limits, initargs=(1,)) as pool:
         first = {
-            name: simulation.simulate(pool, setting, 0, seeds, keep) for name, (setting, _) in CLAIMS.items()
+            name: simulation.simulate(pool, setting, 0, _seeds(name, quick), keep)
+            for name, (setting, _) in CLAIMS.items()
         }
         yield from _claims(first, "")
         yield from _calibration(first)
-        yield from _beside(first, seeds)
+        yield from _beside(first, quick)
         second = {
-            name: simulation.simulate(pool, setting, SECOND, seeds, keep)
+            name: simulation.simulate(pool, setting, SECOND, _seeds(name, quick), keep)
             for name, (setting, _) in CLAIMS.items()
         }
         yield from _claims(second, ", second seeds")
         lapsed = {
             name: simulation.simulate(
-                pool, replace(setting, lapse=LAPSE, presses=LAPSE_PRESSES[name]), 0, seeds, keep
+                pool,
+                replace(setting, lapse=LAPSE, presses=LAPSE_PRESSES[name]),
+                0,
+                _seeds(name, quick),
+                keep,
             )
             for name, (setting, _) in CLAIMS.items()
         }
         yield from _claims(lapsed, ", 10 % random presses", LAPSE_FACTOR)
+
+
+def _seeds(name: str, quick: bool) -> int:
+    return QUICK_SEEDS if quick else SEEDS_OF_DUEL if name == "duel" else SEEDS
 
 
 def _claims(found: dict[str, simulation.Runs], words: str, factor: float = 1.0) -> Iterator[Figure]:
@@ -109,10 +119,15 @@ def _calibration(found: dict[str, simulation.Runs]) -> Iterator[Figure]:
     yield Figure("calibration of P(best), worst decile", worst, "", "<=", CALIBRATION)
 
 
-def _beside(found: dict[str, simulation.Runs], seeds: int) -> Iterator[Figure]:
+def _beside(found: dict[str, simulation.Runs], quick: bool) -> Iterator[Figure]:
     """The alternatives with the same goals; one that never arrives counts with the votes that it had."""
+    seeds = _seeds("duel", quick)
     for name, unvoted in (("random pairs with Elo", False), ("the predecessor's rule", True)):
-        curves = simulation.elo(50, 2.0, ELO_PRESSES, 0, seeds, unvoted=unvoted)
+        parts = range(0, seeds, SEEDS)
+        played = [
+            simulation.elo(50, 2.0, ELO_PRESSES, first, min(SEEDS, seeds), unvoted=unvoted) for first in parts
+        ]
+        curves = np.concatenate(played)
         runs = simulation.Runs(curves, np.empty((0, len(simulation.LOOKS))))
         for way in ("duel", "grid"):
             for goal in CLAIMS[way][1]:
