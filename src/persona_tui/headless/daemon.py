@@ -20,6 +20,8 @@ from persona_tui.settings import Settings
 log = structlog.get_logger("persona_tui.daemon")
 
 ONE_ROUND = timedelta(minutes=10)
+LOOK_EVERY = 1.0
+"""Seconds between two looks at whether this process leads."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +45,46 @@ async def run_until_stopped(settings: Settings, *, kind: ProcessKind, say: Say) 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     core = Core(settings, kind=kind, say=say)
-    signs: asyncio.Task[None] | None = None
+    beside: list[asyncio.Task[None]] = []
     await core.start()
     try:
         await core.working()
-        say(f"{kind}: {'leading' if core.leader else 'standing by'}. Stop with Ctrl+C.")
+        say(f"{kind}: {_told(core, kind)}. Stop with Ctrl+C.")
         log.info("started", kind=kind, leader=core.leader)
-        supervision.tell(READY="1", STATUS=_told(core))
+        supervision.tell(READY="1", STATUS=_told(core, kind))
+        beside.append(asyncio.create_task(_say_changes(core, kind, say)))
         if kind == "scheduler":
-            signs = asyncio.create_task(supervision.give_signs(lambda: core.good_rounds, lambda: _told(core)))
+            signs = supervision.give_signs(lambda: core.good_rounds, lambda: _told(core, kind))
+            beside.append(asyncio.create_task(signs))
         await stop.wait()
         say("Stopping…")
     finally:
         supervision.tell(STOPPING="1")
-        if signs is not None:
-            signs.cancel()
+        for task in beside:
+            task.cancel()
         await core.stop()
         log.info("stopped", kind=kind)
 
 
-def _told(core: Core) -> str:
+def _told(core: Core, kind: ProcessKind) -> str:
+    """What it does now, without a full stop."""
     trouble = core.status().trouble
-    return trouble[0] if trouble else "leading" if core.leader else "standing by"
+    if trouble:
+        return trouble[0].removesuffix(".")
+    if kind == "worker":
+        return "working"
+    return "leading" if core.leader else "standing by"
+
+
+async def _say_changes(core: Core, kind: ProcessKind, say: Say) -> None:
+    """Say it when leadership or trouble come and go; never ends."""
+    said = _told(core, kind)
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        now = _told(core, kind)
+        if now != said:
+            said = now
+            say(f"{kind}: {said}.")
 
 
 _BUSY = text(
