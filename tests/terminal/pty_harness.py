@@ -19,6 +19,7 @@ _QUESTION = re.compile(
     rb"|(?P<cell>\x1b\[16t)"
     rb"|(?P<window>\x1b\[14t)"
     rb"|(?P<name>\x1b\[>0?q)"
+    rb"|(?P<sixel_size>\x1b\[\?2;4;0S)"
     rb"|(?P<sync>\x1b\[\?2026\$p)"
     rb"|(?P<attributes>\x1b\[0?c)"
 )
@@ -32,6 +33,7 @@ class Model:
         kitty: body of the reply to the graphics query.
         cell, window: bodies of the size reports.
         name: of XTVERSION.
+        sixel_size: of the largest sixel picture.
         sync: state of mode 2026.
         attributes: of DA1.
     """
@@ -40,6 +42,7 @@ class Model:
     cell: bytes = b""
     window: bytes = b""
     name: bytes = b""
+    sixel_size: bytes = b""
     sync: bytes = b""
     attributes: bytes = b""
 
@@ -54,6 +57,8 @@ class Model:
                 return b"\x1b[4;" + self.window + b"t"
             case "name" if self.name:
                 return b"\x1bP>|" + self.name + b"\x1b\\"
+            case "sixel_size" if self.sixel_size:
+                return b"\x1b[?2;0;" + self.sixel_size + b"S"
             case "sync" if self.sync:
                 return b"\x1b[?2026;" + self.sync + b"$y"
             case "attributes" if self.attributes:
@@ -65,7 +70,9 @@ class Model:
 KITTY = Model(
     kitty=b"OK", cell=b"18;9", window=b"864;1278", name=b"kitty(0.26.5)", sync=b"2", attributes=b"62;"
 )
-XTERM_VT340 = Model(name=b"XTerm(379)", sync=b"0", attributes=b"63;1;2;4;6;9;15;16;22;28")
+XTERM_VT340 = Model(
+    name=b"XTerm(379)", sixel_size=b"1000;1000", sync=b"0", attributes=b"63;1;2;4;6;9;15;16;22;28"
+)
 XTERM = Model(name=b"XTerm(379)", sync=b"0", attributes=b"64;1;2;6;9;15;16;17;18;21;22;28")
 MLTERM = Model(cell=b"19;10", window=b"912;1420", attributes=b"63;1;2;3;4;6;7;15;18;22;29")
 FOOT = Model(

@@ -84,6 +84,28 @@ def test_sixel_is_within_six_of_255_and_never_in_the_last_row(tmp_path: Path, de
             assert drawn.row + pixels.shape[0] // 19 < 40
 
 
+def test_sixel_comes_in_parts_where_the_terminal_keeps_no_larger_one(tmp_path: Path) -> None:
+    """As xterm, which shows nothing of a picture beyond its limit: 1,000 pixels each way by default."""
+    files = make_pictures(tmp_path, 2)
+    model = replace(pty_harness.MLTERM, sixel_size=b"255;199")
+    with run_duel(tmp_path, model=model, size=SIXEL_SIZE) as terminal:
+        pair_shown(tmp_path, terminal, 0)
+        left = [drawn for drawn in terminal.drawn if drawn.column < 60]
+        parts = [(drawn, decode_sixel(drawn.commands)[0]) for drawn in left]
+        assert len({(drawn.row, drawn.column) for drawn, _ in parts}) >= 4
+        assert all(pixels.shape[0] <= 199 and pixels.shape[1] <= 255 for _, pixels in parts)
+        top, edge = min(drawn.row for drawn in left), min(drawn.column for drawn in left)
+        height = max((drawn.row - top) * 19 + pixels.shape[0] for drawn, pixels in parts)
+        width = max((drawn.column - edge) * 10 + pixels.shape[1] for drawn, pixels in parts)
+        whole, times = np.zeros((height, width, 3)), np.zeros((height, width), int)
+        for drawn, pixels in parts[: len({(drawn.row, drawn.column) for drawn in left})]:
+            y, x = (drawn.row - top) * 19, (drawn.column - edge) * 10
+            whole[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
+            times[y : y + pixels.shape[0], x : x + pixels.shape[1]] += 1
+        assert (times == 1).all()
+        assert error_of(whole, files[0]) <= 6
+
+
 def test_sixel_waits_anew_with_its_second_showing_when_a_picture_comes_back(tmp_path: Path) -> None:
     make_pictures(tmp_path, 4)
     with run_duel(tmp_path, model=pty_harness.MLTERM, size=SIXEL_SIZE) as terminal:

@@ -45,6 +45,14 @@ def test_a_sixel_terminal_is_known_however_slow_the_line(delay: float) -> None:
     assert (capabilities.cell_width, capabilities.cell_height) == (10, 19)
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.8])
+def test_the_largest_sixel_picture_is_asked(delay: float) -> None:
+    xterm = ask(pty_harness.XTERM_VT340, delay=delay)
+    assert (xterm.sixel_width, xterm.sixel_height) == (1000, 1000)
+    mlterm = ask(pty_harness.MLTERM, delay=delay)
+    assert (mlterm.sixel_width, mlterm.sixel_height) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("model", "environ", "protocols"),
     [
@@ -133,15 +141,16 @@ def test_questions_go_out_in_one_piece_with_the_sentinel_last() -> None:
     assert b"a=q" in asked
 
 
-def test_late_answers_never_become_keys() -> None:
+@pytest.mark.parametrize("model", [pty_harness.KITTY, pty_harness.XTERM_VT340], ids=["kitty", "xterm"])
+def test_late_answers_never_become_keys(model: Model) -> None:
     """The probe gives up after 0.1 s; what comes 0.3 s later goes through the app's filter."""
-    with FakeTerminal(pty_harness.KITTY, 0.3) as terminal:
+    with FakeTerminal(model, 0.3) as terminal:
         assert not probe(terminal.fd, terminal.fd, 0.1, ENVIRON).answered
         late = terminal.unread(wait=10.0)
         terminal.type(b"1")
         late += terminal.unread(wait=10.0)
-    assert late.startswith(b"\x1b_G")
-    assert ReplyFilter().feed(late.decode()) == "\x1b[?2026;2$y1"
+    assert late.startswith(b"\x1b_G" if model.kitty else b"\x1bP>|")
+    assert ReplyFilter().feed(late.decode()) == f"\x1b[?2026;{model.sync.decode()}$y1"
 
 
 @pytest.mark.parametrize("term", ["dumb", "linux", ""])

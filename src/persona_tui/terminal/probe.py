@@ -25,6 +25,7 @@ _ASK_KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 _ASK_CELL_SIZE = "\x1b[16t"
 _ASK_WINDOW_SIZE = "\x1b[14t"
 _ASK_NAME = "\x1b[>q"
+_ASK_SIXEL_SIZE = "\x1b[?2;4;0S"  # XTSMGRAPHICS: the largest geometry
 _ASK_SYNCHRONIZED_OUTPUT = "\x1b[?2026$p"
 _ASK_ATTRIBUTES = "\x1b[c"  # DA1: every terminal answers it, and in order, so it ends the conversation
 
@@ -32,6 +33,7 @@ _KITTY = re.compile(rb"\x1b_Gi=31;OK\x1b\\")
 _CELL_SIZE = re.compile(rb"\x1b\[6;(\d{1,5});(\d{1,5})t")
 _WINDOW_SIZE = re.compile(rb"\x1b\[4;(\d{1,5});(\d{1,5})t")
 _NAME = re.compile(rb"\x1bP>\|([^\x1b]{0,200})\x1b\\")
+_SIXEL_SIZE = re.compile(rb"\x1b\[\?2;0;(\d{1,5});(\d{1,5})S")
 _SYNCHRONIZED_OUTPUT = re.compile(rb"\x1b\[\?2026;([123])\$y")
 _ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
 _SIXEL_ATTRIBUTE = b"4"
@@ -52,6 +54,8 @@ class Capabilities:
         answered: the conversation was held and came to its end in time.
         kitty: it takes the kitty graphics protocol.
         sixel: it shows sixel pictures.
+        sixel_width, sixel_height: of the largest sixel picture that it keeps, in pixels; xterm shows nothing of
+            a larger one. None: it doesn't say.
         iterm2: it shows iTerm2's inline pictures.
         cell_width, cell_height: of one cell, in pixels; None when nothing tells.
         name: what it calls itself, with version; empty when it doesn't.
@@ -63,6 +67,8 @@ class Capabilities:
     answered: bool = False
     kitty: bool = False
     sixel: bool = False
+    sixel_width: int | None = None
+    sixel_height: int | None = None
     iterm2: bool = False
     cell_width: int | None = None
     cell_height: int | None = None
@@ -145,8 +151,16 @@ def _may_ask(fd_in: int, fd_out: int, environ: Mapping[str, str]) -> bool:
 def _questions(environ: Mapping[str, str]) -> bytes:
     # Apple's Terminal shows the graphics query as text.
     ask_kitty = "" if environ.get("TERM_PROGRAM") == "Apple_Terminal" else _ASK_KITTY
-    questions = (_ASK_CELL_SIZE, _ASK_WINDOW_SIZE, _ASK_NAME, _ASK_SYNCHRONIZED_OUTPUT, _ASK_ATTRIBUTES)
-    return (ask_kitty + "".join(questions)).encode()
+    questions = (
+        ask_kitty,
+        _ASK_CELL_SIZE,
+        _ASK_WINDOW_SIZE,
+        _ASK_NAME,
+        _ASK_SIXEL_SIZE,
+        _ASK_SYNCHRONIZED_OUTPUT,
+        _ASK_ATTRIBUTES,
+    )
+    return "".join(questions).encode()
 
 
 @contextlib.contextmanager
@@ -191,6 +205,7 @@ def window(fd: int) -> tuple[int, int, int, int]:
 
 def _read(answers: bytes, window: tuple[int, int, int, int], environ: Mapping[str, str]) -> Capabilities:
     attributes = _ATTRIBUTES.search(answers)
+    largest = _SIXEL_SIZE.search(answers)
     told_name = _NAME.search(answers)
     name = clean(told_name[1].decode("utf-8", "replace"), keep_lines=False) if told_name else ""
     multiplexer = _multiplexer(name, answers, environ)
@@ -202,6 +217,8 @@ def _read(answers: bytes, window: tuple[int, int, int, int], environ: Mapping[st
         answered=attributes is not None,
         kitty=_KITTY.search(answers) is not None,
         sixel=attributes is not None and _SIXEL_ATTRIBUTE in attributes[1].split(b";"),
+        sixel_width=int(largest[1]) or None if largest else None,
+        sixel_height=int(largest[2]) or None if largest else None,
         iterm2=_shows_iterm2(name, environ),
         cell_width=cell_width,
         cell_height=cell_height,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
-# APC of the graphics protocol, XTVERSION, DA1, and the size reports 4, 5, 6 and 8. Cursor position and
-# mode reports pass: the app asks for those itself.
+# APC of the graphics protocol, XTVERSION, DA1 and XTSMGRAPHICS, and the size reports 4, 5, 6 and 8. Cursor
+# position and mode reports pass: the app asks for those itself.
 _REPLY = re.compile(
     r"\x1b_G[^\x1b]*\x1b\\"
     r"|\x1bP>\|[^\x1b]*\x1b\\"
-    r"|\x1b\[\?[\d;]*c"
+    r"|\x1b\[\?[\d;]*[cS]"
     r"|\x1b\[[4568];\d+;\d+t"
 )
 _BEGUN = re.compile(

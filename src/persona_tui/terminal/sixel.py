@@ -7,6 +7,7 @@ sixels as "!<count><sixel>".
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,19 @@ _FIRST_SIXEL = 63  # "?": no pixel set
 _COLOURS = 256
 
 
+@dataclass(frozen=True)
+class Tile:
+    """A part of a picture, as the string that draws it from the cursor's cell on.
+
+    Attributes:
+        left, top: of the part in the whole picture, in pixels.
+    """
+
+    left: int
+    top: int
+    commands: str
+
+
 def encode(image: Image, width: int, height: int, *, colours: int = 64) -> str:
     """Draw the picture from the cursor's cell on, `width` x `height` pixels, in a palette of its own.
 
@@ -34,7 +48,22 @@ def encode(image: Image, width: int, height: int, *, colours: int = 64) -> str:
     Raises:
         ValueError: a size or number out of range.
     """
-    if not (0 < width <= WIDEST and height > 0 and 2 <= colours <= _COLOURS):
+    (tile,) = encode_tiles(image, width, height, width, height, colours=colours)
+    return tile.commands
+
+
+def encode_tiles(
+    image: Image, width: int, height: int, tile_width: int, tile_height: int, *, colours: int = 64
+) -> tuple[Tile, ...]:
+    """Draw the picture in parts of one palette, for terminals that show nothing of a larger one.
+
+    Args:
+        tile_width, tile_height: the most that a part may have, in pixels; whole cells.
+
+    Raises:
+        ValueError: a size or number out of range.
+    """
+    if not (0 < width <= WIDEST and min(height, tile_width, tile_height) > 0 and 2 <= colours <= _COLOURS):
         raise ValueError("can't encode a sixel picture of that size or number of colours")
     import numpy as np
     from PIL.Image import Dither, Quantize
@@ -42,6 +71,17 @@ def encode(image: Image, width: int, height: int, *, colours: int = 64) -> str:
     flat = scaled(image, width, height).quantize(colours, Quantize.FASTOCTREE, dither=Dither.NONE)
     indices = np.asarray(flat, dtype=np.uint8)
     palette = np.asarray(flat.getpalette("RGB"), dtype=np.uint16).reshape(-1, 3)
+    return tuple(
+        Tile(left, top, _encoded(indices[top : top + tile_height, left : left + tile_width], palette))
+        for top in range(0, height, tile_height)
+        for left in range(0, width, tile_width)
+    )
+
+
+def _encoded(indices: NDArray[np.uint8], palette: NDArray[np.uint16]) -> str:
+    import numpy as np
+
+    height, width = indices.shape
     percents = (palette * 200 + 255) // 510  # 0-255 to the protocol's 0-100, rounded
     used = np.unique(indices).tolist()
     registers = "".join("#{};2;{};{};{}".format(number, *percents[number].tolist()) for number in used)

@@ -93,6 +93,7 @@ class Pictures:
         self.usable = True
         self.protocol = protocol
         self.fences = Fences()
+        self._largest_sixel = _largest_sixel(capabilities)
         cell = Size(capabilities.cell_width or 0, capabilities.cell_height or 0)
         self.painter = self._painter(protocol, cell if min(cell) > 0 else USUAL_CELL)
         self.awake = self._frame_wanted = False
@@ -103,7 +104,7 @@ class Pictures:
     def _painter(self, protocol: Protocol, cell: Size) -> Painter:
         if protocol in ("sixel", "iterm2"):
             streamed: Literal["sixel", "iterm2"] = "sixel" if protocol == "sixel" else "iterm2"
-            return StreamPainter(streamed, cell)
+            return StreamPainter(streamed, cell, self._largest_sixel)
         if self._multiplexer == "tmux":
             return PlaceholderPainter(self.write, self.fences, cell)
         return KittyPainter(self.write, self.fences, cell)
@@ -282,6 +283,12 @@ class Pictures:
                 self.send_again()
                 self._fetch_anew()
             self._tmux = before = now
+
+
+def _largest_sixel(capabilities: Capabilities) -> Size | None:
+    if capabilities.sixel_width is None or capabilities.sixel_height is None:
+        return None
+    return Size(capabilities.sixel_width, capabilities.sixel_height)
 
 
 class PictureFrames(App[None]):
