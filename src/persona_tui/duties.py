@@ -225,6 +225,7 @@ class Duties:
             self._settings,
             self._models,
             self._resources.seers,
+            self._resources.writers,
             owner=lambda: self._resources.database.connect("owner", autocommit=True),
         )
         me = asyncio.current_task()

@@ -158,7 +158,13 @@ async def test_library_7_marked_pictures_are_flagged_scheduled_rejected_and_dele
         assert asked(library.db, times) == 4
         await pilot.press("u")
         await until(pilot, lambda: said(pilot) == "4 posts back among the drafts.")
-    assert asked(library.db, "SELECT count(*) FROM scheduling_posts WHERE state = 'ready'") == 4
+        await pilot.press("p")
+        await until(pilot, lambda: ".png scheduled for" in said(pilot))
+        await pilot.press("M", "p")
+        await until(pilot, lambda: "1 picture in a live post already. Captions are" in said(pilot))
+        await pilot.press("u")
+        await until(pilot, lambda: said(pilot) == "3 posts back among the drafts.")
+    assert asked(library.db, "SELECT count(*) FROM scheduling_posts WHERE state = 'ready'") == 3
 
 
 async def test_being_sent_to_a_cluster_marks_it(library: Library) -> None:

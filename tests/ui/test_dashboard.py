@@ -330,4 +330,4 @@ def test_gaps_and_dates_are_words() -> None:
     day = datetime(2026, 11, 20, tzinfo=UTC).date()
     assert [gap_words(gap) for gap in (3, 0, -4)] == ["3 missing", "covered", "covered, 4 spare"]
     spans = ((None, None), (day, None), (None, day), (day, day))
-    assert [date_span(*span) for span in spans] == ["always", "from 11/20", "to 11/20", "11/20 to 11/20"]
+    assert [date_span(*span) for span in spans] == ["always", "from 20 Nov", "to 20 Nov", "20 Nov to 20 Nov"]

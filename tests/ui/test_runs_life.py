@@ -83,7 +83,7 @@ async def test_night_mode_is_set_with_a_time_and_a_bad_one_is_told_at_the_field(
         await until(pilot, lambda: "Night mode is on." in said(pilot))
         assert asked(db, "SELECT night FROM pipeline_runs") == "at"
         assert asked(db, "SELECT night_at FROM pipeline_runs") == datetime(2030, 1, 2, 23, 30, tzinfo=UTC)
-        await until(pilot, lambda: "night mode from 01/02 23:30 UTC" in screen_text(pilot))
+        await until(pilot, lambda: "night mode from 02 Jan 23:30 UTC" in screen_text(pilot))
         await pilot.press("m")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         await pilot.press("left", "left", "ctrl+s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from persona_tui.screens.base import PersonaScreen
@@ -48,6 +48,10 @@ def _refs(pictures: Sequence[LibraryPicture]) -> list[PictureRef]:
 
 def _are(pictures: Sequence[LibraryPicture]) -> str:
     return "is" if len(pictures) == 1 else "are"
+
+
+def _ends(times: Sequence[datetime]) -> Sequence[datetime]:
+    return times if len(times) < 2 else (times[0], times[-1])
 
 
 def _back(screen: PersonaScreen) -> str:
@@ -94,10 +98,16 @@ async def plan(screen: PersonaScreen, pictures: Sequence[LibraryPicture]) -> Und
 
     now = await screen.shell.core.now()
     gap = timedelta(minutes=screen.shell.settings.instagram.min_gap_minutes)
-    posts = await screen.act(schedule_posts, _refs(pictures), now, gap)
+    done = await screen.act(schedule_posts, _refs(pictures), now, gap)
+    posts = done.posts
+    planned = [picture for picture in pictures if picture.ref not in done.taken]
     times = [post.scheduled_at.astimezone(screen.shell.zone) for post in posts if post.scheduled_at]
-    when = f"{times[0]:%a %m/%d %H:%M}" + (f" to {times[-1]:%a %m/%d %H:%M}" if len(times) > 1 else "")
-    screen.flash(f"{named(pictures)} scheduled for {when}. {_back(screen)}", seconds=10)
+    words = [f"{named(planned)} scheduled for {' to '.join(f'{at:%a %d %b %H:%M}' for at in _ends(times))}."]
+    if done.taken:
+        words.append(f"{counted(len(done.taken), 'picture')} in a live post already.")
+    if not all(post.caption for post in posts):
+        words.append("Captions are being written.")
+    screen.flash(" ".join([*words, _back(screen)]), seconds=10)
 
     def back(session: Session) -> None:
         for post in posts:

@@ -68,7 +68,7 @@ def outlook(forecast: Forecast, now: datetime, zone: tzinfo) -> Iterator[str]:
     if days > 730:
         yield f"lasts for {days // 365} years"
         return
-    when = f"{forecast.empty_at.astimezone(zone):%m/%d}"
+    when = f"{forecast.empty_at.astimezone(zone):%d %b}"
     yield f"used up in {counted(days, 'day') if days < 15 else counted(round(days / 7), 'week')}, {when}"
 
 

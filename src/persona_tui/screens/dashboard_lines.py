@@ -106,7 +106,7 @@ def _post(post: PostLine, now: datetime, zone: tzinfo, style: str) -> Content:
     words = short(post.caption, CAPTION_LENGTH) or post.cluster
     return Content.assemble(
         ("  ▶ ", style),
-        f"{local:%m/%d %H:%M} ",
+        f"{local:%d %b %H:%M} ",
         (f"({notes}) ", "$dim"),
         words if words else Content.styled("No caption", "$warning"),
     )
@@ -153,10 +153,10 @@ def gap_words(gap: int) -> str:
 def date_span(start: date | None, end: date | None) -> str:
     """`11/20 to 12/24`, `from 11/20`, `to 12/24`, `always`."""
     if start and end:
-        return f"{start:%m/%d} to {end:%m/%d}"
+        return f"{start:%d %b} to {end:%d %b}"
     if start:
-        return f"from {start:%m/%d}"
-    return f"to {end:%m/%d}" if end else "always"
+        return f"from {start:%d %b}"
+    return f"to {end:%d %b}" if end else "always"
 
 
 def _clusters(clusters: Sequence[ClusterView]) -> Iterable[Content]:

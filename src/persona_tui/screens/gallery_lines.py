@@ -231,7 +231,7 @@ def parts(
         yield "Picture", about
         made = leaf.picture.created_at.astimezone(zone)
         loras = [Content(f"LoRA {use.words}") for use in album.run.loras] if album.run is not None else []
-        yield "Origin", [*map(Content, _origin(leaf)), *loras, dim(f"made {made:%m/%d %H:%M}")]
+        yield "Origin", [*map(Content, _origin(leaf)), *loras, dim(f"made {made:%d %b %H:%M}")]
         yield "Lineage", [lineage(album.lineage(leaf))]
     if album.run is not None:
         yield "Prompt", [Content(album.run.prompt)]

@@ -109,7 +109,7 @@ class TroubleDialog(Dialog[int]):
         icon, style = PLACES[failure.place]
         step = f"{failure.position} {failure.step}"
         return [
-            dim(f"{failure.at.astimezone(self._zone):%m/%d %H:%M}"),
+            dim(f"{failure.at.astimezone(self._zone):%d %b %H:%M}"),
             str(failure.job_id),
             f"{step}, {failure.run}" if self._all else step,
             dim(host(failure.endpoint)),

@@ -280,7 +280,7 @@ def _night(run: RunView) -> Iterator[str]:
     if run.night == "sure":
         yield "night mode when sure"
     elif run.night_at is not None:
-        yield f"night mode from {run.night_at:%m/%d %H:%M} UTC"
+        yield f"night mode from {run.night_at:%d %b %H:%M} UTC"
 
 
 def _standing(facts: RunFacts) -> Iterator[Content]:

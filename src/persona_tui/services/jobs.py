@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from persona_tui.services.writers import Writer
     from persona_tui.settings import Settings
 
-TASK_MODULES = ("persona_tui.services.library.tasks", "persona_tui.services.voting.tasks")
+TASK_MODULES = (
+    "persona_tui.services.library.tasks",
+    "persona_tui.services.planning.tasks",
+    "persona_tui.services.voting.tasks",
+)
 """Modules whose `make_blueprint` gives a room's tasks; named by path, since jobs lie below all rooms."""
 
 STALLED_AFTER = 60
@@ -56,6 +60,7 @@ class JobTools:
         pool: the child process for short work.
         models: the one that holds a model for pictures, so that short work never waits behind it.
         seers: language models that are shown pictures, in the order in which they are asked.
+        writers: language models that write, in the order in which they are asked.
         owner: opens a connection of the role that owns the tables, outside of any transaction.
     """
 
@@ -65,6 +70,7 @@ class JobTools:
     settings: Settings
     models: Pool
     seers: Sequence[Writer] = ()
+    writers: Sequence[Writer] = ()
     owner: Callable[[], psycopg.Connection[Any]] | None = None
 
 

@@ -54,7 +54,7 @@ class Capabilities:
         answered: the conversation was held and came to its end in time.
         kitty: it takes the kitty graphics protocol.
         sixel: it shows sixel pictures.
-        sixel_width, sixel_height: of the largest sixel picture that it keeps, in pixels; xterm shows nothing of
+        sixel_width, sixel_height: of the largest sixel picture that it keeps, in pixels; xterm draws none of
             a larger one. None: it doesn't say.
         iterm2: it shows iTerm2's inline pictures.
         cell_width, cell_height: of one cell, in pixels; None when nothing tells.

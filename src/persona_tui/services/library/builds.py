@@ -22,7 +22,7 @@ from persona_tui.services.library.assigning import (
     still_unclustered,
 )
 from persona_tui.services.library.building import Grouping, Method, group_pictures
-from persona_tui.services.library.clusters import ClusterView, get_cluster
+from persona_tui.services.library.clusters import ClusterView, get_cluster, spoken_name
 from persona_tui.services.library.membership import add_pictures, move_pictures
 from persona_tui.services.library.picture_filters import PictureFilters
 from persona_tui.services.library.pictures import PictureRef
@@ -108,13 +108,14 @@ async def split_cluster(
         NotAllowedNow: its pictures form no parts, or are not embedded yet.
     """
 
-    def read() -> tuple[ClusterView, Space]:
+    def read() -> tuple[ClusterView, str | None, Space]:
         with scope() as session:
             whole = get_cluster(session, cluster_id)
+            said = spoken_name(session.get_one(Cluster, cluster_id))
             inside = PictureFilters(cluster_id=cluster_id)
-            return whole, read_space(session, whole.persona_id, model_hash, inside)
+            return whole, said, read_space(session, whole.persona_id, model_hash, inside)
 
-    whole, space = await to_thread(read)
+    whole, said, space = await to_thread(read)
     grouping: Grouping = await pool.run(group_pictures, space.vectors, "means")
     parts = _groups(space.refs, grouping)
     if len(parts) < 2:
@@ -129,7 +130,8 @@ async def split_cluster(
             names = _free_names(session, whole.persona_id, whole.name, 2)
             made = [cluster_id]
             for part in parts[1:]:
-                made.append(_make(session, whole.persona_id, next(names), grouping.facts, model_hash))
+                facts = {**grouping.facts, "said": said}
+                made.append(_make(session, whole.persona_id, next(names), facts, model_hash))
                 move_pictures(session, part, into=made[-1], out_of=[cluster_id])
             return tuple(get_cluster(session, one) for one in made)
 
@@ -153,11 +155,12 @@ def _store(
     lock_clusters(session, persona_id)
     free = still_unclustered(session, persona_id)
     names = _free_names(session, persona_id, "Group")
+    facts = {**grouping.facts, "said": None}
     made = []
     for group in _groups(refs, grouping):
         still = [ref for ref in group if ref in free]
         if still:
-            made.append(_make(session, persona_id, next(names), grouping.facts, model_hash))
+            made.append(_make(session, persona_id, next(names), facts, model_hash))
             add_pictures(session, made[-1], still, by="built")
     return made
 
@@ -172,7 +175,8 @@ def _groups(refs: Sequence[PictureRef], grouping: Grouping) -> list[list[Picture
 
 
 def _make(session: Session, persona_id: int, name: str, facts: dict[str, Any], model_hash: str) -> int:
-    details = {**facts, "model_hash": model_hash}
+    """A cluster with a name that was counted; `spoken_name` says what of it is for the public."""
+    details = {**facts, "given": name, "model_hash": model_hash}
     made = Cluster(persona_id=persona_id, name=name, origin="built", details=details)
     session.add(made)
     session.flush()

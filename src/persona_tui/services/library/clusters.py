@@ -261,6 +261,18 @@ def cluster_pictures(
     return tuple(ClusterPicture(*row) for row in rows)
 
 
+def spoken_name(cluster: Cluster) -> str | None:
+    """What may be said of a cluster to the public: its name, without the number that a build gave it.
+
+    Returns:
+        None while it has only the name of a build, `Group 3`.
+    """
+    if cluster.name != cluster.details.get("given"):
+        return cluster.name
+    said: str | None = cluster.details["said"]
+    return said
+
+
 def _taken(name: str) -> DuplicateName:
     return DuplicateName(f"There is a cluster called {name!r} already.")
 

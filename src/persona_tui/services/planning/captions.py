@@ -21,6 +21,7 @@ from persona_tui.models.library import Cluster
 from persona_tui.models.persona import ContentPillar, Persona
 from persona_tui.models.post import CaptionDraft, SchedulingPost
 from persona_tui.passed import Passed
+from persona_tui.services.library.clusters import spoken_name
 from persona_tui.services.media import MediaStore
 from persona_tui.services.planning import hashtags
 from persona_tui.services.publishing.wording import (
@@ -73,6 +74,7 @@ class _Request:
     persona_id: int
     persona: str
     scene: str
+    seen: str
     taste: dict[str, Any]
     disclosure: str
     recent: tuple[str, ...]
@@ -141,7 +143,7 @@ def _prepare(session: Session, media: MediaStore, post_id: int) -> _Request:
     persona = session.get_one(Persona, post.persona_id)
     pillar = session.get(ContentPillar, post.pillar_id) if post.pillar_id else None
     cluster = session.get(Cluster, post.cluster_id) if post.cluster_id else None
-    scene = cluster.name if cluster else (pillar.name if pillar else persona.name)
+    scene = (spoken_name(cluster) if cluster else None) or (pillar.name if pillar else persona.name)
     recent = tuple(
         session.exec(
             select(SchedulingPost.caption)
@@ -170,10 +172,26 @@ def _prepare(session: Session, media: MediaStore, post_id: int) -> _Request:
         persona.id,
         persona.name,
         scene,
+        _described(session, post_id),
         persona.hashtag_strategy,
         persona.disclosure,
         recent,
     )
+
+
+def _described(session: Session, post_id: int) -> str:
+    """What is known to be on the post's first picture: the operator's words, else the vision model's."""
+    found: str | None = session.execute(
+        text(
+            "SELECT coalesce(nullif(f.caption, ''), a.caption, '') FROM post_items i"
+            " LEFT JOIN photos f ON f.id = i.photo_id"
+            " LEFT JOIN picture_analyses a ON a.photo_id = i.photo_id"
+            "  OR a.image_candidate_id = i.image_candidate_id"
+            " WHERE i.post_id = :post ORDER BY i.position LIMIT 1"
+        ),
+        {"post": post_id},
+    ).scalar_one_or_none()
+    return clean(found or "", keep_lines=False)
 
 
 def _seen_copy(session: Session, media: MediaStore, post_id: int) -> tuple[bytes, ...]:
@@ -228,7 +246,7 @@ def _template(request: _Request) -> _Caption:
     return _Caption(
         caption=f"{request.scene}. A quiet moment, kept.",
         hashtags=re.findall(r"\w{4,}", request.scene)[:3],
-        alt_text=f"{request.scene}.",
+        alt_text=request.seen or f"{request.scene}.",
     )
 
 

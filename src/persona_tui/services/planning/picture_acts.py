@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlmodel import Session
 
-from persona_tui.errors import UnknownName
+from persona_tui.errors import NotAllowedNow, UnknownName
 from persona_tui.services import events
 from persona_tui.services.generation import rejection
 from persona_tui.services.library import analyses, staging
 from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.planning.slots import next_slot
+from persona_tui.services.planning.tasks import request_caption
 from persona_tui.services.publishing.post_views import PostView
 from persona_tui.services.publishing.posts import schedule
 from persona_tui.services.publishing.winners import draft_for_winner
@@ -54,22 +55,62 @@ def draft_posts(session: Session, refs: Sequence[PictureRef]) -> tuple[PostView,
     return tuple(draft_for_winner(session, ref.candidate_id, photo_id=ref.photo_id) for ref in refs)
 
 
-def schedule_posts(
-    session: Session, refs: Sequence[PictureRef], now: datetime, gap: timedelta
-) -> tuple[PostView, ...]:
+@dataclass(frozen=True)
+class Scheduled:
+    """What came of scheduling pictures.
+
+    Attributes:
+        posts: those that were planned, in the order of their times.
+        taken: pictures that a live post of the account holds already.
+    """
+
+    posts: tuple[PostView, ...]
+    taken: tuple[PictureRef, ...]
+
+
+def schedule_posts(session: Session, refs: Sequence[PictureRef], now: datetime, gap: timedelta) -> Scheduled:
     """Draft each picture and schedule it at the persona's next free time, one after another.
+
+    What has no words yet gets them in the background.
 
     Args:
         gap: least time between two posts.
 
     Raises:
-        UnknownName, NotAllowedNow: as `draft_for_winner` and `schedule`.
+        NotAllowedNow: all of them are in a live post; or as `draft_for_winner` and `schedule`.
+        UnknownName: as `draft_for_winner`.
     """
+    taken = _in_live_posts(session, refs)
+    free = [ref for ref in refs if ref not in taken]
+    if not free:
+        raise NotAllowedNow(
+            "Each of these pictures is in a live post already.", hint="Move or cancel those posts instead."
+        )
     planned = []
-    for post in draft_posts(session, refs):
+    for post in draft_posts(session, free):
         slot = next_slot(session, post.persona_id, now, min_gap=gap)
         planned.append(schedule(session, post.id, slot.at, slot.zone))
-    return tuple(planned)
+        if not (post.caption or post.alt_text):
+            request_caption(session, post.id)
+    return Scheduled(tuple(planned), tuple(ref for ref in refs if ref in taken))
+
+
+_LIVE = text(
+    "SELECT DISTINCT i.photo_id, i.image_candidate_id FROM post_items i"
+    " JOIN scheduling_posts p ON p.id = i.post_id AND p.state NOT IN ('draft', 'ready')"
+    " WHERE i.holds AND (i.photo_id = ANY(:photos) OR i.image_candidate_id = ANY(:candidates))"
+)
+
+
+def _in_live_posts(session: Session, refs: Sequence[PictureRef]) -> set[PictureRef]:
+    rows = session.execute(
+        _LIVE,
+        {
+            "photos": [ref.photo_id for ref in refs if ref.photo_id is not None],
+            "candidates": _candidates(refs),
+        },
+    )
+    return {PictureRef(*row) for row in rows}
 
 
 @dataclass(frozen=True)
