@@ -81,7 +81,6 @@ def test_library_2_each_kind_has_an_outcome_of_its_own_and_one_lost_picture_spoi
         ("faces", "unknown", 2),
         ("measures", "done", 1),
         ("measures", "failed", 1),
-        ("safety", "unknown", 2),
         ("vision", "unknown", 2),
     ]
     ((sharpness, exposure, counted, details),) = rows(
@@ -92,9 +91,7 @@ def test_library_2_each_kind_has_an_outcome_of_its_own_and_one_lost_picture_spoi
     with db.session_scope() as session:
         seen = analyses.overview(session, persona, analyses.abilities(settings))
         assert analyses.retry(session, persona, ("measures",)) == 1
-    assert seen.line == (
-        "Failed: sharpness and colours 1, likeness 1. Unknown: faces 2, safety 2, description 2."
-    )
+    assert seen.line == ("Failed: sharpness and colours 1, likeness 1. Unknown: faces 2, description 2.")
     assert "is gone" in seen.kinds[0].problem
     media.put(photograph("coffee"))
     workshop.work(db, settings)

@@ -10,9 +10,11 @@ from textual.widgets import Input
 
 from persona_tui.database.engine import Database
 from persona_tui.screens.clusters_reel import CHUNK
+from persona_tui.services.library import analyses
 from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.library.embeddings import current_model
 from persona_tui.services.library.membership import add_pictures
+from persona_tui.services.library.pictures import list_pictures
 from persona_tui.services.publishing.post_views import list_posts
 from persona_tui.services.publishing.posts import draft_for_winner, schedule
 from persona_tui.widgets.choice import ChoiceDialog
@@ -165,6 +167,22 @@ async def test_library_7_marked_pictures_are_flagged_scheduled_rejected_and_dele
         await pilot.press("u")
         await until(pilot, lambda: said(pilot) == "3 posts back among the drafts.")
     assert asked(library.db, "SELECT count(*) FROM scheduling_posts WHERE state = 'ready'") == 3
+
+
+async def test_library_2_what_cannot_be_found_out_here_is_said_with_its_reason(library: Library) -> None:
+    library.stock(2)
+    lack = "Descriptions are off."
+    with library.db.session_scope() as session:
+        for picture in list_pictures(session, library.plan.persona_id).pictures:
+            for kind in analyses.KINDS:
+                known = kind not in {"faces", "vision"}
+                analyses.record(
+                    session, picture.ref, kind, "done" if known else "unknown", "1", "" if known else lack
+                )
+    async with opened(library, LARGE) as pilot:
+        await shows(pilot, "[A] says why")
+        await pilot.press("A")
+        await until(pilot, lambda: said(pilot) == lack)
 
 
 async def test_being_sent_to_a_cluster_marks_it(library: Library) -> None:

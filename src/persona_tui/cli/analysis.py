@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 KindNames = Annotated[
     list[str] | None,
-    typer.Option("--kind", help="measures, embedding, faces, safety or vision; again for another; else all."),
+    typer.Option("--kind", help="measures, embedding, faces or vision; again for another; else all."),
 ]
 
 

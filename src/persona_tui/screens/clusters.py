@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
-from persona_tui.screens import clusters_acts, clusters_groups
+from persona_tui.screens import clusters_acts, clusters_groups, clusters_reading
 from persona_tui.screens.clusters_acts import Undo
 from persona_tui.screens.clusters_finding import ClustersFinding
 from persona_tui.screens.clusters_import import ImportPlan, ask_what_to_import, failure_lines
@@ -256,9 +256,13 @@ class ClustersScreen(ClustersFinding):
     async def _analyse(self, _screen: ClustersView, persona_id: int) -> None:
         from persona_tui.services.library.analyses import retry
 
+        missing = await self.read(clusters_reading.what_is_missing, persona_id)
         again = await self.act(retry, persona_id)
         words = f", {again:,} of them once more" if again else ""
-        self.flash(f"What is missing is looked at in the background{words}.", "busy")
+        if missing.lacks and not any(kind.waiting or kind.failed for kind in missing.kinds):
+            self.flash(" ".join(missing.lacks), "info", seconds=15)
+        else:
+            self.flash(f"What is missing is looked at in the background{words}.", "busy")
         self.request_reload()
 
     def action_prompt(self) -> None:

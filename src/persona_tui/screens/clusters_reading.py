@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.screens.clusters_filter import Chips
+    from persona_tui.services.library.analyses import Overview
     from persona_tui.services.library.pictures import Mark, Order, Page, PictureFilters
 
 
@@ -85,11 +86,11 @@ def count_near(session: Session, persona_id: int) -> int:
     return len({photo_id for pair in pairs for photo_id in (pair.photo_id, pair.other_id)})
 
 
-def what_is_missing(session: Session, persona_id: int) -> str:
-    """One sentence on analyses that are not done; empty where all are."""
+def what_is_missing(session: Session, persona_id: int) -> Overview:
+    """Analyses that are not done."""
     from persona_tui.services.library.analyses import overview
 
-    return overview(session, persona_id).line
+    return overview(session, persona_id)
 
 
 def read_shelf(session: Session, persona_id: int, kind: str) -> Findings:

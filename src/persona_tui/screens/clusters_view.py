@@ -164,9 +164,11 @@ class ClustersView(ClustersAbout):
         self._say_tree()
         missing = await self.read(clusters_reading.what_is_missing, persona_id)
         key = self.shell.registry.label("clusters.analyse")
-        verb = "does it" if missing.startswith("To do") else "tries again"
-        line = Content.assemble(("⚠ ", "$warning"), (missing, "$dim"), (f" [{key}] {verb}", "$title"))
-        self.query_one("#missing", Static).update(line if missing else "")
+        verb = (
+            "does it" if missing.line.startswith("To do") else "says why" if missing.lacks else "tries again"
+        )
+        line = Content.assemble(("⚠ ", "$warning"), (missing.line, "$dim"), (f" [{key}] {verb}", "$title"))
+        self.query_one("#missing", Static).update(line if missing.line else "")
         if counts["all"] != before.get("all"):
             counts = {**counts, "near": await self.read(clusters_reading.count_near, persona_id)}
             self.shelves.plant(replace(self.shelves.catalogue, counts=counts))

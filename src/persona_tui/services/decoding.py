@@ -18,6 +18,7 @@ from persona_tui.errors import InvalidRequest
 from persona_tui.services.srgb import to_srgb
 
 MAX_PIXELS = 120_000_000
+_MEGAPIXELS = f"{MAX_PIXELS // 1_000_000} megapixels"
 """Larger pictures are refused by their header alone: this many take half a gigabyte to decode."""
 LARGE_PIXELS = 40_000_000
 """Of pictures above it, one is decoded at a time, whatever the number of threads."""
@@ -77,7 +78,7 @@ def decode(data: bytes, side: int) -> tuple[PictureFacts, Image.Image]:
             with _one_large if large else nullcontext():
                 return facts, _small(image, side)
     except Image.DecompressionBombError:
-        raise _too_many("over 170 megapixels") from None
+        raise _too_many(f"more than {_MEGAPIXELS}") from None
     except Unreadable:
         raise
     except MemoryError:
@@ -93,7 +94,7 @@ def _require_few_pixels(width: int, height: int) -> None:
 
 def _too_many(size: str) -> Unreadable:
     return Unreadable(
-        f"The picture has {size}, too many to handle.", hint="Make it smaller than 120 megapixels."
+        f"The picture has {size}, too many to handle.", hint=f"Make it smaller than {_MEGAPIXELS}."
     )
 
 

@@ -1,7 +1,7 @@
 """What is known about each picture, kind by kind: what is missing, queueing it, and how it went.
 
 Photos that were accepted count, and candidates of runs with a persona. All candidates are measured and
-embedded; faces, safety and descriptions are for those that won. A kind whose outcome carries another version
+embedded; faces and descriptions are for those that won. A kind whose outcome carries another version
 than `abilities` says now is missing like one that was never tried: that is how a change of model, or an extra
 that was installed, reaches all pictures.
 """
@@ -23,20 +23,18 @@ from persona_tui.services.library import analysis, embeddings, vision
 from persona_tui.services.library.pictures import PictureRef
 from persona_tui.settings import Settings
 
-Kind = Literal["measures", "embedding", "faces", "safety", "vision"]
+Kind = Literal["measures", "embedding", "faces", "vision"]
 State = Literal["done", "failed", "unknown"]
 
-KINDS: tuple[Kind, ...] = ("measures", "embedding", "faces", "safety", "vision")
+KINDS: tuple[Kind, ...] = ("measures", "embedding", "faces", "vision")
 NAMES: Mapping[Kind, str] = {
     "measures": "sharpness and colours",
     "embedding": "likeness",
     "faces": "faces",
-    "safety": "safety",
     "vision": "description",
 }
 _OF_ALL_CANDIDATES = ("measures", "embedding")
 _NONE = "none"
-_NO_SAFETY = "No check of pictures is built in yet."
 _NO_FACES = "Faces can't be counted without the extra: pip install 'persona-tui[faces]'."
 
 
@@ -76,10 +74,12 @@ class Overview:
 
     Attributes:
         line: one sentence, empty when nothing is missing.
+        lacks: why what is unknown can't be found out here, each reason once.
     """
 
     kinds: tuple[KindState, ...]
     line: str
+    lacks: tuple[str, ...] = ()
 
 
 def abilities(settings: Settings) -> dict[Kind, Ability]:
@@ -90,7 +90,6 @@ def abilities(settings: Settings) -> dict[Kind, Ability]:
         "measures": Ability(analysis.VERSION),
         "embedding": Ability(embeddings.current_model(settings).hash),
         "faces": Ability(f"{faces.MODEL}, {settings.faces.detector}") if found else Ability(_NONE, _NO_FACES),
-        "safety": Ability(_NONE, _NO_SAFETY),
         "vision": Ability(_NONE, described) if described else Ability(vision.version_of(settings)),
     }
 
@@ -123,12 +122,7 @@ def queue(session: Session, ref: PictureRef) -> None:
 def queue_persona(session: Session, persona_id: int) -> None:
     """Have all that is missing for a persona's pictures done in the background."""
     word = f"analyse persona {persona_id}"
-    waits = session.execute(
-        text(
-            "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = :word)"
-        ),
-        {"word": word},
-    ).scalar_one()
+    waits = session.execute(text(_WAITS), {"word": word}).scalar_one()
     if not waits:
         jobs.defer(session, "library:analyse_persona", once=word, persona_id=persona_id)
 
@@ -229,7 +223,8 @@ def overview(session: Session, persona_id: int, able: Mapping[Kind, Ability] | N
         all_pictures = photos + (candidates if kind in _OF_ALL_CANDIDATES else winners)
         del problems[kind][""]
         states.append(_kind_state(kind, counts[kind], all_pictures, problems[kind]))
-    return Overview(tuple(states), _line(states))
+    lacks = {state.problem: None for state in states if state.unknown and state.problem}
+    return Overview(tuple(states), _line(states), tuple(lacks))
 
 
 def newest(session: Session) -> tuple[object, ...]:
