@@ -52,4 +52,8 @@ def test_library_4_5_a_library_is_built_changed_and_searched_by_commands(
     assert len(inside["found"]) == 5 and inside["next_offset"] is None
     assert "knows no words" in told(peopled, 1, "photos", "search", "Mira", "a cat")
     assert "names no picture" in told(peopled, 2, "photos", "search", "Mira", "--like", "12")
+    assert "There is no photo 9999" in told(peopled, 2, "photos", "search", "Mira", "--like", "photo 9999")
+    few = peopled("photos", "list", "Mira", "--limit", "17", "--json")
+    assert (len(few.json), "more than these 17" in few.err) == (17, True)
+    assert "more than" not in peopled("photos", "list", "Mira", "--limit", "18").err
     assert "has performed" in told(peopled, 1, "photos", "search", "Mira", "--best")

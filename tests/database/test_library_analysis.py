@@ -20,7 +20,7 @@ from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu import faces
 from persona_tui.gpu.stand_in import projection
-from persona_tui.services.library import analyses, embeddings
+from persona_tui.services.library import analyses, builds, embeddings
 from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.library.vision import Description
 from persona_tui.services.media import MediaStore
@@ -96,6 +96,31 @@ def test_library_2_each_kind_has_an_outcome_of_its_own_and_one_lost_picture_spoi
     media.put(photograph("coffee"))
     workshop.work(db, settings)
     assert outcomes(db, "measures") == [("done", "")] * 2
+
+
+def test_library_4_a_build_in_the_background_waits_for_the_vectors(
+    db: Database, settings: Settings, media: MediaStore, workshop: Workshop
+) -> None:
+    with db.session_scope() as session:
+        persona = make_persona(session).id
+        for name in ("coffee", "chelsea"):
+            for turn in range(6):
+                add_photo(session, media, persona, turned(name, turn))
+        builds.request_build(session, persona)
+    workshop.work(db, settings)
+    assert rows(db, "SELECT count(*) FROM clusters") == [(0,)]
+    assert rows(db, "SELECT count(*) FROM embeddings") == [(12,)]
+    with db.session_scope() as session:
+        session.execute(text("UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo'"))
+    workshop.work(db, settings)
+    assert rows(db, "SELECT count(*) FROM clusters") == [(2,)]
+
+
+def turned(name: str, degrees: int) -> bytes:
+    """A photograph, turned a little."""
+    file = io.BytesIO()
+    Image.open(io.BytesIO(photograph(name))).rotate(degrees).save(file, "JPEG", quality=92)
+    return file.getvalue()
 
 
 @needs_faces

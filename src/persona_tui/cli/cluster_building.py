@@ -156,11 +156,17 @@ async def _propose(opened: Resources, persona_id: int, clusters: list[int] | Non
 
 
 def _lines(built: Built) -> list[str]:
-    return [
-        *(f"✅ {one.name}: {one.pictures} pictures" for one in built.made),
+    lines = [f"✅ {one.name}: {one.pictures} pictures" for one in built.made]
+    lines.append(
         f"{len(built.made)} clusters made, {built.joined} pictures joined others, "
-        f"{built.to_review} to review, {built.apart} are like no others.",
-    ]
+        f"{built.to_review} to review, {built.apart} are like no others."
+    )
+    if built.waiting:
+        lines.append(
+            f"⚠️  {built.waiting} pictures have no vector yet. The app or `persona-tui worker` makes them; "
+            "build again then."
+        )
+    return lines
 
 
 def _row(one: ReviewView) -> list[object]:

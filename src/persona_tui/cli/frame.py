@@ -63,6 +63,13 @@ def show(value: Any, as_json: bool, lines: Callable[[], Iterable[str]] | None = 
         print(line)
 
 
+def first_of(found: Sequence[Any], limit: int) -> Sequence[Any]:
+    """The first so many of what was read, one more than that where there are more, which is said."""
+    if len(found) > limit:
+        note(f"ℹ️  There are more than these {limit}; --limit shows them.")
+    return found[:limit]
+
+
 def plain(value: Any) -> Any:
     """Dataclasses, tuples and moments as JSON knows them."""
     from dataclasses import fields, is_dataclass

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from persona_tui.cli.frame import AsJson, group, note, session, show, table
+from persona_tui.cli.frame import AsJson, first_of, group, note, session, show, table
 
 commands = group("Background jobs.")
 
@@ -16,14 +16,14 @@ JobId = Annotated[int, typer.Argument(metavar="JOB", help="The job's number.")]
 @commands.command("list")
 def list_(
     status: Annotated[str | None, typer.Option(help="todo, doing, succeeded, failed, cancelled.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Jobs, the newest first."""
     from persona_tui.services.jobs import list_jobs
 
     with session() as opened:
-        jobs = list_jobs(opened, status=status, limit=limit)
+        jobs = first_of(list_jobs(opened, status=status, limit=limit + 1), limit)
     show(
         jobs,
         as_json,

@@ -13,6 +13,7 @@ from persona_tui.cli import analysis, photos_staging, search
 from persona_tui.cli.frame import (
     AsJson,
     PersonaName,
+    first_of,
     group,
     note,
     persona_of,
@@ -153,14 +154,15 @@ def list_(
     stage: Annotated[
         Literal["staged", "accepted", "rejected", "deleted"] | None, typer.Option(help="Only these.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """A persona's photos, the newest first; deleted ones only when asked for."""
     from persona_tui.services.library.photos import list_photos
 
     with session() as opened:
-        photos = list_photos(opened, persona_of(opened, persona).id, stage=stage, limit=limit)
+        found = list_photos(opened, persona_of(opened, persona).id, stage=stage, limit=limit + 1)
+    photos = first_of(found, limit)
     show(
         photos,
         as_json,

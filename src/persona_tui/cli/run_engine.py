@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli.frame import AsJson, note, require_consent, session, show, table
+from persona_tui.cli.frame import AsJson, first_of, note, require_consent, session, show, table
 
 if TYPE_CHECKING:
     from persona_tui.services.generation.budgets import BudgetView, Change
@@ -43,7 +43,7 @@ def jobs(
     from persona_tui.services.generation.cancelling import list_generation_jobs
 
     with session() as opened:
-        found = list_generation_jobs(opened, run, live=live, limit=limit)
+        found = first_of(list_generation_jobs(opened, run, live=live, limit=limit + 1), limit)
     show(
         found,
         as_json,

@@ -29,6 +29,17 @@ from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.library.space import Space, read_space
 
 METHODS: tuple[Method, ...] = ("density", "means")
+_NOT_TRIED = """
+  AND NOT EXISTS (SELECT FROM embeddings e WHERE e.{column} = {row}.id AND e.model_hash = :model)
+  AND NOT EXISTS (SELECT FROM analysis_outcomes o WHERE o.{column} = {row}.id AND o.kind = 'embedding'
+                  AND o.version = :model AND o.state <> 'done')
+"""
+_WITHOUT_VECTOR = f"""
+SELECT (SELECT count(*) FROM photos p WHERE p.persona_id = :persona AND p.stage = 'accepted'
+          AND p.deleted_at IS NULL {_NOT_TRIED.format(column="photo_id", row="p")})
+     + (SELECT count(*) FROM image_candidates c WHERE c.persona_id = :persona AND c.status = 'active'
+          {_NOT_TRIED.format(column="image_candidate_id", row="c")})
+"""
 
 
 @dataclass(frozen=True)
@@ -40,16 +51,21 @@ class Built:
         joined: pictures that went into clusters that were there.
         to_review: pictures that may belong to a cluster.
         apart: pictures that are like no others.
+        waiting: pictures without a vector yet, which no build can place.
     """
 
     made: tuple[ClusterView, ...]
     joined: int
     to_review: int
     apart: int
+    waiting: int
 
 
-def request_build(session: Session, persona_id: int, method: str = "density") -> int | None:
+def request_build(session: Session, persona_id: int, method: str = "density", *, wait: int = 0) -> int | None:
     """Queue a build in the background.
+
+    Args:
+        wait: seconds until it may begin.
 
     Returns:
         The job's id; None where one waits already.
@@ -61,6 +77,7 @@ def request_build(session: Session, persona_id: int, method: str = "density") ->
         session,
         "library:build_clusters",
         once=f"build_clusters {persona_id}",
+        wait=wait,
         persona_id=persona_id,
         method=_known(method),
     )
@@ -86,14 +103,22 @@ async def build_clusters(
     space = await to_thread(read)
     grouping: Grouping = await pool.run(group_pictures, await to_thread(space.short), _known(method))
 
-    def store() -> tuple[ClusterView, ...]:
+    def store() -> tuple[tuple[ClusterView, ...], int]:
         with scope() as session:
             made = _store(session, persona_id, space.refs, grouping, model_hash)
-            return tuple(get_cluster(session, one) for one in made)
+            waiting = without_vector(session, persona_id, model_hash)
+            return tuple(get_cluster(session, one) for one in made), waiting
 
-    made = await to_thread(store)
+    made, waiting = await to_thread(store)
     last = await assign_new(scope, pool, persona_id, model_hash)
-    return Built(made, first.joined + last.joined, first.to_review + last.to_review, last.apart)
+    joined, to_review = first.joined + last.joined, first.to_review + last.to_review
+    return Built(made, joined, to_review, last.apart, waiting)
+
+
+def without_vector(session: Session, persona_id: int, model_hash: str) -> int:
+    """How many pictures are still to be embedded by this model; those that can't be don't count."""
+    values = {"persona": persona_id, "model": model_hash}
+    return int(session.execute(text(_WITHOUT_VECTOR), values).scalar_one())
 
 
 async def split_cluster(

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session
 
-from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.services.jobs import Pool, SessionScope
 from persona_tui.services.library import embeddings
 from persona_tui.services.library.building import Vectors
@@ -255,6 +255,8 @@ def _diverse(session: Session, near: list[Neighbour], model_hash: str, count: in
 def _vector_of(session: Session, ref: PictureRef, model_hash: str) -> Vectors:
     space = vectors_of(session, [ref], model_hash)
     if not space.refs:
+        if not read_pictures(session, [ref]):
+            raise UnknownName(f"There is no {ref}.")
         raise NotAllowedNow(
             f"{str(ref).capitalize()} is not embedded yet, so nothing can be compared with it.",
             hint="Run `photos analyse` first.",

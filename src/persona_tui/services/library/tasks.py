@@ -16,11 +16,13 @@ from persona_tui.services.library import analyses, embeddings, neighbours
 from persona_tui.services.library.analyses import Ability, Kind, kind_of
 from persona_tui.services.library.analysing import WORK, analyse
 from persona_tui.services.library.assigning import assign_new, request_assignment
-from persona_tui.services.library.builds import build_clusters
+from persona_tui.services.library.builds import build_clusters, request_build, without_vector
 from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.library.vision import Away
 
 NAMESPACE = "library"
+VECTORS_SECONDS = 2
+"""Until a build looks again whether all pictures have their vectors."""
 AWAY_SECONDS = 300
 """Until a vision model that could not be reached is asked again."""
 
@@ -104,9 +106,20 @@ def _use_vectors(tools: JobTools, persona_id: int) -> None:
 
 
 async def make_clusters(context: JobContext, persona_id: int, method: str = "density") -> None:
-    """Make clusters of the persona's pictures that lie in none."""
+    """Make clusters of the persona's pictures that lie in none, once all have their vectors."""
     tools: JobTools = context.additional_context["tools"]
     model = await to_thread(embeddings.current_model, tools.settings)
+
+    def waits() -> bool:
+        with tools.scope() as session:
+            if not without_vector(session, persona_id, model.hash):
+                return False
+            analyses.queue_kind(session, persona_id, "embedding")
+            request_build(session, persona_id, method, wait=VECTORS_SECONDS)
+            return True
+
+    if await to_thread(waits):
+        return
     await build_clusters(tools.scope, tools.models, persona_id, model.hash, method)
 
 
