@@ -10,6 +10,7 @@ from PIL import Image
 
 from persona_tui.setting_rows import MASK
 from tests.cli.conftest import Said, Shell
+from tests.support.database import reachable_folder
 from tests.support.sandbox import SandboxProcess
 
 
@@ -214,6 +215,17 @@ def test_r08_the_check_starts_no_server(shell: Shell, tmp_path: Path) -> None:
     assert said.code == 1
     assert not (tmp_path / "none").exists()
     assert {check["name"]: check["state"] for check in said.json["checks"]}["database"] == "fail"
+
+
+@pytest.mark.long
+def test_the_doctor_starts_the_embedded_database_and_the_check_does_not(shell: Shell) -> None:
+    with reachable_folder() as folder:
+        place = {"PERSONA_DATA_DIR": str(folder / "data"), "PERSONA_DATABASE_URL": ""}
+        assert shell.real("persona", "list", **place).code == 0  # makes it; the last process stops it
+        checked = shell.real("doctor", "--check", **place)
+        assert checked.code == 1
+        assert "The embedded database is not running." in checked.out and "DATABASE_URL" not in checked.out
+        assert "PostgreSQL" in shell.real("doctor", **place).out
 
 
 def test_the_address_of_the_database_is_shown_without_password(shell: Shell) -> None:

@@ -31,21 +31,23 @@ def doctor(
     from persona_tui.settings import load_settings
 
     settings = load_settings()
-    if settings.data_dir.exists() and not check:
+    start = settings.data_dir.exists() and not check
+    if start:
         prepare_process(settings)
-    checks = _examined(settings)
+    checks = _examined(settings, start)
     show({"checks": checks, "settings": masked_values(settings)}, as_json, lambda: _lines(checks))
     if any(found.state == "fail" for found in checks) and (check or as_json is False):
         raise typer.Exit(1)
 
 
-def _examined(settings: Any) -> list[Check]:
+def _examined(settings: Any, start: bool) -> list[Check]:
+    """All checks; the database is started for them only where that is meant."""
     from persona_tui.database.engine import open_database
     from persona_tui.errors import PersonaError
     from persona_tui.services.doctor import run_checks
 
     try:
-        database = open_database(settings, start=False)
+        database = open_database(settings, start=start)
     except PersonaError as problem:
         return run_checks(settings, None, database_problem=problem)
     try:

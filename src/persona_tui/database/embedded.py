@@ -105,11 +105,10 @@ class EmbeddedServer:
         account = existing_account()
         socket_folder = find_socket_folder(folders, account) if account else None
         if account is None or socket_folder is None:
-            raise DatabaseUnavailable("The database is not running.", hint="Start persona-tui.")
+            raise _stopped()
         server = cls(folders, account, socket_folder)
-        refusal = server._refusal()
-        if refusal is not None:
-            raise DatabaseUnavailable(f"The database is not running. {refusal.message}", hint=refusal.hint)
+        if server._refusal() is not None:
+            raise _stopped()
         return server
 
     def conninfo(self, role: Role = "app", dbname: str = DATABASE) -> str:
@@ -235,3 +234,10 @@ class EmbeddedServer:
             time.sleep(pause)
             pause = min(1.5 * pause, 0.25)  # the server logs each attempt, and a recovery may take minutes
         return False
+
+
+def _stopped() -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        "The embedded database is not running.",
+        hint="The app, the scheduler and every command but `doctor --check` start it.",
+    )
