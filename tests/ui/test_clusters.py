@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from textual.widgets import Input
 
 from persona_tui.database.engine import Database
@@ -20,6 +21,7 @@ from persona_tui.services.publishing.posts import draft_for_winner, schedule
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.picture import PicturePane
+from persona_tui.widgets.section import SectionTitle
 from persona_tui.widgets.thumbnails import Thumbnails, Tile
 from persona_tui.widgets.viewer import ViewerDialog, open_outside
 from tests.support.space import embed, make_photo
@@ -167,6 +169,23 @@ async def test_library_7_marked_pictures_are_flagged_scheduled_rejected_and_dele
         await pilot.press("u")
         await until(pilot, lambda: said(pilot) == "3 posts back among the drafts.")
     assert asked(library.db, "SELECT count(*) FROM scheduling_posts WHERE state = 'ready'") == 3
+
+
+async def test_library_1_the_shelf_stays_when_its_last_picture_is_accepted(library: Library) -> None:
+    library.stock(2)
+    with library.db.session_scope() as session:
+        session.execute(text("UPDATE photos SET stage = 'staged'"))
+    async with opened(library) as pilot:
+        screen = library_screen(pilot)
+        assert screen.query_one("#tree-title", SectionTitle).lit
+        assert not screen.query_one("#pictures-title", SectionTitle).lit
+        await until(pilot, lambda: screen.shelves.seek(("staged", 0)))
+        await shows(pilot, "walk_01.png")
+        await pilot.press("tab")
+        await until(pilot, lambda: screen.query_one("#pictures-title", SectionTitle).lit)
+        await pilot.press("M", "y")
+        await shows(pilot, "Nothing waits for a look any more.")
+        assert screen.shelves.current_key == ("staged", 0)
 
 
 async def test_library_2_what_cannot_be_found_out_here_is_said_with_its_reason(library: Library) -> None:

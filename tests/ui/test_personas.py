@@ -282,7 +282,7 @@ async def test_a_pillar_is_shown_whole(
             "No clusters linked",
         ):
             assert words in screen_text(pilot), words
-        assert "Active: from 11/20" in screen_text(pilot)
+        assert "Active: from 20 Nov" in screen_text(pilot)
 
 
 async def test_keys_that_need_a_pillar_are_not_offered_without_one(app: PersonaApp, db: Database) -> None:

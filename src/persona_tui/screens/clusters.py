@@ -41,9 +41,10 @@ class ClustersScreen(ClustersFinding):
     HELP = (
         "The library: photos that were imported and pictures that runs made, in one place. In the tree stand "
         "shelves and the pillars with their clusters; a cluster is a batch of pictures that belong together, "
-        "and its dot says how many were not posted yet. Enter goes from the tree to its pictures, and there "
-        "shows one alone. Space marks pictures ✓, r marks all up to the cursor, M all that are listed; then "
-        "a key moves, flags, drafts, schedules or deletes them together, and u takes it back. / filters by "
+        "and its dot says how many were not posted yet. Enter or Tab goes from the tree to its pictures, "
+        "where Enter shows one alone and Tab goes back; the heavy line is above where you are. Space marks "
+        "pictures ✓, r marks all up to the cursor, M all that are listed; then a key moves, flags, drafts, "
+        "schedules or deletes them together, and u takes it back. / filters by "
         "name as you type, the keys 1 to 5 go through what else can be filtered for."
     )
 

@@ -85,12 +85,16 @@ class Catalogue:
         return [cluster for cluster in self.clusters if cluster.pillar_id == pillar_id]
 
 
-def branches(catalogue: Catalogue, folded: Iterable[Key]) -> Iterator[Branch]:
-    """The rows from top to bottom."""
+def branches(catalogue: Catalogue, folded: Iterable[Key], kept: str = "") -> Iterator[Branch]:
+    """The rows from top to bottom.
+
+    Args:
+        kept: a shelf that is shown though it may be empty: the cursor is on it.
+    """
     hidden = set(folded)
     for name, (_, title) in SHELVES.items():
         count = catalogue.counts.get(name)
-        if name in ALWAYS or count:
+        if name in ALWAYS or name == kept or count:
             yield Branch((name, 0), 0, title, count=count)
     for pillar in catalogue.pillars:
         yield from _group(
@@ -179,7 +183,8 @@ class LibraryTree(DataList[Branch]):
         return False
 
     def _show_branches(self) -> None:
-        self.show(tuple(branches(self._catalogue, self._folded)))
+        kept = self.current.kind if self.current is not None else ""
+        self.show(tuple(branches(self._catalogue, self._folded, kept)))
 
     def _group_of(self, branch: Branch) -> Key | None:
         """The row below which it stands, or itself where it can be folded."""

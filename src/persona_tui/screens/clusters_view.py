@@ -38,6 +38,14 @@ TILE, SMALL_TILE = (24, 14), (17, 7)
 """Columns and rows of a thumbnail with its words, more or less, where there is room and where not."""
 LOOKED_FOR = ("reviews", "near")
 """Shelves whose pictures are looked for all at once."""
+NOTHING_LEFT = {
+    "staged": "Nothing waits for a look any more.",
+    "reviews": "No picture is unsure any more.",
+    "near": "No two pictures look alike any more.",
+    "rejected": "Nothing is rejected any more.",
+    "deleted": "Nothing is deleted any more.",
+}
+"""What is said on a shelf whose last picture has left it while it was looked at."""
 COUNT_PAUSE = 0.2
 """Seconds that a listing is looked at before it is counted, which may take longer than its page."""
 COUNTS_PAUSE = 2.0
@@ -331,6 +339,9 @@ class ClustersView(ClustersAbout):
                 "These clusters serve no pillar yet.\nGo to one of them.",
                 "clusters.pillar",
             )
+        elif branch is not None and branch.kind in NOTHING_LEFT:
+            words = f"{NOTHING_LEFT[branch.kind]}\nAll pictures are the first row of the tree."
+            empty.text, empty.action = words, "list.first"
         elif waiting := self.shelves.catalogue.counts.get("staged"):
             words = f"No pictures here yet.\nOn a shelf of the tree {waiting:,} wait for a look."
             empty.text, empty.action = words, "list.down"

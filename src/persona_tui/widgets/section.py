@@ -10,6 +10,8 @@ from textual.widget import Widget
 class SectionTitle(Widget):
     """A section's title with, in parentheses, what is worth knowing about it.
 
+    The rule below it is heavy while the keys go to its section: what lies beside it in the same container.
+
     Args:
         title: shown in capitals.
         note: secondary words behind it.
@@ -21,6 +23,7 @@ class SectionTitle(Widget):
 
     title: reactive[str] = reactive("")
     note: reactive[str] = reactive("")
+    lit: reactive[bool] = reactive(False)
 
     def __init__(
         self, title: str, note: str = "", *, id: str | None = None, classes: str | None = None
@@ -29,8 +32,17 @@ class SectionTitle(Widget):
         self.set_reactive(SectionTitle.title, title)
         self.set_reactive(SectionTitle.note, note)
 
+    def on_mount(self) -> None:
+        self.watch(self.screen, "focused", self._follow)
+
+    def _follow(self, focused: Widget | None) -> None:
+        section = self.parent
+        alone = section is not None and len(section.query_children(SectionTitle)) == 1
+        self.lit = alone and focused is not None and section in focused.ancestors
+
     def render(self) -> Content:
         words = Content.styled(self.title.upper(), "$section bold")
         if self.note:
             words += Content.styled(f"  ({self.note})", "$dim")
-        return Content("\n").join([words, Content.styled("─" * self.size.width, "$rule")])
+        line, colour = ("━", "$section") if self.lit else ("─", "$rule")
+        return Content("\n").join([words, Content.styled(line * self.size.width, colour)])
