@@ -208,6 +208,7 @@ def watch(
 ) -> None:
     """Import what comes into a folder, again and again; without a folder: what is watched."""
     from persona_tui.services.library import watch as watching
+    from persona_tui.services.library.files import shown
 
     with resources() as opened, opened.database.session_scope() as opened_session:
         persona_id = persona_of(opened_session, persona).id
@@ -223,6 +224,9 @@ def watch(
                 cluster_id=cluster_named(opened_session, persona_id, cluster, None),
             )
         folders = watching.watched(opened_session, persona_id)
+        bad = [one for folder in folders for one in watching.left_out(opened_session, folder)]
+    for one in bad:
+        note(f"⚠️  {shown(one.path)}: {one.sentence}")
     show(
         folders,
         as_json,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,6 +88,21 @@ def watched(session: Session, persona_id: int | None = None) -> tuple[WatchedFol
     return tuple(WatchedFolder(*row) for row in rows_of(session, _WATCHED, {"persona": persona_id}))
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A file of a watched folder that can't be imported, and why."""
+
+    path: Path
+    sentence: str
+
+
+def left_out(session: Session, folder: WatchedFolder) -> tuple[LeftOut, ...]:
+    """Files that could not be imported and lie there still; they are tried again once they change."""
+    rows = rows_of(session, _FAILED, {"import": folder.id})
+    found = (LeftOut(Path(folder.root) / os.fsdecode(bytes(path)), sentence) for path, sentence in rows)
+    return tuple(one for one in found if one.path.exists())
+
+
 class Watcher:
     """Looks into all watched folders, and imports what is new."""
 
@@ -100,7 +116,7 @@ class Watcher:
         """Look once. Blocks.
 
         Returns:
-            What is wrong with a folder, in a sentence; empty when all is well.
+            What is wrong with a folder or a file in it, in a sentence; empty when all is well.
         """
         with self._scope() as session:
             folders = watched(session)
@@ -114,6 +130,14 @@ class Watcher:
                 self._import(folder, root)
             except PersonaError as problem:
                 trouble = problem.message
+                continue
+            with self._scope() as session:
+                bad = left_out(session, folder)
+            if bad:
+                more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+                trouble = (
+                    f"{shown(bad[0].path)}{more} of a watched folder can't be imported: {bad[0].sentence}"
+                )
         return trouble
 
     def stop(self) -> None:
@@ -153,6 +177,10 @@ UPDATE photo_imports SET accept = :accept, kept = :kept, cluster_id = :cluster
 WHERE persona_id = :persona AND root = :root AND watch RETURNING id
 """
 _UNWATCH = "DELETE FROM photo_imports WHERE persona_id = :persona AND root = :root AND watch RETURNING id"
+_FAILED = """
+SELECT path_bytes, sentence FROM photo_import_files
+WHERE import_id = :import AND outcome = 'failed' ORDER BY path_bytes
+"""
 _WATCHED = """
 SELECT id, persona_id, root, accept, kept, cluster_id, looked_at FROM photo_imports
 WHERE watch AND (CAST(:persona AS bigint) IS NULL OR persona_id = :persona) ORDER BY id
