@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from persona_tui.gpu.training.durable import append_line
 from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.scoring import Scores, samples_at, scored
+from persona_tui.services.training.samples import samples_in
 from tests.support.tiny_pipelines import tiny_pipeline
 from tests.support.training import pictures, result, small_recipe, small_run, write_dataset
 
@@ -86,6 +88,10 @@ def test_training_7_each_look_keeps_losses_by_noise_level_pictures_and_scores(
     assert all(one.diversity is not None and one.diversity > 0 and one.prompt is None for one in found)
     lines = [json.loads(line) for line in seen.evaluation_file.read_text().splitlines()]
     assert all(line["weak"] and set(line["by_strength"]) == {"0.6", "0.8"} for line in lines)
+    words = {one.words for one in samples_in(seen.samples)}
+    assert all(re.fullmatch(r"(trigger|class) [0-9a-f]{4}, seed \d+(, × 0\.\d+)?", one) for one in words), (
+        words
+    )
     shown = {step: sorted((seen.samples / f"step-{step}").glob("*.png")) for step in (0, 4)}
     names = [[path.name for path in shown[step]] for step in (0, 4)]
     assert names[0] == names[1] and len(names[0]) == 7

@@ -56,7 +56,7 @@ class SampleFiles:
 
 def viewed(sample: Sample) -> ViewedPicture:
     """A sample as viewer and tiles take it; path and time stand for its hash."""
-    words = f"step {sample.step}" + (f", {sample.subject}" if sample.subject else "")
+    words = f"step {sample.step}" + (f", {sample.words}" if sample.words else "")
     return ViewedPicture(str(sample.path), f"{sample.path} {sample.made_ns}", words)
 
 
@@ -168,7 +168,7 @@ class SampleGrid(Failsafe, Widget, can_focus=True):
             return
         subject, step = self._subjects[place[0]], self._steps[place[1]]
         sample = self._at.get((subject, step))
-        words = Content(f"{step}") + dim(f" {subject}" if sample is not None else " none")
+        words = Content(f"{step}") + dim(f" {sample.words}" if sample is not None else " none")
         picture = viewed(sample) if sample is not None else None
         tile.fill(picture, words, sample.path if sample is not None else None, bare=False)
 

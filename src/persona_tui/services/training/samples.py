@@ -10,6 +10,7 @@ from pathlib import Path
 from persona_tui.text import clean
 
 _STEP = re.compile(r"step-(\d{1,9})")
+_ASKED = re.compile(r"([a-z]+)-([0-9a-f]+)-seed(\d+)-at([\d.]+)")
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 
@@ -26,6 +27,15 @@ class Sample:
     subject: str
     path: Path
     made_ns: int
+
+    @property
+    def words(self) -> str:
+        """The subject for people: `trigger 49af, seed 1, × 0.6` of what an evaluation asked for."""
+        asked = _ASKED.fullmatch(self.subject)
+        if asked is None:
+            return self.subject
+        kind, picture, seed, strength = asked.groups()
+        return f"{kind} {picture[:4]}, seed {seed}" + ("" if strength == "1" else f", × {strength}")
 
 
 def samples_in(folder: Path) -> tuple[Sample, ...]:
