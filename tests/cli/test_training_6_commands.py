@@ -8,11 +8,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from persona_tui.cli.train import _likeness
+from persona_tui.services.training.attach import Attached
 from persona_tui.services.training.watch import TrainingWatch
 from tests.cli.conftest import Shell
 from tests.support.datasets import draw_all
@@ -26,6 +29,21 @@ def peopled_dataset(peopled: Shell, tmp_path_factory: pytest.TempPathFactory) ->
     assert peopled("dataset", "create", *made).code == 0
     assert peopled("dataset", "add", "Mira", "v1", str(source)).code == 0
     return peopled
+
+
+def test_training_8_status_says_how_many_samples_are_likeness_enough() -> None:
+    told = {"step": 20, "likeness": 0.512, "threshold": 0.437, "calibrated_on": 64, "passed": 0.75}
+    now = Attached(
+        found=True, alive=True, step=20, total_steps=40, doing="training", heartbeat_age=1.0, losses=(),
+        seconds_per_step=None, seconds_left=None, events=(), samples=(), exported=None,
+        evaluations=({"step": 0, "likeness": None}, {**told, "outcomes": {"seen": 6, "no face": 2}}),
+    )  # fmt: skip
+    assert list(_likeness(now)) == [
+        "likeness 0.51 at step 20; 75% of the samples reach 0.44, found from its references; no face: 2"
+    ]
+    usual = {**told, "calibrated_on": 0}
+    assert "0.44, a usual one" in next(_likeness(replace(now, evaluations=(usual,))))
+    assert list(_likeness(replace(now, evaluations=()))) == []
 
 
 def test_what_can_not_be_trained_is_refused_in_a_sentence(peopled_dataset: Shell, tmp_path: Path) -> None:

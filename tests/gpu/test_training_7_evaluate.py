@@ -18,6 +18,7 @@ from persona_tui.gpu.embedding import Weights
 from persona_tui.gpu.stand_in import weights_file
 from persona_tui.gpu.training.durable import append_line
 from persona_tui.gpu.training.folder import RunFolder, Status
+from persona_tui.gpu.training.others import keep_others
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.scoring import Scores, samples_at, scored
 from persona_tui.services.training.samples import samples_in
@@ -102,6 +103,28 @@ def test_training_7_each_look_keeps_losses_by_noise_level_pictures_and_scores(
         same = [one for one in told if (one.picture, one.seed, one.kind) == (weaker.picture, 1, "trigger")]
         assert [one.strength for one in same] == [1.0, 0.6, 0.8]
         assert len({(seen.samples / f"step-{step}" / one.file).read_bytes() for one in same}) == different
+
+
+def test_training_8_samples_are_judged_by_the_datasets_own_threshold(
+    runs: tuple[RunFolder, RunFolder],
+) -> None:
+    _, seen = runs
+    scorer = "stand-in, whole picture (weak)"
+    without = scored(seen, 4)
+    # Nobody says what is usual for whole pictures.
+    assert (without.threshold, without.calibrated_on, without.passed) == (None, 0, None)
+    others = np.random.default_rng(1).standard_normal((4, 512))
+    keep_others(seen, scorer, others.tolist())
+    found = scored(seen, 4)
+    references = sum(vector is not None for vector in json.loads(references_of(seen))[scorer].values())
+    assert found.calibrated_on == references * (references - 1) // 2 + 4 * references
+    assert found.threshold is not None and 0 < found.threshold < 1
+    assert found.passed is not None and 0 <= found.passed <= 1
+    keep_others(seen, scorer, [])
+
+
+def references_of(folder: RunFolder) -> str:
+    return (folder.cache / "references.json").read_text("utf-8")
 
 
 def test_training_7_a_checkpoint_is_proposed_that_is_kept(runs: tuple[RunFolder, RunFolder]) -> None:

@@ -50,6 +50,7 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
             write_steps(folder, 421, 430)
             await shows(pilot, "430/1000")
             await shows(pilot, "Likeness  0.42")
+            await shows(pilot, "100% reach 0.40")
 
             await pilot.press("v", "tab")
             grid = pilot.app.screen.query_one(SampleGrid)

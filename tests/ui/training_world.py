@@ -47,6 +47,7 @@ def evaluate(
 ) -> None:
     """An evaluation with its sample pictures."""
     told = {"step": step, "likeness": likeness, "validation_loss": 0.5 - likeness / 4}
+    told |= {"threshold": 0.4, "calibrated_on": 36, "passed": float(likeness >= 0.4)}
     with folder.evaluation_file.open("a") as file:
         file.write(json.dumps(told) + "\n")
     for place, subject in enumerate(subjects):

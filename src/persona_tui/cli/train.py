@@ -213,6 +213,7 @@ def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
     yield f"step {now.step} of {now.total_steps}, {now.doing}{_pace(now)}"
     if now.losses:
         yield f"loss {now.losses[-1].loss:.4f}"
+    yield from _likeness(now)
     if view.predicted_vram is not None:
         measured = (
             "not measured yet" if view.measured_vram is None else f"{view.measured_vram / _GIB:.1f} GiB used"
@@ -227,6 +228,19 @@ def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
     if view.trouble:
         yield f"⚠️  {view.trouble}"
         yield f"   {view.hint}"
+
+
+def _likeness(now: Attached) -> Iterator[str]:
+    """The last one that was measured, and whether it is enough."""
+    told = next((one for one in reversed(now.evaluations) if one.get("likeness") is not None), None)
+    if told is None:
+        return
+    words = f"likeness {told['likeness']:.2f} at step {told['step']}"
+    if told.get("threshold") is not None and told.get("passed") is not None:
+        by = "found from its references" if told.get("calibrated_on") else "a usual one"
+        words += f"; {told['passed']:.0%} of the samples reach {told['threshold']:.2f}, {by}"
+    nobody = {name: count for name, count in told.get("outcomes", {}).items() if name != "seen"}
+    yield words + "".join(f"; {name}: {count}" for name, count in nobody.items())
 
 
 def _pace(now: Attached) -> str:

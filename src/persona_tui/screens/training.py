@@ -201,8 +201,9 @@ class TrainingScreen(PersonaScreen):
         title = training_lines.loss_title(line, look.validation)
         loss.show(title, [(look.losses, "rule"), (line, "title"), (look.validation, "section")])
         best = row.run.best_step
-        title = training_lines.likeness_title(look.likeness, best)
-        likeness.show(title, [(look.likeness, "success")], best)
+        title = training_lines.likeness_title(look, best)
+        least = look.threshold if look.likeness else ()
+        likeness.show(title, [(least, "rule"), (look.likeness, "success")], best)
 
     async def _panes(self, curves: Any) -> list[CurvePane]:
         panes: list[CurvePane] = list(self.query(curves.CurvePane))

@@ -197,12 +197,15 @@ def loss_title(points: tuple[Point, ...], held_out: tuple[Point, ...]) -> Conten
     return words
 
 
-def likeness_title(points: tuple[Point, ...], best: int | None) -> Content:
+def likeness_title(look: RunLook, best: int | None) -> Content:
     """What stands above the curve of likeness."""
-    words = Content.styled("Likeness", "$section bold")
-    if not points:
-        return words
-    words += Content(f"  {points[-1].value:.3g}") + dim(f" at {points[-1].step}")
+    words, points = Content.styled("Likeness", "$section bold"), look.likeness
+    if points:
+        words += Content(f"  {points[-1].value:.3g}") + dim(f" at {points[-1].step}")
+    if look.passed and look.threshold:
+        usual = "" if look.calibrated_on and look.calibrated_on[-1].value else ", a usual one"
+        words += Content(f"  {look.passed[-1].value:.0%}")
+        words += dim(f" reach {look.threshold[-1].value:.2f}{usual}")
     return words if best is None else words + Content.styled(f"  │ {best} proposed", "$success")
 
 

@@ -97,6 +97,7 @@ class Evaluator:
         found = Evaluation(state.step, losses, **figures)
         facts: dict[str, Any] = {"scorer": said.scorer, "weak": said.weak, "outcomes": dict(said.outcomes)}
         facts |= {"by_strength": dict(said.by_strength), "validation_loss": found.mean_loss}
+        facts |= {"threshold": said.threshold, "calibrated_on": said.calibrated_on, "passed": said.passed}
         facts["seconds"] = time.perf_counter() - begun
         line = json.dumps({**asdict(found), **facts})
         boundaries.reached("training:evaluation:before_write")
@@ -104,7 +105,12 @@ class Evaluator:
         if said.problem:
             self._worker.log("unscored", step=state.step, message=said.problem)
         self._worker.log(
-            "evaluated", step=state.step, loss=found.mean_loss, likeness=found.likeness, gap=found.gap
+            "evaluated",
+            step=state.step,
+            loss=found.mean_loss,
+            likeness=found.likeness,
+            gap=found.gap,
+            passed=said.passed,
         )
         self._conclude(trainee, state)
 

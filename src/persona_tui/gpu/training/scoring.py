@@ -21,11 +21,13 @@ import numpy as np
 
 from persona_tui.errors import PersonaError
 from persona_tui.gpu import embedding, faces
+from persona_tui.gpu.calibration import Pair, Reference, Threshold, calibrated, pairs_of
 from persona_tui.gpu.likeness import Choice, Scorer, Seen, Vector, cosine, vectors_of
 from persona_tui.gpu.pictures import opened
 from persona_tui.gpu.training.durable import write_durably
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.manifest import Manifest, read_manifest
+from persona_tui.gpu.training.others import others_of
 
 SAMPLES = "samples.json"
 _PATIENCE = 600.0
@@ -56,6 +58,11 @@ class Scores:
         figures: as `choosing.Evaluation` names them; one that can't be had is missing.
         by_strength: likeness at other strengths than 1.
         outcomes: how many pictures showed somebody, nobody, or a face too small.
+        threshold: likeness from which on a picture counts as the persona's; None where none is known.
+        calibrated_on: pairs of the dataset's own references and of these with other people behind it;
+            0: it is what the model's makers advise.
+        passed: share of the trigger's pictures at strength 1 that count; one without a face does not. None
+            without a threshold.
         problem: why there are none; empty else.
     """
 
@@ -64,6 +71,9 @@ class Scores:
     scorer: str = ""
     weak: bool = False
     outcomes: Mapping[str, int] = field(default_factory=dict)
+    threshold: float | None = None
+    calibrated_on: int = 0
+    passed: float | None = None
     problem: str = ""
 
 
@@ -140,7 +150,44 @@ def scored(folder: RunFolder, step: int) -> Scores:
         )
         is not None
     }
-    return Scores(figures, by_strength, scorer.name, scorer.weak, dict(Counter(one.outcome for one in seen)))
+    threshold = _threshold(folder, scorer, [*held_out, *learnt])
+    asked_for = [
+        like
+        for one, like in zip(samples, likeness, strict=True)
+        if one.kind == "trigger" and one.strength == 1
+    ]
+    return Scores(
+        figures,
+        by_strength,
+        scorer.name,
+        scorer.weak,
+        dict(Counter(one.outcome for one in seen)),
+        None if threshold is None else threshold.least,
+        _pairs_behind(threshold),
+        None if threshold is None else _share_from(threshold.least, asked_for),
+    )
+
+
+def _pairs_behind(threshold: Threshold | None) -> int:
+    if threshold is None or not threshold.calibrated:
+        return 0
+    return sum(spread.pairs for spread in (threshold.same, threshold.other) if spread is not None)
+
+
+def _share_from(least: float, likeness: Sequence[float | None]) -> float | None:
+    """Share of pictures that are at least so much alike; None without pictures."""
+    passed = [like is not None and like >= least for like in likeness]
+    return sum(passed) / len(passed) if passed else None
+
+
+def _threshold(folder: RunFolder, scorer: Scorer, references: Sequence[Vector]) -> Threshold | None:
+    """From which likeness on a picture counts as the persona's, by its references and by other people."""
+    known = [Reference("subject", f"subject {number}", vector) for number, vector in enumerate(references)]
+    pairs = pairs_of(known, scorer.likeness)
+    for number, vector in enumerate(others_of(folder, scorer.name)):
+        other = Reference("other", f"other {number}", vector)
+        pairs += [Pair(one, other, scorer.likeness(one.vector, vector)) for one in known]
+    return calibrated(pairs, scorer.usual)
 
 
 def _of_faces(

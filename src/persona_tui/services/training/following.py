@@ -35,6 +35,9 @@ class RunLook:
         wanted: what the operator asked for.
         message, hint: why it failed or waits.
         seconds_left: until the last step.
+        threshold: likeness from which on a sample counts as the persona's, at each look.
+        calibrated_on: pairs that it was found from; 0: it is a usual one.
+        passed: share of the samples that count.
     """
 
     sign: Sign
@@ -50,6 +53,9 @@ class RunLook:
     seconds_left: float | None = None
     losses: tuple[Point, ...] = ()
     likeness: tuple[Point, ...] = ()
+    threshold: tuple[Point, ...] = ()
+    calibrated_on: tuple[Point, ...] = ()
+    passed: tuple[Point, ...] = ()
     validation: tuple[Point, ...] = ()
     happenings: tuple[Happening, ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -103,6 +109,9 @@ class RunFollower:
             seconds_left=None if steps is None else log.seconds_left(max(steps - step, 0)),
             losses=losses,
             likeness=log.scores("likeness") if anew else last.likeness,
+            threshold=log.scores("threshold") if anew else last.threshold,
+            calibrated_on=log.scores("calibrated_on") if anew else last.calibrated_on,
+            passed=log.scores("passed") if anew else last.passed,
             validation=log.scores("validation_loss") if anew else last.validation,
             happenings=tuple(log.happenings) if anew else last.happenings,
             samples=samples_in(folder.samples),

@@ -17,9 +17,11 @@ from sqlmodel import Session
 
 from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.gpu import faces
 from persona_tui.gpu.nvml import Card, read_cards
 from persona_tui.gpu.training.families import Family
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.others import keep_others
 from persona_tui.gpu.training.planner import Prediction, Shapes
 from persona_tui.gpu.training.run_file import Quantisation, RunFile
 from persona_tui.gpu.training.shapes import read_shapes
@@ -35,6 +37,7 @@ from persona_tui.services.training import licences
 from persona_tui.services.training.dataset_check import Finding, check_dataset
 from persona_tui.services.training.datasets import SessionScope, looks, open_dataset
 from persona_tui.services.training.fitting import Memory, fit
+from persona_tui.services.training.others import other_faces
 from persona_tui.services.training.recipe import (
     PlanInput,
     Sources,
@@ -253,6 +256,8 @@ def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) ->
     folder.note(scorer=_scorer(settings))
     try:
         with scope() as session:
+            persona_id = session.get_one(Dataset, draft.dataset_id).persona_id
+            keep_others(folder, faces.MODEL, other_faces(session, persona_id))
             run_id = _note(session, draft, plan, folder.path)
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
