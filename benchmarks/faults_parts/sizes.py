@@ -64,7 +64,7 @@ def sizes(seed: int, *, quick: bool) -> Sizes:
         kill_seeds=4,
         kill_points=0,
         other_seeds=4,
-        publishes=3000,
+        publishes=1500,
         crowd=500,
         personas=100,
         each=100,
