@@ -291,12 +291,13 @@ class Duties:
             if not self._leadership.leads:
                 continue
             try:
-                trouble = await to_thread(self._watcher.look) or await to_thread(self._lora_watcher.look)
+                # What is wrong with one kind of folder keeps nobody from looking into the other.
+                found = [await to_thread(self._watcher.look), await to_thread(self._lora_watcher.look)]
             except Exception as problem:  # the driver and the pool each raise their own
                 log.warning("watched folders not looked at", problem=type(problem).__name__)
                 continue
-            if trouble:
-                self._trouble.say("watch", trouble)
+            if any(found):
+                self._trouble.say("watch", " ".join(filter(None, found)))
             else:
                 self._trouble.settle("watch")
 
