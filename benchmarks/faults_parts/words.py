@@ -65,14 +65,7 @@ def words(stage: Stage, *, seed: int, kind: str) -> Row:
     proposal = asyncio.run(_propose(stage, world, post_id, kind))
     took = time.monotonic() - began
     with world.db.session_scope() as session:
-        posts.write_caption(
-            session,
-            post_id,
-            proposal.caption,
-            proposal.hashtags,
-            proposal.alt_text,
-            written_by=proposal.written_by,
-        )
+        captions.write_proposal(session, post_id, proposal, max_hashtags=MAX_HASHTAGS)
         posts.publish_now(session, post_id)
     asyncio.run(stage.player(world).until_still(timedelta(hours=1)))
     entries = stage.entries()

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -25,13 +26,12 @@ from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services import jobs
 from persona_tui.services.clock_watch import watch_clock
+from persona_tui.services.folder_watch import FolderWatch
 from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine, EngineOptions
 from persona_tui.services.generation.night import Night
 from persona_tui.services.leadership import Leadership, this_process
 from persona_tui.services.library import analyses, embeddings
 from persona_tui.services.library.staging import remove_deleted
-from persona_tui.services.library.watch import Watcher
-from persona_tui.services.loras.watching import LoraWatcher
 from persona_tui.services.planning.upkeep import PlanUpkeep
 from persona_tui.services.publishing.comments import CommentRound
 from persona_tui.services.publishing.preview import PreviewedFile, preview_post
@@ -109,8 +109,7 @@ class Duties:
         gap = timedelta(minutes=resources.settings.instagram.min_gap_minutes)
         self._upkeep = PlanUpkeep(self._scope, min_gap=gap)
         self._night = Night(self._scope, resources.media)
-        self._watcher = Watcher(self._scope, resources.media)
-        self._lora_watcher = LoraWatcher(self._scope)
+        self._folders = FolderWatch(self._scope, resources.media)
         self._trainings = TrainingWatch(resources.trainings)
         self.engine: Engine | None = None
         """The generation engine, while this process leads."""
@@ -148,12 +147,13 @@ class Duties:
         if ticks:
             self._start_ticking()
             self._begin(watch_clock(self._clock_jumped), "clock")
-            self._begin(self._watch_loop(), "watch")
-            self._begin(self._trainings.run(self._leads, self._tell_of_trainings), "trainings")
+            every = WATCH_SECONDS[self._settings.environment]
+            self._begin(self._folders.run(self._leads, partial(self._tell, "watch"), every=every), "watch")
+            self._begin(self._trainings.run(self._leads, partial(self._tell, "trainings")), "trainings")
 
     async def aclose(self) -> None:
         """Finish or record what is under way, then stop."""
-        self._watcher.stop()
+        self._folders.stop()
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
@@ -284,31 +284,14 @@ class Duties:
         with self._scope() as session:
             remove_deleted(session, self._settings.library.restore_days)
 
-    async def _watch_loop(self) -> None:
-        """Look into the watched folders while this process leads."""
-        while True:
-            await asyncio.sleep(WATCH_SECONDS[self._settings.environment])
-            if not self._leadership.leads:
-                continue
-            try:
-                # What is wrong with one kind of folder keeps nobody from looking into the other.
-                found = [await to_thread(self._watcher.look), await to_thread(self._lora_watcher.look)]
-            except Exception as problem:  # the driver and the pool each raise their own
-                log.warning("watched folders not looked at", problem=type(problem).__name__)
-                continue
-            if any(found):
-                self._trouble.say("watch", " ".join(filter(None, found)))
-            else:
-                self._trouble.settle("watch")
-
     def _leads(self) -> bool:
         return self._leadership.leads
 
-    def _tell_of_trainings(self, sentence: str) -> None:
+    def _tell(self, part: str, sentence: str) -> None:
         if sentence:
-            self._trouble.say("trainings", sentence)
+            self._trouble.say(part, sentence)
         else:
-            self._trouble.settle("trainings")
+            self._trouble.settle(part)
 
     # The tick
 

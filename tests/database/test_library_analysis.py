@@ -22,6 +22,7 @@ from persona_tui.gpu import faces
 from persona_tui.gpu.stand_in import projection
 from persona_tui.services.library import analyses, builds, embeddings
 from persona_tui.services.library.pictures import PictureRef
+from persona_tui.services.library.tasks import VECTORS_LOOKS
 from persona_tui.services.library.vision import Description
 from persona_tui.services.media import MediaStore
 from persona_tui.services.writers import Writer
@@ -30,6 +31,7 @@ from persona_tui.settings import Settings
 from tests.support.library import Workshop, add_photo, photograph
 from tests.support.models import tiny_clip
 from tests.support.sandbox import SandboxProcess
+from tests.support.space import make_photo, make_subject
 from tests.support.world import grow_run, insert, make_persona, make_plan
 
 needs_faces = pytest.mark.skipif(
@@ -111,6 +113,21 @@ def test_library_4_a_build_in_the_background_waits_for_the_vectors(
     assert rows(db, "SELECT count(*) FROM embeddings") == [(12,)]
     with db.session_scope() as session:
         session.execute(text("UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo'"))
+    workshop.work(db, settings)
+    assert rows(db, "SELECT count(*) FROM clusters") == [(2,)]
+
+
+def test_library_4_a_build_begins_without_vectors_that_nobody_makes(
+    db: Database, settings: Settings, media: MediaStore, workshop: Workshop
+) -> None:
+    with db.session_scope() as session:
+        persona = make_persona(session).id
+        for axis in (0, 1):
+            make_subject(session, persona, axis, 6)
+        here = embeddings.current_model(settings).hash
+        session.execute(text("UPDATE embeddings SET model_hash = :hash"), {"hash": here})
+        make_photo(session, persona, "never embedded")
+        builds.request_build(session, persona, missing=1, looks=VECTORS_LOOKS)
     workshop.work(db, settings)
     assert rows(db, "SELECT count(*) FROM clusters") == [(2,)]
 

@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from persona_tui.database.engine import Database
 from persona_tui.errors import DuplicateName, InvalidRequest, NotAllowedNow
+from persona_tui.models.library import Cluster
 from persona_tui.pool import WorkPool
 from persona_tui.services.library import (
     assigning,
@@ -30,6 +31,7 @@ from persona_tui.services.library.clusters import (
     find_cluster,
     list_clusters,
     set_usable,
+    spoken_name,
 )
 from persona_tui.services.library.embeddings import current_model
 from persona_tui.services.library.pictures import PictureFilters, list_pictures
@@ -69,6 +71,7 @@ async def test_library_4_clusters_are_built_and_grow_by_new_pictures(db: Databas
     ]
     assert (built.joined, built.to_review, built.apart, built.waiting) == (1, 0, 1, 0)
     with db.session_scope() as session:
+        assert [spoken_name(session.get_one(Cluster, one.id)) for one in built.made] == [None, None]
         assert find_cluster(session, persona, "Wheel").pictures == 6
         new = make_photo(session, persona, "new")
         embed(session, persona, new, np.eye(512)[1] + np.eye(512)[40] * 0.1)

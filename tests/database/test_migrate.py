@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from alembic import command
 from sqlalchemy import text
+from sqlmodel import select
 
 import persona_tui
 from persona_tui.database import migrate
@@ -31,7 +32,11 @@ from persona_tui.database.migrate import (
 )
 from persona_tui.database.restore import read_about
 from persona_tui.errors import DatabaseError, NotAllowedNow, SchemaMismatch
+from persona_tui.models.library import Cluster
+from persona_tui.services.library.clusters import spoken_name
 from tests.support.database import reachable_folder, throwaway_database
+from tests.support.space import make_photo
+from tests.support.world import insert, make_persona
 
 REPOSITORY = Path(persona_tui.__file__).parents[2]
 
@@ -347,6 +352,28 @@ def test_a_posterior_in_the_longer_form_is_forgotten(empty: Database) -> None:
     upgrade(empty, backup_dir=None, keep=1)
     with empty.session_scope() as session:
         assert session.execute(text("SELECT posterior FROM contests")).all() == [(None,)]
+
+
+def test_counted_names_of_earlier_builds_are_not_for_the_public(empty: Database) -> None:
+    upgrade(empty, backup_dir=None, keep=1)
+    with empty.session_scope() as session:
+        persona = make_persona(session).id
+        for name, origin in (("Group 6", "built"), ("Route 66", "built"), ("Group 7", "operator")):
+            insert(session, "clusters", persona_id=persona, name=name, origin=origin)
+        insert(
+            session,
+            "analysis_outcomes",
+            photo_id=make_photo(session, persona, "a").photo_id,
+            kind="safety",
+            state="unknown",
+            version="none",
+        )
+    run_alembic(empty, "downgrade", "0012")
+    upgrade(empty, backup_dir=None, keep=1)
+    with empty.session_scope() as session:
+        said = {one.name: spoken_name(one) for one in session.exec(select(Cluster))}
+        assert said == {"Group 6": None, "Route 66": "Route 66", "Group 7": "Group 7"}
+        assert session.execute(text("SELECT count(*) FROM analysis_outcomes")).scalar_one() == 0
 
 
 def test_folders_with_percent_signs_can_hold_migrations(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,6 @@ from persona_tui.database.engine import Database
 from persona_tui.errors import NotAllowedNow
 from persona_tui.models.library import Cluster
 from persona_tui.services import jobs
-from persona_tui.services.library.builds import _make
 from persona_tui.services.library.clusters import add_picture, rename_cluster, spoken_name
 from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.media import MediaStore
@@ -23,14 +23,15 @@ from persona_tui.services.publishing import posts
 from persona_tui.services.publishing.winners import draft_for_winner
 from persona_tui.settings import Settings
 from tests.support.library import add_photo, photograph
-from tests.support.space import MODEL_HASH
 from tests.support.world import insert, make_account, make_plan
 
 GAP = timedelta(minutes=30)
 
 
 def built_cluster(session: Session, persona_id: int, name: str, said: str | None) -> int:
-    return _make(session, persona_id, name, {"said": said}, MODEL_HASH)
+    """A cluster as a build leaves it."""
+    details = json.dumps({"given": name, "said": said})
+    return insert(session, "clusters", persona_id=persona_id, name=name, origin="built", details=details)
 
 
 def test_the_number_that_a_build_gave_is_not_for_the_public(session: Session) -> None:

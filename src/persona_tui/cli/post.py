@@ -233,23 +233,14 @@ def caption(
 
 
 def _by_model(opened: Resources, post: int, most: int) -> PostView:
-    from persona_tui.services.planning.captions import propose_caption
-    from persona_tui.services.publishing.posts import write_caption
+    from persona_tui.services.planning.captions import propose_caption, write_proposal
 
     scope = opened.database.session_scope
     proposal = asyncio.run(propose_caption(scope, opened.writers, opened.media, post, max_hashtags=most))
     if proposal.written_by == "template":
         note("⚠️  No language model answered: this is a template. `persona-tui doctor` says why.")
     with scope() as opened_session:
-        return write_caption(
-            opened_session,
-            post,
-            proposal.caption,
-            proposal.hashtags,
-            proposal.alt_text,
-            written_by=proposal.written_by,
-            max_hashtags=most,
-        )
+        return write_proposal(opened_session, post, proposal, max_hashtags=most)
 
 
 @commands.command("schedule")

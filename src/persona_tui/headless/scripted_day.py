@@ -20,7 +20,7 @@ from persona_tui.runtime import Core, wait_until
 from persona_tui.services.generation import gates
 from persona_tui.services.generation.runs import RunView, create_run, run_detail
 from persona_tui.services.library.analysis import measure
-from persona_tui.services.planning import gaps, ideas
+from persona_tui.services.planning import captions, gaps, ideas
 from persona_tui.services.planning.personas import find_persona
 from persona_tui.services.publishing import posts
 from persona_tui.services.publishing.post_views import get_post
@@ -217,9 +217,8 @@ class _Day:
         words = await self.core.propose_caption(post_id)
 
         def schedule(session: Session) -> None:
-            posts.write_caption(
-                session, post_id, words.caption, words.hashtags, words.alt_text, written_by=words.written_by
-            )
+            most = self.core.settings.instagram.max_hashtags
+            captions.write_proposal(session, post_id, words, max_hashtags=most)
             posts.publish_now(session, post_id)
 
         await self._do(schedule)

@@ -61,17 +61,10 @@ async def edit_words(screen: PersonaScreen, post: PostView) -> None:
 
 async def write_proposal(screen: PersonaScreen, post: PostView, proposal: CaptionProposal) -> None:
     """Write proposed words into the post and say where they come from."""
-    from persona_tui.services.publishing.posts import write_caption
+    from persona_tui.services.planning import captions
 
-    await screen.act(
-        write_caption,
-        post.id,
-        proposal.caption,
-        proposal.hashtags,
-        proposal.alt_text,
-        written_by=proposal.written_by,
-        max_hashtags=screen.shell.settings.instagram.max_hashtags,
-    )
+    most = screen.shell.settings.instagram.max_hashtags
+    await screen.act(captions.write_proposal, post.id, proposal, max_hashtags=most)
     label = screen.shell.registry.label
     if proposal.written_by == "template":
         doctor = label("global.settings")

@@ -61,11 +61,21 @@ class Built:
     waiting: int
 
 
-def request_build(session: Session, persona_id: int, method: str = "density", *, wait: int = 0) -> int | None:
+def request_build(
+    session: Session,
+    persona_id: int,
+    method: str = "density",
+    *,
+    wait: int = 0,
+    missing: int | None = None,
+    looks: int = 0,
+) -> int | None:
     """Queue a build in the background.
 
     Args:
         wait: seconds until it may begin.
+        missing: the fewest pictures without a vector that it has seen while it waited for them.
+        looks: how often it has looked since there were as few.
 
     Returns:
         The job's id; None where one waits already.
@@ -80,6 +90,8 @@ def request_build(session: Session, persona_id: int, method: str = "density", *,
         wait=wait,
         persona_id=persona_id,
         method=_known(method),
+        missing=missing,
+        looks=looks,
     )
 
 

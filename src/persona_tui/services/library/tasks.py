@@ -21,8 +21,8 @@ from persona_tui.services.library.pictures import PictureRef
 from persona_tui.services.library.vision import Away
 
 NAMESPACE = "library"
-VECTORS_SECONDS = 2
-"""Until a build looks again whether all pictures have their vectors."""
+VECTORS_SECONDS, VECTORS_LOOKS = 2, 150
+"""Until a build looks again whether all pictures have their vectors, and how often when no more are made."""
 AWAY_SECONDS = 300
 """Until a vision model that could not be reached is asked again."""
 
@@ -105,17 +105,34 @@ def _use_vectors(tools: JobTools, persona_id: int) -> None:
         jobs.defer(session, "voting:predict", once=once, persona_id=persona_id, model_hash=model.hash)
 
 
-async def make_clusters(context: JobContext, persona_id: int, method: str = "density") -> None:
-    """Make clusters of the persona's pictures that lie in none, once all have their vectors."""
+async def make_clusters(
+    context: JobContext, persona_id: int, method: str = "density", missing: int | None = None, looks: int = 0
+) -> None:
+    """Make clusters of the persona's pictures that lie in none, once all have their vectors.
+
+    Where none is made any more, it begins with those that are there.
+
+    Args:
+        missing, looks: as `request_build` has them.
+    """
     tools: JobTools = context.additional_context["tools"]
     model = await to_thread(embeddings.current_model, tools.settings)
 
     def waits() -> bool:
         with tools.scope() as session:
-            if not without_vector(session, persona_id, model.hash):
+            now = without_vector(session, persona_id, model.hash)
+            fewer = missing is None or now < missing
+            if not now or (not fewer and looks >= VECTORS_LOOKS):
                 return False
             analyses.queue_kind(session, persona_id, "embedding")
-            request_build(session, persona_id, method, wait=VECTORS_SECONDS)
+            request_build(
+                session,
+                persona_id,
+                method,
+                wait=VECTORS_SECONDS,
+                missing=now if fewer else missing,
+                looks=0 if fewer else looks + 1,
+            )
             return True
 
     if await to_thread(waits):

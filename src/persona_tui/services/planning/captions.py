@@ -24,6 +24,8 @@ from persona_tui.passed import Passed
 from persona_tui.services.library.clusters import spoken_name
 from persona_tui.services.media import MediaStore
 from persona_tui.services.planning import hashtags
+from persona_tui.services.publishing.post_views import PostView
+from persona_tui.services.publishing.posts import write_caption
 from persona_tui.services.publishing.wording import (
     MAX_ALT_TEXT,
     MAX_CAPTION,
@@ -122,6 +124,25 @@ async def propose_caption(
         with suppress(WordsRefused, GuardRefused):
             return await to_thread(keep, *answered)
     return await to_thread(keep, _template(request), TEMPLATE)
+
+
+def write_proposal(
+    session: Session, post_id: int, proposal: CaptionProposal, *, max_hashtags: int
+) -> PostView:
+    """Write proposed words into their post.
+
+    Raises:
+        WordsRefused, FormatRefused, GuardRefused, NotAllowedNow: as `posts.write_caption`.
+    """
+    return write_caption(
+        session,
+        post_id,
+        proposal.caption,
+        proposal.hashtags,
+        proposal.alt_text,
+        written_by=proposal.written_by,
+        max_hashtags=max_hashtags,
+    )
 
 
 async def _asked(

@@ -10,9 +10,8 @@ from sqlmodel import Session
 from persona_tui.errors import UnknownName
 from persona_tui.services import jobs
 from persona_tui.services.jobs import JobTools
-from persona_tui.services.planning.captions import propose_caption
+from persona_tui.services.planning.captions import propose_caption, write_proposal
 from persona_tui.services.publishing.formats import CHANGES_IN
-from persona_tui.services.publishing.posts import write_caption
 from persona_tui.services.publishing.transitions import locked_post
 
 NAMESPACE = "planning"
@@ -47,17 +46,8 @@ async def write_missing_caption(context: JobContext, post_id: int) -> None:
 
     def write() -> None:
         with tools.scope() as session:
-            if not _lacks(session, post_id):
-                return
-            write_caption(
-                session,
-                post_id,
-                proposal.caption,
-                proposal.hashtags,
-                proposal.alt_text,
-                written_by=proposal.written_by,
-                max_hashtags=most,
-            )
+            if _lacks(session, post_id):
+                write_proposal(session, post_id, proposal, max_hashtags=most)
 
     await to_thread(write)
 
