@@ -132,6 +132,8 @@ class Leadership:
         if connection is not None and not connection.closed:
             with suppress(psycopg.Error):
                 connection.execute("DELETE FROM heartbeats WHERE process_id = %s", [self.process.id])
+                # A closed connection keeps the lock until its backend has noticed.
+                connection.execute("SELECT pg_advisory_unlock_all()")
         self._drop()
 
     def _connected(self) -> psycopg.Connection[Any]:
@@ -170,7 +172,7 @@ class Leadership:
 
     def _end_stale_leader(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute(
-            "SELECT pg_terminate_backend(l.pid) FROM heartbeats h"
+            "SELECT pg_terminate_backend(l.pid, 1000) FROM heartbeats h"
             " JOIN pg_locks l ON l.pid = h.backend_pid AND l.locktype = 'advisory'"
             "  AND (l.classid::bigint << 32) | l.objid::bigint = %s"
             " WHERE h.leader AND h.beat_at < clock_timestamp() - make_interval(secs => %s)",
