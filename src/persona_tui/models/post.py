@@ -117,6 +117,7 @@ class SchedulingPost(Table, table=True):
             "scheduled_at",
             postgresql_where=text("state = 'scheduled'"),
         ),
+        Index("ix_scheduling_posts_deferred", "account_id", postgresql_where=text("state = 'deferred'")),
         Index(
             "ix_scheduling_posts_out",
             "account_id",

@@ -257,14 +257,17 @@ def waiting_accounts(session: Session, now: datetime, min_gap: timedelta) -> tup
     """
     rows = session.execute(
         text(
-            "SELECT a.id FROM instagram_accounts a CROSS JOIN LATERAL ("
-            "  SELECT min(p.scheduled_at) AS first, bool_or(p.state <> 'scheduled') AS half_way"
-            "  FROM scheduling_posts p WHERE p.account_id = a.id AND (p.state IN ('container', 'publishable')"
-            "   OR (p.state = 'scheduled' AND p.scheduled_at <= :now))) waiting"
+            "SELECT a.id FROM instagram_accounts a"
+            " LEFT JOIN LATERAL (SELECT p.scheduled_at FROM scheduling_posts p WHERE p.account_id = a.id"
+            "  AND p.state IN ('container', 'publishable') LIMIT 1) half_way ON true"
+            " LEFT JOIN LATERAL (SELECT p.scheduled_at FROM scheduling_posts p WHERE p.account_id = a.id"
+            "  AND p.state = 'scheduled' AND p.scheduled_at <= :now"
+            "  ORDER BY p.scheduled_at LIMIT 1) due ON true"
             f" WHERE a.status = 'active' AND {MAY_PUBLISH} AND {GRAPH_ANSWERS}"
-            " AND coalesce(a.quiet_until <= persona_now(), true) AND waiting.first IS NOT NULL"
-            f" AND (waiting.half_way OR ({_MAY_BEGIN.format(account='a.id')}))"
-            " ORDER BY waiting.first"
+            " AND coalesce(a.quiet_until <= persona_now(), true)"
+            " AND (half_way.scheduled_at IS NOT NULL OR (due.scheduled_at IS NOT NULL"
+            f"  AND {_MAY_BEGIN.format(account='a.id')}))"
+            " ORDER BY least(half_way.scheduled_at, due.scheduled_at)"
         ),
         {"now": now, "gap": min_gap},
     )
