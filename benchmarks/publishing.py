@@ -27,7 +27,9 @@ def figures(stage: Stage, quick: bool) -> Iterator[Figure]:
     personas, each = (10, 20) if quick else (100, 100)
     row = crowds.after_outage(stage, seed=1, personas=personas, each=each)
     yield Figure("first post out after the start", row["first_publish"], "s", "<=", crowds.FIRST_WITHIN)
-    yield Figure("a claim, p95", row["claim_p95_ms"], "ms", "<=", 1000 * crowds.CLAIM_WITHIN)
+    yield Figure("an empty transaction, p95", row["empty_p95_ms"], "ms")
+    beyond = row["claim_p95_ms"] - row["empty_p95_ms"]
+    yield Figure("a claim beyond an empty transaction, p95", beyond, "ms", "<=", 1000 * crowds.CLAIM_WITHIN)
     yield Figure("which accounts have something due, p95", row["planning_p95_ms"], "ms", "<=", PLANNING_MS)
     yield Figure("memory of the publishing process", row["memory_mb"], "MB", "<", crowds.MEMORY_MB)
     yield Figure(

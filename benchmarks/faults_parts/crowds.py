@@ -110,15 +110,18 @@ def after_outage(stage: Stage, *, seed: int, personas: int, each: int, grace_min
         lay(world, each, began - timedelta(hours=5), apart=5 * 3600 / each, grace_minutes=grace_minutes)
     with worlds[0].db.connect("owner", autocommit=True) as owner:
         owner.execute("ANALYZE")  # as autovacuum has long done when posts come due
-    claim, planning = _claim_p95(worlds[0]), planning_p95(worlds[0])
+    (claim, empty), planning = _claim_p95(worlds[0]), planning_p95(worlds[0])
     first = _first_publish(stage, worlds[0].with_gap(30))
     ended = stage.order(worlds[0], seconds=12 * 3600.0, gap=30)
     row = stage.verdict().as_row()
     gaps = _shortest_gap(worlds[0])
-    broken = first > FIRST_WITHIN or claim > CLAIM_WITHIN or ended["memory_mb"] > MEMORY_MB or gaps < 29.9
+    broken = (
+        first > FIRST_WITHIN or claim - empty > CLAIM_WITHIN or ended["memory_mb"] > MEMORY_MB or gaps < 29.9
+    )
     return row | {
         "first_publish": round(first, 2),
         "claim_p95_ms": round(1000 * claim, 2),
+        "empty_p95_ms": round(1000 * empty, 2),
         "planning_p95_ms": round(1000 * planning, 2),
         "memory_mb": ended["memory_mb"],
         "shortest_gap_minutes": gaps,
@@ -145,15 +148,19 @@ def planning_p95(world: World) -> float:
             began = time.perf_counter()
             claims.waiting_accounts(session, now, GAP)
             times.append(time.perf_counter() - began)
-    return sorted(times)[int(0.95 * len(times))]
+    return _p95(times)
 
 
-def _claim_p95(world: World) -> float:
-    """Of 200 claims that are taken back at once, seconds."""
+def _claim_p95(world: World) -> tuple[float, float]:
+    """Of 200 claims that are taken back at once, and of as many empty transactions between them, seconds."""
     accounts = [row[0] for row in world.rows("SELECT id FROM instagram_accounts")]
-    now, times = world.now(), []
+    now, times, empty = world.now(), [], []
     for number in range(200):
         with world.db_session() as session:
+            began = time.perf_counter()
+            session.execute(text("SELECT 1"))
+            session.commit()
+            empty.append(time.perf_counter() - began)
             session.connection()
             began = time.perf_counter()
             claim = claims.claim_next(
@@ -168,6 +175,10 @@ def _claim_p95(world: World) -> float:
             times.append(time.perf_counter() - began)
             assert claim is not None
             session.rollback()
+    return _p95(times), _p95(empty)
+
+
+def _p95(times: list[float]) -> float:
     return sorted(times)[int(0.95 * len(times))]
 
 

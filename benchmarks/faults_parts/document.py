@@ -162,6 +162,7 @@ def _notes(rows: Iterable[Row]) -> Iterator[str]:
     names = (
         "first_publish",
         "claim_p95_ms",
+        "empty_p95_ms",
         "memory_mb",
         "shortest_gap_minutes",
         "calls_per_wait",

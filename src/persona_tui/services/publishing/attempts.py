@@ -46,22 +46,24 @@ class Reply:
     received_at: datetime
 
 
-def open_attempt(session: Session, post_id: int, *, environment: str, fence: int, owner: str) -> int:
+def open_attempt(
+    session: Session, post_id: int, *, environment: str, fence: int, owner: str
+) -> tuple[int, bool]:
     """The post's open attempt, taken over, or a new one.
 
     Returns:
-        Its id.
+        Its id, and whether it was sent already.
     """
     values = {"post": post_id, "environment": environment, "fence": fence, "owner": owner}
-    taken: int | None = session.execute(
+    taken = session.execute(
         text(
             "UPDATE publish_attempts SET fence = :fence, owner = :owner"
-            " WHERE post_id = :post AND open RETURNING id"
+            " WHERE post_id = :post AND open RETURNING id, sent_at IS NOT NULL"
         ),
         values,
-    ).scalar_one_or_none()
+    ).one_or_none()
     if taken is not None:
-        return taken
+        return taken[0], taken[1]
     made: int = session.execute(
         text(
             "INSERT INTO publish_attempts (post_id, number, environment, fence, owner)"
@@ -70,7 +72,7 @@ def open_attempt(session: Session, post_id: int, *, environment: str, fence: int
         ),
         values,
     ).scalar_one()
-    return made
+    return made, False
 
 
 def close_attempt(session: Session, post_id: int, outcome: str) -> None:

@@ -367,14 +367,9 @@ def _own(
         if getattr(getattr(problem.orig, "diag", None), "constraint_name", "") != _ONE_PER_ACCOUNT:
             raise
         return None  # another process serves this account (R17)
-    attempt_id = open_attempt(session, post_id, environment=environment, fence=fence, owner=owner)
-    was_sent = session.execute(
-        text("SELECT sent_at IS NOT NULL FROM publish_attempts WHERE id = :id"), {"id": attempt_id}
-    ).scalar_one()
+    attempt_id, was_sent = open_attempt(session, post_id, environment=environment, fence=fence, owner=owner)
     events.emit(session, "post", post_id)
-    return Claim(
-        post_id, account_id, persona_id, attempt_id, fence, state, kind, creation_id, age, bool(was_sent)
-    )
+    return Claim(post_id, account_id, persona_id, attempt_id, fence, state, kind, creation_id, age, was_sent)
 
 
 __all__ = [
