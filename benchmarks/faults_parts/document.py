@@ -39,6 +39,7 @@ _COLUMNS = (
     "cases",
     "seeds",
     "posts",
+    "published",
     "kills",
     "doubled",
     "lost",
@@ -81,8 +82,15 @@ def _page(kept: Row) -> Iterator[str]:
     command = f"python benchmarks/faults.py --seed {kept['seed']}"
     yield _HEAD
     yield (_DONE if kept["complete"] else _PART).format(command=command)
-    yield f"\nMade on {kept['made']} on {kept['machine']}, at commit {kept['commit']}.\n"
-    yield from _table(_COLUMNS, (_cells(one) for one in sums if one.name != "T19"))
+    yield f"\nMade on {kept['made']} on {kept['machine']}, at commit {kept['commit']}{_others(kept)}."
+    ours = [one for one in sums if one.name != "T19"]
+    totals = {
+        name: sum(getattr(one, name) for one in ours) for name in ("cases", "kills", "posts", "published")
+    }
+    yield "In all {cases:,} cases, {kills:,} kills and {posts:,} posts, {published:,} published.\n".format(
+        **totals
+    )
+    yield from _table(_COLUMNS, (_cells(one) for one in ours))
     yield "\n| test | what it does | command |\n| --- | --- | --- |"
     for one in sums:
         about = (PLANS[one.name].__doc__ or "").strip().partition(": ")[2]
@@ -90,6 +98,16 @@ def _page(kept: Row) -> Iterator[str]:
     yield from _adapters(kept["rows"])
     yield from _comparison(kept["rows"])
     yield from _notes(kept["rows"])
+
+
+def _others(kept: Row) -> str:
+    """Which tests were played at other commits, as a part of a sentence."""
+    found: dict[str, set[str]] = {}
+    for row in kept["rows"]:
+        if row["commit"] != kept["commit"]:
+            found.setdefault(row["commit"], set()).add(row["test"])
+    told = (f"{', '.join(sorted(tests))} at {commit}" for commit, tests in sorted(found.items()))
+    return "".join(f"; cases of {one}" for one in told)
 
 
 def _cells(one: Sum) -> tuple[object, ...]:
@@ -102,6 +120,7 @@ def _cells(one: Sum) -> tuple[object, ...]:
         one.cases,
         told,
         one.posts,
+        one.published,
         one.kills or "–",
         one.doubled,
         one.lost,
