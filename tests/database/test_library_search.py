@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow
-from persona_tui.services.library import neighbours
+from persona_tui.services.library import analyses, neighbours
 from persona_tui.services.library.embeddings import current_model
 from persona_tui.services.library.pictures import PictureFilters, PictureRef
 from persona_tui.services.library.search import Query, best_pictures, find_pictures, search
@@ -129,3 +129,36 @@ def test_library_5_words_need_a_model_that_knows_them(session: Session, settings
     found = find_pictures(session, plan.persona_id, MODEL_HASH, Query(words="a cat"), said, limit=2)
     assert {one.picture.ref for one in found.found} == set(seen)
     assert rows(session, "SELECT count(*) FROM embeddings") == [(4,)]
+
+
+def test_library_5_a_picture_without_a_vector_says_whether_one_comes_by_itself(session: Session) -> None:
+    plan = make_plan(session)
+    best = PictureRef(candidate_id=grow_run(session, plan, 1).candidates[0])
+    rows(
+        session,
+        "UPDATE image_candidates SET elo_score = 1200 WHERE id = :id RETURNING id",
+        id=best.candidate_id,
+    )
+    photo = make_photo(session, plan.persona_id, "new")
+    staged = make_photo(session, plan.persona_id, "staged", stage="staged")
+
+    def refused(query: Query) -> NotAllowedNow:
+        with pytest.raises(NotAllowedNow) as caught:
+            find_pictures(session, plan.persona_id, MODEL_HASH, query, limit=3)
+        return caught.value
+
+    assert "Run `photos analyse`" in refused(Query(best=True)).hint
+    analyses.queue_kind(session, plan.persona_id, "measures")
+    assert "has no vector yet" in refused(Query(like=photo)).message
+    analyses.queue(session, photo)
+    for query, name in (
+        (Query(best=True), f"Candidate {best.candidate_id}"),
+        (Query(like=photo), f"Photo {photo.photo_id}"),
+    ):
+        waits = refused(query)
+        assert waits.message == f"{name} can't be compared yet: its vector is queued or being made."
+        assert "by itself" in waits.hint and "photos analyse" not in waits.hint
+    analyses.record(session, photo, "embedding", "failed", MODEL_HASH, "The file is cut off.")
+    failed = refused(Query(like=photo))
+    assert "The file is cut off." in failed.message and "--retry" in failed.hint
+    assert "is staged" in refused(Query(like=staged)).message

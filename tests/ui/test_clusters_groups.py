@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from persona_tui.database.engine import Database
 from persona_tui.services.library.embeddings import current_model
 from persona_tui.services.library.membership import add_pictures
+from persona_tui.services.library.pictures import PictureRef
 from persona_tui.widgets.choice import ChoiceDialog
 from tests.support.space import embed, make_photo
 from tests.support.world import insert, make_plan
@@ -97,3 +99,20 @@ async def test_library_7_suggestions_lead_to_the_cluster_and_a_search_by_words_s
         await pilot.press("escape")
         await shows(pilot, "WHEEL  (1 picture")
     assert asked(library.db, "SELECT count(*) FROM embeddings") == 1
+
+
+async def test_library_4_a_build_by_key_says_for_how_many_vectors_it_waits(library: Library) -> None:
+    library.stock(3)
+    async with opened(library) as pilot:
+        await pilot.press("b")
+        await says(pilot, "The build waits for vectors of 3 pictures and goes on by itself; F11 shows it.")
+        await pilot.press("b")
+        await says(pilot, "A build waits already for vectors of 3 pictures and goes on by itself;")
+        here = current_model(QuietCore(library.db, library.folder).settings).hash
+        with library.db.session_scope() as session:
+            for (photo_id,) in session.execute(text("SELECT id FROM photos")).all():
+                embed(session, library.plan.persona_id, PictureRef(photo_id), [1.0], here)
+        await pilot.press("b")
+        await says(pilot, "A build waits already; its clusters come here by themselves.")
+    jobs = "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'library:build_clusters'"
+    assert asked(library.db, jobs) == 1

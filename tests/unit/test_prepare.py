@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from skimage import data
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.sandbox.instagram import pictures
 from persona_tui.sandbox.instagram.errors import Refused
+from persona_tui.services.decoding import MAX_PIXELS, decode
 from persona_tui.services.publishing.feed_rules import (
     FeedRule,
     PictureNotAccepted,
@@ -37,7 +39,7 @@ from persona_tui.services.safety.disclosure import (
     is_ai_label,
     read_digital_source_type,
 )
-from persona_tui.services.srgb import srgb_profile
+from persona_tui.services.srgb import srgb_profile, to_srgb
 
 
 def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -417,7 +419,7 @@ def unreadable() -> Iterator[tuple[str, bytes]]:
     yield "empty", b""
     yield "text", b"hello, picture"
     yield "cut off", whole[: len(whole) // 2]
-    yield "bomb over the limit", png_that_claims(9_500, 9_500)
+    yield "bomb over the limit", png_that_claims(MAX_PIXELS // 10_000 + 1, 10_000)
     yield "bomb over Pillow's limit", png_that_claims(60_000, 60_000)
     yield "postscript", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
 
@@ -428,6 +430,38 @@ def test_what_is_no_safe_picture_is_refused_in_words(name: str, source: bytes) -
         prepare_feed_picture(source, provenance=Provenance.GENERATED)
     assert caught.value.message.endswith(".")
     assert ("million pixels" in caught.value.message) == name.startswith("bomb")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_publishing_7_what_import_takes_is_made_ready_without_copies_of_its_full_size(kind: str) -> None:
+    picture = Image.new("L", (11_000, 9_000), 40)
+    picture.paste(200, (0, 0, 5_500, 9_000))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    source = saved(picture, kind, exif=exif.tobytes())
+    facts, _ = decode(source, 256)
+
+    prepared = prepare_feed_picture(source, provenance=Provenance.PHOTOGRAPH)
+
+    assert (facts.width, facts.height) == (9_000, 11_000)
+    assert_fit_for_instagram(prepared, Provenance.PHOTOGRAPH)
+    assert (prepared.width, prepared.height) == (1080, 1320)
+    assert "Read at 5500 × 4500 instead of 11000 × 9000." in prepared.notes
+    shown = opened(prepared).convert("L")
+    assert [round(shown.getpixel((540, row)) / 20) for row in (300, 1000)] == [10, 2]
+
+
+def test_publishing_7_a_large_sixteen_bit_picture_is_scaled_in_little_memory() -> None:
+    ramp = np.linspace(0, 65535, 2_000, dtype=np.uint16)
+    picture = Image.fromarray(np.tile(ramp, (2_000, 1)))
+    tracemalloc.start()
+    try:
+        grey = np.asarray(to_srgb(picture, []).convert("L"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(grey[0], np.rint(ramp.astype(np.float64) * (255 / 65535)).astype(np.uint8))
+    assert peak < 2_000 * 2_000 * 16
 
 
 def test_damaged_files_never_raise_anything_but_our_errors() -> None:

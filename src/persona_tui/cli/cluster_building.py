@@ -39,16 +39,21 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Put pictures that lie in no cluster into those they belong to, and make new ones of the rest."""
-    from persona_tui.services.library.builds import request_build
+    from persona_tui.services.library.builds import request_build, without_vector
+    from persona_tui.services.library.embeddings import current_model
 
+    waiting = 0
     with resources() as opened:
         with opened.database.session_scope() as opened_session:
             persona_id = persona_of(opened_session, persona).id
             if background:
                 request_build(opened_session, persona_id, method)
+                waiting = without_vector(opened_session, persona_id, current_model(opened.settings).hash)
         built = None if background else asyncio.run(_build(opened, persona_id, method))
     if built is None:
-        show({"queued": True}, as_json, lambda: ["✅ The app or `persona-tui worker` builds them."])
+        first = f", once {waiting} pictures have their vectors" if waiting else ""
+        queued = {"queued": True, "waiting": waiting}
+        show(queued, as_json, lambda: [f"✅ The app or `persona-tui worker` builds them{first}."])
         return
     show(built, as_json, lambda: _lines(built))
 

@@ -181,15 +181,24 @@ async def decide_name(screen: PersonaScreen, cluster: ClusterView) -> None:
 
 
 async def build(screen: PersonaScreen, persona_id: int) -> None:
-    """Queue a build."""
-    from persona_tui.services.library.builds import request_build
+    """Queue a build, and say what it waits for."""
+    from persona_tui.services.library.builds import request_build, without_vector
+    from persona_tui.services.library.embeddings import current_model
 
+    model = await asyncio.to_thread(current_model, screen.shell.core.resources.settings)
     job = await screen.act(request_build, persona_id)
-    if job is None:
-        screen.flash("A build waits already; its clusters come here by themselves.", "info")
-        return
+    missing = await screen.read(without_vector, persona_id, model.hash)
     where = screen.shell.registry.label("global.jobs")
-    screen.flash(f"Clusters are built in the background and come here; {where} shows how far it is.", "busy")
+    if missing:
+        which = "A build waits already" if job is None else "The build waits"
+        pictures = counted(missing, "picture")
+        screen.flash(f"{which} for vectors of {pictures} and goes on by itself; {where} shows it.", "busy")
+    elif job is None:
+        screen.flash("A build waits already; its clusters come here by themselves.", "info")
+    else:
+        screen.flash(
+            f"Clusters are built in the background and come here; {where} shows how far it is.", "busy"
+        )
 
 
 async def suggest(screen: PersonaScreen, persona_id: int) -> int | None:

@@ -18,7 +18,8 @@ from persona_tui.errors import InvalidRequest
 from persona_tui.services.srgb import to_srgb
 
 MAX_PIXELS = 120_000_000
-"""Larger pictures are refused by their header alone: this many take half a gigabyte to decode."""
+"""Larger pictures are refused by their header alone, at import and at publishing: this many take half a
+gigabyte to decode."""
 _MEGAPIXELS = f"{MAX_PIXELS // 1_000_000} megapixels"
 LARGE_PIXELS = 40_000_000
 """Of pictures above it, one is decoded at a time, whatever the number of threads."""

@@ -6,9 +6,12 @@ import functools
 import io
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageCms
 
 _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
+_STRIP = 64
+"""Rows that are scaled at once: whole, a large 16-bit picture would take thirty times its own memory."""
 
 
 def to_srgb(picture: Image.Image, notes: list[str]) -> Image.Image:
@@ -44,15 +47,24 @@ def _eight_bit(picture: Image.Image, notes: list[str]) -> Image.Image:
 
 def _grey(picture: Image.Image) -> Image.Image:
     """An L picture of one with integer or float samples, by the smallest usual range that holds them."""
-    values = np.nan_to_num(np.asarray(picture, dtype=np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
+    samples = np.asarray(picture)
+    strips = [slice(row, row + _STRIP) for row in range(0, samples.shape[0], _STRIP)]
+    low = min(float(_finite(samples[strip]).min()) for strip in strips)
+    high = max(float(_finite(samples[strip]).max()) for strip in strips)
     ranges = (65535.0,) if picture.mode.startswith("I;16") else (255.0, 65535.0)
     if picture.mode == "F":
         ranges = (1.0, *ranges)
-    top = next((limit for limit in ranges if low >= 0 and high <= limit), None)
+    base, top = 0.0, next((limit for limit in ranges if low >= 0 and high <= limit), None)
     if top is None:
-        values, top = values - low, max(high - low, 1.0)
-    return Image.fromarray(np.rint(values * (255.0 / top)).astype(np.uint8))
+        base, top = low, max(high - low, 1.0)
+    grey = np.empty(samples.shape, np.uint8)
+    for strip in strips:
+        grey[strip] = np.rint((_finite(samples[strip]) - base) * (255.0 / top))
+    return Image.fromarray(grey)
+
+
+def _finite(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(samples.astype(np.float64), posinf=0.0, neginf=0.0)
 
 
 def _through_profile(picture: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:

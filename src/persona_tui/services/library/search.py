@@ -15,6 +15,7 @@ from persona_tui.services.jobs import Pool, SessionScope
 from persona_tui.services.library import embeddings
 from persona_tui.services.library.building import Vectors
 from persona_tui.services.library.diversity import farthest_first
+from persona_tui.services.library.embedding_lack import not_comparable
 from persona_tui.services.library.neighbours import Neighbour, nearest
 from persona_tui.services.library.pictures import (
     NO_FILTERS,
@@ -233,7 +234,7 @@ def _like_any(
     """Pictures by their distance to the nearest of the best ones, without these."""
     space = vectors_of(session, best, model_hash)
     if not space.refs:
-        raise NotAllowedNow("What performed best is not embedded yet.", hint="Run `photos analyse` first.")
+        raise not_comparable(session, read_pictures(session, best[:1])[0], model_hash)
     closest: dict[PictureRef, tuple[float, PictureRef]] = {}
     for ref, vector in zip(space.refs, space.vectors, strict=True):
         found = nearest(
@@ -255,11 +256,9 @@ def _diverse(session: Session, near: list[Neighbour], model_hash: str, count: in
 def _vector_of(session: Session, ref: PictureRef, model_hash: str) -> Vectors:
     space = vectors_of(session, [ref], model_hash)
     if not space.refs:
-        if not read_pictures(session, [ref]):
+        known = read_pictures(session, [ref])
+        if not known:
             raise UnknownName(f"There is no {ref}.")
-        raise NotAllowedNow(
-            f"{str(ref).capitalize()} is not embedded yet, so nothing can be compared with it.",
-            hint="Run `photos analyse` first.",
-        )
+        raise not_comparable(session, known[0], model_hash)
     vector: Vectors = space.vectors[0]
     return vector

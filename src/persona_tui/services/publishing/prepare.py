@@ -14,6 +14,7 @@ import functools
 import importlib
 import importlib.util
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageCms, ImageOps
 
 from persona_tui.errors import InvalidRequest, PersonaError
+from persona_tui.services.decoding import MAX_PIXELS
 from persona_tui.services.publishing.feed_rules import (
     MAX_ASPECT,
     MAX_BYTES,
@@ -30,7 +32,7 @@ from persona_tui.services.publishing.feed_rules import (
     validate_for_instagram,
     xmp_of,
 )
-from persona_tui.services.publishing.framing import FaceBox, Fit, frame
+from persona_tui.services.publishing.framing import EXPORT_WIDTH, FaceBox, Fit, frame
 from persona_tui.services.safety.disclosure import Provenance, generator_traces, xmp_packet
 from persona_tui.services.srgb import srgb_profile, to_srgb
 
@@ -38,8 +40,9 @@ STORY_ASPECT = 9 / 16
 START_QUALITY = 92
 LEAST_QUALITY = 40
 MAX_SOURCE_BYTES = 256 * 1024 * 1024
-MAX_SOURCE_PIXELS = 80_000_000
-"""Larger sources are refused unread: 80 megapixels take about 1 GB to decode and convert."""
+_ENOUGH = 3 * EXPORT_WIDTH
+"""Pixels of the shorter side above which a source is read smaller: `frame` reduces it to as many anyway."""
+_SHRINKS_WELL = frozenset({"L", "RGB", "RGBA", "CMYK"})
 
 # Left out: formats that run another program (EPS) or hold no photograph.
 _READABLE = frozenset(
@@ -164,9 +167,9 @@ def _open(source: bytes, notes: list[str]) -> Image.Image:
     if len(source) > MAX_SOURCE_BYTES:
         raise PictureUnreadable(f"The file has {len(source):,} bytes; {MAX_SOURCE_BYTES:,} is the most.")
     try:
-        picture = Image.open(io.BytesIO(source), formats=_readable_formats())
-        _check_extent(picture)
-        picture.load()
+        opened = Image.open(io.BytesIO(source), formats=_readable_formats())
+        _check_extent(opened)
+        picture = _read(opened, notes)
     except PictureUnreadable:
         raise
     except Image.DecompressionBombError:
@@ -175,22 +178,38 @@ def _open(source: bytes, notes: list[str]) -> Image.Image:
         raise PictureUnreadable(
             f"The file is no picture that can be read, or is damaged ({type(problem).__name__})."
         ) from None
-    frames = getattr(picture, "n_frames", 1)
+    frames = getattr(opened, "n_frames", 1)
     if frames > 1:
         notes.append(f"Took the first of {frames} frames.")
     return picture
 
 
+def _read(picture: Image.Image, notes: list[str]) -> Image.Image:
+    """The picture decoded, no larger than what goes out needs: colours and turns make copies of it."""
+    whole = picture.size
+    factor = min(whole) // _ENOUGH
+    if factor > 1:  # a JPEG is decoded at a half, a quarter or an eighth; other formats take no notice
+        picture.draft(None, (math.ceil(whole[0] / factor), math.ceil(whole[1] / factor)))
+    picture.load()
+    read = picture
+    factor = min(read.size) // _ENOUGH
+    if factor > 1 and read.mode in _SHRINKS_WELL and "transparency" not in read.info:
+        read = read.reduce(factor)
+    if read.size not in {whole, whole[::-1]}:  # a TIFF is turned as it is read
+        notes.append(f"Read at {read.width} × {read.height} instead of {whole[0]} × {whole[1]}.")
+    return read
+
+
 def _check_extent(picture: Image.Image) -> None:
     width, height = picture.size
-    if width * height > MAX_SOURCE_PIXELS:
+    if width * height > MAX_PIXELS:
         raise PictureUnreadable(_too_large())
     if width < 1 or height < 1:
         raise PictureUnreadable("The picture has no extent.")
 
 
 def _too_large() -> str:
-    return f"The picture has more than {MAX_SOURCE_PIXELS // 1_000_000} million pixels."
+    return f"The picture has more than {MAX_PIXELS // 1_000_000} million pixels."
 
 
 @functools.cache
