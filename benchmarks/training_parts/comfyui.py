@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 from tests.support import comfyui_loras, comfyui_models
 from tests.support.comfyui import Graph, Server, log_mark, lost_keys, new_id, node, run
-from tests.support.comfyui_loras import FORMATS, KeyFormat
+from tests.support.comfyui_loras import FORMATS, PARTLY, KeyFormat
 from tests.support.comfyui_process import ComfyProcess
 
 from persona_tui.clients.comfyui import ComfyUIClient
@@ -192,7 +192,7 @@ async def _of_formats(studio: Studio, place: Path) -> AsyncIterator[Figure]:
     """What we say of a file's names beside what the server does; and our conversions, drawn."""
     plain = {family: await studio.draw(family) for family in _LORA_FAMILIES}
     found = []
-    for number, made in enumerate(FORMATS):
+    for number, made in enumerate((*FORMATS, *PARTLY)):
         found.append(
             await _judged(studio, made, plain[made.family], place / "formats" / f"{number}.safetensors")
         )
@@ -211,7 +211,9 @@ def _unlike(found: list[Judged]) -> int:
     count = 0
     for one in found:
         if one.used is not None:
-            same = first.setdefault((one.made.family, one.made.part, one.made.layers), one.used)
+            made = one.made
+            kind = (made.family, made.part, made.layers, made.endings == "lokr", bool(made.third))
+            same = first.setdefault(kind, one.used)
             count += same.unlike(one.used) > 0 or one.used.unlike(one.plain) <= SEEN
     return count
 
