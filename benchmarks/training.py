@@ -7,6 +7,8 @@
 * `kills`: runs killed at named points and at random, resumed, held against one that was never killed.
 * `learning`: what a LoRA of one person and two edits learn, and what they leave alone.
 * `overhead`: its steps per second beside a bare loop over the same tensors.
+* `comfyui`: a real ComfyUI draws with our exports and with every format of LoRA that we judge and convert; it
+  needs PERSONA_TEST_COMFYUI_START, which says how to start one, as in tests/support/comfyui_process.py.
 
 No part needs a card. `--quick` takes fewer kills.
 """
@@ -25,10 +27,16 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tiny base models and forks are shared with the tests
 
+from tests.support.comfyui_process import START
+
 from report import Figure, Report
 
-PARTS = ("kills", "choosing", "likeness", "learning", "overhead", "noise")
+PARTS = ("kills", "choosing", "likeness", "learning", "overhead", "comfyui", "noise")
 USUAL = tuple(part for part in PARTS if part != "noise")
+_NO_SERVER = (
+    f"comfyui: skipped; give {START}, the command that starts a ComfyUI of version 0.8 or newer, such as"
+    " 'python main.py --cpu --listen 127.0.0.1 --port {port} --base-directory {folder}'."
+)
 
 
 def figures(part: str, quick: bool) -> Iterable[Figure]:
@@ -47,6 +55,9 @@ def main() -> None:
     asked = parser.parse_args()
     report = Report("training", asked.quick)
     for part in asked.only or USUAL:
+        if part == "comfyui" and START not in os.environ:
+            print(_NO_SERVER, flush=True)
+            continue
         for figure in figures(part, asked.quick):
             print(f"{part}: {figure.name} {figure.value:.4g} {figure.unit}", flush=True)
             report.add(figure)

@@ -206,7 +206,7 @@ async def test_a_lora_is_seen_or_its_keys_are_said_to_be_lost(studio: Studio, ma
     print(f"{made}: {seen:.2f}, {len(lost)} keys lost")
     assert (seen > SEEN) is made.loads
     assert made.loads or seen == 0
-    assert len(lost) == (0 if made.loads else made.keys)
+    assert len(lost) == (0 if made.loads else len(made.shapes))
 
 
 INJECTED: dict[Family, str] = {"sd15": "sd15", "flux": "flux", "qwen": "qwen-image"}
@@ -246,7 +246,7 @@ async def test_texts_of_a_lora_are_lost_where_only_the_model_is_chained(studio: 
     graph["3"]["inputs"]["model"] = ["20", 0]
     without, mark = await studio.plain("sd15"), log_mark(studio.server)
     assert difference(without, await studio.pixels(graph)) == 0
-    assert len(lost_keys(studio.server, mark)) == made.keys
+    assert len(lost_keys(studio.server, mark)) == len(made.shapes)
 
 
 async def test_a_lora_replaced_under_its_name_is_not_noticed(studio: Studio) -> None:

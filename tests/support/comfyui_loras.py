@@ -17,7 +17,12 @@ ENDINGS = {
     "default": (".lora_A.default.weight", ".lora_B.default.weight"),
     "old": ("_lora.down.weight", "_lora.up.weight"),
     "xlabs": (".down.weight", ".up.weight"),
+    "lokr": (".lokr_w2", ".lokr_w1"),
 }
+KRON = 4
+"""Rows and columns of LoKr's first factor."""
+MAGNITUDE = 0.7
+"""Of DoRA's rows; a little more than those of a layer as diffusers makes it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class KeyFormat:
         named: a layer's name in it.
         endings: which pair of `ENDINGS`; kohya's carries an alpha too.
         loads: whether v0.8.0 knows the names; it ignores those that it does not know, and says so in its log.
+        third: ending of a third tensor of each layer, such as DoRA's magnitudes; empty for none.
     """
 
     family: Family
@@ -53,11 +59,23 @@ class KeyFormat:
     named: Callable[[Layer], str]
     endings: str
     loads: bool = True
+    third: str = ""
 
     @property
-    def keys(self) -> int:
-        """How many keys a file has."""
-        return len(self.layers) * (3 if self.endings == "kohya" else 2)
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Each key of a file, with its tensor's shape."""
+        found: dict[str, tuple[int, ...]] = {}
+        for layer in self.layers:
+            base, (out, incoming) = self.named(layer), layer.size
+            pair: tuple[tuple[int, int], tuple[int, int]] = ((RANK, incoming), (out, RANK))
+            if self.endings == "lokr":
+                pair = (out // KRON, incoming // KRON), (KRON, KRON)
+            found |= {base + one: shape for one, shape in zip(ENDINGS[self.endings], pair, strict=True)}
+            if self.endings == "kohya":
+                found[f"{base}.alpha"] = ()
+            if self.third:
+                found[base + self.third] = (out, 1) if self.third == ".dora_scale" else (out,)
+        return found
 
     def __str__(self) -> str:
         return f"{self.family} {self.part}: {self.title}"
@@ -70,13 +88,13 @@ def write(made: KeyFormat, path: Path, *, seed: int = 1) -> None:
 
     random = torch.Generator().manual_seed(seed)
     tensors = {}
-    down, up = ENDINGS[made.endings]
-    for layer in made.layers:
-        base, (out, incoming) = made.named(layer), layer.size
-        tensors[base + down] = torch.randn(RANK, incoming, generator=random).half() * STRENGTH
-        tensors[base + up] = torch.randn(out, RANK, generator=random).half() * STRENGTH
-        if made.endings == "kohya":
-            tensors[f"{base}.alpha"] = torch.tensor(float(RANK))
+    for key, shape in made.shapes.items():
+        if not shape:
+            tensors[key] = torch.tensor(float(RANK))
+        elif key.endswith(made.third or "no third"):
+            tensors[key] = torch.full(shape, MAGNITUDE)
+        else:
+            tensors[key] = torch.randn(shape, generator=random).half() * STRENGTH
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata={"modelspec.title": "persona-tui test"})
 
@@ -120,8 +138,24 @@ FLUX_BFL = (
     *_same("double_blocks.0.img_attn.proj"),
     *_same("single_blocks.0.linear1", size=(7 * WIDTH, WIDTH)),
 )
+FLUX_ENDS = (
+    *FLUX[:1],
+    *_same("x_embedder", size=(WIDTH, 64)),
+    *_same("norm_out.linear", size=(2 * WIDTH, WIDTH)),
+    *_same("proj_out", size=(64, WIDTH)),
+)
 XLABS = _same("double_blocks.0.processor.qkv_lora1", size=(3 * WIDTH, WIDTH))
+XLABS_SINGLE = (
+    *_same("single_blocks.0.processor.qkv_lora", size=(3 * WIDTH, WIDTH)),
+    *_same("single_blocks.0.processor.proj_lora", size=(WIDTH, 5 * WIDTH)),
+)
 QWEN = _same(*(f"transformer_blocks.0.attn.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0")))
+QWEN_ENDS = (
+    *QWEN[:1],
+    *_same("img_in", size=(WIDTH, 64)),
+    *_same("norm_out.linear", size=(2 * WIDTH, WIDTH)),
+    *_same("proj_out", size=(64, WIDTH)),
+)
 
 
 def _processor(layer: Layer) -> str:
@@ -138,6 +172,11 @@ FORMATS: tuple[KeyFormat, ...] = (
         "sd15", "kohya, LDM names", "model", SD15, lambda one: f"lora_unet_{_flat(one.server)}", "kohya"
     ),
     KeyFormat("sd15", "PEFT", "model", SD15, lambda one: f"unet.{one.diffusers}", "peft", loads=False),
+    KeyFormat("sd15", "bare diffusers", "model", SD15, lambda one: one.diffusers, "peft", loads=False),
+    KeyFormat(
+        "sd15", "PEFT, as saved", "model", SD15,
+        lambda one: f"base_model.model.{one.diffusers}", "peft", loads=False,
+    ),
     KeyFormat("sd15", "diffusers, processor", "model", SD15, _processor, "old"),
     KeyFormat("sd15", "PEFT, processor", "model", SD15, _processor, "peft"),
     KeyFormat("sd15", "generic", "model", SD15, lambda one: f"diffusion_model.{one.server}", "peft"),
@@ -159,6 +198,22 @@ FORMATS: tuple[KeyFormat, ...] = (
         lambda one: f"base_model.model.{one.diffusers}", "peft", loads=False,
     ),
     KeyFormat("flux", "XLabs", "model", XLABS, lambda one: one.server, "xlabs", loads=False),
+    KeyFormat(
+        "flux", "XLabs, single blocks", "model", XLABS_SINGLE, lambda one: one.server, "xlabs", loads=False
+    ),
+    KeyFormat("flux", "bare BFL", "model", FLUX_BFL, lambda one: one.server, "peft", loads=False),
+    KeyFormat(
+        "flux", "PEFT with ends", "model", FLUX_ENDS, lambda one: f"transformer.{one.diffusers}", "peft"
+    ),
+    KeyFormat(
+        "flux", "bare diffusers with ends", "model", FLUX_ENDS, lambda one: one.diffusers, "peft", loads=False
+    ),
+    KeyFormat("flux", "LoKr", "model", FLUX, lambda one: f"lycoris_{_flat(one.diffusers)}", "lokr"),
+    KeyFormat("flux", "bare LoKr", "model", FLUX, lambda one: one.diffusers, "lokr", loads=False),
+    KeyFormat(
+        "flux", "DoRA", "model", FLUX_BFL, lambda one: f"diffusion_model.{one.server}", "peft",
+        third=".dora_scale",
+    ),
     KeyFormat("qwen", "bare diffusers", "model", QWEN, lambda one: one.diffusers, "peft"),
     KeyFormat("qwen", "PEFT, default", "model", QWEN, lambda one: one.diffusers, "default"),
     KeyFormat("qwen", "PEFT", "model", QWEN, lambda one: f"transformer.{one.diffusers}", "peft"),
@@ -169,4 +224,30 @@ FORMATS: tuple[KeyFormat, ...] = (
         "qwen", "PEFT, as saved", "model", QWEN,
         lambda one: f"base_model.model.{one.diffusers}", "peft", loads=False,
     ),
+    KeyFormat("qwen", "bare diffusers with ends", "model", QWEN_ENDS, lambda one: one.diffusers, "peft"),
+    KeyFormat(
+        "qwen", "PEFT with ends, as saved", "model", QWEN_ENDS,
+        lambda one: f"base_model.model.{one.diffusers}", "peft", loads=False,
+    ),
+    KeyFormat(
+        "qwen", "OneTrainer", "model", QWEN,
+        lambda one: f"lora_transformer_{_flat(one.diffusers)}", "kohya", loads=False,
+    ),
+    KeyFormat("qwen", "LoKr", "model", QWEN, lambda one: f"lycoris_{_flat(one.diffusers)}", "lokr"),
 )  # fmt: skip
+PARTLY: tuple[KeyFormat, ...] = (
+    KeyFormat(
+        "flux", "PEFT's DoRA", "model", FLUX_BFL, lambda one: f"diffusion_model.{one.server}", "peft",
+        loads=False, third=".lora_magnitude_vector",
+    ),
+    KeyFormat(
+        "flux", "some without a prefix", "model", FLUX,
+        lambda one: f"transformer.{one.diffusers}" if "to_q" in one.diffusers else one.diffusers, "peft",
+        loads=False,
+    ),
+    KeyFormat(
+        "flux", "biases", "model", FLUX, lambda one: f"transformer.{one.diffusers}", "peft",
+        loads=False, third=".lora_B.bias",
+    ),
+)  # fmt: skip
+"""Formats of which v0.8.0 loads some keys and ignores the others."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,6 +47,10 @@ class ComfyProcess:
         families: whose tiny models it needs; those of PERSONA_TEST_COMFYUI_DIR are taken where they are.
         """
         self.folder = folder
+        # A server whose base folder lacks it does not start.
+        nodes = folder / "custom_nodes"
+        nodes.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(__file__).with_name("comfyui_node.py"), nodes)
         self._port = _free_port()
         self.comfyui = f"http://127.0.0.1:{self._port}"
         for family in families:

@@ -95,7 +95,7 @@ def test_where_the_weights_do_not_tell_the_makers_notes_do(
 @pytest.mark.parametrize(
     ("layers", "width", "words"),
     [
-        ({"single_blocks.0.processor.qkv_lora": ("down.weight", "up.weight")}, 3072, "XLabs"),
+        ({"single_blocks.0.processor.proj_lora": ("down.weight", "up.weight")}, 3072, "XLabs"),
         ({"base_model.model.blocks.0.self_attn.q": PEFT}, 5120, "base_model.model"),
         ({"something.else": PEFT}, 64, "of no kind that is known"),
     ],

@@ -24,6 +24,7 @@ _UNET = r"(?:down_blocks|up_blocks|mid_block|conv_in|conv_out|time_embedding|con
 _LDM = r"(?:input_blocks|middle_block|output_blocks|time_embed|label_emb|out)"
 _BFL = r"(?:double_blocks|single_blocks|img_in|txt_in|time_in|vector_in|guidance_in|final_layer)"
 _DIT = r"(?:transformer_blocks|single_transformer_blocks)"
+_ENDS = r"(?:x_embedder|context_embedder|time_text_embed|norm_out|proj_out)"
 _QWEN = r"(?:transformer_blocks|time_text_embed|img_in|txt_in|txt_norm|norm_out|proj_out)"
 _TEXT_FLAT = r"text_model_encoder_layers_\d+_(?:mlp_fc[12]|self_attn_(?:[qkv]|out)_proj)"
 _TEXT_DOTTED = r"text_model\.encoder\.layers\.\d+\.(?:mlp\.fc[12]|self_attn\.(?:[qkv]|out)_proj)"
@@ -34,11 +35,11 @@ MODEL: Mapping[Family, re.Pattern[str]] = {
         rf"|(?:unet\.)?{_UNET}\.(?:(?!(?<!\.processor)\.to_).)+(?<!\.to_out\.0)"
     ),
     "flux": re.compile(
-        rf"transformer\.{_DIT}\.[\w.]+|lora_unet_{_BFL}_\w+|diffusion_model\.{_BFL}\.[\w.]+"
-        rf"|(?:lora_transformer|lycoris)_{_DIT}_\w+"
+        rf"transformer\.(?:{_DIT}|{_ENDS})(?:\.[\w.]+)?|lora_unet_{_BFL}_\w+|diffusion_model\.{_BFL}(?:\.[\w.]+)?"
+        rf"|(?:lora_transformer|lycoris)_(?:{_DIT}|{_ENDS})(?:_\w+)?"
     ),
     "qwen": re.compile(
-        rf"(?:transformer\.|diffusion_model\.)?{_QWEN}\.[\w.]+|(?:lora_unet|lycoris)_{_QWEN}_\w+"
+        rf"(?:transformer\.|diffusion_model\.)?{_QWEN}(?:\.[\w.]+)?|(?:lora_unet|lycoris)_{_QWEN}(?:_\w+)?"
     ),
 }
 CLIP: Mapping[Family, re.Pattern[str]] = {

@@ -1,7 +1,7 @@
 """LoRAs whose names ComfyUI ignores, written anew under names that it reads; the weights stay as they are.
 
-The table is that of ComfyUI 0.8.0 (`key_formats`). What can't be renamed, such as XLabs' single blocks, which
-change what comes out of a layer and not the layer, stays as it is and is warned of.
+The table is that of ComfyUI 0.8.0 (`key_formats`). What can't be renamed, such as XLabs' single blocks
+where they change what comes out of a layer and not the layer, stays as it is and is warned of.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import secrets
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,7 +25,17 @@ from persona_tui.services.loras.sidecar import NAMELESS
 
 _CONFIG = "adapter_config.json"
 _PEFT = "base_model.model."
-_TRANSFORMERS = ("transformer_blocks.", "single_transformer_blocks.")
+_DIFFUSERS = re.compile(
+    r"((single_)?transformer_blocks|x_embedder|context_embedder|time_text_embed|norm_out|proj_out)\."
+)
+_MAKERS = re.compile(
+    r"(double_blocks|single_blocks|joint_blocks|img_in|txt_in|time_in|vector_in|guidance_in|final_layer)\."
+)
+_PREFIXED = ("text_encoder.", "text_encoders.", "lora_", "lycoris_", "diffusion_model.")
+_ONETRAINER = "lora_transformer_"
+# PEFT's name of DoRA's magnitudes; ComfyUI reads kohya's, which are a column.
+_MAGNITUDES = re.compile(r"\.lora_magnitude_vector(\.default)?(\.weight)?$")
+_COLUMN = ".dora_scale"
 _ENDING = re.compile(r"\.(lora_A|lora_B)(?:\.default)?\.weight$")
 _KOHYA = {"lora_A": "lora_down", "lora_B": "lora_up"}
 _TEXT = {"text_encoder.": "lora_te1_", "text_encoder_2.": "lora_te2_"}
@@ -44,6 +54,9 @@ _XLABS = (
     (r"(double_blocks\.\d+)\.processor\.qkv_lora2\.", r"diffusion_model.\1.txt_attn.qkv."),
     (r"(double_blocks\.\d+)\.processor\.proj_lora1\.", r"diffusion_model.\1.img_attn.proj."),
     (r"(double_blocks\.\d+)\.processor\.proj_lora2\.", r"diffusion_model.\1.txt_attn.proj."),
+    # ComfyUI's own name of the first three sevenths of `linear1`.
+    (r"(single_blocks\.\d+)\.processor\.qkv_lora\.", r"diffusion_model.\1.linear1_qkv."),
+    (r"(single_blocks\.\d+)\.processor\.proj_lora\.", r"diffusion_model.\1.linear2."),
 )
 
 
@@ -70,9 +83,11 @@ def conversion_of(path: Path, header: Header, family: Family) -> Conversion | No
     done = []
     if _ignored(header, family):
         renamed = {key: _renamed(key, key_format(shapes), family) for key in shapes}
-        if None in renamed.values():
+        if None in renamed.values() or _changes_an_output(shapes):
             return None
         names = {key: new for key, new in renamed.items() if new is not None}
+        if _ignored(replace(header, shapes={new: shapes[key] for key, new in names.items()}), family):
+            return None
         done.append("its weights were given names that ComfyUI reads")
     alphas = {}
     if scale is not None and not any(key.endswith(".alpha") for key in shapes):
@@ -116,7 +131,9 @@ def _written(
     parts: list[tuple[int, int] | bytes] = []
     for key, entry in sorted(told.items(), key=lambda item: item[1]["data_offsets"]):
         begin, stop = entry["data_offsets"]
-        head[conversion.names[key]] = {**entry, "data_offsets": [end, end + stop - begin]}
+        new = conversion.names[key]
+        shape = _as_column(entry["shape"]) if new.endswith(_COLUMN) else entry["shape"]
+        head[new] = {**entry, "shape": shape, "data_offsets": [end, end + stop - begin]}
         parts.append((begin, stop))
         end += stop - begin
     for layer, alpha in sorted(conversion.alphas.items()):
@@ -155,22 +172,35 @@ def _ignored(header: Header, family: Family) -> bool:
 
 def _renamed(key: str, form: str, family: Family) -> str | None:
     """The name that ComfyUI reads; None where there is none."""
-    plain = key.removeprefix(_PEFT)
+    plain = _MAGNITUDES.sub(_COLUMN, key.removeprefix(_PEFT))
     if family in ("sd15", "sdxl"):
         return _for_unet(plain, family)
     if form == "xlabs":
         return _xlabs_name(key)
-    if form == "bfl-bare":
-        return f"diffusion_model.{plain}"
-    if family not in ("flux", "flux2", "qwen-image"):
+    if family == "qwen-image" and key.startswith(_ONETRAINER):
+        return f"lora_unet_{key.removeprefix(_ONETRAINER)}"
+    if family not in ("flux", "flux2", "qwen-image", "sd3"):
         return None
-    if plain.startswith(("double_blocks.", "single_blocks.")):
+    if plain.startswith(_PREFIXED):
+        return plain
+    if form == "bfl-bare" or _MAKERS.match(plain):
         return f"diffusion_model.{plain}"
     plain = plain.removeprefix("transformer.")
-    if not plain.startswith(_TRANSFORMERS):
+    if not _DIFFUSERS.match(plain):
         return None
     native = _flux2_name(plain) if family == "flux2" else None
     return native or f"transformer.{plain}"
+
+
+def _changes_an_output(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether XLabs' single blocks change what comes out of `linear2`, and not that layer: as many go in."""
+    downs = [key for key in shapes if key.endswith(".processor.proj_lora.down.weight")]
+    return any(shapes[key][-1:] == shapes.get(key.replace(".down.", ".up."), ())[:1] for key in downs)
+
+
+def _as_column(shape: list[int]) -> list[int]:
+    """Of DoRA's magnitudes: one a row of the layer, whatever axis PEFT has them on."""
+    return [math.prod(shape), *[1] * max(1, len(shape) - 1)]
 
 
 def _flux2_name(plain: str) -> str | None:
@@ -191,6 +221,9 @@ def _for_unet(plain: str, family: Family) -> str | None:
 
 
 def _as_kohya(plain: str, prefix: str) -> str | None:
+    if plain.endswith((_COLUMN, ".alpha")):
+        layer, _, ending = plain.rpartition(".")
+        return f"{prefix}{layer.replace('.', '_')}.{ending}"
     match = _ENDING.search(plain)
     if match is None:
         return None
@@ -200,9 +233,7 @@ def _as_kohya(plain: str, prefix: str) -> str | None:
 
 def _base(name: str) -> str:
     """A tensor's layer, without what it is to it."""
-    return re.sub(
-        r"\.(lora_[AB](\.default)?|lora_(down|up)|lora_magnitude_vector)(\.weight)?$|\.alpha$", "", name
-    )
+    return re.sub(r"\.(lora_[AB](\.default)?|lora_(down|up))(\.weight)?$|\.(alpha|dora_scale)$", "", name)
 
 
 def _xlabs_name(key: str) -> str | None:

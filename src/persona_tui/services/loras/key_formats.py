@@ -28,6 +28,21 @@ _FORMATS: tuple[tuple[str, str], ...] = (
     ("bfl-bare", r"(double_blocks|single_blocks|img_in)\."),
     ("bare", r"(single_)?transformer_blocks\.|(down|up|mid)_block"),
 )
+_NO_PREFIX: dict[Family, re.Pattern[str]] = {
+    "flux": re.compile(r"(single_)?transformer_blocks\.|(double|single)_blocks\.|img_in\."),
+    "flux2": re.compile(r"(single_)?transformer_blocks\.|(double|single)_blocks\.|img_in\."),
+    "sd3": re.compile(r"transformer_blocks\.|joint_blocks\."),
+    "sd15": re.compile(r"(down|up|mid)_block(?!.*\.processor\.)"),
+    "sdxl": re.compile(r"(down|up|mid)_block(?!.*\.processor\.)"),
+}
+"""Names that ComfyUI reads only behind a prefix; it reads Qwen-Image's as they are."""
+_READ = re.compile(
+    r"\.(alpha|dora_scale|diff|diff_b|set_weight|reshape_weight|[wb]_norm|oft_blocks|rescale)$"
+    r"|\.lora_(up|down|mid)\.weight$|[._]lora\.(up|down)\.weight$|\.lora_linear_layer\.(up|down)\.weight$"
+    r"|\.lora_[AB]((\.default)?\.weight)?$|\.[ab][12]\.weight$"
+    r"|\.hada_(w[12]_[ab]|t[12])$|\.lokr_(w[12](_[ab])?|t2)$"
+)
+"""Endings of tensors that any of ComfyUI's adapters takes (comfy/lora.py, comfy/weight_adapter)."""
 
 _HOW_TO_MEND = (
     "Save it again under diffusers' names with the prefix `transformer.`, or under kohya's, and import that."
@@ -61,12 +76,21 @@ def key_warnings(
 def _ignored(shapes: Mapping[str, object], form: str, family: Family) -> str | None:
     if form == "unknown":
         return _UNNAMED
-    if form == "peft":
+    if form == "peft" and family != "sd3":
         return f"ComfyUI ignores weights named base_model.model.…. {_HOW_TO_MEND}"
-    if form in ("bare", "bfl-bare") and family in ("flux", "flux2") and not _is_control(shapes):
-        return f"ComfyUI ignores FLUX weights whose names have no prefix. {_HOW_TO_MEND}"
-    if form == "xlabs" and not _is_uso(shapes):
-        return f"ComfyUI ignores XLabs' names (….processor.qkv_lora1). {_HOW_TO_MEND}"
+    if form == "xlabs":
+        return (
+            None
+            if _is_uso(shapes)
+            else f"ComfyUI ignores XLabs' names (….processor.qkv_lora1). {_HOW_TO_MEND}"
+        )
+    if _is_control(shapes):
+        return None
+    bare = _NO_PREFIX.get(family)
+    if bare is not None and any(bare.match(key) for key in shapes):
+        return f"ComfyUI ignores weights of this family whose names have no prefix. {_HOW_TO_MEND}"
+    if form == "onetrainer" and family == "qwen-image":
+        return f"ComfyUI ignores Qwen-Image's weights named lora_transformer_…. {_HOW_TO_MEND}"
     if form == "diffusers" and family in ("sd15", "sdxl") and any(key.startswith("unet.") for key in shapes):
         return (
             "ComfyUI ignores the model's part of it: weights named unet.… that lack .processor in them."
@@ -76,7 +100,17 @@ def _ignored(shapes: Mapping[str, object], form: str, family: Family) -> str | N
         r"to_qkv_mlp_proj|ff\.linear_in|attn\.to_out\.lora", "\n".join(shapes)
     ):
         return "ComfyUI 0.8.0 ignores diffusers' FLUX.2 names; use a newer ComfyUI, or its own names."
-    return None
+    return _unread(shapes)
+
+
+def _unread(shapes: Iterable[str]) -> str | None:
+    """Tensors that are something to their layer that ComfyUI knows nothing of."""
+    found = [key for key in shapes if not _READ.search(key)]
+    if not found:
+        return None
+    return (
+        f"ComfyUI ignores {len(found)} of its weights, such as {found[0]}; the others it uses without them."
+    )
 
 
 def _is_control(shapes: Mapping[str, object]) -> bool:
