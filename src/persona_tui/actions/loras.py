@@ -8,6 +8,9 @@ TABLE = Table(
     "loras",
     "LoRAs",
     (
+        Action("loras.take", "a", "Take in", "Say what the offered file is, and import it.", 8),
+        Action("loras.dismiss", "n", "Dismiss", "Offer the file no longer, unless it changes.", 9),
+        Action("loras.offers", "o", "Offers", "To the files that watched folders offer, or back.", 9),
         Action("loras.import", "i", "Import", "Choose a LoRA file, or a folder of them, and import it.", 10),
         Action("loras.use", "u", "Use", "Let the persona use it, or change its weight.", 11),
         Action("loras.promote", "p", "Promote", "Make it the first of its kind that the persona uses.", 12),
@@ -16,6 +19,7 @@ TABLE = Table(
         Action("loras.test", "t", "Test", "Picture one prompt without and with it, side by side.", 13),
         Action("loras.unuse", "x", "Don't use", "Keep it from the persona's further runs.", 14),
         Action("loras.place", "s", "To servers", "Copy it to every server, and ask whether it is there.", 15),
+        Action("loras.folders", "f", "Folders", "Have folders watched for new files, or no longer.", 16),
         Action("loras.about", "w", "All about it", "Show everything that is known of it.", 16),
         Action("loras.training", "l", "Its training", "Open the training that it came of.", 17),
         Action(

@@ -35,6 +35,8 @@ from persona_tui.services.loras.sidecar import NAMELESS, Sidecar, read_sidecar
 from persona_tui.text import clean
 
 Outcome = Literal["imported", "already there", "failed"]
+Loads = Literal["as it is", "converted", "ignored"]
+"""Whether ComfyUI loads all of a file: as it is, once it is converted, or not."""
 SessionScope = Callable[[], AbstractContextManager[Session]]
 
 _TRIGGER_KEYS = ("modelspec.trigger_phrase", "trigger_word", "ss_trigger_word")
@@ -96,6 +98,13 @@ class LoraFacts:
     key_warnings: tuple[str, ...]
     persona: str | None = None
     conversion: Conversion | None = None
+
+    @property
+    def loads(self) -> Loads:
+        """Whether ComfyUI loads it."""
+        if self.conversion is not None:
+            return "converted"
+        return "ignored" if self.key_warnings else "as it is"
 
 
 @dataclass(frozen=True)
@@ -215,7 +224,10 @@ def _import_one(
     scope: SessionScope, shelf: Shelf, path: Path, given: LoraInput, choose: Choose
 ) -> LoraOutcome:
     facts = inspect_lora(path, given)
-    proposal = None if given.persona_id is not None else _proposal(scope, facts)
+    proposal = None
+    if given.persona_id is None:
+        with scope() as session:
+            proposal = proposal_of(session, facts)
     if proposal is not None and choose(path, proposal):
         given, proposal = given.model_copy(update={"persona_id": proposal.persona_id}), None
         facts = inspect_lora(path, given)
@@ -224,15 +236,15 @@ def _import_one(
     return replace(done, proposal=proposal)
 
 
-def _proposal(scope: SessionScope, facts: LoraFacts) -> Proposal | None:
-    with scope() as session:
-        return propose(
-            session,
-            name=facts.name,
-            trigger_word=facts.trigger_word,
-            metadata=facts.metadata,
-            told=facts.persona,
-        )
+def proposal_of(session: Session, facts: LoraFacts) -> Proposal | None:
+    """The persona that a file names; None when it names none, or more than one."""
+    return propose(
+        session,
+        name=facts.name,
+        trigger_word=facts.trigger_word,
+        metadata=facts.metadata,
+        told=facts.persona,
+    )
 
 
 @contextmanager
