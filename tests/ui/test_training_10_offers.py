@@ -141,3 +141,26 @@ async def test_folders_are_watched_and_left_from_the_screen(studio: Studio) -> N
         await until(pilot, lambda: "OFFERED" not in screen_text(pilot))
         await settle(pilot)
     assert asked(studio.db, "SELECT count(*) FROM lora_folders") == 0
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_what_comfyui_would_not_load_is_said_and_converted_by_a_key(
+    studio: Studio, size: tuple[int, int]
+) -> None:
+    layers = {"base_model.model.transformer_blocks.0.attn.to_q": PEFT}
+    old = studio.imported("likeness.safetensors", layers=layers)
+    async with opened(studio, size) as pilot:
+        await shows(pilot, "✗ ignored")
+        text = screen_text(pilot)
+        assert "ComfyUI would not load all of it. [r] converts it" in " ".join(text.split())
+        assert "[r] convert" in text
+        await pilot.press("r")
+        await shows(pilot, "Which base model is likeness@1 for?")
+        await pilot.press(*"qwen", "enter")
+        await says(pilot, "likeness@2 is likeness@1 as ComfyUI loads it.")
+        await until(pilot, lambda: screen(pilot).rows.current_key != old.id)
+        row = screen(pilot).rows.current
+        assert row is not None and row.lora.label == "likeness@2" and row.use is not None
+        assert "[r] convert" not in screen_text(pilot)
+        screen(pilot).rows.go_to(old.id)
+        await shows(pilot, "It was converted into likeness@2.")

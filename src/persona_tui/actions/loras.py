@@ -14,6 +14,7 @@ TABLE = Table(
         Action("loras.import", "i", "Import", "Choose a LoRA file, or a folder of them, and import it.", 10),
         Action("loras.use", "u", "Use", "Let the persona use it, or change its weight.", 11),
         Action("loras.promote", "p", "Promote", "Make it the first of its kind that the persona uses.", 12),
+        Action("loras.convert", "r", "Convert", "Write what ComfyUI would not load as its next version.", 10),
         Action("loras.roll-back", "b", "Roll back", "Go back to the one that was the first before it.", 13),
         Action("loras.compare", "c", "Compare", "Picture one prompt and seed with it and another one.", 13),
         Action("loras.test", "t", "Test", "Picture one prompt without and with it, side by side.", 13),

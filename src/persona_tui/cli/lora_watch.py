@@ -65,7 +65,14 @@ def offers(as_json: AsJson = False) -> None:
         lambda: table(
             ["id", "file", "persona", "names", "ComfyUI", "what"],
             (
-                [one.id, Path(one.path).name, one.persona, one.key_format, _LOADS.get(one.loads), one.sentence]
+                [
+                    one.id,
+                    Path(one.path).name,
+                    one.persona,
+                    one.key_format,
+                    _LOADS.get(one.loads),
+                    one.sentence,
+                ]
                 for one in found
             ),
         ),

@@ -32,7 +32,19 @@ if TYPE_CHECKING:
     from persona_tui.services.loras.watching import Offer
 
 _OF_A_LORA = frozenset(
-    {"use", "promote", "roll_back", "compare", "test", "unuse", "place", "about", "training", "remove"}
+    {
+        "use",
+        "convert",
+        "promote",
+        "roll_back",
+        "compare",
+        "test",
+        "unuse",
+        "place",
+        "about",
+        "training",
+        "remove",
+    }
 )
 """What is done with the LoRA under the cursor; not while the keys go to the offers."""
 
@@ -166,8 +178,12 @@ class LorasScreen(PersonaScreen):
         if offer is not None and (self.offers.has_focus or row is None):
             told = [*loras_offers.lines(offer)]
         elif row is not None:
-            told = [*loras_lines.lines(row)]
+            told = [*loras_lines.lines(row, self._convert_key)]
         self.query_one("#lines", Static).update(Content("\n").join(told))
+
+    @property
+    def _convert_key(self) -> str:
+        return self.shell.registry.label("loras.convert")
 
     def _current(self) -> Row:
         row = self.rows.current
@@ -250,6 +266,12 @@ class LorasScreen(PersonaScreen):
     async def _roll_back(self) -> None:
         await loras_versions.roll_back(self, self._current().lora, self._persona())
 
+    def action_convert(self) -> None:
+        self.spawn(self._convert, group="ask")
+
+    async def _convert(self) -> None:
+        self._go_to(await loras_versions.convert(self, self._current()))
+
     def action_unuse(self) -> None:
         self.spawn(self._unuse)
 
@@ -331,6 +353,9 @@ class LorasScreen(PersonaScreen):
             return at_offers
         if action in _OF_A_LORA and at_offers:
             return False
+        if action == "convert":
+            row = self.rows.current if self.is_mounted else None
+            return row is not None and row.remedy != "none"
         if action == "offers":
             return self.is_mounted and bool(self.offers.items)
         if action == "training":
@@ -347,4 +372,6 @@ class LorasScreen(PersonaScreen):
         row = self.rows.current
         if row is not None:
             path = self.resources.lora_shelf.path(row.lora.file_name)
-            self.app.push_screen(TextDialog(row.lora.label, loras_lines.whole(row, str(path))))
+            self.app.push_screen(
+                TextDialog(row.lora.label, loras_lines.whole(row, str(path), self._convert_key))
+            )
