@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.models.lora import LoraModel
-from persona_tui.services import events
+from persona_tui.services import events, removals
 from persona_tui.services.safety import audit
 
 
@@ -217,7 +217,7 @@ def with_hash(session: Session, sha256: str) -> LoraView | None:
 
 
 def remove_lora(session: Session, lora_id: int) -> LoraView:
-    """Take a version out of the registry; after the commit the caller drops its file from the shelf.
+    """Take a version out of the registry, with its comparisons; after the commit the caller drops its file.
 
     Raises:
         UnknownName: it is not there.
@@ -234,6 +234,7 @@ def remove_lora(session: Session, lora_id: int) -> LoraView:
             f"{view.label} was used by {runs}, whose pictures keep their LoRA's version.",
             hint=f"`persona-tui lora unuse PERSONA {view.label}` keeps it from further runs.",
         )
+    removals.note_comparisons(session, lora_id)
     session.execute(text("DELETE FROM persona_lora_mappings WHERE lora_model_id = :id"), {"id": lora_id})
     session.execute(text("DELETE FROM lora_models WHERE id = :id"), {"id": lora_id})
     audit.append(
