@@ -189,3 +189,17 @@ def test_a_watched_folder_offers_files_and_what_comfyui_ignores_is_converted(
     assert (shown["persona"], shown["key_format"], shown["warnings"]) == ("Nils", "diffusers", [])
     refused(studio("lora", "dismiss", str(offer["id"])), 2, "Nothing is offered")
     assert studio("lora", "watch", str(path.parent), "--off").out.strip() == "No folder is watched."
+
+
+def test_a_version_is_converted_by_command(studio: Shell, tmp_path: Path) -> None:
+    layers = {"base_model.model.transformer_blocks.0.attn.to_q": PEFT}
+    path = write_lora(tmp_path, "shared.safetensors", layers=layers)
+    assert studio("lora", "import", str(path), "--persona", "Nils").code == 0
+    listed = {one["name"]: one["file"] for one in studio("lora", "list", "--json").json}
+    assert listed["shared"] == "ignored by ComfyUI"
+    refused(studio("lora", "convert", "shared"), 1, "its base model is not known")
+    refused(studio("lora", "convert", "shared", "--family", "nonsense"), 2, "is no family")
+    made = studio("lora", "convert", "shared", "--family", "qwen-image", "--json").json
+    assert (made["name"], made["version"], made["family"]) == ("shared", 2, "qwen-image")
+    refused(studio("lora", "convert", "shared@1"), 1, "was converted already, into shared@2")
+    assert "converted into: shared@2" in studio("lora", "show", "shared@1").out

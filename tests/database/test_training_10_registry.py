@@ -233,6 +233,10 @@ def test_a_watched_folder_offers_new_files_once(db: Database, settings: Settings
         "kohya.safetensors": ("offered", None),
         "bad.safetensors": ("unusable", None),
     }
+    one = found["kohya.safetensors"]
+    assert (one.name, one.family, one.key_format, one.loads) == ("kohya", "flux", "kohya", "as it is")
+    assert found["bad.safetensors"].loads == "" and "no safetensors file" in found["bad.safetensors"].sentence
+    assert found["mira.safetensors"].model_type == "character" and found["mira.safetensors"].reason
     taken = take_offer(scope, shelf, found["mira.safetensors"].id)
     assert taken.lora is not None and taken.lora.persona_id == mira.id
     with scope() as session:

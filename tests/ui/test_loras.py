@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
-from textual.events import Paste
-from textual.pilot import Pilot
 
 from persona_tui.database.engine import Database
 from persona_tui.screens.file_picker import FilePicker, FolderMemory, list_folder
-from persona_tui.screens.loras import LorasScreen
 from persona_tui.screens.loras_trial import TrialDialog
 from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.generation.runs import create_run
-from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.mappings import use_lora
-from persona_tui.services.loras.registry import LoraView
-from persona_tui.setting_sections import ComfyUISettings
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.reader import TextDialog
-from tests.support.loras import SD15_KOHYA, write_lora, write_sidecar
+from tests.support.loras import write_sidecar
 from tests.support.sandbox import SandboxProcess
-from tests.support.world import Planned, make_plan
-from tests.ui.quiet_core import QuietCore, app_over, asked, fill, form_opens, saved, says, shows, until
+from tests.support.world import make_plan
+from tests.ui.loras_world import LARGE, SMALL, Studio, opened, screen, type_path
+from tests.ui.quiet_core import asked, fill, form_opens, saved, says, shows, until
 from tests.ui.support import said, screen_text, settle
-
-SMALL, LARGE = (80, 24), (200, 50)
 
 
 @pytest.fixture(scope="module")
@@ -44,37 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]
     process.stop()
 
 
-@dataclass
-class Studio:
-    """A persona, a folder of LoRA files, and a server with a LoRA folder."""
-
-    db: Database
-    folder: Path
-    plan: Planned
-    server: SandboxProcess
-
-    @property
-    def core(self) -> QuietCore:
-        comfyui = ComfyUISettings(
-            urls=(self.server.comfyui,), api_key=self.server.token, lora_dir=self.lora_dir
-        )
-        return QuietCore(self.db, self.folder, comfyui=comfyui)
-
-    @property
-    def lora_dir(self) -> Path:
-        return self.server.state / "comfyui/models/loras"
-
-    def file(self, name: str = "mira_v2.safetensors", **options: Any) -> Path:
-        return write_lora(self.folder / "inbox", name, **{"layers": SD15_KOHYA, "width": 2048, **options})
-
-    def imported(self, name: str = "mira.safetensors", *, use: bool = True, **options: Any) -> LoraView:
-        path = self.file(name, **options)
-        given = LoraInput(persona_id=self.plan.persona_id, use=use)
-        (done,) = import_loras(self.db.session_scope, self.core._opened.lora_shelf, [path], given)
-        assert done.lora is not None, done.sentence
-        return done.lora
-
-
 @pytest.fixture
 def studio(db: Database, tmp_path: Path, server: SandboxProcess) -> Iterator[Studio]:
     with db.session_scope() as session:
@@ -82,32 +41,6 @@ def studio(db: Database, tmp_path: Path, server: SandboxProcess) -> Iterator[Stu
     yield Studio(db, tmp_path, plan, server)
     for file in (server.state / "comfyui/models/loras").rglob("*.safetensors"):
         file.unlink()
-
-
-@asynccontextmanager
-async def opened(studio: Studio, size: tuple[int, int] = SMALL) -> AsyncIterator[Pilot[None]]:
-    async with app_over(studio.core).run_test(size=size) as pilot:
-        await settle(pilot)
-        await pilot.press("f10")
-        await settle(pilot)
-        yield pilot
-
-
-def screen(pilot: Pilot[None]) -> LorasScreen:
-    return next(one for one in pilot.app.screen_stack if isinstance(one, LorasScreen))
-
-
-async def type_path(pilot: Pilot[None], words: str) -> FilePicker:
-    """Paste into the picker's line and press Enter."""
-    await until(pilot, lambda: isinstance(pilot.app.screen, FilePicker))
-    picker = pilot.app.screen
-    assert isinstance(picker, FilePicker)
-    await pilot.press("ctrl+a", "ctrl+e", "ctrl+u")
-    pilot.app.post_message(Paste(words))
-    await pilot.pause()
-    await pilot.press("enter")
-    await settle(pilot)
-    return picker
 
 
 @pytest.mark.long(but=["size0"])

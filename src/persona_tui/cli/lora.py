@@ -1,4 +1,4 @@
-"""`persona-tui lora`: import, watch, offers, take, dismiss, list, show, use, unuse, remove, test."""
+"""`persona-tui lora`: import, watch, offers, take, dismiss, convert, list, show, use, unuse, remove, test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli import lora_watch
+from persona_tui.cli import lora_versions, lora_watch
 from persona_tui.cli.frame import (
     AsJson,
     PersonaName,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 commands = group("LoRAs: what holds a persona's likeness, or a style.")
 lora_watch.register(commands)
+lora_versions.register(commands)
 
 LoraName = Annotated[str, typer.Argument(metavar="LORA", help="Its name, or name@version.")]
 Weight = Annotated[float | None, typer.Option(min=0, max=1, help="How strongly it acts, 0 to 1.")]
@@ -148,7 +149,9 @@ def _users(lora: LoraView) -> str:
 
 
 def _file_state(opened: Resources, lora: LoraView) -> str:
-    return "there" if opened.lora_shelf.holds(lora.file_name) else "missing"
+    if not opened.lora_shelf.holds(lora.file_name):
+        return "missing"
+    return "ignored by ComfyUI" if lora.key_warnings else "there"
 
 
 @commands.command("show")
@@ -191,6 +194,8 @@ def _about(lora: LoraView, path: Path, state: str, placements: tuple[Placement, 
     yield f"file: {path} ({state})"
     yield f"SHA-256: {lora.sha256}"
     yield f"used by: {_users(lora) or 'nobody'}   in {lora.runs} runs"
+    if lora.converted_to:
+        yield f"converted into: {lora.converted_to}"
     for warning in lora.warnings:
         yield f"⚠️  {warning}"
     for place in placements:

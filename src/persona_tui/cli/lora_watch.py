@@ -13,6 +13,8 @@ from persona_tui.cli.frame import AsJson, note, persona_of, resources, session, 
 if TYPE_CHECKING:
     from persona_tui.services.loras.importing import LoraOutcome
 
+_LOADS = {"as it is": "loads it", "converted": "after conversion", "ignored": "ignores it"}
+
 
 def register(commands: typer.Typer) -> None:
     """Add these commands to those of LoRAs."""
@@ -61,8 +63,18 @@ def offers(as_json: AsJson = False) -> None:
         found,
         as_json,
         lambda: table(
-            ["id", "file", "persona", "what"],
-            ([one.id, Path(one.path).name, one.persona, one.sentence] for one in found),
+            ["id", "file", "persona", "names", "ComfyUI", "what"],
+            (
+                [
+                    one.id,
+                    Path(one.path).name,
+                    one.persona,
+                    one.key_format,
+                    _LOADS.get(one.loads),
+                    one.sentence,
+                ]
+                for one in found
+            ),
         ),
     )
 

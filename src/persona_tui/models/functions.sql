@@ -180,7 +180,10 @@ BEGIN
         SELECT FROM image_candidates c WHERE c.id = NEW.image_candidate_id AND c.run_step_id = contest.run_step_id))
      OR (contest.kind = 'cluster' AND NOT EXISTS (
         SELECT FROM cluster_candidates m WHERE m.cluster_id = contest.cluster_id
-          AND (m.image_candidate_id = NEW.image_candidate_id OR m.photo_id = NEW.photo_id))) THEN
+          AND (m.image_candidate_id = NEW.image_candidate_id OR m.photo_id = NEW.photo_id)))
+     OR ((contest.comparison_id IS NOT NULL OR NEW.comparison_picture_id IS NOT NULL) AND NOT EXISTS (
+        SELECT FROM lora_comparison_pictures p WHERE p.id = NEW.comparison_picture_id
+          AND p.comparison_id = contest.comparison_id)) THEN
     RAISE EXCEPTION 'the picture is not part of contest %', NEW.contest_id
       USING ERRCODE = 'check_violation', CONSTRAINT = 'contest_member_fits', TABLE = 'contest_members';
   END IF;

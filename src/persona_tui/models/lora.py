@@ -1,4 +1,4 @@
-"""LoRA models and which persona uses them at which weight."""
+"""LoRA models, which persona uses them at which weight, and how two of them compare."""
 
 from __future__ import annotations
 
@@ -108,4 +108,48 @@ class LoraOffer(Table, table=True):
     """Whom the file itself names."""
     details: dict[str, Any] = document()
     """What the file is, or the sentence that says why it can't be used."""
+    created_at: datetime = created_at()
+
+
+class LoraComparison(Table, table=True):
+    """Two LoRAs pictured at the same prompts and seeds, to be voted on blind."""
+
+    __tablename__ = "lora_comparisons"
+    __table_args__ = (
+        CheckConstraint("lora_model_id <> beside_id", name="two_loras"),
+        CheckConstraint(
+            "jsonb_array_length(prompts) > 0 AND jsonb_array_length(seeds) > 0", name="something_to_picture"
+        ),
+        CheckConstraint("weight BETWEEN 0 AND 1", name="weight_range"),
+    )
+
+    id: int = identity()
+    persona_id: int = bigint(foreign_key="personas.id", ondelete="CASCADE", index=True)
+    lora_model_id: int = bigint(foreign_key="lora_models.id", ondelete="CASCADE", index=True)
+    beside_id: int = bigint(foreign_key="lora_models.id", ondelete="CASCADE", index=True)
+    pipeline_id: int = bigint(foreign_key="pipelines.id", ondelete="CASCADE")
+    weight: float | None = None
+    """Of both; null takes each one's own."""
+    prompts: list[str] = document("[]")
+    seeds: list[int] = document("[]")
+    created_at: datetime = created_at()
+
+
+class LoraComparisonPicture(Table, table=True):
+    """A picture of one LoRA at one prompt and seed of a comparison."""
+
+    __tablename__ = "lora_comparison_pictures"
+    __table_args__ = (
+        UniqueConstraint("comparison_id", "prompt_index", "seed", "lora_model_id"),
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
+    )
+
+    id: int = identity()
+    comparison_id: int = bigint(foreign_key="lora_comparisons.id", ondelete="CASCADE")
+    lora_model_id: int = bigint(foreign_key="lora_models.id", ondelete="CASCADE", index=True)
+    prompt_index: int
+    """Into the comparison's prompts, from 0."""
+    seed: int = bigint()
+    media_key: str
+    sha256: str
     created_at: datetime = created_at()

@@ -40,17 +40,21 @@ class Contest(Table, table=True):
         one_of("kind", "run_step", "cluster", "comparison"),
         CheckConstraint(
             "(kind = 'run_step') = (run_step_id IS NOT NULL) "
-            "AND (kind = 'cluster') = (cluster_id IS NOT NULL)",
+            "AND (kind = 'cluster') = (cluster_id IS NOT NULL) "
+            "AND (comparison_id IS NULL OR kind = 'comparison')",
             name="subject_fits_kind",
         ),
         UniqueConstraint("run_step_id"),
         UniqueConstraint("cluster_id"),
+        UniqueConstraint("comparison_id"),
     )
 
     id: int = identity()
     kind: str
     run_step_id: int | None = bigint(default=None, foreign_key="pipeline_run_steps.id", ondelete="CASCADE")
     cluster_id: int | None = bigint(default=None, foreign_key="clusters.id", ondelete="CASCADE")
+    comparison_id: int | None = bigint(default=None, foreign_key="lora_comparisons.id", ondelete="CASCADE")
+    """Of two LoRAs; a comparison without one is what a merged cluster left behind."""
     posterior: bytes | None = Field(default=None, sa_type=LargeBinary)
     """Cache of means and covariance; valid for `posterior_vote_id`."""
     posterior_vote_id: int | None = bigint(default=None)
@@ -65,7 +69,8 @@ class ContestMember(Table, table=True):
         UniqueConstraint("id", "contest_id"),
         UniqueConstraint("contest_id", "image_candidate_id"),
         UniqueConstraint("contest_id", "photo_id"),
-        exactly_one("one_picture", "image_candidate_id", "photo_id"),
+        UniqueConstraint("comparison_picture_id"),
+        exactly_one("one_picture", "image_candidate_id", "photo_id", "comparison_picture_id"),
         Index("ix_contest_members_image_candidate", "image_candidate_id"),
     )
 
@@ -75,6 +80,9 @@ class ContestMember(Table, table=True):
         default=None, foreign_key="image_candidates.id", ondelete="CASCADE"
     )
     photo_id: int | None = bigint(default=None, foreign_key="photos.id", ondelete="CASCADE")
+    comparison_picture_id: int | None = bigint(
+        default=None, foreign_key="lora_comparison_pictures.id", ondelete="CASCADE"
+    )
     old_elo: int | None = None
     """Rating that the picture brought along from another program; a prior, not a vote."""
     predicted: float | None = Field(default=None, sa_type=REAL)

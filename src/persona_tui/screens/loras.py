@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from persona_tui.errors import InvalidRequest, NotAllowedNow
-from persona_tui.screens import loras_forms, loras_lines, loras_versions
+from persona_tui.errors import NotAllowedNow
+from persona_tui.screens import loras_forms, loras_importing, loras_lines, loras_offers, loras_versions
 from persona_tui.screens.base import PersonaScreen
-from persona_tui.screens.file_picker import FilePicker, FolderMemory
 from persona_tui.screens.loras_lines import Row
 from persona_tui.screens.loras_reading import Listed, ask_servers, bring_to_servers, make_rows
 from persona_tui.widgets.confirm import ConfirmDialog
@@ -29,8 +28,25 @@ from persona_tui.widgets.section import SectionTitle
 
 if TYPE_CHECKING:
     from persona_tui.resources import Resources
-    from persona_tui.services.loras.importing import LoraFacts, LoraOutcome
     from persona_tui.services.loras.registry import LoraView
+    from persona_tui.services.loras.watching import Offer
+
+_OF_A_LORA = frozenset(
+    {
+        "use",
+        "convert",
+        "promote",
+        "roll_back",
+        "compare",
+        "test",
+        "unuse",
+        "place",
+        "about",
+        "training",
+        "remove",
+    }
+)
+"""What is done with the LoRA under the cursor; not while the keys go to the offers."""
 
 
 class LorasScreen(PersonaScreen):
@@ -40,7 +56,8 @@ class LorasScreen(PersonaScreen):
     TITLE = "LoRAs"
     HELP = (
         "The LoRA files with their versions, base models and who uses them. Runs of a persona use its LoRAs "
-        "of the pipeline's base model, the primary one first. ● says that every server lists the file."
+        "of the pipeline's base model, the primary one first. ● says that every server lists the file. Above "
+        "them stand the files that watched folders offer, until you take them in or dismiss them."
     )
     TOPICS = frozenset({"lora", "persona", "run"})
     CSS_PATH = "loras.tcss"
@@ -52,11 +69,15 @@ class LorasScreen(PersonaScreen):
 
     def compose_body(self) -> ComposeResult:
         yield EmptyState(
-            "No LoRAs yet.\nA LoRA holds a persona's likeness, or a style. Bring in a .safetensors file.",
+            "No LoRAs yet.\nA LoRA holds a persona's likeness, or a style. Bring in a .safetensors file,\n"
+            "or train one. Files that come into a watched folder are offered here.",
             "loras.import",
             icon="🧬",
             id="loras-empty",
         )
+        with Vertical(id="offers-part"):
+            yield SectionTitle("Offered", id="offers-title")
+            yield DataList(loras_offers.COLUMNS, loras_offers.cells, key=lambda offer: offer.id, id="offers")
         with Vertical(id="loras-part"):
             yield SectionTitle("LoRAs", id="loras-title")
             yield DataList(
@@ -75,13 +96,19 @@ class LorasScreen(PersonaScreen):
                 key=lambda row: row.lora.id,
                 id="loras",
             )
-            with VerticalScroll(id="about", can_focus=False):
-                yield Static("", id="lines", markup=False)
+        with VerticalScroll(id="about", can_focus=False):
+            yield Static("", id="lines", markup=False)
 
     @property
     def rows(self) -> DataList[Row]:
         """The list."""
         found: DataList[Row] = self.query_one("#loras", DataList)
+        return found
+
+    @property
+    def offers(self) -> DataList[Offer]:
+        """The list of what watched folders offer."""
+        found: DataList[Offer] = self.query_one("#offers", DataList)
         return found
 
     @property
@@ -100,32 +127,63 @@ class LorasScreen(PersonaScreen):
 
     async def _show(self) -> None:
         from persona_tui.services.loras.registry import list_loras
+        from persona_tui.services.loras.watching import offers
 
         loras = await self.read(list_loras)
+        self._show_offers(await self.read(offers))
         shelf = self.resources.lora_shelf
         rows = await asyncio.to_thread(make_rows, loras, self.shell.persona_id, shelf, self._listed)
-        self.set_class(not rows, "-empty")
+        self.set_class(not rows and not self.offers.items, "-empty")
         self.rows.show(rows)
         if self._target is not None and self.rows.go_to(self._target):
             self._target = None
         used = sum(row.use is not None for row in rows)
         self.query_one("#loras-title", SectionTitle).note = f"{counted(len(rows), 'file')}, {used} in use"
-        self._write(self.rows.current)
+        self._write()
+        self.refresh_bindings()
+
+    def _show_offers(self, found: Sequence[Offer]) -> None:
+        """Show what is offered; when nothing is left, the keys go to the LoRAs."""
+        self.set_class(bool(found), "-offered")
+        self.offers.styles.height = loras_offers.room(len(found))
+        self.offers.show(found)
+        folders = len({str(Path(offer.path).parent) for offer in found})
+        self.query_one(
+            "#offers-title", SectionTitle
+        ).note = f"{counted(len(found), 'file')} in {counted(folders, 'watched folder')}"
+        if self.offers.has_focus and not found:
+            self.rows.focus()
 
     async def _ask_servers(self) -> None:
         self._listed = await ask_servers(self.resources)
         await self._show()
 
-    def on_data_list_row_highlighted(self, event: DataList.RowHighlighted) -> None:
-        self._write(event.item)
+    def on_data_list_row_highlighted(self, _event: DataList.RowHighlighted) -> None:
+        self._write()
         self.refresh_bindings()
 
-    def on_data_list_row_selected(self, _event: DataList.RowSelected) -> None:
-        self.action_about()
+    def on_descendant_focus(self) -> None:
+        self._write()
+        self.refresh_bindings()
 
-    def _write(self, row: Row | None) -> None:
-        told = [] if row is None else [*loras_lines.lines(row)]
+    def on_data_list_row_selected(self, event: DataList.RowSelected) -> None:
+        if event.list is self.offers:
+            self.action_take()
+        else:
+            self.action_about()
+
+    def _write(self) -> None:
+        offer, row = self.offers.current, self.rows.current
+        told: list[Content] = []
+        if offer is not None and (self.offers.has_focus or row is None):
+            told = [*loras_offers.lines(offer)]
+        elif row is not None:
+            told = [*loras_lines.lines(row, self._convert_key)]
         self.query_one("#lines", Static).update(Content("\n").join(told))
+
+    @property
+    def _convert_key(self) -> str:
+        return self.shell.registry.label("loras.convert")
 
     def _current(self) -> Row:
         row = self.rows.current
@@ -140,72 +198,39 @@ class LorasScreen(PersonaScreen):
             raise NotAllowedNow("There is no persona yet.", hint="Make one in Personas & Pillars.")
         return persona.id, persona.name
 
-    # Importing
+    # Bringing in
 
     def action_import(self) -> None:
         self.spawn(self._import, group="ask")
 
     async def _import(self) -> None:
-        memory = FolderMemory(self.shell.settings.data_dir / "ui" / "lora-folder")
-        start = await asyncio.to_thread(memory.recall)
-        path = await self.ask(FilePicker("Import a LoRA", start, (".safetensors",)))
-        if path is None:
-            return
-        await asyncio.to_thread(memory.keep, path if path.is_dir() else path.parent)
-        values = await self._asked_values(path)
-        if values is not None:
-            await self._import_files(path, values)
+        self._go_to(await loras_importing.import_path(self))
 
-    async def _asked_values(self, path: Path) -> Mapping[str, Any] | None:
-        """What the operator says of one file; of a folder's files each says it itself."""
-        from persona_tui.services.loras.importing import LoraInput, inspect_lora
+    def action_take(self) -> None:
+        self.spawn(self._take, group="ask")
 
-        persona = self._persona() if self.shell.persona else None
-        given = LoraInput(persona_id=persona[0] if persona else None)
-        if path.is_dir():
-            question = f"Import every .safetensors file in {path.name or path} and below?"
-            consequence = f"They hold the likeness of {persona[1]}." if persona else ""
-            wanted = await self.ask(ConfirmDialog(question, consequence, title="Import", yes="Import"))
-            return {"persona_id": given.persona_id} if wanted else None
-        facts: LoraFacts = await asyncio.to_thread(inspect_lora, path, given)
-        form = FormDialog(
-            "Import a LoRA",
-            loras_forms.import_fields(facts, persona),
-            about=loras_forms.about_file(path, facts),
-        )
-        typed = await self.ask(form)
-        return None if typed is None else loras_forms.import_values(typed)
+    async def _take(self) -> None:
+        offer = self.offers.current
+        if offer is not None:
+            self._go_to(await loras_offers.take(self, offer))
 
-    async def _import_files(self, path: Path, values: Mapping[str, Any]) -> None:
-        from persona_tui.services.inputs import validated
-        from persona_tui.services.loras.importing import LoraInput, find_lora_files, import_loras
+    def action_dismiss(self) -> None:
+        self.spawn(self._dismiss)
 
-        files = await asyncio.to_thread(find_lora_files, path)
-        scope = self.shell.database.session_scope
-        outcomes = import_loras(scope, self.resources.lora_shelf, files, validated(LoraInput, values))
-        done: list[LoraOutcome] = []
-        for file in files:
-            self.flash(f"Importing {file.name}…", "busy", seconds=600)
-            outcome = await asyncio.to_thread(next, outcomes, None)
-            if outcome is not None:
-                done.append(outcome)
-        await self._tell_import(done)
+    async def _dismiss(self) -> None:
+        offer = self.offers.current
+        if offer is not None:
+            await loras_offers.dismiss(self, offer)
 
-    async def _tell_import(self, done: list[LoraOutcome]) -> None:
-        failed = [one for one in done if one.outcome == "failed"]
-        if len(done) == 1 and failed:
-            raise InvalidRequest(failed[0].sentence, hint=failed[0].hint)
-        last = next((one.lora for one in reversed(done) if one.lora is not None), None)
-        self._target = last.id if last else None
-        self.request_reload()
-        if len(done) == 1:
-            self.flash(done[0].sentence)
-            return
-        words = f"{counted(len(done) - len(failed), 'file')} imported"
-        self.flash(f"{words}, {len(failed)} failed." if failed else f"{words}.")
-        if failed:
-            told = "\n".join(f"❌ {one.path.name}: {one.sentence}" for one in failed)
-            await self.ask(TextDialog("Not imported", told))
+    def action_folders(self) -> None:
+        self.spawn(partial(loras_offers.ask_folders, self), group="ask")
+
+    def action_offers(self) -> None:
+        (self.rows if self.offers.has_focus else self.offers).focus()
+
+    def _go_to(self, lora_id: int | None) -> None:
+        if lora_id is not None:
+            self.aim(lora_id=lora_id)
 
     # Using
 
@@ -240,6 +265,12 @@ class LorasScreen(PersonaScreen):
 
     async def _roll_back(self) -> None:
         await loras_versions.roll_back(self, self._current().lora, self._persona())
+
+    def action_convert(self) -> None:
+        self.spawn(self._convert, group="ask")
+
+    async def _convert(self) -> None:
+        self._go_to(await loras_versions.convert(self, self._current()))
 
     def action_unuse(self) -> None:
         self.spawn(self._unuse)
@@ -317,6 +348,16 @@ class LorasScreen(PersonaScreen):
         self.request_reload()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        at_offers = self.is_mounted and self.offers.has_focus
+        if action in ("take", "dismiss"):
+            return at_offers
+        if action in _OF_A_LORA and at_offers:
+            return False
+        if action == "convert":
+            row = self.rows.current if self.is_mounted else None
+            return row is not None and row.remedy != "none"
+        if action == "offers":
+            return self.is_mounted and bool(self.offers.items)
         if action == "training":
             row = self.rows.current if self.is_mounted else None
             return row is not None and row.lora.training_run is not None
@@ -331,4 +372,6 @@ class LorasScreen(PersonaScreen):
         row = self.rows.current
         if row is not None:
             path = self.resources.lora_shelf.path(row.lora.file_name)
-            self.app.push_screen(TextDialog(row.lora.label, loras_lines.whole(row, str(path))))
+            self.app.push_screen(
+                TextDialog(row.lora.label, loras_lines.whole(row, str(path), self._convert_key))
+            )

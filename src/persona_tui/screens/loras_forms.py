@@ -25,13 +25,17 @@ Persona = tuple[int, str]
 WEIGHT_HINT = "How strongly it acts: 0 not at all, 1 fully."
 
 
-def import_fields(facts: LoraFacts, persona: Persona | None) -> list[Field]:
-    """What can be said of a file before it is imported, filled with what it says itself."""
+def import_fields(facts: LoraFacts, persona: Persona | None, proposed: Persona | None = None) -> list[Field]:
+    """What can be said of a file before it is imported, filled with what it says itself.
+
+    Args:
+        persona: the one in front.
+        proposed: the one that the file names, or the operator's own choice before.
+    """
     from persona_tui.services.loras.families import FAMILIES, MODEL_TYPES, UNKNOWN
 
-    owners: list[tuple[int | None, str]] = [(None, "nobody: anyone may use it")]
-    if persona is not None:
-        owners.insert(0, persona)
+    known = [one for one in (proposed, persona) if one is not None]
+    owners: list[tuple[int | None, str]] = [*dict.fromkeys(known), (None, "nobody: anyone may use it")]
     families = [(family, family) for family in (*FAMILIES, UNKNOWN)]
     return [
         TextField(name="name", label="Name", value=facts.name, required=True, longest=80),
@@ -115,10 +119,25 @@ def trial_values(typed: Mapping[str, Any]) -> dict[str, Any]:
     return {**typed, "weight": _weight(typed)}
 
 
-def about_file(path: Path, facts: LoraFacts) -> str:
-    """A sentence or two on a file above its form."""
-    words = f"{path.name}: {facts.key_format} names, {facts.tensors} weights."
-    return " ".join([words, *facts.warnings])
+def about_file(path: Path, facts: LoraFacts, reason: str = "") -> str:
+    """What was recognised of a file, in a few lines above its form.
+
+    Args:
+        reason: what speaks for the persona that it names.
+    """
+    rank = f", rank {facts.rank}" if facts.rank else ""
+    known = f"{facts.family}, {facts.key_format} names{rank}, {facts.tensors} weights."
+    said = [f"{path.name}: {known}", loads_words(facts.loads), reason, *facts.warnings]
+    return "\n".join(filter(None, said))
+
+
+def loads_words(loads: str) -> str:
+    """Whether ComfyUI loads a file that is not imported yet, in a sentence."""
+    return {
+        "as it is": "ComfyUI loads it as it is.",
+        "converted": "ComfyUI would not load all of it as it is; our copy is converted.",
+        "ignored": "ComfyUI would not load all of it, and it can't be converted.",
+    }.get(loads, "")
 
 
 def _weight(typed: Mapping[str, Any]) -> float:

@@ -14,6 +14,7 @@ from persona_tui.widgets.marks import counted, dim, say
 if TYPE_CHECKING:
     from persona_tui.services.generation.lora_placing import Placement
     from persona_tui.services.loras.registry import LoraUser, LoraView
+    from persona_tui.services.loras.rewriting import Remedy
 
 Places = Mapping[str, bool | None]
 """Server → whether it lists the file; None while it does not answer."""
@@ -27,12 +28,14 @@ class Row:
         use: how the persona in front uses it; None when it does not.
         file_there: our own file is there.
         places: what each server says; empty before they were asked.
+        remedy: what helps where ComfyUI would not load it.
     """
 
     lora: LoraView
     use: LoraUser | None
     file_there: bool
     places: Places
+    remedy: Remedy = "none"
 
 
 def cells(row: Row) -> tuple[Content, ...]:
@@ -68,6 +71,8 @@ def state(row: Row) -> Content:
     """Where its file is, in a word and a sign."""
     if not row.file_there:
         return Content.styled("✗ missing", "$error")
+    if row.lora.key_warnings:
+        return Content.styled("✗ ignored", "$error")
     if not row.places:
         return dim("○ here")
     there = sum(listed is True for listed in row.places.values())
@@ -77,8 +82,12 @@ def state(row: Row) -> Content:
     return Content.styled(f"{'◐' if there else '○'} {words}", "$warning")
 
 
-def lines(row: Row) -> Iterator[Content]:
-    """What the panel says of a LoRA."""
+def lines(row: Row, convert_key: str) -> Iterator[Content]:
+    """What the panel says of a LoRA.
+
+    Args:
+        convert_key: the key that converts it.
+    """
     lora = row.lora
     size = f"{lora.byte_count / 1e6:.1f} MB" if lora.byte_count else ""
     rank = f"rank {lora.rank}" if lora.rank else ""
@@ -93,6 +102,8 @@ def lines(row: Row) -> Iterator[Content]:
     if lora.scores or lora.training_run is not None:
         origin = "" if lora.training_run is None else f"training {lora.training_run}"
         yield Content.assemble(("Learnt: ", "$dim"), ": ".join(filter(None, (origin, scores(lora)))))
+    if lora.key_warnings:
+        yield say("error", f"ComfyUI would not load all of it. {_remedy_words(row, convert_key)}".rstrip())
     if lora.commercial is False:
         yield say("warn", "Its base model's licence forbids commercial use of what it makes.")
     for url, listed in row.places.items():
@@ -103,7 +114,16 @@ def lines(row: Row) -> Iterator[Content]:
         yield say("warn", warning)
 
 
-def whole(row: Row, path: str) -> Content:
+def _remedy_words(row: Row, key: str) -> str:
+    if row.lora.converted_to:
+        return f"It was converted into {row.lora.converted_to}."
+    return {
+        "convert": f"[{key}] converts it into the next version.",
+        "say family": f"[{key}] converts it, once you say its base model.",
+    }.get(row.remedy, "")
+
+
+def whole(row: Row, path: str, convert_key: str) -> Content:
     """Everything about a LoRA."""
     lora = row.lora
     facts = (
@@ -118,7 +138,7 @@ def whole(row: Row, path: str) -> Content:
         ("Imported", f"{lora.created_at:%Y-%m-%d %H:%M} UTC"),
     )
     told = [Content.assemble((f"{label}: ", "$dim"), value) for label, value in facts if value]
-    return Content("\n").join([*lines(row), Content(""), *told])
+    return Content("\n").join([*lines(row, convert_key), Content(""), *told])
 
 
 def placed_words(label: str, placements: tuple[Placement, ...]) -> tuple[str, bool]:

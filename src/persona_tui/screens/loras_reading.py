@@ -22,12 +22,15 @@ def make_rows(
     loras: Sequence[LoraView], persona_id: int | None, shelf: Shelf, listed: Listed
 ) -> tuple[Row, ...]:
     """The rows: what the persona in front uses comes first. Looks at the disk; use a thread."""
+    from persona_tui.services.loras.rewriting import remedy_for
+
     rows = [
         Row(
             lora,
             next((user for user in lora.users if user.persona_id == persona_id), None),
             shelf.holds(lora.file_name),
             _places(lora.file_name, listed),
+            remedy_for(shelf, lora),
         )
         for lora in loras
     ]

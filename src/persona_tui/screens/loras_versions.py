@@ -62,6 +62,33 @@ async def roll_back(screen: PersonaScreen, lora: LoraView, persona: loras_forms.
         screen.flash(f"{back.label} is the primary {back.model_type} of {name} for {back.family} again.")
 
 
+async def convert(screen: PersonaScreen, row: Row) -> int | None:
+    """Write a version that ComfyUI would not load as the next one, asking for its base model where need be.
+
+    Returns:
+        The new version's id.
+
+    Raises:
+        NotAllowedNow: it can't be converted.
+    """
+    from persona_tui.services.loras.families import FAMILIES
+    from persona_tui.services.loras.rewriting import convert_version
+
+    family = None
+    if row.remedy == "say family":
+        choices = [Choice(one, one) for one in FAMILIES]
+        chosen = await screen.ask(ChoiceDialog(f"Which base model is {row.lora.label} for?", choices))
+        if chosen is None:
+            return None
+        family = chosen.value
+    screen.flash(f"Converting {row.lora.label}…", "busy", seconds=600)
+    scope, shelf = screen.shell.database.session_scope, screen.shell.core.resources.lora_shelf
+    made = await asyncio.to_thread(convert_version, scope, shelf, row.lora.id, family)
+    screen.request_reload()
+    screen.flash(f"{made.label} is {row.lora.label} as ComfyUI loads it.")
+    return made.id
+
+
 def _against(found: Promotion, compare: str, back: str) -> str:
     """What speaks for or against a promotion, in words."""
     assert found.instead_of is not None

@@ -17,7 +17,7 @@ from persona_tui.services.media import MediaStore, StoredPicture
 
 SessionScope = Callable[[], AbstractContextManager[Session]]
 
-PICTURE_TABLES = ("image_candidates", "photos")
+PICTURE_TABLES = ("image_candidates", "photos", "lora_comparison_pictures")
 """Tables whose rows name pictures in the media store, by `media_key` and `sha256`."""
 _AT_ONCE = 200
 """So many files are looked at in one transaction."""
@@ -33,6 +33,19 @@ def note_run(session: Session, run_id: int) -> None:
             f" {_AGAIN}"
         ),
         {"run": run_id},
+    )
+
+
+def note_comparisons(session: Session, lora_id: int) -> None:
+    """Note all files of the comparisons that a LoRA takes part in."""
+    session.execute(
+        text(
+            "INSERT INTO media_removals (media_key, sha256)"
+            " SELECT DISTINCT ON (p.media_key) p.media_key, p.sha256 FROM lora_comparison_pictures p"
+            " JOIN lora_comparisons c ON c.id = p.comparison_id"
+            f" WHERE :lora IN (c.lora_model_id, c.beside_id) {_AGAIN}"
+        ),
+        {"lora": lora_id},
     )
 
 

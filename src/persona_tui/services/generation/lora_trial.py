@@ -70,6 +70,7 @@ class TrialPlan:
     """
 
     persona_id: int
+    pipeline_id: int
     pipeline: str
     step: str
     template: Mapping[str, Any]
@@ -126,6 +127,7 @@ def plan_trial(session: Session, values: TrialInput | Mapping[str, Any]) -> Tria
     facts = RunFacts(f"trial of {lora.label}", prompt, "", persona.name, persona.trigger_word, {}, (use,))
     return TrialPlan(
         persona_id=given.persona_id,
+        pipeline_id=detail.pipeline.id,
         pipeline=detail.pipeline.name,
         step=step.name,
         template=detail.workflows[0],
@@ -163,13 +165,23 @@ async def run_trial(
     pictures = []
     for lora, words in ((left, plan.left_words), (placed, f"with {placed.words}")):
         say(f"Making the picture {words}…")
-        passed = await asyncio.to_thread(_passed, scope, plan, lora)
-        pictures.append(await _picture(client, plan, passed))
+        pictures.append(await make_picture(scope, client, plan, lora))
     difference = await asyncio.to_thread(mean_difference, *pictures)
     sentences = list(await desk.log.sentences([placed, *others]))
     if difference == 0:
         sentences.insert(0, SAME if plan.beside is None else ALIKE)
     return Trial(plan, client.base_url, pictures[0], pictures[1], difference, tuple(sentences))
+
+
+async def make_picture(scope: SessionScope, client: ComfyUIClient, plan: TrialPlan, lora: LoraUse) -> bytes:
+    """One picture of a plan with this LoRA, whose file the server has; cut off, it withdraws what it sent.
+
+    Raises:
+        GuardRefused: the guard forbids the workflow.
+        ClientError: the server refuses, fails, is away, or takes longer than the step may.
+    """
+    passed = await asyncio.to_thread(_passed, scope, plan, lora)
+    return await _picture(client, plan, passed)
 
 
 def mean_difference(one: bytes, other: bytes) -> float:

@@ -75,10 +75,16 @@ class Conversion:
     sentence: str = ""
 
 
-def conversion_of(path: Path, header: Header, family: Family) -> Conversion | None:
-    """How a file has to be written for ComfyUI to read all of it; None when it does, or can't be helped."""
+def conversion_of(
+    path: Path, header: Header, family: Family, scale: float | None = None
+) -> Conversion | None:
+    """How a file has to be written for ComfyUI to read all of it; None when it does, or can't be helped.
+
+    Args:
+        scale: of its training, where that is known from elsewhere; None has it read as `training_scale` does.
+    """
     shapes = header.shapes
-    scale = _scale(path, header)
+    scale = training_scale(path, header) if scale is None else scale
     names = {key: key for key in shapes}
     done = []
     if _ignored(header, family):
@@ -246,7 +252,7 @@ def _xlabs_name(key: str) -> str | None:
     return None
 
 
-def _scale(path: Path, header: Header) -> float | None:
+def training_scale(path: Path, header: Header) -> float | None:
     """Alpha over rank as PEFT noted it in the file or beside it, where that is not 1; None otherwise."""
     told = _notes(header.metadata.get("lora_adapter_metadata", ""))
     notes = {str(key).rpartition(".")[2]: value for key, value in told.items()}

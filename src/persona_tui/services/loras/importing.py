@@ -15,7 +15,7 @@ from sqlmodel import Session
 from persona_tui.errors import InvalidRequest, PersonaError, UnknownName
 from persona_tui.services.inputs import Input, Line, Name
 from persona_tui.services.loras import key_formats, registry
-from persona_tui.services.loras.conversion import Conversion, conversion_of, convert
+from persona_tui.services.loras.conversion import Conversion, conversion_of, convert, training_scale
 from persona_tui.services.loras.families import (
     FAMILIES,
     UNKNOWN,
@@ -35,8 +35,11 @@ from persona_tui.services.loras.sidecar import NAMELESS, Sidecar, read_sidecar
 from persona_tui.text import clean
 
 Outcome = Literal["imported", "already there", "failed"]
+Loads = Literal["as it is", "converted", "ignored"]
+"""Whether ComfyUI loads all of a file: as it is, once it is converted, or not."""
 SessionScope = Callable[[], AbstractContextManager[Session]]
 
+FAMILY_NOTE = "Its base model is not known, so it goes into any workflow; --family says which."
 _TRIGGER_KEYS = ("modelspec.trigger_phrase", "trigger_word", "ss_trigger_word")
 
 
@@ -79,6 +82,7 @@ class LoraFacts:
         persona: whom the JSON beside it names.
         conversion: how it is written anew, so that ComfyUI reads all of it; None where it does, or where
             that can't be helped.
+        scale: of its training, where the file that is kept does not hold it.
     """
 
     name: str
@@ -96,6 +100,14 @@ class LoraFacts:
     key_warnings: tuple[str, ...]
     persona: str | None = None
     conversion: Conversion | None = None
+    scale: float | None = None
+
+    @property
+    def loads(self) -> Loads:
+        """Whether ComfyUI loads it."""
+        if self.conversion is not None:
+            return "converted"
+        return "ignored" if self.key_warnings else "as it is"
 
 
 @dataclass(frozen=True)
@@ -183,6 +195,7 @@ def inspect_lora(path: Path, given: LoraInput) -> LoraFacts:
         key_warnings=ignored,
         persona=beside.persona,
         conversion=conversion,
+        scale=None if conversion else training_scale(path, header),
     )
 
 
@@ -215,7 +228,10 @@ def _import_one(
     scope: SessionScope, shelf: Shelf, path: Path, given: LoraInput, choose: Choose
 ) -> LoraOutcome:
     facts = inspect_lora(path, given)
-    proposal = None if given.persona_id is not None else _proposal(scope, facts)
+    proposal = None
+    if given.persona_id is None:
+        with scope() as session:
+            proposal = proposal_of(session, facts)
     if proposal is not None and choose(path, proposal):
         given, proposal = given.model_copy(update={"persona_id": proposal.persona_id}), None
         facts = inspect_lora(path, given)
@@ -224,15 +240,15 @@ def _import_one(
     return replace(done, proposal=proposal)
 
 
-def _proposal(scope: SessionScope, facts: LoraFacts) -> Proposal | None:
-    with scope() as session:
-        return propose(
-            session,
-            name=facts.name,
-            trigger_word=facts.trigger_word,
-            metadata=facts.metadata,
-            told=facts.persona,
-        )
+def proposal_of(session: Session, facts: LoraFacts) -> Proposal | None:
+    """The persona that a file names; None when it names none, or more than one."""
+    return propose(
+        session,
+        name=facts.name,
+        trigger_word=facts.trigger_word,
+        metadata=facts.metadata,
+        told=facts.persona,
+    )
 
 
 @contextmanager
@@ -287,6 +303,7 @@ def _register(
         "warnings": list(facts.warnings),
         "key_warnings": list(facts.key_warnings),
         "metadata": dict(facts.metadata),
+        "scale": facts.scale,
     } | dict(given.facts)
     if facts.conversion is not None:
         details |= {
@@ -347,7 +364,7 @@ def _trigger_of(given: LoraInput, beside: Sidecar, metadata: Mapping[str, str]) 
 def _family_note(family: str) -> tuple[str, ...]:
     if family != UNKNOWN:
         return ()
-    return ("Its base model is not known, so it goes into any workflow; --family says which.",)
+    return (FAMILY_NOTE,)
 
 
 def _what_it_is(shapes: Mapping[str, tuple[int, ...]]) -> str:

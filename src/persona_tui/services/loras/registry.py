@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.models.lora import LoraModel
-from persona_tui.services import events
+from persona_tui.services import events, removals
 from persona_tui.services.safety import audit
 
 
@@ -36,7 +36,9 @@ class LoraView:
         trigger_word: the word that calls it, empty when it needs none.
         file_name: in our own folder, and in each server's; holds the version and the start of the hash.
         key_format: how its weights are named.
-        warnings: sentences on what ComfyUI will not do with it.
+        warnings: sentences on what ComfyUI will not do with it, and other traps.
+        key_warnings: those that say that ComfyUI would not load all of it as it was trained.
+        converted_to: the version that it was converted into; empty where it was not.
         scores: what its training measured, by name, such as `likeness`.
         training_run: the training that it came of.
         commercial: whether its base model's licence allows commercial use; None where nothing tells.
@@ -60,6 +62,8 @@ class LoraView:
     base_model: str
     default_weight: float | None
     warnings: tuple[str, ...]
+    key_warnings: tuple[str, ...]
+    converted_to: str
     scores: Mapping[str, float]
     training_run: int | None
     commercial: bool | None
@@ -76,6 +80,8 @@ class LoraView:
 _LORAS = """
 SELECT l.id, l.name, l.version, l.persona_id, p.name AS persona, l.model_type, l.base_family AS family,
        l.trigger_word, l.file_path AS file_name, l.sha256, l.details, l.created_at,
+       coalesce((SELECT max(c.name || '@' || c.version) FROM lora_models c
+                 WHERE c.details ->> 'original_sha256' = l.sha256), '') AS converted_to,
        (SELECT count(*) FROM run_loras r WHERE r.lora_model_id = l.id) AS runs
 FROM lora_models l LEFT JOIN personas p ON p.id = l.persona_id
 WHERE (CAST(:ids AS bigint[]) IS NULL OR l.id = ANY (:ids))
@@ -199,16 +205,19 @@ def add_version(
 
 
 def with_hash(session: Session, sha256: str) -> LoraView | None:
-    """The version that holds these bytes, or was converted from them, if there is one."""
+    """The newest version that holds these bytes, or was converted from them, if there is one."""
     found = session.execute(
-        text("SELECT id FROM lora_models WHERE sha256 = :sha256 OR details ->> 'original_sha256' = :sha256"),
+        text(
+            "SELECT id FROM lora_models WHERE sha256 = :sha256 OR details ->> 'original_sha256' = :sha256"
+            " ORDER BY id DESC LIMIT 1"
+        ),
         {"sha256": sha256},
     ).scalar_one_or_none()
     return None if found is None else get_lora(session, int(found))
 
 
 def remove_lora(session: Session, lora_id: int) -> LoraView:
-    """Take a version out of the registry; after the commit the caller drops its file from the shelf.
+    """Take a version out of the registry, with its comparisons; after the commit the caller drops its file.
 
     Raises:
         UnknownName: it is not there.
@@ -225,6 +234,7 @@ def remove_lora(session: Session, lora_id: int) -> LoraView:
             f"{view.label} was used by {runs}, whose pictures keep their LoRA's version.",
             hint=f"`persona-tui lora unuse PERSONA {view.label}` keeps it from further runs.",
         )
+    removals.note_comparisons(session, lora_id)
     session.execute(text("DELETE FROM persona_lora_mappings WHERE lora_model_id = :id"), {"id": lora_id})
     session.execute(text("DELETE FROM lora_models WHERE id = :id"), {"id": lora_id})
     audit.append(
@@ -276,6 +286,7 @@ def _view(row: Mapping[str, Any], users: Sequence[LoraUser]) -> LoraView:
         base_model=str(details.get("base_model", "")),
         default_weight=details.get("weight"),
         warnings=tuple(details.get("warnings", ())),
+        key_warnings=tuple(details.get("key_warnings", ())),
         scores=_scores(details.get("scores")),
         training_run=details.get("training_run"),
         commercial=None if "non_commercial" not in details else not details["non_commercial"],

@@ -18,13 +18,15 @@ from persona_tui.services import events
 from persona_tui.services.loras import registry
 from persona_tui.services.loras.header import SUFFIX
 from persona_tui.services.loras.importing import (
+    LoraFacts,
     LoraInput,
     LoraOutcome,
     SessionScope,
     import_loras,
     inspect_lora,
+    proposal_of,
 )
-from persona_tui.services.loras.proposals import propose
+from persona_tui.services.loras.proposals import Proposal
 from persona_tui.services.loras.shelf import Shelf
 
 SETTLED_SECONDS = 3.0
@@ -47,6 +49,10 @@ class Offer:
         state: `offered`, or `unusable` for what is no LoRA.
         persona: whom it names; None when it names nobody.
         sentence: what it is, or why it can't be used.
+        name, model_type, family, key_format: as it would be imported; empty for what can't be used.
+        loads: whether ComfyUI loads it: `as it is`, `converted` or `ignored`; empty as well.
+        reason: what speaks for the persona.
+        notes: what will not work, in sentences.
     """
 
     id: int
@@ -55,6 +61,14 @@ class Offer:
     persona_id: int | None
     persona: str | None
     sentence: str
+    byte_count: int = 0
+    name: str = ""
+    model_type: str = ""
+    family: str = ""
+    key_format: str = ""
+    loads: str = ""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def watch(session: Session, folder: Path) -> None:
@@ -90,7 +104,7 @@ def watched(session: Session) -> tuple[WatchedFolder, ...]:
 
 def offers(session: Session) -> tuple[Offer, ...]:
     """What waits, the newest first."""
-    return tuple(Offer(*row) for row in rows_of(session, _OFFERS, {"id": None}))
+    return tuple(_view(row) for row in rows_of(session, _OFFERS, {"id": None}))
 
 
 def take_offer(
@@ -159,6 +173,7 @@ class LoraWatcher:
                 self._note(folder.id, Path(path), size, modified)
 
     def _note(self, folder_id: int, path: Path, size: int, modified: int) -> None:
+        details: dict[str, Any]
         try:
             facts = inspect_lora(path, LoraInput())
             with path.open("rb") as file:
@@ -169,17 +184,10 @@ class LoraWatcher:
             return
         else:
             with self._scope() as session:
-                proposal = propose(
-                    session,
-                    name=facts.name,
-                    trigger_word=facts.trigger_word,
-                    metadata=facts.metadata,
-                    told=facts.persona,
-                )
+                proposal = proposal_of(session, facts)
                 state = "imported" if registry.with_hash(session, digest) else "offered"
             persona = None if proposal is None else proposal.persona_id
-            reason = "" if proposal is None else f" {proposal.reason}"
-            details = {"sentence": f"{facts.name}: {facts.model_type}, {facts.family}.{reason}"}
+            details = _details(inspect_lora(path, LoraInput(persona_id=persona)), proposal)
         values = {
             "folder": folder_id,
             "path": str(path),
@@ -192,6 +200,21 @@ class LoraWatcher:
         with self._scope() as session:
             (row,) = rows_of(session, _NOTE, values)
             events.emit(session, "lora", row.id)
+
+
+def _details(facts: LoraFacts, proposal: Proposal | None) -> dict[str, Any]:
+    """What the operator is told of a file before it is taken."""
+    reason = "" if proposal is None else proposal.reason
+    return {
+        "sentence": " ".join(filter(None, [f"{facts.name}: {facts.model_type}, {facts.family}.", reason])),
+        "name": facts.name,
+        "model_type": facts.model_type,
+        "family": facts.family,
+        "key_format": facts.key_format,
+        "loads": facts.loads,
+        "reason": reason,
+        "notes": list(facts.warnings),
+    }
 
 
 def _files(root: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
@@ -214,7 +237,13 @@ def _offer(session: Session, offer_id: int) -> Offer:
         raise UnknownName(
             f"Nothing is offered as {offer_id}.", hint="`persona-tui lora offers` shows what is."
         )
-    return Offer(*found[0])
+    return _view(found[0])
+
+
+def _view(row: Any) -> Offer:
+    told = dict(row.details)
+    told["notes"] = tuple(told.get("notes", ()))
+    return Offer(row.id, row.path, row.state, row.persona_id, row.persona, byte_count=row.byte_count, **told)
 
 
 def _settle(session: Session, offer_id: int, state: str) -> None:
@@ -226,7 +255,7 @@ _WATCH = "INSERT INTO lora_folders (root) VALUES (:root) ON CONFLICT (root) DO N
 _UNWATCH = "DELETE FROM lora_folders WHERE root = :root RETURNING id"
 _WATCHED = "SELECT id, root FROM lora_folders ORDER BY root"
 _OFFERS = """
-SELECT o.id, o.path, o.state, o.persona_id, p.name, o.details ->> 'sentence'
+SELECT o.id, o.path, o.state, o.persona_id, p.name AS persona, o.byte_count, o.details
 FROM lora_offers o LEFT JOIN personas p ON p.id = o.persona_id
 WHERE o.state IN ('offered', 'unusable') AND (CAST(:id AS bigint) IS NULL OR o.id = :id) ORDER BY o.id DESC
 """
