@@ -117,7 +117,7 @@ def _kills(unharmed: Unharmed, quick: bool) -> list[Kill]:
 
 
 def _in_other_stages(unharmed: Unharmed, draw: random.Random) -> Iterator[Kill]:
-    """Five: two in encoding, two in evaluation (drawn and not noted; noted and in no checkpoint), one in export."""
+    """Five: two in encoding, two in evaluation (drawn, not noted; noted, in no checkpoint), one in export."""
     encoded = unharmed.reached["encode"]["training:encode:before_write"]
     yield Kill("encode", "training:encode:before_write", draw.randint(1, encoded))
     yield Kill("encode", "training:encode:after_write", draw.randint(1, encoded))
