@@ -328,6 +328,10 @@ class Duties:
             self._trouble.say("tick", "The scheduler's tick failed; the log has the details.")
             log.exception("tick failed")
 
+    async def look_after_trainings(self) -> None:
+        """Look after trainings once, without waiting for the next look. Only the leader may."""
+        await self._trainings.catch_up(take_up=True)
+
     async def tick(self, now: datetime) -> bool:
         """Do what is due: reconcile, publish, rescue stalled jobs, pass gates. Only the leader does anything.
 

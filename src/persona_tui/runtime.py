@@ -235,6 +235,12 @@ class Core:
         assert self._duties is not None
         return await self._duties.tick(now)
 
+    async def look_after_trainings(self) -> None:
+        """Register trainings that have ended, and take up those that were killed; for the leader."""
+        await self.working()
+        assert self._duties is not None
+        await self._duties.look_after_trainings()
+
     async def propose_ideas(self, persona_id: int, pillar_id: int, count: int = 3) -> Sequence[IdeaView]:
         """Ask the writers for ideas for a pillar and store them."""
         from persona_tui.services.planning import ideas

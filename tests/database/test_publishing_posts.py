@@ -22,6 +22,7 @@ from persona_tui.services.safety import audit
 from persona_tui.services.secrets import SecretUnreadable
 from tests.support.publishing import World, make_rows
 from tests.support.publishing_rows import drive_to, make_persona
+from tests.support.world import digest, insert
 
 TOMORROW = timedelta(days=1)
 
@@ -111,6 +112,22 @@ def test_a_runs_winner_reaches_the_post_that_waits_for_it(world: World, session:
     (view,) = posts.attach_winner(session, run, candidate)
     assert view is not None and (view.id, view.state, len(view.pictures)) == (waiting, "ready", 1)
     assert posts.attach_winner(session, run, candidate) == ()
+
+
+def test_training_9_a_post_says_which_of_its_loras_may_not_be_used_commercially(
+    world: World, session: Session
+) -> None:
+    candidate = world.candidate(session)
+    post = posts.draft_for_winner(session, candidate)
+    run = session.execute(text("SELECT run_id FROM image_candidates WHERE id = :c"), {"c": candidate})
+    run_id, fields = run.scalar_one(), {"model_type": "character", "base_family": "flux"}
+    for version, mark, weight in ((1, "true", 0.8), (2, "false", 0.7), (3, "true", 0.0)):
+        file = {"file_path": f"{version}.safetensors", "sha256": digest(f"lora {version}")}
+        details = f'{{"non_commercial": {mark}}}'
+        lora = insert(session, "lora_models", name="ada", version=version, details=details, **file, **fields)
+        insert(session, "run_loras", run_id=run_id, lora_model_id=lora, weight=weight, position=version)
+    said = [one for one in posts.get_post(session, post.id).warnings if "commercial" in one]
+    assert said == ["Made with ada@1, whose base model's licence forbids commercial use."]
 
 
 # Words

@@ -208,6 +208,18 @@ def test_a_file_proposes_the_persona_that_it_names(db: Database, settings: Setti
     assert [user.persona for user in done[0].lora.users] == ["Mira Vale"]
 
 
+def test_training_9_the_mark_of_a_non_commercial_base_comes_with_the_file(
+    db: Database, settings: Settings, tmp_path: Path
+) -> None:
+    files = [
+        write_lora(tmp_path, f"{mark}.safetensors", fill=place, metadata={"flen.commercial": mark})
+        for place, mark in enumerate(("no", "yes"))
+    ]
+    files.append(write_lora(tmp_path, "another.safetensors", fill=7))
+    done = import_loras(db.session_scope, Shelf(settings), files, LoraInput())
+    assert [one.lora.commercial if one.lora else "" for one in done] == [False, True, None]
+
+
 def test_a_watched_folder_offers_new_files_once(db: Database, settings: Settings, tmp_path: Path) -> None:
     scope, shelf, inbox = db.session_scope, Shelf(settings), tmp_path / "inbox"
     with scope() as session:

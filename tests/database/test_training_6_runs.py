@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.pulse import Heartbeat
 from persona_tui.gpu.training.supervisor import forget_chances, take_chance
 from persona_tui.pool import WorkPool
 from persona_tui.services import lease
@@ -107,6 +109,19 @@ async def studio(db: Database, settings: Settings, tmp_path: Path) -> AsyncItera
 
 def ended(view: TrainingView) -> bool:
     return not view.is_live and (view.status != "done" or view.lora_id is not None)
+
+
+async def at_step(view: TrainingView, step: int) -> Heartbeat:
+    """The heartbeat of a run once it has come so far."""
+    while (beat := RunFolder(view.folder).heartbeat()) is None or beat.step < step:
+        await asyncio.sleep(0.05)
+    return beat
+
+
+def is_held(studio: Studio) -> bool:
+    """Whether a process has the CPU's lock."""
+    (place,) = lease.places(())
+    return lease.is_locked(lease.lock_file(studio.starter.locks, place.name))
 
 
 def events(view: TrainingView, name: str) -> list[dict[str, object]]:
@@ -223,6 +238,77 @@ async def test_pause_steps_stop_and_a_folder_that_was_moved(studio: Studio, tmp_
     early = await studio.until(run_id, lambda view: ended(view) and view.lora == "Mira@3")
     assert RunFolder(early.folder).manifest()["chosen"] == {"step": 5, "weights": "raw"}
     assert early.step == again.step
+    # Trained on, the new checkpoints count: what was chosen by hand is forgotten.
+    await start_training(studio.starter, run_id, how=How(steps=again.step + 2))
+    later = await studio.until(run_id, lambda view: ended(view) and view.lora == "Mira@4")
+    assert later.best_step == again.step + 2
+    # Without a step it is the one that evaluations propose.
+    RunFolder(later.folder).note(proposed={"step": 5})
+    await start_training(studio.starter, run_id, how=How(export=Export()))
+    proposed = await studio.until(run_id, lambda view: ended(view) and view.best_step == 5)
+    assert proposed.best_step == 5
+
+
+@pytest.mark.long
+async def test_training_6_what_ended_while_nobody_led_is_told_and_may_be_resumed(
+    studio: Studio, tmp_path: Path
+) -> None:
+    first, second = await studio.plan(4), await studio.plan(2000)
+    await start_training(studio.starter, first)
+    while RunFolder(studio.view(first).folder).status() != "done" or is_held(studio):
+        await asyncio.sleep(0.05)
+    assert studio.view(first).is_live  # nobody has looked yet
+    command = TrainingWatch(studio.starter)
+    await command.catch_up()
+    assert (studio.view(first).status, studio.view(first).lora) == ("done", "Mira@1")
+    # Killed with its supervisor: a command leaves that to the leader, or to whoever resumes it.
+    await start_training(studio.starter, second)
+    live = studio.view(second)
+    beat = await at_step(live, 3)
+    with pytest.raises(NotAllowedNow, match="runs already"):
+        await start_training(studio.starter, second)
+    for pid in (int(live.holder.split(":")[2]), beat.pid):
+        os.kill(pid, signal.SIGKILL)
+    while is_held(studio):
+        await asyncio.sleep(0.05)
+    await command.catch_up()
+    assert studio.view(second).is_live and studio.view(second).attempt == 1
+    change_steps(studio.db.session_scope, second, studio.view(second).step + 2000)
+    await start_training(studio.starter, second)
+    assert studio.view(second).attempt == 2
+    order(studio.db.session_scope, second, "stop")
+    await studio.until(second, ended)
+
+
+@pytest.mark.long
+async def test_training_6_a_folder_that_is_gone_or_another_runs_is_told_as_that(
+    studio: Studio, tmp_path: Path
+) -> None:
+    scope = studio.db.session_scope
+    run_id, other = await studio.plan(4), await studio.plan(4)
+    folder = studio.view(run_id).folder
+    queue(scope, run_id)
+    folder.rename(tmp_path / "moved")
+    assert order(scope, run_id, "stop").status == "planned"  # out of the line, folder or not
+    hint = f"persona-tui train resume {run_id} --folder"
+    for act in (partial(change_steps, steps=7), queue):
+        with pytest.raises(InvalidRequest, match=r"folder of training .* is gone") as caught:
+            act(scope, run_id)
+        assert hint in caught.value.hint
+    with pytest.raises(InvalidRequest, match=f"is the folder of training {other}") as caught:
+        await start_training(studio.starter, run_id, how=How(folder=studio.view(other).folder))
+    with pytest.raises(InvalidRequest, match=r"is gone from .*/nowhere"):
+        await start_training(studio.starter, run_id, how=How(folder=tmp_path / "nowhere"))
+    assert studio.view(run_id).folder == folder and not is_held(studio)
+    # Lost while it runs, its process ends, and any command says so.
+    await start_training(studio.starter, run_id, how=How(steps=2000, folder=tmp_path / "moved"))
+    await at_step(studio.view(run_id), 1)
+    (tmp_path / "moved").rename(tmp_path / "again")
+    while is_held(studio):
+        await asyncio.sleep(0.05)
+    await TrainingWatch(studio.starter).catch_up()
+    lost = studio.view(run_id)
+    assert lost.status == "failed" and "gone from" in lost.trouble and hint in lost.hint
 
 
 @pytest.mark.long

@@ -286,6 +286,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _rewrite(f / "transformer/config.json", guidance_embeds=False),
         "is not FLUX.1-dev",
     ),
+    "no-tokenizer": (lambda f: shutil.rmtree(f / "tokenizer_2"), "lacks its tokenizer_2"),
+    "no-encoder": (lambda f: shutil.rmtree(f / "text_encoder"), "lacks its text_encoder"),
     "no-weights": (lambda f: (f / WEIGHTS).unlink(), "holds no weights"),
     "pickle": (lambda f: (f / WEIGHTS).rename(f / "transformer/model.bin"), "can run code"),
     "pointer": (

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from persona_tui.gpu.training.evaluate import evaluations
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.worker import EXIT_PAUSED, EXIT_STOPPED
 from tests.support.tiny_pipelines import tiny_pipeline
@@ -65,6 +66,24 @@ def test_training_6_a_run_killed_again_and_again_ends_like_one_that_never_was(
     assert carried_out("train", folder).code == 0
     assert result(folder) == result(unharmed)
     assert (folder.status(), unharmed.status()) == ("done", "done")
+
+
+def test_training_6_a_run_killed_in_an_evaluation_ends_like_one_that_was_never_looked_at(
+    unharmed: RunFolder, tmp_path: Path
+) -> None:
+    folder = small_run(tmp_path / "run", unharmed.run().model_copy(update={"evaluate_every": 5}))
+    shutil.copytree(unharmed.cache, folder.cache, dirs_exist_ok=True)
+    for boundary, n in [
+        ("training:evaluate:before", 1),  # of step 0, before anything was drawn
+        ("training:evaluation:before_write", 2),  # of step 5: drawn, not noted
+        ("training:evaluate:after", 1),  # of step 5: noted, and no checkpoint knows it
+        ("training:evaluation:before_write", 2),  # of step 10, its last
+    ]:
+        ended = carried_out("train", folder, boundary=boundary, n=n)
+        assert ended.signal == signal.SIGKILL, (boundary, ended)
+    assert carried_out("train", folder).code == 0
+    assert result(folder) == result(unharmed)
+    assert [one.step for one in evaluations(folder)] == [0, 5, 10]
 
 
 def test_training_6_a_cut_off_checkpoint_is_told_and_the_one_before_it_taken(

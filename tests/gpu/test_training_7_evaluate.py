@@ -20,7 +20,7 @@ from persona_tui.gpu.training.durable import append_line
 from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.others import keep_others
 from persona_tui.gpu.training.run_file import RunFile
-from persona_tui.gpu.training.scoring import Scores, samples_at, scored
+from persona_tui.gpu.training.scoring import Scores, samples_at, scored, scored_apart
 from persona_tui.services.training.samples import samples_in
 from tests.support.tiny_pipelines import tiny_pipeline
 from tests.support.training import pictures, result, small_recipe, small_run, write_dataset
@@ -183,6 +183,15 @@ def test_training_7_looks_space_themselves_to_their_share_of_the_time(
                 found.append(step)
     # Two to tell how long one takes, then each as soon as it fits: 5 s to 45 s of training.
     assert found == [10, 20, 140, 180]
+
+
+def test_training_7_scoring_that_can_not_begin_is_told_and_never_ends_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = small_run(tmp_path / "run", small_recipe(tmp_path / "base", tmp_path / "set", "0" * 64))
+    folder.note(scorer={"arcface": None, "detector": "hog", "whole": ["stand-in", str(weights_file())]})
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    assert scored_apart(folder, 0).problem == "Scoring could not begin: No such file or directory."
 
 
 def test_training_8_a_drawn_character_is_seen_weakly_as_a_whole() -> None:

@@ -33,7 +33,7 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
     db: Database, quiet_core: QuietCore, plan: object, tmp_path: Path
 ) -> None:
     with db.session_scope() as session:
-        _, folder = add_training(session, plan.persona_id, tmp_path / "run")  # type: ignore[attr-defined]
+        _, folder = add_training(session, plan.persona_id, tmp_path / "run", best_step=100)  # type: ignore[attr-defined]
     folder.note(status="training")
     write_steps(folder, 1, 420)
     folder.log("slow", step=310, reasons=["The card slows down because it is hot."])
@@ -64,6 +64,10 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
 
             await pilot.resize_terminal(*LARGE)
             await shows(pilot, "SAMPLES")
+            assert "proposed" not in screen_text(pilot)  # made by hand of step 100, before anything was
+            folder.note(proposed={"step": 200, "front": [200], "by": "likeness"})
+            await shows(pilot, "step 200 is proposed, the LoRA is of step 100")
+            await shows(pilot, "│ 200 proposed")
             for words in ("CURVES", "Loss", "Likeness", "200 street", "LOG", "slow"):
                 assert words in screen_text(pilot)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from persona_tui.services.training.adding import PictureOutcome
     from persona_tui.services.training.dataset_check import Finding
     from persona_tui.services.training.datasets import DatasetView
+    from persona_tui.services.training.thresholds import Threshold
 
 commands = group("Datasets: folders of pictures that LoRAs are trained on.")
 
@@ -118,13 +119,17 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """What a persona's datasets hold, and what speaks against training on one."""
+    from persona_tui.services.training.thresholds import thresholds_of
+
     with resources() as opened:
         if name is None:
             _show_all(opened, persona, as_json)
             return
         view = _found(opened, persona, name)
         manifest, findings = _checked(opened, view)
-    told = {"dataset": view, "findings": findings}
+        with opened.database.session_scope() as reading:
+            thresholds = thresholds_of(reading, view.persona_id)
+    told = {"dataset": view, "findings": findings, "thresholds": thresholds}
     show(
         told
         | (
@@ -133,7 +138,7 @@ def status(
             else {}
         ),
         as_json,
-        lambda: _about(view, findings, manifest if pictures else None),
+        lambda: _about(view, findings, thresholds, manifest if pictures else None),
     )
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
@@ -169,13 +174,22 @@ def _show_all(opened: Resources, persona: str, as_json: bool) -> None:
     )
 
 
-def _about(view: DatasetView, findings: Sequence[Finding], manifest: Manifest | None) -> Iterator[str]:
+def _about(
+    view: DatasetView,
+    findings: Sequence[Finding],
+    thresholds: Sequence[Threshold],
+    manifest: Manifest | None,
+) -> Iterator[str]:
     who = f"real, by consent {view.consent_id}" if view.consent_id else view.subject
     yield f"{view.label}: {view.wheel}, {_roles(view)}"
     yield f"who: {who}   trigger word: {view.trigger_word or 'none'}   class: {view.class_word or 'none'}"
     yield f"folder: {view.folder}"
     yield f"content: {view.manifest_sha256}"
     yield from _unsaid(view)
+    for one in thresholds:
+        by = f"found from {one.pairs} pairs" if one.pairs else "a usual value"
+        words = f"likeness from {one.least:.2f} on counts as {view.persona}'s"
+        yield f"{words}: {by} ({one.scorer}, training {one.run_id})"
     for finding in findings:
         yield f"{'❌' if finding.level == 'error' else '⚠️ '} {finding.sentence}"
         if finding.hint:

@@ -22,11 +22,12 @@ from persona_tui.cli.frame import (
     show,
     table,
 )
+from persona_tui.errors import NotAllowedNow
 
 if TYPE_CHECKING:
     from persona_tui.resources import Resources
     from persona_tui.services.training.attach import Attached
-    from persona_tui.services.training.runs import TrainingView
+    from persona_tui.services.training.runs import CheckpointView, TrainingView
     from persona_tui.services.training.start import How
 
 commands = group("Training LoRAs: plan, start, status, pause, stop, resume, compare.")
@@ -35,6 +36,8 @@ commands.command("plan")(train_plan.plan)
 RunId = Annotated[int, typer.Argument(metavar="ID", help="The training's id.")]
 Yes = Annotated[bool, typer.Option("--accept-licence", help="You have read the base model's licence.")]
 _GIB = 1 << 30
+_PATIENCE = 15
+"""Looks at a training without a process after which nobody takes it up: who leads does within ten seconds."""
 
 
 @commands.command("start")
@@ -100,7 +103,7 @@ def _asked(opened: Resources, run_id: int) -> bool:
 @commands.command("export")
 def export(
     run_id: RunId,
-    step: Annotated[int | None, typer.Option(help="Of the checkpoint; otherwise the last.")] = None,
+    step: Annotated[int | None, typer.Option(help="Of the checkpoint; otherwise the proposed one.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="The weights as they were, not their average.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -166,10 +169,11 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """How trainings stand. Exit 1 when the one that was asked for has failed."""
-    from persona_tui.services.training.runs import get_training, list_trainings
+    from persona_tui.services.training.runs import list_trainings
 
     with resources() as opened:
         if run_id is None:
+            _catch_up(opened)
             with opened.database.session_scope() as reading:
                 owner = persona_of(reading, persona).id if persona else None
                 views = list_trainings(reading, owner)
@@ -177,14 +181,37 @@ def status(
                 note("Nothing was trained yet. `persona-tui train plan` begins it.")
             show(views, as_json, lambda: _table(views))
             return
-        with opened.database.session_scope() as reading:
-            view = get_training(reading, run_id)
+        view = _current(opened, run_id)
         if follow:
             view = _follow(opened, view, as_json)
         else:
             _show_one(view, as_json)
     if view.status == "failed":
         raise typer.Exit(1)
+
+
+def _catch_up(opened: Resources) -> None:
+    """Note and register what has ended while no app and no scheduler ran."""
+    from persona_tui.services.training.runs import list_trainings
+
+    with opened.database.session_scope() as reading:
+        live = list_trainings(reading, live=True)
+    if live:
+        from persona_tui.services.training.watch import TrainingWatch
+
+        asyncio.run(TrainingWatch(opened.trainings).catch_up())
+
+
+def _current(opened: Resources, run_id: int) -> TrainingView:
+    from persona_tui.services.training.runs import get_training
+
+    with opened.database.session_scope() as reading:
+        view = get_training(reading, run_id)
+    if not view.is_live:
+        return view
+    _catch_up(opened)
+    with opened.database.session_scope() as reading:
+        return get_training(reading, run_id)
 
 
 def _table(views: tuple[TrainingView, ...]) -> Iterator[str]:
@@ -221,13 +248,30 @@ def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
         yield f"card: {view.predicted_vram / _GIB:.1f} GiB planned, {measured}"
     yield f"folder: {view.folder}{'' if now.found else ' (gone)'}"
     if view.lora is not None:
-        yield f"made: {view.lora}"
+        yield f"made: {view.lora}, of step {view.best_step}"
+    if now.proposed is not None and now.proposed != view.best_step:
+        yield f"proposed: step {now.proposed}; `train export {view.id}` makes it a version"
     for event in now.events[-5:]:
         words = event.get("message") or event.get("stage") or ""
         yield f"   {str(event.get('at', ''))[:19]} {event['event']} {words}"
+    for sentence, hint in _troubles(view, now):
+        yield f"⚠️  {sentence}"
+        yield f"   {hint}"
+
+
+def _troubles(view: TrainingView, now: Attached) -> Iterator[tuple[str, str]]:
+    """What keeps a training from getting on, and what to do about each."""
+    from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE
+
+    if now.alive and now.doing == WAITS_FOR_SPACE:
+        yield f"There is no room left on the disk of {view.folder}.", "Free some: it goes on by itself."
+    if view.is_live and not now.alive and not view.trouble:
+        yield (
+            f"Its process is gone, at step {now.step}.",
+            f"The app or `persona-tui scheduler` takes it up again; so does `train resume {view.id}`.",
+        )
     if view.trouble:
-        yield f"⚠️  {view.trouble}"
-        yield f"   {view.hint}"
+        yield view.trouble, view.hint
 
 
 def _likeness(now: Attached) -> Iterator[str]:
@@ -252,18 +296,21 @@ def _pace(now: Attached) -> str:
 def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingView:
     """Say each change until the training rests or ends: a line of text or of JSON."""
     from persona_tui.services.training.attach import attach
-    from persona_tui.services.training.runs import get_training
 
     last: tuple[object, ...] = ()
+    gone = 0
     while True:
-        with opened.database.session_scope() as reading:
-            view = get_training(reading, view.id)
+        view = _current(opened, view.id)
         now = attach(view)
+        gone = 0 if now.alive or not view.is_live else gone + 1
         seen = (view.status, now.step, now.doing, view.trouble)
         if seen != last:
             last = seen
             _say(view, now, as_json)
-        if not view.is_live and view.status != "planned":
+        if gone > _PATIENCE:
+            sentence, hint = next(_troubles(view, now))
+            raise NotAllowedNow(sentence, title="Training is at rest", hint=hint)
+        if not view.is_live and view.status not in ("planned", "queued"):
             return view
         time.sleep(1.0)
 
@@ -286,23 +333,27 @@ def _say(view: TrainingView, now: Attached, as_json: bool) -> None:
 @commands.command("compare")
 def compare(run_id: RunId, as_json: AsJson = False) -> None:
     """The checkpoints of a training with their scores."""
-    from persona_tui.services.training.runs import checkpoints_of, get_training
+    from persona_tui.gpu.training.folder import RunFolder
+    from persona_tui.services.training.attach import proposed_in
+    from persona_tui.services.training.runs import checkpoints_of
 
-    with resources() as opened, opened.database.session_scope() as reading:
-        view = get_training(reading, run_id)
-        checkpoints = checkpoints_of(reading, run_id)
+    with resources() as opened:
+        view = _current(opened, run_id)
+        with opened.database.session_scope() as reading:
+            checkpoints = checkpoints_of(reading, run_id)
+    proposed = proposed_in(RunFolder(view.folder).manifest())
     names = sorted(
         {name for one in checkpoints for name, value in one.scores.items() if _is_number(name, value)}
     )
     if not checkpoints and not as_json:
         note(f"Training {run_id} has no checkpoint yet.")
     show(
-        {"training": view, "checkpoints": checkpoints},
+        {"training": view, "proposed": proposed, "checkpoints": checkpoints},
         as_json,
         lambda: table(
             ["step", *names, ""],
             (
-                [one.step, *(one.scores.get(name) for name in names), _mark(view, one.step, one.kept)]
+                [one.step, *(one.scores.get(name) for name in names), _mark(view, proposed, one)]
                 for one in checkpoints
             ),
         ),
@@ -313,5 +364,6 @@ def _is_number(name: str, value: object) -> bool:
     return name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _mark(view: TrainingView, step: int, kept: bool) -> str:
-    return "exported" if step == view.best_step else "" if kept else "removed"
+def _mark(view: TrainingView, proposed: int | None, one: CheckpointView) -> str:
+    words = ["exported"] * (one.step == view.best_step) + ["proposed"] * (one.step == proposed)
+    return ", ".join(words) or ("" if one.kept else "removed")

@@ -44,11 +44,16 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a training would take, and note it so that `train start` can begin it."""
+    from persona_tui.errors import InvalidRequest
+    from persona_tui.gpu.training.families import FAMILIES
     from persona_tui.services.inputs import validated
     from persona_tui.services.training.datasets import find_dataset
     from persona_tui.services.training.recipe import PlanInput
 
     told, read_family = _recipe(recipe)
+    if not (family or read_family):
+        known = ", ".join(one.name for one in FAMILIES.values() if not one.cannot)
+        raise InvalidRequest("No base model was named.", hint=f"Name one with --family: {known}.")
     values: dict[str, Any] = {
         "family": family or read_family, "recipe": told, "base": base, "name": name, "preset": preset,
         "steps": steps, "rank": rank, "lr": lr, "seed": seed, "buckets": tuple(size) if size else None,

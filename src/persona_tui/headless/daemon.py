@@ -118,6 +118,7 @@ async def run_once(settings: Settings) -> RoundReport:
             generation, posts, jobs, _ = await to_thread(_work, core)
             return generation == posts == jobs == 0
 
+        await core.look_after_trainings()
         await core.tick(await core.now())
         finished = await wait_until(idle, timeout=ONE_ROUND, pause=0.2)
         after = await to_thread(_work, core)

@@ -200,10 +200,9 @@ class TrainingScreen(PersonaScreen):
         line = await asyncio.to_thread(curves.smoothed, look.losses)
         title = training_lines.loss_title(line, look.validation)
         loss.show(title, [(look.losses, "rule"), (line, "title"), (look.validation, "section")])
-        best = row.run.best_step
-        title = training_lines.likeness_title(look, best)
+        title = training_lines.likeness_title(look)
         least = look.threshold if look.likeness else ()
-        likeness.show(title, [(least, "rule"), (look.likeness, "success")], best)
+        likeness.show(title, [(least, "rule"), (look.likeness, "success")], look.proposed)
 
     async def _panes(self, curves: Any) -> list[CurvePane]:
         panes: list[CurvePane] = list(self.query(curves.CurvePane))

@@ -164,9 +164,11 @@ def _getting_on(row: Row) -> Content:
         parts.append(f"{seconds_words(look.seconds_per_step)} a step")
     if look.sign == "alive" and look.seconds_left:
         parts.append(f"about {duration(look.seconds_left)} left")
-    best = row.run.best_step
-    if best is not None:
-        parts.append(f"step {best} is proposed")
+    if look.proposed is not None:
+        parts.append(f"step {look.proposed} is proposed")
+    made_of = row.run.best_step
+    if made_of is not None and made_of != look.proposed:
+        parts.append(f"the LoRA is of step {made_of}")
     return words + dim("  " + ", ".join(parts) if parts else "")
 
 
@@ -197,7 +199,7 @@ def loss_title(points: tuple[Point, ...], held_out: tuple[Point, ...]) -> Conten
     return words
 
 
-def likeness_title(look: RunLook, best: int | None) -> Content:
+def likeness_title(look: RunLook) -> Content:
     """What stands above the curve of likeness."""
     words, points = Content.styled("Likeness", "$section bold"), look.likeness
     if points:
@@ -206,7 +208,9 @@ def likeness_title(look: RunLook, best: int | None) -> Content:
         usual = "" if look.calibrated_on and look.calibrated_on[-1].value else ", a usual one"
         words += Content(f"  {look.passed[-1].value:.0%}")
         words += dim(f" reach {look.threshold[-1].value:.2f}{usual}")
-    return words if best is None else words + Content.styled(f"  │ {best} proposed", "$success")
+    if look.proposed is None:
+        return words
+    return words + Content.styled(f"  │ {look.proposed} proposed", "$success")
 
 
 def log_cells(happening: Happening, zone: tzinfo) -> list[Cell]:

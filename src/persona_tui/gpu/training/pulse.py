@@ -10,6 +10,8 @@ from pathlib import Path
 
 from persona_tui.gpu.training.durable import written
 
+WAITS_FOR_SPACE = "waiting for space"
+"""What a process is at that keeps what it can't write on a full disk."""
 HEARTBEAT_BYTES = 512
 """A heartbeat is written over the last one in place, which a full disk does not prevent."""
 

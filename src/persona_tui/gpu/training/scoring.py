@@ -109,10 +109,13 @@ def scored_apart(folder: RunFolder, step: int) -> Scores:
     hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     try:
         done = subprocess.run(command, env=hidden, capture_output=True, timeout=_PATIENCE, check=False)
-        return Scores(**json.loads(done.stdout))
     except subprocess.TimeoutExpired:
         return Scores(problem=f"Scoring took longer than {_PATIENCE:.0f} s and was given up.")
-    except (OSError, ValueError, TypeError):
+    except OSError as problem:
+        return Scores(problem=f"Scoring could not begin: {problem.strerror}.")
+    try:
+        return Scores(**json.loads(done.stdout))
+    except (ValueError, TypeError):
         said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         return Scores(problem=f"Scoring failed: {said[:300] or done.returncode}.")
 

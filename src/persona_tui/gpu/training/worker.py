@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.gpu.training.durable import DiskFull, remove_parts
 from persona_tui.gpu.training.folder import Control, RunFolder, Status
-from persona_tui.gpu.training.pulse import Pulse
+from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE, Pulse
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ class Worker:
                 if not waiting:
                     sys.stderr.write(f"{full.message}\n")
                 waiting = True
-                self.pulse.waiting("waiting for space")
+                self.pulse.waiting(WAITS_FOR_SPACE)
                 self.obey()
                 time.sleep(self._poll)
             else:

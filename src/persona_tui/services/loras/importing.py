@@ -304,7 +304,10 @@ def _register(
         "key_warnings": list(facts.key_warnings),
         "metadata": dict(facts.metadata),
         "scale": facts.scale,
-    } | dict(given.facts)
+    }
+    if "flen.commercial" in facts.metadata:  # a file of ours, which another installation may have trained
+        details["non_commercial"] = facts.metadata["flen.commercial"] == "no"
+    details |= given.facts
     if facts.conversion is not None:
         details |= {
             "key_format": key_formats.key_format(facts.conversion.names.values()),

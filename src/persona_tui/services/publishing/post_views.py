@@ -24,6 +24,7 @@ class PostPicture:
         media_key, sha256: of the original, in the media store; of a film its middle frame's.
         is_film: it is a film.
         loras: that made it, as `name@version (weight)`; old content stays with its LoRA's version.
+        non_commercial: those of them whose base model's licence forbids commercial use.
     """
 
     position: int
@@ -33,6 +34,7 @@ class PostPicture:
     image_candidate_id: int | None
     is_film: bool = False
     loras: tuple[str, ...] = ()
+    non_commercial: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,11 @@ _PICTURES = text(
     " coalesce(f.poster_sha256, i.sha256) AS sha256, i.photo_id,"
     " i.image_candidate_id, coalesce(f.kind = 'video', false) AS is_film,"
     " (SELECT array_agg(format('%s@%s (%s)', l.name, l.version, u.weight) ORDER BY u.position)"
-    "  FROM run_loras u JOIN lora_models l ON l.id = u.lora_model_id WHERE u.run_id = c.run_id) AS loras"
+    "  FROM run_loras u JOIN lora_models l ON l.id = u.lora_model_id WHERE u.run_id = c.run_id) AS loras,"
+    " (SELECT array_agg(l.name || '@' || l.version ORDER BY u.position)"
+    "  FROM run_loras u JOIN lora_models l ON l.id = u.lora_model_id"
+    "  WHERE u.run_id = c.run_id AND u.weight > 0 AND l.details ->> 'non_commercial' = 'true')"
+    "  AS non_commercial"
     " FROM post_items i"
     " LEFT JOIN photos f ON f.id = i.photo_id"
     " LEFT JOIN image_candidates c ON c.id = i.image_candidate_id"
@@ -231,8 +237,9 @@ def _pictures(session: Session, posts: list[int]) -> dict[int, list[PostPicture]
     found: dict[int, list[PostPicture]] = {}
     for row in session.execute(_PICTURES, {"posts": posts}) if posts else ():
         facts = {**row._mapping}
-        post_id, loras = facts.pop("post_id"), tuple(facts.pop("loras") or ())
-        found.setdefault(post_id, []).append(PostPicture(**facts, loras=loras))
+        post_id = facts.pop("post_id")
+        facts |= {name: tuple(facts[name] or ()) for name in ("loras", "non_commercial")}
+        found.setdefault(post_id, []).append(PostPicture(**facts))
     return found
 
 
@@ -253,6 +260,9 @@ def _warnings(row: RowMapping, pictures: tuple[PostPicture, ...]) -> Iterable[st
         yield "It has no caption."
     if not row["alt_text"] and row["kind"] in {"single", "carousel"}:
         yield "It has no alternative text, which blind readers need and lost answers are cleared up by."
+    barred = dict.fromkeys(lora for picture in pictures for lora in picture.non_commercial)
+    if barred:
+        yield f"Made with {', '.join(barred)}, whose base model's licence forbids commercial use."
     if row["account_status"] not in {None, "active"}:
         yield f"Its account is {row['account_status']}: {row['account_reason']}"
     if row["comment_state"] == "waiting" and _lacks_comments(row["account_scopes"]):

@@ -32,6 +32,7 @@ class Attached:
         seconds_left: at that pace; None while nobody knows.
         evaluations: in the order of their steps.
         events: of the log but steps, the last ones.
+        proposed: step of the checkpoint that evaluations think best; None before they do.
     """
 
     found: bool
@@ -47,6 +48,7 @@ class Attached:
     events: Sequence[Mapping[str, Any]]
     samples: Sequence[Path]
     exported: Mapping[str, Any] | None
+    proposed: int | None = None
 
 
 def attach(view: TrainingView, *, events: int = 40) -> Attached:
@@ -57,6 +59,7 @@ def attach(view: TrainingView, *, events: int = 40) -> Attached:
     step = losses[-1].step if losses else (0 if beat is None else beat.step)
     total = folder.control().steps or view.total_steps
     pace = median(loss.seconds for loss in losses[-_PACE_STEPS:]) if losses else None
+    manifest = folder.manifest()
     told = [event for event in folder.events() if event.get("event") not in _QUIET]
     return Attached(
         found=folder.run_file.is_file(),
@@ -71,8 +74,17 @@ def attach(view: TrainingView, *, events: int = 40) -> Attached:
         evaluations=tuple(lines_of(folder.evaluation_file)),
         events=told[-events:],
         samples=tuple(sorted(folder.samples.rglob("*.png"))),
-        exported=folder.manifest().get("exported"),
+        exported=manifest.get("exported"),
+        proposed=proposed_in(manifest),
     )
+
+
+def proposed_in(manifest: Mapping[str, Any]) -> int | None:
+    """The step that a run's evaluations propose, by the manifest of its folder; None before they do."""
+    match manifest.get("proposed"):
+        case {"step": int(step)}:
+            return step
+    return None
 
 
 def output_tail(view: TrainingView, lines: int = 20) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from persona_tui.errors import InvalidRequest, UnknownName
 from persona_tui.gpu.training.manifest import FILE_NAME, Manifest, Picture, Role
-from persona_tui.models.training import DatasetImage
+from persona_tui.models.training import Dataset, DatasetImage
 from persona_tui.services.training.captions import mended
 from persona_tui.services.training.dataset_files import DatasetFolder, prepare, strays
 from persona_tui.services.training.datasets import (
@@ -99,6 +99,13 @@ def adopt(scope: SessionScope, dataset_id: int, folder: Path | None = None) -> A
     with scope() as session:
         row = locked_row(session, dataset_id)
         place = DatasetFolder((folder or Path(row.folder)).expanduser().absolute())
+        query = select(Dataset.name).where(Dataset.folder == str(place.path), Dataset.id != dataset_id)
+        other = session.exec(query).first()
+        if other is not None:
+            raise InvalidRequest(
+                f"{place.path} is the folder of another dataset, {other}.",
+                hint=f"Name the folder that {row.name} was moved to.",
+            )
         place.settle(row.manifest_sha256)
         manifest, found = place.read()
         if (manifest.name, manifest.wheel) != (row.name, row.wheel):

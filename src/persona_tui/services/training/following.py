@@ -9,6 +9,7 @@ from typing import Literal
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training.folder import Control, RunFolder
 from persona_tui.gpu.training.run_file import RunFile
+from persona_tui.services.training.attach import proposed_in
 from persona_tui.services.training.curves import Point
 from persona_tui.services.training.run_log import Happening, RunLog
 from persona_tui.services.training.samples import Sample, samples_in
@@ -38,6 +39,7 @@ class RunLook:
         threshold: likeness from which on a sample counts as the persona's, at each look.
         calibrated_on: pairs that it was found from; 0: it is a usual one.
         passed: share of the samples that count.
+        proposed: step of the checkpoint that evaluations think best; None before they do.
     """
 
     sign: Sign
@@ -59,6 +61,7 @@ class RunLook:
     validation: tuple[Point, ...] = ()
     happenings: tuple[Happening, ...] = ()
     samples: tuple[Sample, ...] = ()
+    proposed: int | None = None
 
 
 class RunFollower:
@@ -115,6 +118,7 @@ class RunFollower:
             validation=log.scores("validation_loss") if anew else last.validation,
             happenings=tuple(log.happenings) if anew else last.happenings,
             samples=samples_in(folder.samples),
+            proposed=proposed_in(manifest),
         )
 
     def _steps(self) -> int | None:

@@ -19,6 +19,7 @@ from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu import faces
 from persona_tui.gpu.nvml import Card, read_cards
+from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.families import Family
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.others import keep_others
@@ -252,15 +253,18 @@ def _parent_file(lora: LoraView, settings: Settings, family: Family) -> tuple[Pa
 def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) -> Plan:
     name = f"{slug(plan.run.name, 'lora')}-{secrets.token_hex(3)}"
     folder = RunFolder(settings.data_dir / "trainings" / name)
-    folder.create(plan.run)
-    folder.note(scorer=_scorer(settings))
     try:
+        folder.create(plan.run)
+        folder.note(scorer=_scorer(settings))
         with scope() as session:
             persona_id = session.get_one(Dataset, draft.dataset_id).persona_id
             keep_others(folder, faces.MODEL, other_faces(session, persona_id))
             run_id = _note(session, draft, plan, folder.path)
-    except BaseException:
+    except BaseException as problem:
         shutil.rmtree(folder.path, ignore_errors=True)
+        if isinstance(problem, DiskFull):
+            # Unlike a run, a plan does not go on by itself.
+            raise DiskFull(problem.message, hint="Free some space, then plan it again.") from None
         raise
     return replace(plan, run_id=run_id, folder=folder.path)
 

@@ -37,6 +37,7 @@ class TrainingView:
         predicted_vram, measured_vram: bytes at the peak; None on a CPU or before the first reading.
         card: 'host:GPU uuid' or 'host:cpu'.
         holder: 'host:boot id:pid:start' of its supervisor; empty before the first start.
+        best_step: of the checkpoint that the LoRA was made of, proposed or chosen by hand; None before that.
         lora: `name@version` of what came out; None before that.
         trouble, hint: what is wrong, and what to do; empty when all is well.
     """

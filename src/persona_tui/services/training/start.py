@@ -22,11 +22,13 @@ from persona_tui.services import events, lease
 from persona_tui.services.lease import Lease, Place, ReadCards, places
 from persona_tui.services.safety import audit
 from persona_tui.services.training import licences
+from persona_tui.services.training.attach import proposed_in
 from persona_tui.services.training.datasets import SessionScope
 from persona_tui.services.training.draining import Say, drain, free_memory
 from persona_tui.services.training.plan import require_subject
 from persona_tui.services.training.processes import STAGES, start_supervisor
 from persona_tui.services.training.recipe import family_of
+from persona_tui.services.training.run_folders import folder_of, move
 from persona_tui.services.training.runs import TrainingView, get_training
 from persona_tui.settings import Settings
 
@@ -38,7 +40,7 @@ class Export:
     """A checkpoint that is made into a file.
 
     Attributes:
-        step: None: the last one.
+        step: None: the one that evaluations propose, else the last.
         weights: the average where the run has one (`ema`), or as they were at that step.
     """
 
@@ -128,6 +130,7 @@ def order(scope: SessionScope, run_id: int, want: str) -> TrainingView:
     Raises:
         UnknownName: no such training.
         NotAllowedNow: it does not run.
+        InvalidRequest: it runs, and its folder is gone.
         StorageError: its folder can't be written.
     """
     with scope() as session:
@@ -138,9 +141,10 @@ def order(scope: SessionScope, run_id: int, want: str) -> TrainingView:
                 f"Training {run_id} is {view.status}, so there is nothing to {want}.",
                 hint="`persona-tui train status` shows what runs.",
             )
-        RunFolder(view.folder).order("pause" if want == "pause" else "stop")
+        row = session.get_one(TrainingRun, run_id)
+        if view.is_live or RunFolder(view.folder).run_file.is_file():
+            folder_of(row).order("pause" if want == "pause" else "stop")
         if rests:
-            row = session.get_one(TrainingRun, run_id)
             row.status = "stopped" if row.started_at is not None else "planned"
             session.add(row)
         _note(session, view.persona_id, run_id, f"training.{want}")
@@ -154,7 +158,7 @@ def queue(scope: SessionScope, run_id: int) -> TrainingView:
         UnknownName: no such training.
         NotAllowedNow: it runs or is done, its licence was not acknowledged, or nobody says who is in the
             dataset.
-        InvalidRequest: the consent is withdrawn.
+        InvalidRequest: the consent is withdrawn, or its folder is gone.
     """
     with scope() as session:
         row = _row(session, run_id)
@@ -165,6 +169,7 @@ def queue(scope: SessionScope, run_id: int) -> TrainingView:
             )
         require_subject(session, session.get_one(Dataset, row.dataset_id))
         licences.require_acknowledged(session, family_of(row.base_family))
+        folder_of(row)
         row.status, row.trouble, row.hint = "queued", "", ""
         session.add(row)
         _note(session, row.persona_id, run_id, "training.queue")
@@ -177,7 +182,7 @@ def change_steps(scope: SessionScope, run_id: int, steps: int) -> TrainingView:
 
     Raises:
         UnknownName: no such training.
-        InvalidRequest: it is past that step already.
+        InvalidRequest: it is past that step already, or its folder is gone.
     """
     with scope() as session:
         row = _row(session, run_id)
@@ -185,12 +190,22 @@ def change_steps(scope: SessionScope, run_id: int, steps: int) -> TrainingView:
             raise InvalidRequest(
                 f"Training {run_id} is at step {row.step} already.", hint=f"Name {row.step} steps or more."
             )
-        RunFolder(Path(row.folder)).order(steps=steps)
+        folder_of(row).order(steps=steps)
         row.total_steps = steps
         session.add(row)
         _note(session, row.persona_id, run_id, "training.steps")
     with scope() as session:
         return get_training(session, run_id)
+
+
+def is_alive(view: TrainingView, folder: RunFolder, held: Lease | None) -> bool:
+    """Whether a training's supervisor lives, a stage of it, or who is just starting it.
+
+    Args:
+        held: the card's lease that it has.
+    """
+    holders = (view.holder, held.holder if held is not None else "")
+    return any(lease.living(holder) is not None for holder in holders) or folder.is_locked()
 
 
 def place_of(card: str, cards: ReadCards) -> Place:
@@ -215,7 +230,8 @@ def _admit(starter: Starter, run_id: int, accept_licence: bool, how: How) -> tup
     place = _planned_place(starter, run_id)
     with starter.scope() as session:
         row = _row(session, run_id)
-        if row.status not in _MAY_START:
+        # One whose process was killed while nobody led still says that it runs.
+        if row.status not in _MAY_START and _works(session, row):
             raise NotAllowedNow(
                 f"Training {run_id} runs already.", hint="`persona-tui train status` shows it."
             )
@@ -229,11 +245,15 @@ def _admit(starter: Starter, run_id: int, accept_licence: bool, how: How) -> tup
             licences.acknowledge(session, family)
         licences.require_acknowledged(session, family)
         if how.folder is not None:
-            row.folder = str(how.folder.expanduser().absolute())
-            session.add(row)
+            move(session, row, how.folder.expanduser().absolute())
         held = lease.take(session, place, "training", starter.locks, run_id=run_id, cards=starter.cards)
         _require_folder(row, how)
     return held, place
+
+
+def _works(session: Session, row: TrainingRun) -> bool:
+    view = get_training(session, row.id)
+    return is_alive(view, RunFolder(view.folder), lease.of_run(session, row.id))
 
 
 def _planned_place(starter: Starter, run_id: int) -> Place:
@@ -244,13 +264,7 @@ def _planned_place(starter: Starter, run_id: int) -> Place:
 
 def _require_folder(row: TrainingRun, how: How) -> None:
     """Read the recipe again, which the operator may have changed, and give the orders."""
-    folder = RunFolder(Path(row.folder))
-    if not folder.run_file.is_file():
-        raise InvalidRequest(
-            f"The folder of training {row.id} is gone from {row.folder}.",
-            title="Folder is gone",
-            hint="Put it back, or say where it is now: `persona-tui train resume ID --folder FOLDER`.",
-        )
+    folder = folder_of(row)
     if folder.is_locked():
         raise NotAllowedNow(
             f"A process works in the folder of training {row.id} already.",
@@ -264,7 +278,8 @@ def _require_folder(row: TrainingRun, how: How) -> None:
     if how.export is not None:
         _choose(row, folder, how.export)
     elif row.status == "done":
-        folder.note(status="encoded", exported=None)
+        # What was chosen by hand was chosen of what there was.
+        folder.note(status="encoded", exported=None, chosen=None)
     row.total_steps = folder.order("run", how.steps).steps or run.steps
     forget_chances(folder)
 
@@ -272,7 +287,9 @@ def _require_folder(row: TrainingRun, how: How) -> None:
 def _choose(row: TrainingRun, folder: RunFolder, export: Export) -> None:
     """Note which checkpoint is to become the file; the run counts as trained with it."""
     steps = [int(path.name.removeprefix("step-")) for path in folder.checkpoints.glob("step-*")]
-    step = max(steps, default=0) if export.step is None else export.step
+    proposed = proposed_in(folder.manifest())
+    best = proposed if proposed in steps else max(steps, default=0)
+    step = best if export.step is None else export.step
     if step not in steps or step == 0:
         shown = ", ".join(map(str, sorted(steps))) or "none"
         raise InvalidRequest(

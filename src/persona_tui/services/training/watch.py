@@ -26,7 +26,14 @@ from persona_tui.services.training.plan import require_subject
 from persona_tui.services.training.progress import note_progress
 from persona_tui.services.training.registering import place_everywhere, register
 from persona_tui.services.training.runs import LIVE, TrainingView, list_trainings
-from persona_tui.services.training.start import Starter, begin, place_of, spawn_for, start_training
+from persona_tui.services.training.start import (
+    Starter,
+    begin,
+    is_alive,
+    place_of,
+    spawn_for,
+    start_training,
+)
 
 log = structlog.get_logger("persona_tui.training")
 
@@ -86,15 +93,28 @@ class TrainingWatch:
         Raises:
             PersonaError: the database is away, or the locks' folder can't be written.
         """
-        for view in await to_thread(self._mine):
-            try:
-                if await to_thread(self._look, view):
-                    await place_everywhere(self._starter, view.id)
-            except PersonaError as problem:
-                await to_thread(self._trouble, view.id, problem)
+        await self.catch_up(take_up=True)
         await to_thread(self._sweep)
         if self._starting is None or self._starting.done():
             self._starting = asyncio.create_task(self._start_next(), name="queued training")
+
+    async def catch_up(self, *, take_up: bool = False) -> None:
+        """Bring what the database knows of this machine's trainings to what their folders tell.
+
+        A command does it as well, so that what ended while nobody led is told and registered.
+
+        Args:
+            take_up: start those anew whose process was killed, which only the leader does.
+
+        Raises:
+            PersonaError: the database is away.
+        """
+        for view in await to_thread(self._mine):
+            try:
+                if await to_thread(self._look, view, take_up):
+                    await place_everywhere(self._starter, view.id)
+            except PersonaError as problem:
+                await to_thread(self._trouble, view.id, problem)
 
     async def aclose(self) -> None:
         """Give up a start that waits for a card."""
@@ -144,33 +164,34 @@ class TrainingWatch:
         for held in gone:
             log.info("a card's holder is gone", card=held.card, training=held.training_run_id)
 
-    def _look(self, view: TrainingView) -> bool:
+    def _look(self, view: TrainingView, take_up: bool) -> bool:
         """See what a training is at; whether it has just been registered."""
         if view.is_live:
             with self._starter.scope() as session:
-                following = self._judged(session, view)
+                following = self._judged(session, view, take_up)
             if following.spawn is not None:
                 spawn_for(self._starter, view.id, *following.spawn)
             if not following.finished:
                 return False
         return register(self._starter, view.id)
 
-    def _judged(self, session: Session, view: TrainingView) -> _Next:
+    def _judged(self, session: Session, view: TrainingView, take_up: bool) -> _Next:
         row = _locked(session, view.id)
         if row is None or row.status not in LIVE or row.attempt != view.attempt:
             return _Next()
         folder, held = RunFolder(view.folder), lease.of_run(session, view.id)
         note_progress(session, row, folder, self._starter.cards)
         permitted = self._is_permitted(session, row, folder)
-        if _is_alive(view, folder, held):
+        if is_alive(view, folder, held):
             if permitted:
                 row.status = _AT.get(folder.status(), row.status)
             if held is not None:
                 lease.renew(session, held)
             return _Next()
         ended = _end_of(folder)
+        lost = not folder.run_file.is_file()
         if ended is None and permitted:
-            return self._take_up(session, row, folder, held)
+            return self._take_up(session, row, folder, held) if take_up or lost else _Next()
         self._settle(session, row, folder, ended or "stopped", held)
         return _Next(finished=ended == "done")
 
@@ -182,7 +203,8 @@ class TrainingWatch:
             row.hint = _AGAIN
             if lost:
                 row.trouble = f"Its folder is gone from {row.folder}, and its process has ended."
-                row.hint = "Say where it is: `persona-tui train resume ID --folder FOLDER`."
+                again = f"`persona-tui train resume {row.id} --folder FOLDER`"
+                row.hint = f"Put it back and resume it, or say where it is: {again}."
             self._settle(session, row, folder, "failed", held)
             return _Next()
         place = place_of(row.card, self._starter.cards)
@@ -229,12 +251,6 @@ class TrainingWatch:
                 row.trouble, row.hint = problem.message, problem.hint
                 row.status = status or row.status
                 session.add(row)
-
-
-def _is_alive(view: TrainingView, folder: RunFolder, held: Lease | None) -> bool:
-    """Whether its supervisor lives, a stage of it, or who is just starting it."""
-    holders = (view.holder, held.holder if held is not None else "")
-    return any(lease.living(holder) is not None for holder in holders) or folder.is_locked()
 
 
 def _end_of(folder: RunFolder) -> str | None:

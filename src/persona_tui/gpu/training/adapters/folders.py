@@ -37,7 +37,8 @@ def check_base(
     again = f"Fetch {family.title} anew; where it is gated, accept its licence at {family.licence.url} first."
     if not folder.is_dir():
         raise BadBase(f"There is no folder {folder}.", hint=f"Name the folder that holds {family.title}.")
-    found = _json(folder / "model_index.json", again).get("_class_name")
+    parts = _json(folder / "model_index.json", again)
+    found = parts.get("_class_name")
     if found != family.pipeline:
         raise BadBase(
             f"{folder} holds a {found}, not {family.title} ({family.pipeline}).",
@@ -51,6 +52,9 @@ def check_base(
             f"{folder} is not {family.title}: its transformer has {wrong[0]} {config.get(wrong[0], False)}.",
             hint="Name another base model or another folder.",
         )
+    for name, named in parts.items():
+        if isinstance(named, list) and any(named) and not any((folder / name).glob("*")):
+            raise BadBase(f"{folder} lacks its {name}.", hint=again)
     for part in sorted(path.parent for path in folder.glob("*/config.json")):
         _check_weights(part, again)
 

@@ -1,0 +1,44 @@
+"""Where a training's folder lies, which the operator may move while nobody works in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlmodel import Session, select
+
+from persona_tui.errors import InvalidRequest
+from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.models.training import TrainingRun
+
+
+def folder_of(row: TrainingRun) -> RunFolder:
+    """A training's folder.
+
+    Raises:
+        InvalidRequest: it is not where it was.
+    """
+    folder = RunFolder(Path(row.folder))
+    if not folder.run_file.is_file():
+        raise InvalidRequest(
+            f"The folder of training {row.id} is gone from {row.folder}.",
+            title="Folder is gone",
+            hint=f"Put it back, or say where it is: `persona-tui train resume {row.id} --folder FOLDER`.",
+        )
+    return folder
+
+
+def move(session: Session, row: TrainingRun, folder: Path) -> None:
+    """Note where a training's folder was moved to.
+
+    Raises:
+        InvalidRequest: it is another training's.
+    """
+    query = select(TrainingRun.id).where(TrainingRun.folder == str(folder), TrainingRun.id != row.id)
+    other = session.exec(query).first()
+    if other is not None:
+        raise InvalidRequest(
+            f"{folder} is the folder of training {other}.",
+            hint=f"Name the folder that training {row.id} was moved to.",
+        )
+    row.folder = str(folder)
+    session.add(row)
