@@ -14,13 +14,17 @@ from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.gpu.nvml import Card
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.memory import Peak, note_peak
 from persona_tui.gpu.training.planner import BlockKind, Layers, Shapes, lora_parameters, predict
 from persona_tui.gpu.training.run_file import RunFile
+from persona_tui.models.training import TrainingRun
 from persona_tui.pool import WorkPool
 from persona_tui.services.lease import places
+from persona_tui.services.training.calibrating import LEAST, MOST, Calibration, calibration, keep_probe
 from persona_tui.services.training.datasets import say_subject
 from persona_tui.services.training.fitting import DoesNotFit, Memory, fit
-from persona_tui.services.training.plan import DatasetNotFit, Plan, calibration, plan_training
+from persona_tui.services.training.plan import DatasetNotFit, Plan, plan_training
+from persona_tui.services.training.progress import note_progress
 from persona_tui.services.training.recipe import PlanInput, base_folder, family_of
 from persona_tui.services.training.recipe_import import read_recipe
 from persona_tui.services.training.runs import get_training
@@ -125,11 +129,11 @@ def test_what_does_not_fit_says_what_would() -> None:
 def test_what_earlier_runs_took_is_counted_in() -> None:
     asked: list[str] = []
 
-    def factor_of(quantisation: str) -> float | None:
-        asked.append(quantisation)
-        return 1.5 if quantisation == "none" else 1.1
+    def known(way: RunFile) -> Calibration:
+        asked.append(way.quantisation)
+        return Calibration(1.5 if way.quantisation == "none" else 1.1, 3, alike=True)
 
-    found = fit(FLUX, recipe(), memory(24), factor_of=factor_of)
+    found = fit(FLUX, recipe(), memory(24), calibration_of=known)
     assert found.run.quantisation == "int8"
     assert found.prediction.vram == round(found.prediction.raw * 1.1)
     assert any("1.10 times" in words for words in found.choices)
@@ -213,17 +217,36 @@ async def test_the_error_of_each_prediction_calibrates_the_next(
 ) -> None:
     base = base_model(tmp_path / "flux")
     dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9)]).dataset
-    for _ in range(3):
-        await planned(db, settings, pool, dataset.id, base=base)
-    with db.session_scope() as session:
-        session.execute(
-            text(
-                "UPDATE training_runs SET measured_vram = (prediction ->> 'raw')::bigint"
-                " * (ARRAY[1.1, 1.2, 3.0])[id - (SELECT min(id) FROM training_runs) + 1]"
-            )
-        )
-        assert calibration(session, "flux1", "none") == pytest.approx(1.2, rel=1e-3)
-        assert calibration(session, "flux1", "nf4") is None
+    run = (await planned(db, settings, pool, dataset.id, base=base)).run
+    other = run.model_copy(update={"rank": 64})
+
+    def read(of: RunFile, *ratios: float, on_cpu: bool = False) -> None:
+        with db.session_scope() as session:
+            for ratio in ratios:
+                keep_probe(
+                    session, of, card="here:GPU-0", on_cpu=on_cpu, sources=0,
+                    predicted=1000, measured=round(1000 * ratio), outgrew=False,
+                )  # fmt: skip
+
+    def known(of: RunFile, *, on_cpu: bool = False) -> Calibration | None:
+        with db.session_scope() as session:
+            return calibration(session, of, on_cpu=on_cpu)
+
+    assert known(run) is None
+    read(other, 1.1, 1.2, 3.0)
+    # Of the same base model in other settings; on a card, which says nothing of a CPU.
+    assert known(run) == Calibration(1.2, 3, alike=False) and known(run, on_cpu=True) is None
+    assert known(run.model_copy(update={"quantisation": "nf4"})) is None
+    read(run, 0.9)
+    assert known(run) == Calibration(0.9, 1, alike=True)
+    # The last five alone; and no accident makes a plan worthless.
+    read(run, 9.0, 9.0, 9.0, 1.3, 1.4)
+    assert known(run) == Calibration(MOST, 5, alike=True)
+    read(run, 1.2, 1.3, 1.4)
+    assert known(run) == Calibration(1.3, 5, alike=True)
+    read(run, 0.1, 0.1, 0.1, on_cpu=True)
+    assert known(run, on_cpu=True) == Calibration(LEAST, 3, alike=True)
+
     values = PlanInput(family="flux1", base=base, buckets=(64,))
     plan = await plan_training(
         db.session_scope,
@@ -235,7 +258,38 @@ async def test_the_error_of_each_prediction_calibrates_the_next(
         count=tiny_shapes,
         keep=False,
     )
-    assert plan.run_id is None and plan.prediction.factor == pytest.approx(1.2, rel=1e-3)
+    assert plan.run_id is None and plan.prediction.factor == 1.3
+    assert "By 5 readings of this base model" in " ".join(plan.choices)
+    assert plan.prediction.vram == max(round(plan.reckoned * 1.3), plan.prediction.encode)
+
+
+async def test_training_3_a_run_keeps_its_own_error(
+    db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
+) -> None:
+    base = base_model(tmp_path / "flux")
+    dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9)]).dataset
+    plan = await planned(db, settings, pool, dataset.id, base=base, buckets=(64, 128))
+    assert plan.folder is not None and plan.run_id is not None
+    folder = RunFolder(plan.folder)
+
+    def look() -> list[object]:
+        with db.session_scope() as session:
+            note_progress(session, session.get_one(TrainingRun, plan.run_id), folder, tuple)
+            session.flush()
+            rows = session.execute(text("SELECT source, predicted, measured, on_cpu FROM memory_readings"))
+            return [tuple(row) for row in rows]
+
+    note_peak(folder, "train", Peak(GIB, on_cpu=True))
+    assert look() == []
+    # No picture filled the larger size: it is held against what was reckoned for the smaller one.
+    note_peak(folder, "train", Peak(2 * GIB, on_cpu=True, side=70))
+    assert look() == [("run", plan.by_side["64"], 2 * GIB, True)]
+    assert plan.by_side["64"] < plan.by_side["128"] == plan.reckoned
+    note_peak(folder, "train", Peak(GIB, on_cpu=True, side=128))
+    assert look() == [("run", plan.reckoned, 2 * GIB, True)]
+    with db.session_scope() as session:
+        found = calibration(session, plan.run, on_cpu=True)
+    assert found is not None and found.alike
 
 
 AI_TOOLKIT = """

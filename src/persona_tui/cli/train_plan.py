@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from persona_tui.cli.frame import AsJson, PersonaName, note, persona_of, plain, 
 if TYPE_CHECKING:
     from persona_tui.resources import Resources
     from persona_tui.services.training.plan import Plan
+    from persona_tui.services.training.probing import Probe
 
 _GIB = 1 << 30
 
@@ -40,6 +41,10 @@ def plan(
     mask: Annotated[bool, typer.Option("--mask-faces", help="Learn faces more than backgrounds.")] = False,
     parent: Annotated[str | None, typer.Option(metavar="LORA", help="Train on from one of ours.")] = None,
     card: Annotated[int | None, typer.Option(help="Number of the card.")] = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Try two steps of the largest pictures, and plan by what they took."),
+    ] = False,
     look: Annotated[bool, typer.Option("--look", help="Only look; note nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -59,8 +64,8 @@ def plan(
     with resources() as opened:
         with opened.database.session_scope() as reading:
             found = find_dataset(reading, persona_of(reading, persona).id, dataset)
-        made = asyncio.run(_plan(opened, found.id, given, keep=not look))
-    show(_plan_as_json(made), as_json, lambda: _plan_lines(made))
+        made, probes = asyncio.run(_plan(opened, found.id, given, keep=not look, probe=probe))
+    show(_plan_as_json(made, probes), as_json, lambda: _plan_lines(made))
 
 
 def _recipe(path: Path | None) -> tuple[dict[str, Any], str | None]:
@@ -75,20 +80,24 @@ def _recipe(path: Path | None) -> tuple[dict[str, Any], str | None]:
     return dict(read.values), read.family
 
 
-async def _plan(opened: Resources, dataset_id: int, given: Any, *, keep: bool) -> Plan:
+async def _plan(
+    opened: Resources, dataset_id: int, given: Any, *, keep: bool, probe: bool
+) -> tuple[Plan, tuple[Probe, ...]]:
     from persona_tui.pool import WorkPool
     from persona_tui.services.training.plan import plan_training
+    from persona_tui.services.training.probing import proven_plan
 
     pool = WorkPool()
     try:
-        return await plan_training(
-            opened.database.session_scope, pool, opened.settings, dataset_id, given, keep=keep
-        )
+        if probe:
+            return await proven_plan(opened.trainings, pool, dataset_id, given, note, keep=keep)
+        scope = opened.database.session_scope
+        return await plan_training(scope, pool, opened.settings, dataset_id, given, keep=keep), ()
     finally:
         await pool.aclose()
 
 
-def _plan_as_json(made: Plan) -> dict[str, Any]:
+def _plan_as_json(made: Plan, probes: Sequence[Probe]) -> dict[str, Any]:
     return {
         "run_id": made.run_id,
         "folder": None if made.folder is None else str(made.folder),
@@ -100,6 +109,8 @@ def _plan_as_json(made: Plan) -> dict[str, Any]:
             "encode": made.prediction.encode,
         },
         "ram": made.prediction.ram,
+        "factor": made.prediction.factor,
+        "probes": [_probe_as_json(one) for one in probes],
         "choices": list(made.choices),
         "findings": plain(made.findings),
         "licence": {
@@ -108,6 +119,24 @@ def _plan_as_json(made: Plan) -> dict[str, Any]:
             "commercial": made.family.licence.commercial,
             "to_be_acknowledged": made.needs_licence,
         },
+    }
+
+
+def _probe_as_json(probe: Probe) -> dict[str, Any]:
+    return {
+        "quantisation": probe.run.quantisation,
+        "on_cpu": probe.on_cpu,
+        "planned": probe.predicted,
+        "reckoned": probe.reckoned,
+        "measured": probe.measured,
+        "ratio": probe.ratio,
+        "encode": probe.encode,
+        "allocated": probe.allocated,
+        "reserved": probe.reserved,
+        "has": probe.has,
+        "outgrew": probe.outgrew,
+        "fits": probe.fits,
+        "seconds": list(probe.seconds),
     }
 
 

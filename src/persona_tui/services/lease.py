@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -195,17 +195,33 @@ def signs_of_life(lease: Lease, locks: Path, cards: ReadCards = read_cards) -> t
     return tuple(found)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold a card's lock; gives its descriptor, which children inherit to keep it while they live.
+
+    Raises:
+        NotAllowedNow: another process holds it.
+        StorageError: the file can't be opened.
+    """
+    descriptor = _opened(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise NotAllowedNow("Another process holds the card.", hint="Try again in a moment.") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def is_locked(path: Path) -> bool:
     """Whether a process holds the lock.
 
     Raises:
         StorageError: the file can't be opened.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as problem:
-        raise StorageError(f"{path} can't be opened: {problem.strerror}.") from None
+    descriptor = _opened(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -213,6 +229,14 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise StorageError(f"{path} can't be opened: {problem.strerror}.") from None
 
 
 def process_id(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""The stages of a run as processes: `python -m persona_tui.gpu.training encode|train|export RUN_FOLDER`."""
+"""A run's stages as processes: `python -m persona_tui.gpu.training encode|train|export|probe RUN_FOLDER`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.worker import run_stage
 
-STAGES = ("encode", "train", "export")
+STAGES = ("encode", "train", "export", "probe")
 
 
 def main(arguments: list[str]) -> int:
@@ -36,6 +36,10 @@ def main(arguments: list[str]) -> int:
         if not is_first():
             return follow(folder)
         return run_stage(folder, "training", lambda worker: train(worker, Evaluator(worker)))
+    if stage == "probe":
+        from persona_tui.gpu.training.probe import probe
+
+        return run_stage(folder, "training", probe)
     from persona_tui.gpu.training.export import export
 
     return run_stage(folder, "exporting", export)

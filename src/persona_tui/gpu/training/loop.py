@@ -12,6 +12,7 @@ from persona_tui.gpu.training import checkpoints, rollback
 from persona_tui.gpu.training.cache import Cache
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.folder import RunFolder, Status
+from persona_tui.gpu.training.memory import note_peak, peak
 from persona_tui.gpu.training.pace import Pace, Surroundings
 from persona_tui.gpu.training.trainee import Taken, Trainee
 from persona_tui.gpu.training.worker import Interrupted, Worker
@@ -76,6 +77,7 @@ class Training:
         self._pace = Pace(Surroundings(card).reasons)
         self._state = State()
         self._saved: int | None = None
+        self._largest = 0
 
     def to_the_end(self) -> Status:
         """Go on from the newest checkpoint.
@@ -171,6 +173,7 @@ class Training:
             seconds=round(seconds, 4),
             bucket=list(taken.bucket),
         )
+        self._largest = max(self._largest, round((taken.bucket[0] * taken.bucket[1]) ** 0.5))
         slow = self._pace.took(taken.bucket, seconds)
         if slow is not None:
             self._worker.log("slow", step=step, **slow)
@@ -198,6 +201,8 @@ class Training:
             lambda: checkpoints.write(folder, self._run, state, lora, average, optimizer, self._made_with)
         )
         self._saved = state.step
+        found = peak(trainee.device, self._largest)
+        self._worker.insist(lambda: note_peak(self._folder, "train", found))
         best = sorted(state.best, key=lambda step: state.best[step], reverse=True)[: self._run.keep]
         checkpoints.prune(folder, best)
         self._worker.log("checkpoint", step=state.step)

@@ -38,14 +38,7 @@ def start_supervisor(folder: Path, lock: Path, place: Place, *, stages: str = ST
         NotStarted: the system does not let it, or the folder can't be written.
     """
     command = [sys.executable, "-m", "persona_tui.gpu.training.supervisor", str(folder), str(lock), stages]
-    environment = {
-        **os.environ,
-        # What is trained lies in local folders; nothing asks a model hub.
-        "HF_HUB_OFFLINE": "1",
-        # Cards are counted as NVML counts them; without a card there is none to be found either.
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": "" if place.card is None else str(place.card.index),
-    }
+    environment = {**os.environ, **environment_for((place,))}
     try:
         with (folder / _OUTPUT).open("ab") as output:
             process = subprocess.Popen(
@@ -61,6 +54,18 @@ def start_supervisor(folder: Path, lock: Path, place: Place, *, stages: str = ST
     # Should it end while this process lives, it is not to stay behind as a zombie.
     threading.Thread(target=process.wait, name="training", daemon=True).start()
     return process.pid
+
+
+def environment_for(places: Sequence[Place]) -> dict[str, str]:
+    """What a process that trains is told beside our own environment: the cards that it sees, and no more."""
+    cards = [str(place.card.index) for place in places if place.card is not None]
+    return {
+        # What is trained lies in local folders; nothing asks a model hub.
+        "HF_HUB_OFFLINE": "1",
+        # Cards are counted as NVML counts them; without a card there is none to be found either.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": ",".join(cards),
+    }
 
 
 def _apart(command: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.models.training import Checkpoint, TrainingRun
 from persona_tui.services import events
 from persona_tui.services.lease import ReadCards, places
+from persona_tui.services.training.calibrating import keep_run
 
 _PREFIX = "step-"
 _TAIL = 1 << 16
@@ -32,6 +33,7 @@ def note_progress(session: Session, row: TrainingRun, folder: RunFolder, cards: 
     row.total_steps = folder.control().steps or row.total_steps
     _note_checkpoints(session, row, folder)
     _note_memory(row, cards)
+    keep_run(session, row, folder)
     session.add(row)
     events.emit(session, "training", row.id)
 

@@ -112,7 +112,7 @@ async def start_training(
             finally:
                 for client in clients.values():
                     await client.aclose()
-            await _require_free(starter, run_id, place)
+            await require_free(starter, place, await to_thread(_planned_vram, starter, run_id))
         return await to_thread(_spawn, starter, run_id, held, place)
     except BaseException:
         await to_thread(_give_up, starter, held)
@@ -282,10 +282,12 @@ def _choose(row: TrainingRun, folder: RunFolder, export: Export) -> None:
     row.lora_model_id = None
 
 
-async def _require_free(starter: Starter, run_id: int, place: Place) -> None:
-    """See that the card has room for what was planned, now that servers let go of theirs."""
-    with starter.scope() as session:
-        needed = get_training(session, run_id).predicted_vram or 0
+async def require_free(starter: Starter, place: Place, needed: int) -> None:
+    """See that a card has room for what was planned, now that servers let go of theirs.
+
+    Raises:
+        NotAllowedNow: it has not.
+    """
     free = await free_memory(place, starter.cards, needed)
     if free >= needed:
         return
@@ -297,6 +299,11 @@ async def _require_free(starter: Starter, run_id: int, place: Place) -> None:
         title="Card is in use",
         hint="End what uses it, or plan the training with a stronger quantisation.",
     )
+
+
+def _planned_vram(starter: Starter, run_id: int) -> int:
+    with starter.scope() as session:
+        return get_training(session, run_id).predicted_vram or 0
 
 
 def _spawn(starter: Starter, run_id: int, held: Lease, place: Place) -> TrainingView:
