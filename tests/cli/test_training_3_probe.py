@@ -60,6 +60,8 @@ def test_training_3_a_probe_proves_a_plan_and_calibrates_the_next(
     assert "By a reading of this base model in this quantisation it takes" in other
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 def test_training_3_a_probe_that_can_not_be_taken_says_why(
     planning: tuple[Shell, tuple[str, ...]], inside: Callable[[], Any], tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ from persona_tui.services.training.progress import note_progress
 from persona_tui.services.training.recipe import PlanInput, base_folder, family_of
 from persona_tui.services.training.recipe_import import read_recipe
 from persona_tui.services.training.runs import get_training
-from persona_tui.setting_sections import ModelsSettings
+from persona_tui.setting_sections import ModelsSettings, TrainingSettings
 from persona_tui.settings import Settings
 from tests.support.datasets import add_files, draw_all, make_dataset
 from tests.support.training_stage import tiny_shapes
@@ -206,7 +206,7 @@ async def test_nothing_is_planned_without_a_subject_a_fit_dataset_and_a_family(
     with pytest.raises(InvalidRequest, match=r"models\.dir is not set"):
         await planned(db, settings, pool, dataset.id)
     with pytest.raises(InvalidRequest, match="There is no card 3"):
-        await planned(db, settings, pool, dataset.id, base=base, card=3)
+        await planned(db, settings, pool, dataset.id, base=base, cards="3")
     with db.session_scope() as session:
         assert session.execute(text("SELECT count(*) FROM training_runs")).scalar_one() == 0
     assert not (settings.data_dir / "trainings").exists()
@@ -261,6 +261,38 @@ async def test_the_error_of_each_prediction_calibrates_the_next(
     assert plan.run_id is None and plan.prediction.factor == 1.3
     assert "By 5 readings of this base model" in " ".join(plan.choices)
     assert plan.prediction.vram == max(round(plan.reckoned * 1.3), plan.prediction.encode)
+
+
+async def test_training_5_a_plan_for_several_cards_is_for_the_smallest_of_them(
+    db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
+) -> None:
+    base = base_model(tmp_path / "flux")
+    dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9)]).dataset
+    small = replace(CARD, index=1, uuid="GPU-1", memory_total=2 * GIB)
+    cards = (CARD, small, replace(CARD, index=2, uuid="GPU-2"))
+
+    async def plan(settings: Settings = settings, **given: object) -> Plan:
+        values = PlanInput.model_validate({"family": "flux1", "base": base, "buckets": (64,), **given})
+        return await plan_training(
+            db.session_scope, pool, settings, dataset.id, values, cards=lambda: cards, count=tiny_shapes
+        )
+
+    both = await plan(cards="0,1")
+    assert (both.place.card, both.smallest.card) == (CARD, small) and both.run.accumulation == 2
+    assert "2 cards share each step of 2 batches." in both.choices
+    assert both.run_id is not None
+    with db.session_scope() as session:
+        named = get_training(session, both.run_id).cards
+    assert [card.partition(":")[2] for card in named] == ["GPU-0", "GPU-1"]
+    assert (await plan(cards="0,2", accumulation=4)).run.accumulation == 4
+    with pytest.raises(InvalidRequest, match="has 1 batch, and 2 cards would share it"):
+        await plan(cards="0,2", accumulation=1)
+    for words, why in (("0,0", "named twice"), ("0,1,2,3", "There is no card 3"), ("0,cpu", "beside cards")):
+        with pytest.raises(InvalidRequest, match=why):
+            await plan(cards=words)
+    # What the settings say holds where a plan names none.
+    told = settings.model_copy(update={"training": TrainingSettings(cards="2,0")})
+    assert len((await plan(told)).further) == 1 and (await plan(told, cards="1")).further == ()
 
 
 async def test_training_3_a_run_keeps_its_own_error(

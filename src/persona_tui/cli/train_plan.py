@@ -38,12 +38,21 @@ def plan(
     accumulation: Annotated[int | None, typer.Option(help="Batches a step.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw8bit, adamw or prodigy.")] = None,
     quantisation: Annotated[str | None, typer.Option(help="none, int8 or nf4; otherwise chosen.")] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the base model's blocks.")] = False,
+    attention: Annotated[
+        str | None, typer.Option(help="native, flash, efficient, cudnn or math; --compare-speed times them.")
+    ] = None,
     mask: Annotated[bool, typer.Option("--mask-faces", help="Learn faces more than backgrounds.")] = False,
     parent: Annotated[str | None, typer.Option(metavar="LORA", help="Train on from one of ours.")] = None,
-    card: Annotated[int | None, typer.Option(help="Number of the card.")] = None,
+    cards: Annotated[
+        str | None, typer.Option(help="Numbers of the cards that train it together, such as 0,1.")
+    ] = None,
     probe: Annotated[
         bool,
         typer.Option("--probe", help="Try two steps of the largest pictures, and plan by what they took."),
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare-speed", help="Probe, and time --compile and --attention as well.")
     ] = False,
     look: Annotated[bool, typer.Option("--look", help="Only look; note nothing.")] = False,
     as_json: AsJson = False,
@@ -58,14 +67,17 @@ def plan(
         "family": family or read_family, "recipe": told, "base": base, "name": name, "preset": preset,
         "steps": steps, "rank": rank, "lr": lr, "seed": seed, "buckets": tuple(size) if size else None,
         "batch": batch, "accumulation": accumulation, "optimizer": optimizer, "quantisation": quantisation,
-        "mask_loss": mask or None, "parent": parent, "card": card,
+        "mask_loss": mask or None, "compile": compiled or None, "attention_backend": attention,
+         "parent": parent, "cards": cards,
     }  # fmt: skip
     given = validated(PlanInput, {key: value for key, value in values.items() if value is not None})
     with resources() as opened:
         with opened.database.session_scope() as reading:
             found = find_dataset(reading, persona_of(reading, persona).id, dataset)
-        made, probes = asyncio.run(_plan(opened, found.id, given, keep=not look, probe=probe))
-    show(_plan_as_json(made, probes), as_json, lambda: _plan_lines(made))
+        made, probes = asyncio.run(
+            _plan(opened, found.id, given, keep=not look, probe=probe, compare=compare)
+        )
+    show(_plan_as_json(made, probes), as_json, lambda: _plan_lines(made, probes))
 
 
 def _recipe(path: Path | None) -> tuple[dict[str, Any], str | None]:
@@ -81,7 +93,7 @@ def _recipe(path: Path | None) -> tuple[dict[str, Any], str | None]:
 
 
 async def _plan(
-    opened: Resources, dataset_id: int, given: Any, *, keep: bool, probe: bool
+    opened: Resources, dataset_id: int, given: Any, *, keep: bool, probe: bool, compare: bool
 ) -> tuple[Plan, tuple[Probe, ...]]:
     from persona_tui.pool import WorkPool
     from persona_tui.services.training.plan import plan_training
@@ -89,8 +101,10 @@ async def _plan(
 
     pool = WorkPool()
     try:
-        if probe:
-            return await proven_plan(opened.trainings, pool, dataset_id, given, note, keep=keep)
+        if probe or compare:
+            return await proven_plan(
+                opened.trainings, pool, dataset_id, given, note, keep=keep, compare=compare
+            )
         scope = opened.database.session_scope
         return await plan_training(scope, pool, opened.settings, dataset_id, given, keep=keep), ()
     finally:
@@ -102,6 +116,7 @@ def _plan_as_json(made: Plan, probes: Sequence[Probe]) -> dict[str, Any]:
         "run_id": made.run_id,
         "folder": None if made.folder is None else str(made.folder),
         "card": made.place.title,
+        "further_cards": [place.title for place in made.further],
         "recipe": made.run.model_dump(mode="json"),
         "vram": {
             "peak": made.prediction.vram,
@@ -137,13 +152,15 @@ def _probe_as_json(probe: Probe) -> dict[str, Any]:
         "outgrew": probe.outgrew,
         "fits": probe.fits,
         "seconds": list(probe.seconds),
+        "speeds": plain(probe.speeds),
+        "faster": plain(probe.faster),
     }
 
 
-def _plan_lines(made: Plan) -> Iterator[str]:
+def _plan_lines(made: Plan, probes: Sequence[Probe]) -> Iterator[str]:
     run, family = made.run, made.family
     sizes = ", ".join(map(str, run.buckets))
-    yield f"{family.title} on {made.place.title}"
+    yield f"{family.title} on {' and '.join(place.title for place in (made.place, *made.further))}"
     yield f"{run.steps} steps, rank {run.rank}, {run.targets}, {sizes} px"
     for choice in made.choices:
         yield f"   {choice}"
@@ -153,6 +170,8 @@ def _plan_lines(made: Plan) -> Iterator[str]:
         parts = sorted(made.prediction.parts.items(), key=lambda part: -part[1])
         yield "   " + ", ".join(f"{name} {size / _GIB:.1f}" for name, size in parts if size)
     yield f"memory: {made.prediction.ram / _GIB:.1f} GiB"
+    for probe in probes:
+        yield from probe.speed_sentences
     for finding in made.findings:
         yield f"⚠️  {finding.sentence}"
     use = "also commercial use" if family.licence.commercial else "no commercial use"

@@ -118,6 +118,28 @@ def take(
     return lease
 
 
+def take_all(
+    session: Session,
+    wanted: Sequence[Place],
+    purpose: str,
+    locks: Path,
+    *,
+    run_id: int | None = None,
+    cards: ReadCards = read_cards,
+) -> tuple[Lease, ...]:
+    """Hold all of these cards, or none: what was taken before one was refused goes with the transaction.
+
+    A place that several processes share is held once.
+
+    Raises:
+        NotAllowedNow: somebody holds one of them.
+        StorageError: the locks' folder can't be written.
+    """
+    # In one order, so that two that want the same cards don't wait for each other.
+    ordered = sorted({place.name: place for place in wanted}.items())
+    return tuple(take(session, place, purpose, locks, run_id=run_id, cards=cards) for _, place in ordered)
+
+
 def hand_over(session: Session, lease: Lease, pid: int) -> None:
     """Another process of this machine holds the card from now on."""
     rows_of(session, _HAND_OVER, {"id": lease.id, "holder": process_id(pid), "seconds": _SECONDS})
@@ -140,9 +162,9 @@ def held_here(session: Session) -> tuple[Lease, ...]:
     return tuple(one for one in _held(session, None) if one.card.startswith(f"{host}:"))
 
 
-def of_run(session: Session, run_id: int) -> Lease | None:
-    """The lease that a training holds."""
-    return next((one for one in _held(session, None) if one.training_run_id == run_id), None)
+def of_run(session: Session, run_id: int) -> tuple[Lease, ...]:
+    """The leases that a training holds, one for each of its cards."""
+    return tuple(one for one in _held(session, None) if one.training_run_id == run_id)
 
 
 def sweep(session: Session, locks: Path, cards: ReadCards = read_cards) -> tuple[Lease, ...]:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from persona_tui import boundaries
-from persona_tui.errors import InvalidRequest
+from persona_tui.errors import InvalidRequest, PersonaError
 from persona_tui.gpu.training import checkpoints, rollback
 from persona_tui.gpu.training.cache import Cache
+from persona_tui.gpu.training.cards import number_of
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.memory import note_peak, peak
@@ -34,9 +35,14 @@ def train(worker: Worker, evaluate: Evaluate | None = None) -> Status:
     cache = Cache(folder.cache)
     trainee = Trainee(run, cache.index(run), cache)
     try:
-        return Training(worker, trainee, evaluate).to_the_end()
-    finally:
-        trainee.cards.told({"do": "end"})
+        became = Training(worker, trainee, evaluate).to_the_end()
+    except (Interrupted, PersonaError):
+        # Between two steps the others wait for a word; in the midst of one they end with this one.
+        with suppress(RuntimeError):  # they may have met with the same, and be gone
+            trainee.cards.told({"do": "end"})
+        raise
+    trainee.cards.told({"do": "end"})
+    return became
 
 
 def follow(folder: RunFolder) -> int:
@@ -73,8 +79,7 @@ class Training:
         self._run = trainee.run
         self._evaluate = evaluate
         self._made_with = checkpoints.made_with(self._run, trainee.device, trainee.cards.count)
-        card = trainee.device.index or 0 if trainee.device.type == "cuda" else None
-        self._pace = Pace(Surroundings(card).reasons)
+        self._pace = Pace(Surroundings(number_of(trainee.device)).reasons)
         self._state = State()
         self._saved: int | None = None
         self._largest = 0

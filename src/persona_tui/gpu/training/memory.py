@@ -41,6 +41,36 @@ class Peak:
     side: int = 0
 
 
+@dataclass(frozen=True)
+class Probed:
+    """What a probe's steps took.
+
+    Attributes:
+        outgrew: the card had too little memory for them; the peak is what it had given until then.
+        seconds: of each step; the first one also warms up and compiles.
+    """
+
+    peak: Peak
+    outgrew: bool
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long a step takes in one way.
+
+    Attributes:
+        compiled: with compiled blocks.
+        seconds: of a step, the median of a few; None where it can't be done in that way.
+        problem: why not, in a sentence.
+    """
+
+    compiled: bool
+    attention_backend: str
+    seconds: float | None
+    problem: str = ""
+
+
 def peak(device: torch.device, side: int = 0) -> Peak:
     """This process's peak since it began."""
     if device.type != "cuda":
@@ -91,3 +121,16 @@ def noted_peak(folder: RunFolder, stage: Stage) -> Peak | None:
     with contextlib.suppress(TypeError):
         return Peak(**told[stage]) if stage in told else None
     return None
+
+
+def probed(folder: RunFolder) -> Probed | None:
+    """What a probe has left in its folder; None where it came to no end."""
+    told: dict[str, Any] | None = folder.manifest().get("probed")
+    if told is None:
+        return None
+    return Probed(Peak(**told["peak"]), told["outgrew"], tuple(told["seconds"]))
+
+
+def noted_speeds(folder: RunFolder) -> tuple[Speed, ...]:
+    """The ways that a comparison has timed; none before it has ended."""
+    return tuple(Speed(**told) for told in folder.manifest().get("speeds", ()))

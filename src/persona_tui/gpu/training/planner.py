@@ -151,7 +151,17 @@ def memory_settings(run: RunFile, sources: int = 0) -> dict[str, Any]:
     Args:
         sources: pictures that each of an editor's samples carries.
     """
-    names = ("rank", "targets", "optimizer", "dtype", "batch", "checkpointing", "swap_blocks")
+    names = (
+        "rank",
+        "targets",
+        "optimizer",
+        "dtype",
+        "batch",
+        "checkpointing",
+        "swap_blocks",
+        "compile",
+        "attention_backend",
+    )
     told: dict[str, Any] = {name: getattr(run, name) for name in names}
     return told | {
         "side": max(run.buckets),

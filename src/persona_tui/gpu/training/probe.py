@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
 
 import torch
 
-from persona_tui.gpu.training.cache import Cache
+from persona_tui.gpu.training.cache import Cache, Index
 from persona_tui.gpu.training.checkpoints import State
 from persona_tui.gpu.training.folder import RunFolder, Status
-from persona_tui.gpu.training.memory import Peak, peak
+from persona_tui.gpu.training.memory import Probed, peak
+from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.trainee import LEARNT_FROM, Trainee
 from persona_tui.gpu.training.worker import Worker
-
-
-@dataclass(frozen=True)
-class Probed:
-    """What a probe's steps took.
-
-    Attributes:
-        outgrew: the card had too little memory for them; the peak is what it had given until then.
-        seconds: of each step; the first one also warms up and compiles.
-    """
-
-    peak: Peak
-    outgrew: bool
-    seconds: tuple[float, ...]
 
 
 def probe(worker: Worker) -> Status:
@@ -38,16 +24,14 @@ def probe(worker: Worker) -> Status:
         rollback.Failure: the loss is no number.
     """
     run = worker.folder.run()
-    cache = Cache(worker.folder.cache)
-    index = cache.index(run)
-    samples = [index.samples[place] for place in index.places(LEARNT_FROM)]
-    largest = max(samples, key=lambda sample: sample.bucket[0] * sample.bucket[1])
-    side = round((largest.bucket[0] * largest.bucket[1]) ** 0.5)
+    index, cache = largest_alone(worker.folder, run)
+    width, height = index.samples[0].bucket
+    side = round((width * height) ** 0.5)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     seconds: list[float] = []
     outgrew = False
     try:
-        trainee = Trainee(run, index.model_copy(update={"samples": (largest,)}), cache)
+        trainee = Trainee(run, index, cache)
         for step in range(1, run.steps + 1):
             begun = time.perf_counter()
             trainee.take(step, State())
@@ -62,9 +46,14 @@ def probe(worker: Worker) -> Status:
     return "done"
 
 
-def probed(folder: RunFolder) -> Probed | None:
-    """What a probe has left in its folder; None where it came to no end."""
-    told: dict[str, Any] | None = folder.manifest().get("probed")
-    if told is None:
-        return None
-    return Probed(Peak(**told["peak"]), told["outgrew"], tuple(told["seconds"]))
+def largest_alone(folder: RunFolder, run: RunFile) -> tuple[Index, Cache]:
+    """The index of a run's cache with its largest sample alone.
+
+    Raises:
+        InvalidRequest: nothing was encoded for this recipe.
+    """
+    cache = Cache(folder.cache)
+    index = cache.index(run)
+    samples = [index.samples[place] for place in index.places(LEARNT_FROM)]
+    largest = max(samples, key=lambda sample: sample.bucket[0] * sample.bucket[1])
+    return index.model_copy(update={"samples": (largest,)}), cache

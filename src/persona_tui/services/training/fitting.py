@@ -122,7 +122,8 @@ def _ways(run: RunFile, memory: Memory, wanted: Quantisation | None, blocks: int
             # Without checkpointing a step is a third faster.
             for checkpointing in (False, True):
                 yield sized.model_copy(update={"quantisation": quantisation, "checkpointing": checkpointing})
-        if held[-1] == "int8":  # its layers can't wait in the host's memory
+        # In 8 bits layers can't wait in the host's memory, and compiled ones not either.
+        if held[-1] == "int8" or run.compile:
             continue
         for share in (1, 2, 3):
             waiting = blocks * share // 4

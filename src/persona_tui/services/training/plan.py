@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu import faces
-from persona_tui.gpu.nvml import Card, read_cards
+from persona_tui.gpu.nvml import read_cards
 from persona_tui.gpu.training.families import Family
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.others import keep_others
@@ -33,6 +33,7 @@ from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.safety import audit, consents
 from persona_tui.services.training import licences
 from persona_tui.services.training.calibrating import calibration
+from persona_tui.services.training.cards import chosen_places, shared_words
 from persona_tui.services.training.dataset_check import Finding, check_dataset
 from persona_tui.services.training.datasets import SessionScope, looks, open_dataset
 from persona_tui.services.training.fitting import Memory, fit
@@ -64,6 +65,7 @@ class Plan:
         choices: what was decided for it, in sentences.
         sources: the most source pictures that a sample has.
         by_side: bytes at the peak without calibration, by the side of the largest pictures.
+        further: cards that train it beside `place`, one process each.
     """
 
     run_id: int | None
@@ -77,6 +79,12 @@ class Plan:
     needs_licence: bool
     sources: int = 0
     by_side: Mapping[str, int] = field(default_factory=dict)
+    further: tuple[Place, ...] = ()
+
+    @property
+    def smallest(self) -> Place:
+        """Of its cards the one with the least memory: the plan is for that."""
+        return min((self.place, *self.further), key=_vram)
 
     @property
     def reckoned(self) -> int:
@@ -125,8 +133,9 @@ async def plan_training(
     """
     family = family_of(given.family)
     base = base_folder(family, given.base, settings.models.dir)
-    place = _place(given, await to_thread(cards))
-    draft = await to_thread(_draft, scope, settings, dataset_id, given, family, base)
+    chosen = _chosen(given, settings, places(await to_thread(cards)))
+    place = min(chosen, key=_vram)
+    draft = await to_thread(_draft, scope, settings, dataset_id, given, family, base, len(chosen))
     shapes = await pool.run(count, family.name, str(base))
 
     def finish() -> Plan:
@@ -147,13 +156,14 @@ async def plan_training(
             None,
             found.run,
             family,
-            place,
+            chosen[0],
             found.prediction,
-            found.choices,
+            (*found.choices, *_shared(found.run, chosen)),
             draft.findings,
             needs_licence,
             draft.sources,
             reckoned_by_side(shapes, found.run, draft.sources, on_cpu=place.card is None),
+            chosen[1:],
         )
         return _kept(scope, settings, draft, plan) if keep else plan
 
@@ -195,15 +205,18 @@ def require_subject(session: Session, dataset: Dataset) -> None:
     consents.require_valid(session, dataset.persona_id, dataset.consent_id, "training")
 
 
-def _place(given: PlanInput, cards: tuple[Card, ...]) -> Place:
-    found = places(cards)
-    if given.card is None:
-        return found[0]
-    for place in found:
-        if place.card is not None and place.card.index == given.card:
-            return place
-    shown = ", ".join(place.title for place in found)
-    raise InvalidRequest(f"There is no card {given.card}.", hint=f"There are: {shown}.")
+def _chosen(given: PlanInput, settings: Settings, here: tuple[Place, ...]) -> tuple[Place, ...]:
+    """The cards that were named, in the plan or else in the settings; else the first."""
+    words = given.cards or settings.training.cards
+    return chosen_places(words, here) if words else here[:1]
+
+
+def _vram(place: Place) -> int:
+    return 0 if place.card is None else place.card.memory_total
+
+
+def _shared(run: RunFile, chosen: Sequence[Place]) -> tuple[str, ...]:
+    return (shared_words(run.accumulation, len(chosen)),) if len(chosen) > 1 else ()
 
 
 def _memory(place: Place) -> Memory:
@@ -212,7 +225,13 @@ def _memory(place: Place) -> Memory:
 
 
 def _draft(
-    scope: SessionScope, settings: Settings, dataset_id: int, given: PlanInput, family: Family, base: Path
+    scope: SessionScope,
+    settings: Settings,
+    dataset_id: int,
+    given: PlanInput,
+    family: Family,
+    base: Path,
+    cards: int,
 ) -> _Draft:
     with scope() as session:
         dataset = open_dataset(session, dataset_id)
@@ -230,6 +249,7 @@ def _draft(
         digest,
         dataset.folder.snapshot(digest),
         None if parent is None else _parent_file(parent, settings, family),
+        cards,
     )
     return _Draft(
         dataset_id=dataset_id,
@@ -306,6 +326,7 @@ def _note(session: Session, draft: _Draft, plan: Plan, folder: Path) -> int:
             "sources": plan.sources,
         },
         card=plan.place.name,
+        further_cards=[place.name for place in plan.further],
         parent_lora_id=draft.parent_id,
     )
     session.add(row)

@@ -21,9 +21,8 @@ from persona_tui.gpu.pictures import opened
 from persona_tui.gpu.training.durable import written
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.manifest import FILE_NAME, Manifest, Picture, as_bytes, read_manifest, sha256_of
-from persona_tui.gpu.training.memory import noted_peak
+from persona_tui.gpu.training.memory import Probed, Speed, noted_peak, noted_speeds, probed
 from persona_tui.gpu.training.planner import GIB
-from persona_tui.gpu.training.probe import Probed, probed
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.pool import WorkPool
 from persona_tui.services import lease
@@ -38,6 +37,8 @@ from persona_tui.services.training.start import Starter, require_free
 STEPS = 2
 _TRIES = 3
 """Ways of training that are probed, where each is found to take more than there is."""
+_WORTH = 0.95
+"""Of the seconds of a step: what saves less is not worth the trouble of compiling."""
 _STALE_SECONDS = 86_400
 _SHORT = 200
 """Characters of a child's last words that are told."""
@@ -65,6 +66,7 @@ class Probe:
         has: bytes that a training may take here.
         outgrew: there was too little memory for the steps.
         seconds: of each step; the first one also warms up.
+        speeds: the ways that were compared, where that was asked for; the first is without any option.
     """
 
     run: RunFile
@@ -78,6 +80,7 @@ class Probe:
     has: int
     outgrew: bool
     seconds: tuple[float, ...]
+    speeds: tuple[Speed, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -100,6 +103,31 @@ class Probe:
         return None if len(self.seconds) < 2 else min(self.seconds[1:])
 
     @property
+    def faster(self) -> Speed | None:
+        """The way that is worth taking: a twentieth faster than without any option; None where none is."""
+        timed = [one for one in self.speeds if one.seconds is not None]
+        if not timed or self.speeds[0].seconds is None:
+            return None
+        best = min(timed, key=lambda one: one.seconds or 0)
+        return best if (best.seconds or 0) <= self.speeds[0].seconds * _WORTH else None
+
+    @property
+    def speed_sentences(self) -> tuple[str, ...]:
+        """What the comparison has found, for people."""
+        found = tuple(
+            f"{way(one)}: {one.problem}"
+            if one.seconds is None
+            else f"{way(one)}: {1 / one.seconds:.3g} steps/s."
+            for one in self.speeds
+        )
+        if not found:
+            return ()
+        best = self.faster
+        if best is None:
+            return (*found, "Nothing of it is worth taking.")
+        return (*found, f"{way(best)} is proposed: {options(best)}.")
+
+    @property
     def sentence(self) -> str:
         """For people."""
         what = "the machine's memory" if self.on_cpu else "the card"
@@ -112,6 +140,19 @@ class Probe:
         return f"Two steps took {size} of {what}, {beside}: {fits}."
 
 
+def way(speed: Speed) -> str:
+    """A way of computing a step, in words."""
+    attention = "" if speed.attention_backend == "native" else f"attention by {speed.attention_backend}"
+    compiled = "compiled blocks" if speed.compiled else ""
+    return " and ".join(filter(None, (compiled, attention))).capitalize() or "Without options"
+
+
+def options(speed: Speed) -> str:
+    """The options of `train plan` that choose this way."""
+    attention = "" if speed.attention_backend == "native" else f"--attention {speed.attention_backend}"
+    return " ".join(filter(None, ("--compile" if speed.compiled else "", attention)))
+
+
 async def proven_plan(
     starter: Starter,
     pool: WorkPool,
@@ -120,6 +161,7 @@ async def proven_plan(
     say: Say = lambda _: None,
     *,
     keep: bool = True,
+    compare: bool = False,
 ) -> tuple[Plan, tuple[Probe, ...]]:
     """Plan a training, probe it, and plan it again with what the probe has measured.
 
@@ -127,6 +169,7 @@ async def proven_plan(
 
     Args:
         keep: note the plan as a run; False only looks.
+        compare: also time steps with and without compiled blocks and with other kernels for attention.
 
     Returns:
         The plan, and the probes in their order; the last one is of the plan's own way.
@@ -141,8 +184,8 @@ async def proven_plan(
         plan = await _planned(starter, pool, dataset_id, given, keep=False)
         if probes and plan.run == probes[-1].run:
             break
-        say(f"Two steps are tried on {plan.place.title}.")
-        probes.append(await probe_plan(starter, plan, say))
+        say(f"Two steps are tried on {plan.smallest.title}.")
+        probes.append(await probe_plan(starter, plan, say, compare=compare))
         say(probes[-1].sentence)
     return await _planned(starter, pool, dataset_id, given, keep=keep), tuple(probes)
 
@@ -156,23 +199,21 @@ async def _planned(
 
 
 async def probe_plan(
-    starter: Starter, plan: Plan, say: Say = lambda _: None, *, steps: int = STEPS, record: bool = True
+    starter: Starter, plan: Plan, say: Say = lambda _: None, *, compare: bool = False
 ) -> Probe:
-    """Take optimizer steps as a plan would, for what they take of memory.
+    """Take two optimizer steps as a plan would, and keep what they took of memory: it corrects later plans.
 
     Args:
-        record: keep the reading, which corrects later plans.
+        compare: also time steps in other ways.
 
     Raises:
         NotAllowedNow: the card is taken or too full.
         NotProbed: the steps came to no end.
         StorageError: there is no room for the probe's folder.
     """
-    has = await to_thread(_room, plan.place)
-    found = await _under_lease(starter, plan, say, steps)
-    if record:
-        await to_thread(_record, starter, plan, found[0])
-    measured, encode = found
+    has = await to_thread(_room, plan.smallest)
+    measured, encode, speeds = await _under_lease(starter, plan, say, compare)
+    await to_thread(_record, starter, plan, measured)
     peak = measured.peak
     return Probe(
         run=plan.run,
@@ -186,6 +227,7 @@ async def probe_plan(
         has=has,
         outgrew=measured.outgrew,
         seconds=measured.seconds,
+        speeds=speeds,
     )
 
 
@@ -201,7 +243,7 @@ def _record(starter: Starter, plan: Plan, found: Probed) -> None:
         keep_probe(
             session,
             plan.run,
-            card=plan.place.name,
+            card=plan.smallest.name,
             on_cpu=found.peak.on_cpu,
             sources=plan.sources,
             predicted=plan.reckoned,
@@ -210,9 +252,11 @@ def _record(starter: Starter, plan: Plan, found: Probed) -> None:
         )
 
 
-async def _under_lease(starter: Starter, plan: Plan, say: Say, steps: int) -> tuple[Probed, int]:
-    """Hold the card, have ComfyUI rest, and take the steps; gives them, and the peak of encoding."""
-    place, locks = plan.place, starter.locks
+async def _under_lease(
+    starter: Starter, plan: Plan, say: Say, compare: bool
+) -> tuple[Probed, int, tuple[Speed, ...]]:
+    """Hold the card, have ComfyUI rest, and take the steps; gives them, the peak of encoding, and speeds."""
+    place, locks = plan.smallest, starter.locks
 
     def take() -> lease.Lease:
         with starter.scope() as session:
@@ -229,11 +273,15 @@ async def _under_lease(starter: Starter, plan: Plan, say: Say, steps: int) -> tu
                     for client in clients.values():
                         await client.aclose()
                 await require_free(starter, place, plan.prediction.vram)
-            folder = await to_thread(_prepared, starter, plan, steps)
+            folder = await to_thread(_prepared, starter, plan)
             try:
                 for stage in ("encode", "probe"):
                     await _carried_out(starter, folder, stage, place, descriptor)
-                return _outcome(folder)
+                found, encode = _outcome(folder)
+                if compare and not found.outgrew:
+                    say("Steps are timed with and without compiled blocks and other kernels.")
+                    await _carried_out(starter, folder, "compare", place, descriptor)
+                return found, encode, noted_speeds(folder)
             finally:
                 await to_thread(shutil.rmtree, folder.path, ignore_errors=True)
     finally:
@@ -252,7 +300,7 @@ def _outcome(folder: RunFolder) -> tuple[Probed, int]:
     return found, 0 if encode is None else encode.bytes
 
 
-def _prepared(starter: Starter, plan: Plan, steps: int) -> RunFolder:
+def _prepared(starter: Starter, plan: Plan) -> RunFolder:
     """A run's folder with one picture that fills the largest bucket, and the longest caption."""
     home = starter.settings.data_dir / "probes"
     _forget_stale(home)
@@ -268,7 +316,7 @@ def _prepared(starter: Starter, plan: Plan, steps: int) -> RunFolder:
                 "dataset": folder.path / "dataset",
                 "dataset_hash": sha256_of(data),
                 "buckets": (side,),
-                "steps": steps,
+                "steps": STEPS,
                 "phases": (),
             }
         )

@@ -24,11 +24,14 @@ class NotStarted(PersonaError):
     hint = "Free some memory, then `persona-tui train resume`."
 
 
-def start_supervisor(folder: Path, lock: Path, place: Place, *, stages: str = STAGES) -> int:
+def start_supervisor(
+    folder: Path, locks: Sequence[Path], places: Sequence[Place], *, stages: str = STAGES
+) -> int:
     """Start the process that sees a run through.
 
     Args:
-        lock: the card's lock file, which it holds.
+        locks: the cards' lock files, which it holds.
+        places: where its processes train, by rank.
         stages: module whose `encode`, `train` and `export` it runs.
 
     Returns:
@@ -37,8 +40,9 @@ def start_supervisor(folder: Path, lock: Path, place: Place, *, stages: str = ST
     Raises:
         NotStarted: the system does not let it, or the folder can't be written.
     """
-    command = [sys.executable, "-m", "persona_tui.gpu.training.supervisor", str(folder), str(lock), stages]
-    environment = {**os.environ, **environment_for((place,))}
+    words = [str(folder), stages, str(len(places)), *map(str, locks)]
+    command = [sys.executable, "-m", "persona_tui.gpu.training.supervisor", *words]
+    environment = {**os.environ, **environment_for(places)}
     try:
         with (folder / _OUTPUT).open("ab") as output:
             process = subprocess.Popen(

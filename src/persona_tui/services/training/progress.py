@@ -74,17 +74,21 @@ def _note_checkpoints(session: Session, row: TrainingRun, folder: RunFolder) -> 
 
 
 def _note_memory(row: TrainingRun, cards: ReadCards) -> None:
-    """Keep the highest reading of the memory that the run's processes hold."""
+    """Keep the highest reading of the memory that the run's processes hold, of several cards the fullest."""
     pids = _with_children(row.pid)
     if not pids:
         return
     row.measured_ram = max(row.measured_ram or 0, sum(map(_resident, pids)))
-    place = next((one for one in places(cards()) if one.name == row.card), None)
-    if place is None or place.card is None:
+    named = (row.card, *row.further_cards)
+    mine = {one.name: one.card for one in places(cards()) if one.name in named and one.card is not None}
+    if not mine:
         return
-    used = sum(process.memory or 0 for process in place.card.processes if process.pid in pids)
-    if not used:  # in a container the driver tells other numbers of processes
-        used = max(0, place.card.memory_used - int(row.prediction.get("used_before", 0)))
+    used = max(
+        sum(process.memory or 0 for process in card.processes if process.pid in pids)
+        for card in mine.values()
+    )
+    if not used and row.card in mine:  # in a container the driver tells other numbers of processes
+        used = max(0, mine[row.card].memory_used - int(row.prediction.get("used_before", 0)))
     row.measured_vram = max(row.measured_vram or 0, used) or None
 
 
