@@ -117,6 +117,13 @@ class FacesSettings(Section):
     """ONNX file of an ArcFace model."""
 
 
+class TrainingSettings(Section):
+    """Training LoRAs."""
+
+    cards: str = ""
+    """Cards that train together unless a plan names others, such as "0,1"; empty: the first."""
+
+
 class SecretsSettings(Section):
     """Where the keys lie that tokens are encrypted with."""
 

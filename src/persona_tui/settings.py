@@ -30,6 +30,7 @@ from persona_tui.setting_sections import (
     NotifySettings,
     SecretsSettings,
     TerminalSettings,
+    TrainingSettings,
     VisionSettings,
 )
 
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     clip: ClipSettings = ClipSettings()
     """Picture embeddings."""
     faces: FacesSettings = FacesSettings()
+    training: TrainingSettings = TrainingSettings()
     """Face embeddings."""
     instagram: InstagramSettings = InstagramSettings()
     """Publishing."""

@@ -160,6 +160,54 @@ def test_of_two_that_take_a_card_at_once_one_gets_it(db: Database, locks: Path) 
     assert sorted(outcomes) == ["refused", "taken"]
 
 
+def test_training_12_several_cards_are_held_all_or_none(db: Database, locks: Path) -> None:
+    cards = tuple(replace(CARD, index=number, uuid=f"GPU-{number}") for number in range(3))
+    first, second, third = lease.places(cards)
+
+    def take_all(*wanted: lease.Place) -> tuple[lease.Lease, ...]:
+        with db.session_scope() as session:
+            return lease.take_all(session, wanted, "training", locks, cards=lambda: cards)
+
+    def held() -> set[str]:
+        with db.session_scope() as session:
+            return {one.card for one in lease.held_here(session)}
+
+    (other,) = take_all(second)
+    with pytest.raises(NotAllowedNow, match=r"RTX 4090 \(card 1\) is in use"):
+        take_all(first, second)
+    assert held() == {second.name}
+    both = take_all(third, first)
+    assert held() == {first.name, second.name, third.name}
+    with db.session_scope() as session:
+        for one in (*both, other):
+            lease.release(session, one)
+    # Processes that share a place hold it once.
+    assert [one.card for one in take_all(first, first)] == [first.name]
+
+
+def test_training_12_of_two_that_want_the_same_cards_one_gets_both(db: Database, locks: Path) -> None:
+    cards = (CARD, replace(CARD, index=1, uuid="GPU-1"))
+    here, outcomes, barrier = lease.places(cards), [], threading.Barrier(2)
+
+    def race(wanted: tuple[lease.Place, ...]) -> None:
+        barrier.wait(10)
+        try:
+            with db.session_scope() as session:
+                lease.take_all(session, wanted, "training", locks, cards=lambda: cards)
+            outcomes.append("taken")
+        except NotAllowedNow:
+            outcomes.append("refused")
+
+    racers = [threading.Thread(target=race, args=(wanted,)) for wanted in (here, here[::-1])]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(30)
+    assert sorted(outcomes) == ["refused", "taken"]
+    with db.session_scope() as session:
+        assert len(lease.held_here(session)) == 2
+
+
 def test_only_servers_of_this_machine_rest(db: Database, locks: Path) -> None:
     take(db, locks)
     with db.session_scope() as session:

@@ -14,17 +14,21 @@ from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.gpu.nvml import Card
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.memory import Peak, note_peak
 from persona_tui.gpu.training.planner import BlockKind, Layers, Shapes, lora_parameters, predict
 from persona_tui.gpu.training.run_file import RunFile
+from persona_tui.models.training import TrainingRun
 from persona_tui.pool import WorkPool
 from persona_tui.services.lease import places
+from persona_tui.services.training.calibrating import LEAST, MOST, Calibration, calibration, keep_probe
 from persona_tui.services.training.datasets import say_subject
 from persona_tui.services.training.fitting import DoesNotFit, Memory, fit
-from persona_tui.services.training.plan import DatasetNotFit, Plan, calibration, plan_training
+from persona_tui.services.training.plan import DatasetNotFit, Plan, plan_training
+from persona_tui.services.training.progress import note_progress
 from persona_tui.services.training.recipe import PlanInput, base_folder, family_of
 from persona_tui.services.training.recipe_import import read_recipe
 from persona_tui.services.training.runs import get_training
-from persona_tui.setting_sections import ModelsSettings
+from persona_tui.setting_sections import ModelsSettings, TrainingSettings
 from persona_tui.settings import Settings
 from tests.support.datasets import add_files, draw_all, make_dataset
 from tests.support.training_stage import tiny_shapes
@@ -125,11 +129,11 @@ def test_what_does_not_fit_says_what_would() -> None:
 def test_what_earlier_runs_took_is_counted_in() -> None:
     asked: list[str] = []
 
-    def factor_of(quantisation: str) -> float | None:
-        asked.append(quantisation)
-        return 1.5 if quantisation == "none" else 1.1
+    def known(way: RunFile) -> Calibration:
+        asked.append(way.quantisation)
+        return Calibration(1.5 if way.quantisation == "none" else 1.1, 3, alike=True)
 
-    found = fit(FLUX, recipe(), memory(24), factor_of=factor_of)
+    found = fit(FLUX, recipe(), memory(24), calibration_of=known)
     assert found.run.quantisation == "int8"
     assert found.prediction.vram == round(found.prediction.raw * 1.1)
     assert any("1.10 times" in words for words in found.choices)
@@ -202,7 +206,7 @@ async def test_nothing_is_planned_without_a_subject_a_fit_dataset_and_a_family(
     with pytest.raises(InvalidRequest, match=r"models\.dir is not set"):
         await planned(db, settings, pool, dataset.id)
     with pytest.raises(InvalidRequest, match="There is no card 3"):
-        await planned(db, settings, pool, dataset.id, base=base, card=3)
+        await planned(db, settings, pool, dataset.id, base=base, cards="3")
     with db.session_scope() as session:
         assert session.execute(text("SELECT count(*) FROM training_runs")).scalar_one() == 0
     assert not (settings.data_dir / "trainings").exists()
@@ -213,17 +217,36 @@ async def test_the_error_of_each_prediction_calibrates_the_next(
 ) -> None:
     base = base_model(tmp_path / "flux")
     dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9)]).dataset
-    for _ in range(3):
-        await planned(db, settings, pool, dataset.id, base=base)
-    with db.session_scope() as session:
-        session.execute(
-            text(
-                "UPDATE training_runs SET measured_vram = (prediction ->> 'raw')::bigint"
-                " * (ARRAY[1.1, 1.2, 3.0])[id - (SELECT min(id) FROM training_runs) + 1]"
-            )
-        )
-        assert calibration(session, "flux1", "none") == pytest.approx(1.2, rel=1e-3)
-        assert calibration(session, "flux1", "nf4") is None
+    run = (await planned(db, settings, pool, dataset.id, base=base)).run
+    other = run.model_copy(update={"rank": 64})
+
+    def read(of: RunFile, *ratios: float, on_cpu: bool = False) -> None:
+        with db.session_scope() as session:
+            for ratio in ratios:
+                keep_probe(
+                    session, of, card="here:GPU-0", on_cpu=on_cpu, sources=0,
+                    predicted=1000, measured=round(1000 * ratio), outgrew=False,
+                )  # fmt: skip
+
+    def known(of: RunFile, *, on_cpu: bool = False) -> Calibration | None:
+        with db.session_scope() as session:
+            return calibration(session, of, on_cpu=on_cpu)
+
+    assert known(run) is None
+    read(other, 1.1, 1.2, 3.0)
+    # Of the same base model in other settings; on a card, which says nothing of a CPU.
+    assert known(run) == Calibration(1.2, 3, alike=False) and known(run, on_cpu=True) is None
+    assert known(run.model_copy(update={"quantisation": "nf4"})) is None
+    read(run, 0.9)
+    assert known(run) == Calibration(0.9, 1, alike=True)
+    # The last five alone; and no accident makes a plan worthless.
+    read(run, 9.0, 9.0, 9.0, 1.3, 1.4)
+    assert known(run) == Calibration(MOST, 5, alike=True)
+    read(run, 1.2, 1.3, 1.4)
+    assert known(run) == Calibration(1.3, 5, alike=True)
+    read(run, 0.1, 0.1, 0.1, on_cpu=True)
+    assert known(run, on_cpu=True) == Calibration(LEAST, 3, alike=True)
+
     values = PlanInput(family="flux1", base=base, buckets=(64,))
     plan = await plan_training(
         db.session_scope,
@@ -235,7 +258,70 @@ async def test_the_error_of_each_prediction_calibrates_the_next(
         count=tiny_shapes,
         keep=False,
     )
-    assert plan.run_id is None and plan.prediction.factor == pytest.approx(1.2, rel=1e-3)
+    assert plan.run_id is None and plan.prediction.factor == 1.3
+    assert "By 5 readings of this base model" in " ".join(plan.choices)
+    assert plan.prediction.vram == max(round(plan.reckoned * 1.3), plan.prediction.encode)
+
+
+async def test_training_5_a_plan_for_several_cards_is_for_the_smallest_of_them(
+    db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
+) -> None:
+    base = base_model(tmp_path / "flux")
+    dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9)]).dataset
+    small = replace(CARD, index=1, uuid="GPU-1", memory_total=2 * GIB)
+    cards = (CARD, small, replace(CARD, index=2, uuid="GPU-2"))
+
+    async def plan(settings: Settings = settings, **given: object) -> Plan:
+        values = PlanInput.model_validate({"family": "flux1", "base": base, "buckets": (64,), **given})
+        return await plan_training(
+            db.session_scope, pool, settings, dataset.id, values, cards=lambda: cards, count=tiny_shapes
+        )
+
+    both = await plan(cards="0,1")
+    assert (both.place.card, both.smallest.card) == (CARD, small) and both.run.accumulation == 2
+    assert "2 cards share each step of 2 batches." in both.choices
+    assert both.run_id is not None
+    with db.session_scope() as session:
+        named = get_training(session, both.run_id).cards
+    assert [card.partition(":")[2] for card in named] == ["GPU-0", "GPU-1"]
+    assert (await plan(cards="0,2", accumulation=4)).run.accumulation == 4
+    with pytest.raises(InvalidRequest, match="has 1 batch, and 2 cards would share it"):
+        await plan(cards="0,2", accumulation=1)
+    for words, why in (("0,0", "named twice"), ("0,1,2,3", "There is no card 3"), ("0,cpu", "beside cards")):
+        with pytest.raises(InvalidRequest, match=why):
+            await plan(cards=words)
+    # What the settings say holds where a plan names none.
+    told = settings.model_copy(update={"training": TrainingSettings(cards="2,0")})
+    assert len((await plan(told)).further) == 1 and (await plan(told, cards="1")).further == ()
+
+
+async def test_training_3_a_run_keeps_its_own_error(
+    db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
+) -> None:
+    base = base_model(tmp_path / "flux")
+    dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9)]).dataset
+    plan = await planned(db, settings, pool, dataset.id, base=base, buckets=(64, 128))
+    assert plan.folder is not None and plan.run_id is not None
+    folder = RunFolder(plan.folder)
+
+    def look() -> list[object]:
+        with db.session_scope() as session:
+            note_progress(session, session.get_one(TrainingRun, plan.run_id), folder, tuple)
+            session.flush()
+            rows = session.execute(text("SELECT source, predicted, measured, on_cpu FROM memory_readings"))
+            return [tuple(row) for row in rows]
+
+    note_peak(folder, "train", Peak(GIB, on_cpu=True))
+    assert look() == []
+    # No picture filled the larger size: it is held against what was reckoned for the smaller one.
+    note_peak(folder, "train", Peak(2 * GIB, on_cpu=True, side=70))
+    assert look() == [("run", plan.by_side["64"], 2 * GIB, True)]
+    assert plan.by_side["64"] < plan.by_side["128"] == plan.reckoned
+    note_peak(folder, "train", Peak(GIB, on_cpu=True, side=128))
+    assert look() == [("run", plan.reckoned, 2 * GIB, True)]
+    with db.session_scope() as session:
+        found = calibration(session, plan.run, on_cpu=True)
+    assert found is not None and found.alike
 
 
 AI_TOOLKIT = """

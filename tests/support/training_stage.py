@@ -12,9 +12,11 @@ import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from persona_tui.gpu.training.folder import RunFolder, Status
+from persona_tui.gpu.training.memory import Peak, Probed
 from persona_tui.gpu.training.planner import BlockKind, Layers, Shapes
 from persona_tui.gpu.training.worker import Interrupted, Worker, run_stage
 from tests.support.loras import FLUX_DIFFUSERS, weights
@@ -79,12 +81,23 @@ def _export(worker: Worker) -> Status:
     return "done"
 
 
+def _probe(worker: Worker) -> Status:
+    found = Probed(Peak(3 << 28, on_cpu=True, side=max(worker.folder.run().buckets)), False, (0.5, 0.2))
+    worker.folder.note(probed=asdict(found))
+    return "done"
+
+
 def _faults(folder: RunFolder) -> dict[str, list[int]]:
     path = folder.path / "faults.json"
     return json.loads(path.read_text()) if path.exists() else {"die_at": []}
 
 
-STAGES = {"encode": ("encoding", _encode), "train": ("training", _train), "export": ("exporting", _export)}
+STAGES = {
+    "encode": ("encoding", _encode),
+    "train": ("training", _train),
+    "export": ("exporting", _export),
+    "probe": ("training", _probe),
+}
 
 if __name__ == "__main__":
     status, work = STAGES[sys.argv[1]]

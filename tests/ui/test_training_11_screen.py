@@ -14,6 +14,7 @@ from persona_tui.resources import Resources
 from persona_tui.screens.loras import LorasScreen
 from persona_tui.screens.training_samples import SampleGrid
 from persona_tui.services.training import plan as planning
+from persona_tui.services.training import probing
 from persona_tui.services.training.runs import TrainingView, list_trainings
 from persona_tui.services.training.start import Starter
 from persona_tui.services.training.watch import TrainingWatch
@@ -90,6 +91,7 @@ async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
     monkeypatch.setattr(
         planning, "plan_training", partial(planning.plan_training, count=tiny_shapes, cards=tuple)
     )
+    monkeypatch.setattr(probing, "plan_training", planning.plan_training)
     starter = Starter(
         db.session_scope, quiet_core.settings, lambda: {"http://127.0.0.1:9": ComfyUIClient("http://127.0.0.1:9")},
         cards=tuple, stages="tests.support.training_stage",
@@ -124,7 +126,11 @@ async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
         await form_opens(pilot)
         await fill(pilot, base=str(tmp_path / "base"), steps="12", name="Mira face")
         await saved(pilot)
-        await shows(pilot, "Start this training?")
+        await shows(pilot, "[b] probe")
+        await pilot.press("b")
+        await shows(pilot, "Two steps took 0.75 GiB of the machine's memory")
+        for words in ("it fits into", "By a reading of these very settings"):
+            assert words in screen_text(pilot)
         await pilot.press("y")
         await shows(pilot, "/12")
         await says(pilot, "trains, also while this app is closed.")

@@ -55,6 +55,7 @@ TABLES: Mapping[str, Table] = by_scope(
         clusters.FOLDS,
         clusters.FILTER,
         compare.COMPARE,
+        training.PLAN,
         compare.WINNERS,
         posts.OVERDUE,
         *SCREEN_TABLES,

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from persona_tui.actions.registry import Action, Table
 
+PLAN = Table(
+    "plan",
+    "A training's plan",
+    (
+        Action("plan.yes", "y", "Start", "Note the plan as a training, and start it."),
+        Action("plan.no", "n", "Leave it", "Leave things as they are."),
+        Action("plan.probe", "b", "Probe", "Try two steps of the largest pictures, and plan by it.", 10),
+        Action("plan.switch", "left,right,tab", "Switch", "Move to the other answer.", in_footer=False),
+        Action("plan.take", "enter", "Take", "Take the marked answer."),
+        Action("plan.cancel", "escape", "Back", "Leave things as they are."),
+    ),
+    kind="dialog",
+)
+
 TABLE = Table(
     "training",
     "Training",

@@ -35,6 +35,9 @@ commands.command("plan")(train_plan.plan)
 
 RunId = Annotated[int, typer.Argument(metavar="ID", help="The training's id.")]
 Yes = Annotated[bool, typer.Option("--accept-licence", help="You have read the base model's licence.")]
+Cards = Annotated[
+    str | None, typer.Option(help="Other cards than planned, such as 0,1: one process on each.")
+]
 _GIB = 1 << 30
 _PATIENCE = 15
 """Looks at a training without a process after which nobody takes it up: who leads does within ten seconds."""
@@ -43,11 +46,14 @@ _PATIENCE = 15
 @commands.command("start")
 def start(
     run_id: RunId,
+    cards: Cards = None,
     accept_licence: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Begin a planned training. It goes on without this terminal."""
-    _start(run_id, as_json, accept_licence=accept_licence)
+    from persona_tui.services.training.start import How
+
+    _start(run_id, as_json, accept_licence=accept_licence, how=How(cards=cards))
 
 
 @commands.command("resume")
@@ -55,13 +61,14 @@ def resume(
     run_id: RunId,
     steps: Annotated[int | None, typer.Option(help="Another number of steps in all.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where its folder was moved to.")] = None,
+    cards: Cards = None,
     accept_licence: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a training that rests or failed; with --steps also with one that is done."""
     from persona_tui.services.training.start import How
 
-    _start(run_id, as_json, accept_licence=accept_licence, how=How(steps, folder))
+    _start(run_id, as_json, accept_licence=accept_licence, how=How(steps, folder, cards=cards))
 
 
 def _start(run_id: int, as_json: bool, *, accept_licence: bool, how: How | None = None) -> None:

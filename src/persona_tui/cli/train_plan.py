@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from persona_tui.cli.frame import AsJson, PersonaName, note, persona_of, plain, 
 if TYPE_CHECKING:
     from persona_tui.resources import Resources
     from persona_tui.services.training.plan import Plan
+    from persona_tui.services.training.probing import Probe
 
 _GIB = 1 << 30
 
@@ -37,9 +38,22 @@ def plan(
     accumulation: Annotated[int | None, typer.Option(help="Batches a step.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw8bit, adamw or prodigy.")] = None,
     quantisation: Annotated[str | None, typer.Option(help="none, int8 or nf4; otherwise chosen.")] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the base model's blocks.")] = False,
+    attention: Annotated[
+        str | None, typer.Option(help="native, flash, efficient, cudnn or math; --compare-speed times them.")
+    ] = None,
     mask: Annotated[bool, typer.Option("--mask-faces", help="Learn faces more than backgrounds.")] = False,
     parent: Annotated[str | None, typer.Option(metavar="LORA", help="Train on from one of ours.")] = None,
-    card: Annotated[int | None, typer.Option(help="Number of the card.")] = None,
+    cards: Annotated[
+        str | None, typer.Option(help="Numbers of the cards that train it together, such as 0,1.")
+    ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Try two steps of the largest pictures, and plan by what they took."),
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare-speed", help="Probe, and time --compile and --attention as well.")
+    ] = False,
     look: Annotated[bool, typer.Option("--look", help="Only look; note nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -58,14 +72,17 @@ def plan(
         "family": family or read_family, "recipe": told, "base": base, "name": name, "preset": preset,
         "steps": steps, "rank": rank, "lr": lr, "seed": seed, "buckets": tuple(size) if size else None,
         "batch": batch, "accumulation": accumulation, "optimizer": optimizer, "quantisation": quantisation,
-        "mask_loss": mask or None, "parent": parent, "card": card,
+        "mask_loss": mask or None, "compile": compiled or None, "attention_backend": attention,
+         "parent": parent, "cards": cards,
     }  # fmt: skip
     given = validated(PlanInput, {key: value for key, value in values.items() if value is not None})
     with resources() as opened:
         with opened.database.session_scope() as reading:
             found = find_dataset(reading, persona_of(reading, persona).id, dataset)
-        made = asyncio.run(_plan(opened, found.id, given, keep=not look))
-    show(_plan_as_json(made), as_json, lambda: _plan_lines(made))
+        made, probes = asyncio.run(
+            _plan(opened, found.id, given, keep=not look, probe=probe, compare=compare)
+        )
+    show(_plan_as_json(made, probes), as_json, lambda: _plan_lines(made, probes))
 
 
 def _recipe(path: Path | None) -> tuple[dict[str, Any], str | None]:
@@ -80,24 +97,31 @@ def _recipe(path: Path | None) -> tuple[dict[str, Any], str | None]:
     return dict(read.values), read.family
 
 
-async def _plan(opened: Resources, dataset_id: int, given: Any, *, keep: bool) -> Plan:
+async def _plan(
+    opened: Resources, dataset_id: int, given: Any, *, keep: bool, probe: bool, compare: bool
+) -> tuple[Plan, tuple[Probe, ...]]:
     from persona_tui.pool import WorkPool
     from persona_tui.services.training.plan import plan_training
+    from persona_tui.services.training.probing import proven_plan
 
     pool = WorkPool()
     try:
-        return await plan_training(
-            opened.database.session_scope, pool, opened.settings, dataset_id, given, keep=keep
-        )
+        if probe or compare:
+            return await proven_plan(
+                opened.trainings, pool, dataset_id, given, note, keep=keep, compare=compare
+            )
+        scope = opened.database.session_scope
+        return await plan_training(scope, pool, opened.settings, dataset_id, given, keep=keep), ()
     finally:
         await pool.aclose()
 
 
-def _plan_as_json(made: Plan) -> dict[str, Any]:
+def _plan_as_json(made: Plan, probes: Sequence[Probe]) -> dict[str, Any]:
     return {
         "run_id": made.run_id,
         "folder": None if made.folder is None else str(made.folder),
         "card": made.place.title,
+        "further_cards": [place.title for place in made.further],
         "recipe": made.run.model_dump(mode="json"),
         "vram": {
             "peak": made.prediction.vram,
@@ -105,6 +129,8 @@ def _plan_as_json(made: Plan) -> dict[str, Any]:
             "encode": made.prediction.encode,
         },
         "ram": made.prediction.ram,
+        "factor": made.prediction.factor,
+        "probes": [_probe_as_json(one) for one in probes],
         "choices": list(made.choices),
         "findings": plain(made.findings),
         "licence": {
@@ -116,10 +142,30 @@ def _plan_as_json(made: Plan) -> dict[str, Any]:
     }
 
 
-def _plan_lines(made: Plan) -> Iterator[str]:
+def _probe_as_json(probe: Probe) -> dict[str, Any]:
+    return {
+        "quantisation": probe.run.quantisation,
+        "on_cpu": probe.on_cpu,
+        "planned": probe.predicted,
+        "reckoned": probe.reckoned,
+        "measured": probe.measured,
+        "ratio": probe.ratio,
+        "encode": probe.encode,
+        "allocated": probe.allocated,
+        "reserved": probe.reserved,
+        "has": probe.has,
+        "outgrew": probe.outgrew,
+        "fits": probe.fits,
+        "seconds": list(probe.seconds),
+        "speeds": plain(probe.speeds),
+        "faster": plain(probe.faster),
+    }
+
+
+def _plan_lines(made: Plan, probes: Sequence[Probe]) -> Iterator[str]:
     run, family = made.run, made.family
     sizes = ", ".join(map(str, run.buckets))
-    yield f"{family.title} on {made.place.title}"
+    yield f"{family.title} on {' and '.join(place.title for place in (made.place, *made.further))}"
     yield f"{run.steps} steps, rank {run.rank}, {run.targets}, {sizes} px"
     for choice in made.choices:
         yield f"   {choice}"
@@ -129,6 +175,8 @@ def _plan_lines(made: Plan) -> Iterator[str]:
         parts = sorted(made.prediction.parts.items(), key=lambda part: -part[1])
         yield "   " + ", ".join(f"{name} {size / _GIB:.1f}" for name, size in parts if size)
     yield f"memory: {made.prediction.ram / _GIB:.1f} GiB"
+    for probe in probes:
+        yield from probe.speed_sentences
     for finding in made.findings:
         yield f"⚠️  {finding.sentence}"
     use = "also commercial use" if family.licence.commercial else "no commercial use"

@@ -162,13 +162,6 @@ class TrainingRun(Table, table=True):
             "id",
             postgresql_where=text("status IN ('encoding', 'training', 'exporting', 'paused')"),
         ),
-        Index(
-            "ix_training_runs_measured",
-            "base_family",
-            "quantisation",
-            "id",
-            postgresql_where=text("measured_vram IS NOT NULL"),
-        ),
     )
 
     id: int = identity()
@@ -199,7 +192,9 @@ class TrainingRun(Table, table=True):
     prediction: dict[str, Any] = document()
     """The plan by parts, in bytes."""
     card: str = filled("")
-    """'host:GPU uuid', or 'host:cpu'."""
+    """'host:GPU uuid', or 'host:cpu'; of several the first."""
+    further_cards: list[str] = document("[]")
+    """The others that it trains on, named alike."""
     boot_id: str = filled("")
     pid: int | None = None
     pid_started: int | None = bigint(default=None)
@@ -232,6 +227,36 @@ class Checkpoint(Table, table=True):
     best: bool = flag()
     kept: bool = flag(True)
     """Whether its folder is still there."""
+    created_at: datetime = created_at()
+
+
+class MemoryReading(Table, table=True):
+    """What a run or a probe really took of memory, beside what was reckoned; it calibrates later plans."""
+
+    __tablename__ = "memory_readings"
+    __table_args__ = (
+        one_of("source", "probe", "run"),
+        CheckConstraint("predicted > 0 AND measured > 0", name="bytes_positive"),
+        UniqueConstraint("training_run_id"),
+        Index("ix_memory_readings_kind", "base_family", "quantisation", "on_cpu", "id"),
+    )
+
+    id: int = identity()
+    training_run_id: int | None = bigint(default=None, foreign_key="training_runs.id", ondelete="SET NULL")
+    """Of a run; a probe has none."""
+    source: str
+    base_family: str
+    quantisation: str
+    on_cpu: bool = flag()
+    """The host's memory was measured, not a card's."""
+    settings: dict[str, Any] = document()
+    """What else of the recipe decides the memory."""
+    card: str = filled("")
+    predicted: int = bigint()
+    """Bytes at the peak, as reckoned without calibration."""
+    measured: int = bigint()
+    outgrew: bool = flag()
+    """There was too little memory; more than `measured` was wanted."""
     created_at: datetime = created_at()
 
 

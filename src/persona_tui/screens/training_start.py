@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from persona_tui.screens.base import PersonaScreen
     from persona_tui.services.training.datasets import DatasetView
     from persona_tui.services.training.plan import Plan
+    from persona_tui.services.training.probing import Probe
+    from persona_tui.services.training.recipe import PlanInput
     from persona_tui.widgets.form import Values
 
 PRESETS = (
@@ -40,7 +42,13 @@ PARTS = 3
 
 
 class PlanDialog(ConfirmDialog):
-    """Shows a plan and asks whether it is started."""
+    """Shows a plan and asks whether it is started, or first proven.
+
+    Attributes:
+        wants_probe: the answer was that two steps are to be tried.
+    """
+
+    SCOPE = "plan"
 
     DEFAULT_CSS = """
     PlanDialog > #frame { width: 92; }
@@ -49,7 +57,9 @@ class PlanDialog(ConfirmDialog):
     PlanDialog #plan { height: auto; }
     """
 
-    def __init__(self, plan: Plan, dataset: DatasetView, seconds: float | None) -> None:
+    def __init__(
+        self, plan: Plan, dataset: DatasetView, seconds: float | None, probes: Sequence[Probe] = ()
+    ) -> None:
         licence = plan.family.licence
         super().__init__(
             "Start this training?",
@@ -59,15 +69,22 @@ class PlanDialog(ConfirmDialog):
             no="Leave it",
             dangerous=plan.needs_licence,
         )
-        self._told = Content("\n").join(plan_lines(plan, dataset, seconds))
+        self._told = Content("\n").join(plan_lines(plan, dataset, seconds, probes))
+        self.wants_probe = False
 
     def compose_content(self) -> ComposeResult:
         with VerticalScroll(can_focus=False):
             yield Static(self._told, id="plan", markup=False)
         yield from super().compose_content()
 
+    def action_probe(self) -> None:
+        self.wants_probe = True
+        self.dismiss(False)
 
-def plan_lines(plan: Plan, dataset: DatasetView, seconds: float | None) -> Iterator[Content]:
+
+def plan_lines(
+    plan: Plan, dataset: DatasetView, seconds: float | None, probes: Sequence[Probe] = ()
+) -> Iterator[Content]:
     """What a plan says: base model, dataset, recipe, memory, time, what was decided, what speaks against it.
 
     Args:
@@ -82,6 +99,8 @@ def plan_lines(plan: Plan, dataset: DatasetView, seconds: float | None) -> Itera
     yield _memory(plan)
     took = "not known before its first steps" if seconds is None else f"about {duration(seconds)}"
     yield _fact("Time", took, "" if seconds is None else "  as trainings of this kind took here")
+    for probe in probes:
+        yield say("ok" if probe.fits else "warn", probe.sentence)
     for sentence in plan.choices:
         yield say("info", sentence)
     for finding in plan.findings:
@@ -148,10 +167,15 @@ async def _planned(screen: PersonaScreen, pool: WorkPool, datasets: Sequence[Dat
     typed = await screen.ask(form)
     if typed is None or not looked:
         return None
-    plan = looked[-1]
-    seconds = await screen.read(_expected, plan)
-    if not await screen.ask(PlanDialog(plan, by_id[typed["dataset"]], seconds)):
-        return None
+    plan, probes = looked[-1], ()
+    while True:
+        seconds = await screen.read(_expected, plan)
+        dialog = PlanDialog(plan, by_id[typed["dataset"]], seconds, probes)
+        if await screen.ask(dialog):
+            break
+        if not dialog.wants_probe:
+            return None
+        plan, probes = await _proven(screen, pool, typed)
     kept = await _plan(screen, pool, typed, keep=True)
     assert kept.run_id is not None
     work = partial(start, screen, kept.run_id, kept.run.name, accept_licence=plan.needs_licence)
@@ -192,6 +216,10 @@ def form_fields(datasets: Sequence[DatasetView]) -> list[Field]:
             name="steps", label="Steps", minimum=1, maximum=MOST_STEPS,
             hint="Empty: by the number of pictures.",
         ),
+        TextField(
+            name="cards", label="Cards", longest=40,
+            hint="Their numbers, such as 0,1: each trains its share of a step. Empty: the first.",
+        ),
     ]  # fmt: skip
 
 
@@ -199,9 +227,34 @@ def _label(dataset: DatasetView) -> str:
     return f"{dataset.name}, {counted(sum(dataset.pictures.values()), 'picture')}"
 
 
+async def _proven(
+    screen: PersonaScreen, pool: WorkPool, values: Mapping[str, Any]
+) -> tuple[Plan, tuple[Probe, ...]]:
+    """Try two steps, and plan by what they took."""
+    from persona_tui.services.training.probing import proven_plan
+
+    say = partial(screen.flash, level="busy", seconds=600)
+    starter = screen.shell.core.resources.trainings
+    found = await proven_plan(starter, pool, values["dataset"], _given(values), say, keep=False)
+    screen.flash("The plan counts in what was measured.")
+    return found
+
+
 async def _plan(screen: PersonaScreen, pool: WorkPool, values: Mapping[str, Any], *, keep: bool) -> Plan:
-    from persona_tui.services.inputs import validated
     from persona_tui.services.training.plan import plan_training
+
+    settings = screen.shell.core.resources.settings
+    scope = screen.shell.database.session_scope
+    return await plan_training(scope, pool, settings, values["dataset"], _given(values), keep=keep)
+
+
+def _given(values: Mapping[str, Any]) -> PlanInput:
+    """What was typed, checked.
+
+    Raises:
+        InvalidRequest: a value can't be used.
+    """
+    from persona_tui.services.inputs import validated
     from persona_tui.services.training.recipe import PlanInput
 
     given = {
@@ -210,9 +263,6 @@ async def _plan(screen: PersonaScreen, pool: WorkPool, values: Mapping[str, Any]
         "base": Path(values["base"]) if values["base"] else None,
         "name": values["name"] or None,
         "steps": values["steps"],
+        "cards": values["cards"] or None,
     }
-    settings = screen.shell.core.resources.settings
-    scope = screen.shell.database.session_scope
-    return await plan_training(
-        scope, pool, settings, values["dataset"], validated(PlanInput, given), keep=keep
-    )
+    return validated(PlanInput, given)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -118,6 +118,28 @@ def take(
     return lease
 
 
+def take_all(
+    session: Session,
+    wanted: Sequence[Place],
+    purpose: str,
+    locks: Path,
+    *,
+    run_id: int | None = None,
+    cards: ReadCards = read_cards,
+) -> tuple[Lease, ...]:
+    """Hold all of these cards, or none: what was taken before one was refused goes with the transaction.
+
+    A place that several processes share is held once.
+
+    Raises:
+        NotAllowedNow: somebody holds one of them.
+        StorageError: the locks' folder can't be written.
+    """
+    # In one order, so that two that want the same cards don't wait for each other.
+    ordered = sorted({place.name: place for place in wanted}.items())
+    return tuple(take(session, place, purpose, locks, run_id=run_id, cards=cards) for _, place in ordered)
+
+
 def hand_over(session: Session, lease: Lease, pid: int) -> None:
     """Another process of this machine holds the card from now on."""
     rows_of(session, _HAND_OVER, {"id": lease.id, "holder": process_id(pid), "seconds": _SECONDS})
@@ -140,9 +162,9 @@ def held_here(session: Session) -> tuple[Lease, ...]:
     return tuple(one for one in _held(session, None) if one.card.startswith(f"{host}:"))
 
 
-def of_run(session: Session, run_id: int) -> Lease | None:
-    """The lease that a training holds."""
-    return next((one for one in _held(session, None) if one.training_run_id == run_id), None)
+def of_run(session: Session, run_id: int) -> tuple[Lease, ...]:
+    """The leases that a training holds, one for each of its cards."""
+    return tuple(one for one in _held(session, None) if one.training_run_id == run_id)
 
 
 def sweep(session: Session, locks: Path, cards: ReadCards = read_cards) -> tuple[Lease, ...]:
@@ -195,17 +217,33 @@ def signs_of_life(lease: Lease, locks: Path, cards: ReadCards = read_cards) -> t
     return tuple(found)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold a card's lock; gives its descriptor, which children inherit to keep it while they live.
+
+    Raises:
+        NotAllowedNow: another process holds it.
+        StorageError: the file can't be opened.
+    """
+    descriptor = _opened(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise NotAllowedNow("Another process holds the card.", hint="Try again in a moment.") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def is_locked(path: Path) -> bool:
     """Whether a process holds the lock.
 
     Raises:
         StorageError: the file can't be opened.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as problem:
-        raise StorageError(f"{path} can't be opened: {problem.strerror}.") from None
+    descriptor = _opened(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -213,6 +251,14 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise StorageError(f"{path} can't be opened: {problem.strerror}.") from None
 
 
 def process_id(pid: int) -> str:

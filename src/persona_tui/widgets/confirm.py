@@ -19,21 +19,23 @@ class _Answers(Widget):
 
     yes: reactive[bool] = reactive(True)
 
-    def __init__(self, words: tuple[str, str], *, yes: bool, dangerous: bool) -> None:
+    def __init__(self, words: tuple[str, str], scope: str, *, yes: bool, dangerous: bool) -> None:
         super().__init__()
+        self._scope = scope
         self._words = words
         self._yes_style = "$error" if dangerous else "$success"
         self.set_reactive(_Answers.yes, yes)
 
     def render(self) -> Content:
         registry = shell_of(self).registry
-        answers = zip(("confirm.yes", "confirm.no"), self._words, (self.yes, not self.yes), strict=True)
+        answers = zip(("yes", "no"), self._words, (self.yes, not self.yes), strict=True)
         parts = []
-        for action, word, marked in answers:
-            colour = self._yes_style if action == "confirm.yes" else "$title"
+        for answer, word, marked in answers:
+            colour = self._yes_style if answer == "yes" else "$title"
             style = f"bold reverse {colour}" if marked else colour
             pointer = "▸" if marked else " "
-            parts.append(Content.styled(f"{pointer} [{registry.label(action)}] {word} ", style))
+            key = registry.label(f"{self._scope}.{answer}")
+            parts.append(Content.styled(f"{pointer} [{key}] {word} ", style))
         return Content("   ").join(parts)
 
 
@@ -73,7 +75,7 @@ class ConfirmDialog(Dialog[bool]):
         yield Static(self._question, id="question", markup=False)
         if self._consequence:
             yield Static(self._consequence, id="consequence", markup=False)
-        yield _Answers(self._words, yes=not self._dangerous, dangerous=self._dangerous)
+        yield _Answers(self._words, self.SCOPE, yes=not self._dangerous, dangerous=self._dangerous)
 
     def action_yes(self) -> None:
         self.dismiss(True)

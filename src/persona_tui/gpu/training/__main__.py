@@ -1,4 +1,4 @@
-"""The stages of a run as processes: `python -m persona_tui.gpu.training encode|train|export RUN_FOLDER`."""
+"""A run's stages as processes: `python -m persona_tui.gpu.training STAGE RUN_FOLDER`; `STAGES` names them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from persona_tui.gpu.training.folder import RunFolder
-from persona_tui.gpu.training.worker import run_stage
+from persona_tui.gpu.training.worker import run_follower, run_stage
 
-STAGES = ("encode", "train", "export")
+STAGES = ("encode", "train", "export", "probe", "compare")
 
 
 def main(arguments: list[str]) -> int:
@@ -29,16 +29,34 @@ def main(arguments: list[str]) -> int:
 
         return run_stage(folder, "encoding", encode)
     if stage == "train":
-        from persona_tui.gpu.training.cards import is_first
-        from persona_tui.gpu.training.evaluate import Evaluator
-        from persona_tui.gpu.training.loop import follow, train
+        return _train(folder)
+    if stage == "probe":
+        from persona_tui.gpu.training.probe import probe
 
-        if not is_first():
-            return follow(folder)
-        return run_stage(folder, "training", lambda worker: train(worker, Evaluator(worker)))
+        return run_stage(folder, "training", probe)
+    if stage == "compare":
+        from persona_tui.gpu.training.comparison import compare
+
+        return run_stage(folder, "training", compare)
     from persona_tui.gpu.training.export import export
 
     return run_stage(folder, "exporting", export)
+
+
+def _train(folder: RunFolder) -> int:
+    from persona_tui.gpu.training.cards import is_first, is_one_of_several, rank
+    from persona_tui.gpu.training.evaluate import Evaluator
+    from persona_tui.gpu.training.loop import follow, train
+
+    if is_first():
+        code = run_stage(folder, "training", lambda worker: train(worker, Evaluator(worker)))
+    else:
+        code = run_follower(folder, rank(), follow)
+    if is_one_of_several():
+        # What connects the processes may wait for the others at the interpreter's end.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -84,6 +84,20 @@ def is_one_of_several() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def rank() -> int:
+    """This process's number among those of its run."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_first() -> bool:
     """Whether this process decides; without others it does."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return rank() == 0
+
+
+def number_of(device: torch.device) -> int | None:
+    """NVML's number of a card, which torch counts among those that this process may see; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    place = device.index or 0
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return int(shown[place]) if place < len(shown) and shown[place].isdecimal() else place

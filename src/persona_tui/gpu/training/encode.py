@@ -20,6 +20,7 @@ from persona_tui.gpu.training.buckets import Size, buckets_for, crop_of
 from persona_tui.gpu.training.cache import Cache, Index, Sample, decided_by, key_of, part_hash
 from persona_tui.gpu.training.folder import Status
 from persona_tui.gpu.training.manifest import Picture, read_manifest
+from persona_tui.gpu.training.memory import note_peak, peak
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.worker import Worker
 
@@ -80,7 +81,7 @@ def encode(worker: Worker) -> Status:
         samples += list(encoder.samples_of(picture))
         worker.pulse.moved(number, "encoding")
         worker.log("encoded", done=number, of=len(pictures))
-    encoder.close()
+    encoder.close(worker)
     keys = sorted({key for sample in samples for key in _keys(sample)})
     index = Index(
         decided_by=decided_by(run),
@@ -147,9 +148,11 @@ class Encoder:
                 mask=self._mask(view, latents) if run.mask_loss else None,
             )
 
-    def close(self) -> None:
-        """Let go of the encoders."""
+    def close(self, worker: Worker) -> None:
+        """Let go of the encoders, and note what they took."""
         if self._loaded is not None:
+            found = peak(self._loaded.device)
+            worker.insist(lambda: note_peak(worker.folder, "encode", found))
             self._loaded.close()
 
     def _class_words(self, caption: str) -> str:

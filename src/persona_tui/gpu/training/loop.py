@@ -7,11 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from persona_tui import boundaries
-from persona_tui.errors import InvalidRequest
+from persona_tui.errors import InvalidRequest, PersonaError
 from persona_tui.gpu.training import checkpoints, rollback
 from persona_tui.gpu.training.cache import Cache
+from persona_tui.gpu.training.cards import number_of
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.folder import RunFolder, Status
+from persona_tui.gpu.training.memory import note_peak, peak
 from persona_tui.gpu.training.pace import Pace, Surroundings
 from persona_tui.gpu.training.trainee import Taken, Trainee
 from persona_tui.gpu.training.worker import Interrupted, Worker
@@ -33,9 +35,14 @@ def train(worker: Worker, evaluate: Evaluate | None = None) -> Status:
     cache = Cache(folder.cache)
     trainee = Trainee(run, cache.index(run), cache)
     try:
-        return Training(worker, trainee, evaluate).to_the_end()
-    finally:
-        trainee.cards.told({"do": "end"})
+        became = Training(worker, trainee, evaluate).to_the_end()
+    except (Interrupted, PersonaError):
+        # Between two steps the others wait for a word; in the midst of one they end with this one.
+        with suppress(RuntimeError):  # they may have met with the same, and be gone
+            trainee.cards.told({"do": "end"})
+        raise
+    trainee.cards.told({"do": "end"})
+    return became
 
 
 def follow(folder: RunFolder) -> int:
@@ -72,10 +79,10 @@ class Training:
         self._run = trainee.run
         self._evaluate = evaluate
         self._made_with = checkpoints.made_with(self._run, trainee.device, trainee.cards.count)
-        card = trainee.device.index or 0 if trainee.device.type == "cuda" else None
-        self._pace = Pace(Surroundings(card).reasons)
+        self._pace = Pace(Surroundings(number_of(trainee.device)).reasons)
         self._state = State()
         self._saved: int | None = None
+        self._largest = 0
 
     def to_the_end(self) -> Status:
         """Go on from the newest checkpoint.
@@ -171,6 +178,7 @@ class Training:
             seconds=round(seconds, 4),
             bucket=list(taken.bucket),
         )
+        self._largest = max(self._largest, round((taken.bucket[0] * taken.bucket[1]) ** 0.5))
         slow = self._pace.took(taken.bucket, seconds)
         if slow is not None:
             self._worker.log("slow", step=step, **slow)
@@ -198,6 +206,8 @@ class Training:
             lambda: checkpoints.write(folder, self._run, state, lora, average, optimizer, self._made_with)
         )
         self._saved = state.step
+        found = peak(trainee.device, self._largest)
+        self._worker.insist(lambda: note_peak(self._folder, "train", found))
         best = sorted(state.best, key=lambda step: state.best[step], reverse=True)[: self._run.keep]
         checkpoints.prune(folder, best)
         self._worker.log("checkpoint", step=state.step)

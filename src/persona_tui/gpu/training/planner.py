@@ -1,14 +1,14 @@
 """How much memory a training takes, part by part, before it begins.
 
 Arithmetic over the shapes of a base model; what it can't know (fragmentation, kernels' workspaces) is in two
-constants here and in the calibration by earlier runs. Nothing of it was fitted on a card yet.
+constants here and in the calibration by probes and earlier runs. Nothing of it was fitted on a card yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from persona_tui.gpu.training.run_file import OptimizerName, Quantisation, RunFile
 
@@ -143,6 +143,39 @@ def predict(shapes: Shapes, run: RunFile, *, sources: int = 0, factor: float = 1
     unpacked = 0 if run.quantisation == "none" else shapes.largest * wide
     parts["workspace"] = CONTEXT + unpacked + round(SLACK * sum(parts.values()))
     return Prediction(parts, _encoding(shapes, run, wide), _ram(shapes, run), factor)
+
+
+def memory_settings(run: RunFile, sources: int = 0) -> dict[str, Any]:
+    """What of a recipe decides its memory besides family and quantisation, to tell runs of a kind by.
+
+    Args:
+        sources: pictures that each of an editor's samples carries.
+    """
+    names = (
+        "rank",
+        "targets",
+        "optimizer",
+        "dtype",
+        "batch",
+        "checkpointing",
+        "swap_blocks",
+        "compile",
+        "attention_backend",
+    )
+    told: dict[str, Any] = {name: getattr(run, name) for name in names}
+    return told | {
+        "side": max(run.buckets),
+        "sources": sources,
+        "preservation": run.preservation > 0,
+        "average": run.ema > 0,
+    }
+
+
+def reckoned_by_side(shapes: Shapes, run: RunFile, sources: int, *, on_cpu: bool) -> dict[str, int]:
+    """Bytes at the peak without calibration, if pictures of that side were the largest."""
+    sized = {side: run.model_copy(update={"buckets": (side,)}) for side in run.buckets}
+    found = {side: predict(shapes, one, sources=sources) for side, one in sized.items()}
+    return {str(side): ram_on_cpu(one) if on_cpu else one.raw for side, one in found.items()}
 
 
 def lora_parameters(shapes: Shapes, rank: int, targets: str) -> int:

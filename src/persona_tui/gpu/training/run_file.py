@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,12 +16,15 @@ from persona_tui.errors import InvalidRequest
 Targets = Literal["attention", "mlp", "all"]
 Dtype = Literal["bf16", "fp32"]
 Quantisation = Literal["none", "int8", "nf4"]
+AttentionBackend = Literal["native", "flash", "efficient", "cudnn", "math"]
 OptimizerName = Literal["adamw", "adamw8bit", "prodigy"]
 
 # Where things lie on this machine, what is looked at and what is kept: none of it changes a weight.
 _LEAVES_THE_WEIGHTS = frozenset(
     {"base", "dataset", "parent", "steps", "checkpoint_every", "evaluate_every", "keep", "name"}
 )
+# Left out of the hashes where it is off, so that runs made before there were such options keep theirs.
+_OFF: Mapping[str, Any] = {"compile": False, "attention_backend": "native"}
 _PLACES = frozenset({"base", "dataset", "parent"})
 
 
@@ -55,6 +59,8 @@ class RunFile(BaseModel):
         accumulation: batches per optimizer step, shared among the cards.
         buckets: sides in pixels of squares whose area the buckets have.
         swap_blocks: transformer blocks that wait in the host's memory.
+        compile: the transformer's blocks are compiled; faster or not is for a probe to tell.
+        attention_backend: PyTorch's kernel for attention; `native` lets PyTorch choose.
         caption_dropout: share of samples that are learnt without their caption.
         preservation: weight of the class's own loss; 0 leaves out its two forwards.
         mask_background: weight outside the face where `mask_loss` is on; 1 inside.
@@ -91,6 +97,8 @@ class RunFile(BaseModel):
     quantisation: Quantisation = "none"
     checkpointing: bool = True
     swap_blocks: int = Field(default=0, ge=0)
+    compile: bool = False
+    attention_backend: AttentionBackend = "native"
     caption_dropout: float = Field(default=0.05, ge=0, lt=1)
     preservation: float = Field(default=0.0, ge=0)
     mask_loss: bool = False
@@ -113,6 +121,8 @@ class RunFile(BaseModel):
             raise ValueError("preservation needs a class_prompt, such as person")
         if self.swap_blocks and (self.quantisation == "int8" or not self.checkpointing):
             raise ValueError("swap_blocks needs checkpointing, and weights in bf16 or nf4")
+        if self.swap_blocks and self.compile:
+            raise ValueError("compile needs all blocks on the card, so swap_blocks is 0")
         if (self.parent is None) != (self.parent_hash is None):
             raise ValueError("parent and parent_hash go together")
         starts = [phase.first_step for phase in self.phases]
@@ -129,7 +139,8 @@ class RunFile(BaseModel):
         return self._digest(_LEAVES_THE_WEIGHTS)
 
     def _digest(self, without: frozenset[str]) -> str:
-        told = self.model_dump(mode="json", exclude=set(without))
+        off = {name for name, value in _OFF.items() if getattr(self, name) == value}
+        told = self.model_dump(mode="json", exclude={*without, *off})
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def phase_at(self, step: int) -> Phase | None:

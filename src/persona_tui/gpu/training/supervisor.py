@@ -1,7 +1,8 @@
-"""What sees a run through its stages: `python -m persona_tui.gpu.training.supervisor RUN_FOLDER LOCK`.
+"""Sees a run through its stages: `python -m persona_tui.gpu.training.supervisor RUN_FOLDER STAGES N LOCK …`.
 
-It outlives whoever started it, holds the card's lock, and takes a stage that was killed up again, once at
-each step. It imports no torch: what a stage held is free when that stage has ended.
+It outlives whoever started it, holds the cards' locks, and takes a stage that was killed up again, once at
+each step. It imports no torch: what a stage held is free when that stage has ended. Where several processes
+train, `accelerate launch` starts them, one for each card.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +28,10 @@ EXIT_FAILED, EXIT_PAUSED, EXIT_STOPPED, EXIT_CARD = 1, 3, 4, 5
 _ORDER: tuple[Stage, ...] = ("encode", "train", "export")
 _AT_WORK = ("encoding", "training", "exporting")
 """Statuses that a stage leaves behind only when it was killed."""
+_UNSEEN = -1000
+"""Instead of a signal's number, of processes that the launcher ended with."""
+FOLLOWER_FILE = "follower.json"
+"""In a run's folder: why a process beside the first one failed."""
 _CARD_SECONDS = 30.0
 """How long it waits for the card's lock; who started it knows that the card is free."""
 
@@ -34,23 +40,25 @@ def main(arguments: list[str]) -> int:
     """See a run through.
 
     Args:
-        arguments: the run's folder, the card's lock file, and where it is not ours the stages' module.
+        arguments: the run's folder, the stages' module, how many processes train, and the cards' lock files.
 
     Returns:
         0 done, 1 or 2 failed, 3 paused, 4 stopped, 5 the card is held by another process.
     """
-    if len(arguments) not in (2, 3):
+    if len(arguments) < 4 or not arguments[2].isdecimal():
         sys.stderr.write(f"{__doc__}\n")
         return 2
-    folder = RunFolder(Path(arguments[0]))
-    stages = arguments[2] if len(arguments) == 3 else "persona_tui.gpu.training"
+    folder, stages, processes = RunFolder(Path(arguments[0])), arguments[1], int(arguments[2])
+    descriptors: list[int] = []
     try:
-        descriptor = _locked(Path(arguments[1]), folder)
-        if descriptor is None:
-            words = "Another process holds the card."
-            folder.note(status="failed", message=words, hint="`train resume` tries it again.")
-            return EXIT_CARD
-        return _see_through(folder, descriptor, stages)
+        for path in arguments[3:]:
+            descriptor = _locked(Path(path), folder)
+            if descriptor is None:
+                words = "Another process holds the card."
+                folder.note(status="failed", message=words, hint="`train resume` tries it again.")
+                return EXIT_CARD
+            descriptors.append(descriptor)
+        return _see_through(Stages(folder, stages, processes, tuple(descriptors)))
     except PersonaError as problem:
         sys.stderr.write(f"{problem.message} {problem.hint}\n")
         return problem.exit_code
@@ -79,7 +87,39 @@ def _locked(path: Path, folder: RunFolder) -> int | None:
             return descriptor
 
 
-def _see_through(folder: RunFolder, descriptor: int, stages: str) -> int:
+@dataclass(frozen=True)
+class Stages:
+    """How the stages of a run are carried out.
+
+    Attributes:
+        module: whose `encode`, `train` and `export` are run.
+        processes: that train together.
+        locks: descriptors of the cards' locks, which stages inherit.
+    """
+
+    folder: RunFolder
+    module: str
+    processes: int
+    locks: tuple[int, ...]
+
+    def command(self, stage: Stage) -> list[str]:
+        """What carries out a stage."""
+        words = ["-m", self.module, stage, str(self.folder.path)]
+        several = self.processes > 1 and stage == "train"
+        return [sys.executable, *(_launcher(self.processes) if several else ()), *words]
+
+
+def _launcher(processes: int) -> tuple[str, ...]:
+    """`accelerate launch` on this machine alone; what it would read of its own settings is said here."""
+    return (
+        "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes),
+        "--num_machines", "1", "--machine_rank", "0", "--gpu_ids", "all", "--mixed_precision", "no",
+        "--dynamo_backend", "no", "--main_process_port", "0",
+    )  # fmt: skip
+
+
+def _see_through(stages: Stages) -> int:
+    folder = stages.folder
     interrupted = next_stage(folder)
     if folder.status() in _AT_WORK and interrupted is not None and not _goes_on(folder, interrupted, 0):
         return EXIT_FAILED
@@ -87,10 +127,10 @@ def _see_through(folder: RunFolder, descriptor: int, stages: str) -> int:
         stage = next_stage(folder)
         if stage is None:
             return 0
-        code = _carry_out([sys.executable, "-m", stages, stage, str(folder.path)], folder, descriptor)
+        code = _carry_out(stages, stage)
         if code > 0:
             return code
-        if code < 0 and not _goes_on(folder, stage, -code):
+        if code < 0 and not _goes_on(folder, stage, 0 if code == _UNSEEN else -code):
             return EXIT_FAILED
 
 
@@ -151,16 +191,40 @@ def forget_chances(folder: RunFolder) -> None:
         (folder.path / "resumes.json").unlink(missing_ok=True)
 
 
-def _carry_out(command: list[str], folder: RunFolder, descriptor: int) -> int:
-    """Run one stage in a process of its own; negative when a signal ended it."""
+def _carry_out(stages: Stages, stage: Stage) -> int:
+    """Run one stage in processes of its own; negative when a signal ended it."""
+    folder, command = stages.folder, stages.command(stage)
     while folder.is_locked():  # a stage that outlived the supervisor before
         time.sleep(0.5)
-    stage_process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[descriptor])
+    with written(folder.path):
+        (folder.path / FOLLOWER_FILE).unlink(missing_ok=True)
+    stage_process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=stages.locks)
     before = signal.signal(signal.SIGTERM, lambda *_: stage_process.terminate())
     try:
-        return stage_process.wait()
+        code = stage_process.wait()
     finally:
         signal.signal(signal.SIGTERM, before)
+    return code if stages.processes == 1 or stage != "train" else _outcome(folder, code)
+
+
+def _outcome(folder: RunFolder, code: int) -> int:
+    """What became of several processes; their launcher tells no more than that one did not end with 0."""
+    status = folder.status()
+    if status == "paused":
+        return EXIT_PAUSED
+    if status == "stopped":
+        return EXIT_STOPPED
+    if status == "failed":
+        return EXIT_FAILED
+    if status not in _AT_WORK:
+        return 0
+    try:
+        told = json.loads((folder.path / FOLLOWER_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return code if code < 0 else _UNSEEN
+    folder.note(status="failed", message=told["message"], hint=told["hint"])
+    folder.log("failed", message=told["message"], hint=told["hint"])
+    return EXIT_FAILED
 
 
 def _step_of(folder: RunFolder) -> int:

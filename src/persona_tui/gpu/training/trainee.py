@@ -24,6 +24,7 @@ from persona_tui.gpu.training.objective import Draw, Objective
 from persona_tui.gpu.training.optimizers import optimizer_for, rate_at, set_rate
 from persona_tui.gpu.training.randomness import key
 from persona_tui.gpu.training.run_file import Phase, RunFile
+from persona_tui.gpu.training.speed import options_explained, use_options
 from persona_tui.gpu.training.swapping import block_names, let_wait
 
 LEARNT_FROM = ("train", "anchor")
@@ -82,6 +83,7 @@ class Trainee:
             let_wait(self.transformer, block_names(self.transformer)[: run.swap_blocks], self.device)
         elif run.checkpointing:
             self.transformer.enable_gradient_checkpointing()
+        use_options(self.transformer, run)
         self.optimizer, self.optimizer_name = optimizer_for(run, self.weights.values())
         self.average = Average(self.weights, run.ema) if run.ema else None
         self.objective = Objective(run, self.adapter, self.transformer, cache)
@@ -128,7 +130,8 @@ class Trainee:
         rate = rate_at(self.run, step) * rollback.rate_factor(step, state.interventions)
         set_rate(self.optimizer, rate)
         batches = self.batches(step)
-        sums = self._gradients(batches, step, attempt)
+        with options_explained(self.run):
+            sums = self._gradients(batches, step, attempt)
         self.cards.add_up(self.weights.values())
         boundaries.reached("training:step:before_update")
         norm = float(clip_grad_norm_(self.weights.values(), self.run.max_grad_norm))

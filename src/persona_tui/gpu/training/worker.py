@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
@@ -13,9 +14,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from persona_tui.errors import NotAllowedNow, PersonaError
-from persona_tui.gpu.training.durable import DiskFull, remove_parts
+from persona_tui.gpu.training.durable import DiskFull, remove_parts, write_durably
 from persona_tui.gpu.training.folder import Control, RunFolder, Status
 from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE, Pulse
+from persona_tui.gpu.training.supervisor import FOLLOWER_FILE
 
 T = TypeVar("T")
 
@@ -153,6 +155,28 @@ def run_stage(folder: RunFolder, status: Status, stage: Callable[[Worker], Statu
         return problem.exit_code
 
 
+def run_follower(folder: RunFolder, rank: int, follow: Callable[[RunFolder], int]) -> int:
+    """Take a card's share of a run beside the first process, which alone writes, decides and is told to stop.
+
+    Returns:
+        The process's exit code.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        return follow(folder)
+    except Exception as problem:
+        # Where the first process is gone the connection breaks, too: that is no reason of its own.
+        if isinstance(problem, (PersonaError, MemoryError)) or _is_out_of_vram(problem):
+            told = explained(problem)
+            facts = {"message": f"Process {rank + 1}: {told.message}", "hint": told.hint}
+            with suppress(PersonaError):
+                write_durably(folder.path / FOLLOWER_FILE, json.dumps(facts).encode())
+            sys.stderr.write(f"{told.message} {told.hint}\n")
+            return told.exit_code
+        traceback.print_exc()
+        return 1
+
+
 def _carried_out(worker: Worker, status: Status, stage: Callable[[Worker], Status]) -> int:
     folder = worker.folder
     try:
@@ -181,7 +205,7 @@ def explained(problem: Exception) -> PersonaError:
     """What a person is told of an exception."""
     if isinstance(problem, PersonaError):
         return problem
-    if type(problem).__name__ == "OutOfMemoryError":
+    if _is_out_of_vram(problem):
         return NotAllowedNow(
             "The card ran out of memory.",
             title="Out of VRAM",
@@ -190,3 +214,7 @@ def explained(problem: Exception) -> PersonaError:
     return PersonaError(
         f"The training failed ({type(problem).__name__}: {problem}).", hint="The run's log has the details."
     )
+
+
+def _is_out_of_vram(problem: Exception) -> bool:
+    return type(problem).__name__ == "OutOfMemoryError"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from persona_tui.errors import NotAllowedNow
 from persona_tui.gpu.training.planner import GIB, TINY, Prediction, Shapes, predict, ram_on_cpu
 from persona_tui.gpu.training.run_file import Quantisation, RunFile
+from persona_tui.services.training.calibrating import Calibration
 
 MARGIN, UNMEASURED_MARGIN = 0.04, 0.08
 """Of a card's memory that stays free: when earlier runs of the kind were measured, and when none was."""
 
-FactorOf = Callable[[Quantisation], float | None]
-"""Measured over predicted of earlier runs; None where there are none."""
+CalibrationOf = Callable[[RunFile], Calibration | None]
+"""What earlier readings say of a recipe; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def fit(
     *,
     sources: int = 0,
     quantisation: Quantisation | None = None,
-    factor_of: FactorOf = lambda _: None,
+    calibration_of: CalibrationOf = lambda _: None,
 ) -> Fit:
     """The recipe in the first way that fits: full weights before 8 before 4 bits, large before small.
 
@@ -65,19 +66,19 @@ def fit(
         DoesNotFit: nothing does; says what would.
     """
     if memory.vram is None:
-        return _on_cpu(shapes, run, memory, sources)
+        return _on_cpu(shapes, run, memory, sources, calibration_of)
     tried: list[Prediction] = []
     fits_the_card: list[Prediction] = []
     blocks = sum(kind.count for kind in shapes.blocks)
     for way in _ways(run, memory, quantisation, blocks):
-        factor = factor_of(way.quantisation)
-        prediction = predict(shapes, way, sources=sources, factor=factor or 1.0)
+        known = calibration_of(way)
+        prediction = predict(shapes, way, sources=sources, factor=known.factor if known else 1.0)
         tried.append(prediction)
-        if prediction.vram * (1 + (UNMEASURED_MARGIN if factor is None else MARGIN)) > memory.vram:
+        if prediction.vram * (1 + (UNMEASURED_MARGIN if known is None else MARGIN)) > memory.vram:
             continue
         fits_the_card.append(prediction)
         if prediction.ram <= memory.ram:
-            return Fit(way, prediction, tuple(_told(run, way, factor)))
+            return Fit(way, prediction, tuple(_told(run, way, known)))
     hint = _instead(shapes, run, memory, sources, quantisation)
     if fits_the_card:
         raise _too_little_ram(min(one.ram for one in fits_the_card), memory, hint)
@@ -89,7 +90,7 @@ def fit(
     )
 
 
-def _on_cpu(shapes: Shapes, run: RunFile, memory: Memory, sources: int) -> Fit:
+def _on_cpu(shapes: Shapes, run: RunFile, memory: Memory, sources: int, calibration_of: CalibrationOf) -> Fit:
     if shapes.parameters > TINY:
         raise DoesNotFit(
             f"There is no NVIDIA card here, and a CPU trains only tiny models, of up to {_count(TINY)}"
@@ -98,17 +99,22 @@ def _on_cpu(shapes: Shapes, run: RunFile, memory: Memory, sources: int) -> Fit:
             hint="Train on a machine with a card of 12 GB or more.",
         )
     way = run.model_copy(update={"quantisation": "none", "dtype": "fp32", "checkpointing": False})
-    prediction = predict(shapes, way, sources=sources)
-    needed = ram_on_cpu(prediction)
-    if needed > memory.ram:
-        raise _too_little_ram(needed, memory, "End other programs, or train on a machine with more memory.")
-    return Fit(way, prediction, ("There is no card: the CPU trains this tiny model, in fp32.",))
+    known = calibration_of(way)
+    factor = known.factor if known else 1.0
+    prediction = predict(shapes, way, sources=sources, factor=factor)
+    prediction = replace(prediction, ram=round(ram_on_cpu(prediction) * factor))
+    if prediction.ram > memory.ram:
+        raise _too_little_ram(
+            prediction.ram, memory, "End other programs, or train on a machine with more memory."
+        )
+    told = ["There is no card: the CPU trains this tiny model, in fp32."]
+    return Fit(way, prediction, (*told, *([known.sentence] if known else [])))
 
 
 def _ways(run: RunFile, memory: Memory, wanted: Quantisation | None, blocks: int) -> Iterator[RunFile]:
     """The recipe in other ways, the ones that give up the least first."""
-    known: tuple[Quantisation, ...] = ("none", "int8", "nf4") if memory.can_quantise else ("none",)
-    held = known if wanted is None else (wanted,)
+    possible: tuple[Quantisation, ...] = ("none", "int8", "nf4") if memory.can_quantise else ("none",)
+    held = possible if wanted is None else (wanted,)
     sides = sorted(run.buckets)
     for count in range(len(sides), 0, -1):
         sized = run.model_copy(update={"buckets": tuple(sides[:count])})
@@ -116,7 +122,8 @@ def _ways(run: RunFile, memory: Memory, wanted: Quantisation | None, blocks: int
             # Without checkpointing a step is a third faster.
             for checkpointing in (False, True):
                 yield sized.model_copy(update={"quantisation": quantisation, "checkpointing": checkpointing})
-        if held[-1] == "int8":  # its layers can't wait in the host's memory
+        # In 8 bits layers can't wait in the host's memory, and compiled ones not either.
+        if held[-1] == "int8" or run.compile:
             continue
         for share in (1, 2, 3):
             waiting = blocks * share // 4
@@ -125,7 +132,7 @@ def _ways(run: RunFile, memory: Memory, wanted: Quantisation | None, blocks: int
             )
 
 
-def _told(asked: RunFile, way: RunFile, factor: float | None) -> Iterator[str]:
+def _told(asked: RunFile, way: RunFile, known: Calibration | None) -> Iterator[str]:
     kept = {"none": "in bf16, unquantised", "int8": "in 8 bits", "nf4": "in 4 bits (NF4)"}[way.quantisation]
     yield f"The base model is held {kept}."
     if way.checkpointing:
@@ -135,8 +142,8 @@ def _told(asked: RunFile, way: RunFile, factor: float | None) -> Iterator[str]:
     if way.buckets != tuple(sorted(asked.buckets)):
         left = ", ".join(str(side) for side in sorted(set(asked.buckets) - set(way.buckets)))
         yield f"Pictures of {left} pixels do not fit; {max(way.buckets)} is the largest size."
-    if factor is not None:
-        yield f"Earlier runs of this kind took {factor:.2f} times what was reckoned; that is counted in."
+    if known is not None:
+        yield known.sentence
 
 
 def _instead(shapes: Shapes, run: RunFile, memory: Memory, sources: int, wanted: Quantisation | None) -> str:

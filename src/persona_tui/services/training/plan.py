@@ -5,26 +5,24 @@ from __future__ import annotations
 import secrets
 import shutil
 from asyncio import to_thread
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import psutil
 from sqlmodel import Session
 
-from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu import faces
-from persona_tui.gpu.nvml import Card, read_cards
+from persona_tui.gpu.nvml import read_cards
 from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.families import Family
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.others import keep_others
-from persona_tui.gpu.training.planner import Prediction, Shapes
-from persona_tui.gpu.training.run_file import Quantisation, RunFile
+from persona_tui.gpu.training.planner import Prediction, Shapes, reckoned_by_side
+from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.shapes import read_shapes
 from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.pool import WorkPool
@@ -35,6 +33,8 @@ from persona_tui.services.loras.registry import LoraView, find_lora
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.safety import audit, consents
 from persona_tui.services.training import licences
+from persona_tui.services.training.calibrating import calibration
+from persona_tui.services.training.cards import chosen_places, shared_words
 from persona_tui.services.training.dataset_check import Finding, check_dataset
 from persona_tui.services.training.datasets import SessionScope, looks, open_dataset
 from persona_tui.services.training.fitting import Memory, fit
@@ -51,8 +51,7 @@ from persona_tui.services.training.recipe import (
 from persona_tui.settings import Settings
 from persona_tui.text import slug
 
-_REMEMBERED = 8
-_SYSTEM_VRAM = 300 << 20
+SYSTEM_VRAM = 300 << 20
 """What the driver and a screen keep of a card."""
 
 
@@ -65,6 +64,9 @@ class Plan:
         findings: what speaks against the dataset without forbidding it.
         needs_licence: the base model's licence has to be acknowledged before the start.
         choices: what was decided for it, in sentences.
+        sources: the most source pictures that a sample has.
+        by_side: bytes at the peak without calibration, by the side of the largest pictures.
+        further: cards that train it beside `place`, one process each.
     """
 
     run_id: int | None
@@ -76,6 +78,19 @@ class Plan:
     choices: tuple[str, ...]
     findings: tuple[Finding, ...]
     needs_licence: bool
+    sources: int = 0
+    by_side: Mapping[str, int] = field(default_factory=dict)
+    further: tuple[Place, ...] = ()
+
+    @property
+    def smallest(self) -> Place:
+        """Of its cards the one with the least memory: the plan is for that."""
+        return min((self.place, *self.further), key=_vram)
+
+    @property
+    def reckoned(self) -> int:
+        """Bytes at the peak without calibration: of the card's memory, without a card of the machine's."""
+        return self.by_side[str(max(self.run.buckets))]
 
 
 class DatasetNotFit(NotAllowedNow):
@@ -119,8 +134,9 @@ async def plan_training(
     """
     family = family_of(given.family)
     base = base_folder(family, given.base, settings.models.dir)
-    place = _place(given, await to_thread(cards))
-    draft = await to_thread(_draft, scope, settings, dataset_id, given, family, base)
+    chosen = _chosen(given, settings, places(await to_thread(cards)))
+    place = min(chosen, key=_vram)
+    draft = await to_thread(_draft, scope, settings, dataset_id, given, family, base, len(chosen))
     shapes = await pool.run(count, family.name, str(base))
 
     def finish() -> Plan:
@@ -131,7 +147,9 @@ async def plan_training(
                 _memory(place),
                 sources=draft.sources,
                 quantisation=given.quantisation or given.recipe.get("quantisation"),
-                factor_of=lambda how: calibration(session, family.name, how),
+                calibration_of=lambda way: calibration(
+                    session, way, sources=draft.sources, on_cpu=place.card is None
+                ),
             )
             needs_licence = not licences.is_acknowledged(session, family)
         plan = Plan(
@@ -139,11 +157,14 @@ async def plan_training(
             None,
             found.run,
             family,
-            place,
+            chosen[0],
             found.prediction,
-            found.choices,
+            (*found.choices, *_shared(found.run, chosen)),
             draft.findings,
             needs_licence,
+            draft.sources,
+            reckoned_by_side(shapes, found.run, draft.sources, on_cpu=place.card is None),
+            chosen[1:],
         )
         return _kept(scope, settings, draft, plan) if keep else plan
 
@@ -185,30 +206,33 @@ def require_subject(session: Session, dataset: Dataset) -> None:
     consents.require_valid(session, dataset.persona_id, dataset.consent_id, "training")
 
 
-def calibration(session: Session, family: str, quantisation: Quantisation) -> float | None:
-    """Measured over predicted memory of the last runs of this kind: the median; None without any."""
-    rows = rows_of(session, _MEASURED, {"family": family, "quantisation": quantisation, "most": _REMEMBERED})
-    return median(row.ratio for row in rows) if rows else None
+def _chosen(given: PlanInput, settings: Settings, here: tuple[Place, ...]) -> tuple[Place, ...]:
+    """The cards that were named, in the plan or else in the settings; else the first."""
+    words = given.cards or settings.training.cards
+    return chosen_places(words, here) if words else here[:1]
 
 
-def _place(given: PlanInput, cards: tuple[Card, ...]) -> Place:
-    found = places(cards)
-    if given.card is None:
-        return found[0]
-    for place in found:
-        if place.card is not None and place.card.index == given.card:
-            return place
-    shown = ", ".join(place.title for place in found)
-    raise InvalidRequest(f"There is no card {given.card}.", hint=f"There are: {shown}.")
+def _vram(place: Place) -> int:
+    return 0 if place.card is None else place.card.memory_total
+
+
+def _shared(run: RunFile, chosen: Sequence[Place]) -> tuple[str, ...]:
+    return (shared_words(run.accumulation, len(chosen)),) if len(chosen) > 1 else ()
 
 
 def _memory(place: Place) -> Memory:
-    vram = None if place.card is None else place.card.memory_total - _SYSTEM_VRAM
+    vram = None if place.card is None else place.card.memory_total - SYSTEM_VRAM
     return Memory(vram, psutil.virtual_memory().available, find_spec("bitsandbytes") is not None)
 
 
 def _draft(
-    scope: SessionScope, settings: Settings, dataset_id: int, given: PlanInput, family: Family, base: Path
+    scope: SessionScope,
+    settings: Settings,
+    dataset_id: int,
+    given: PlanInput,
+    family: Family,
+    base: Path,
+    cards: int,
 ) -> _Draft:
     with scope() as session:
         dataset = open_dataset(session, dataset_id)
@@ -226,6 +250,7 @@ def _draft(
         digest,
         dataset.folder.snapshot(digest),
         None if parent is None else _parent_file(parent, settings, family),
+        cards,
     )
     return _Draft(
         dataset_id=dataset_id,
@@ -297,8 +322,15 @@ def _note(session: Session, draft: _Draft, plan: Plan, folder: Path) -> int:
         quantisation=plan.run.quantisation,
         predicted_vram=None if plan.place.card is None else prediction.vram,
         predicted_ram=prediction.ram,
-        prediction={**prediction.parts, "raw": prediction.raw, "factor": prediction.factor},
+        prediction={
+            **prediction.parts,
+            "raw": prediction.raw,
+            "factor": prediction.factor,
+            "by_side": dict(plan.by_side),
+            "sources": plan.sources,
+        },
         card=plan.place.name,
+        further_cards=[place.name for place in plan.further],
         parent_lora_id=draft.parent_id,
     )
     session.add(row)
@@ -314,11 +346,3 @@ def _note(session: Session, draft: _Draft, plan: Plan, folder: Path) -> int:
     )
     events.emit(session, "training", row.id)
     return row.id
-
-
-_MEASURED = """
-SELECT r.measured_vram::float / (r.prediction ->> 'raw')::float AS ratio
-FROM training_runs r
-WHERE r.base_family = :family AND r.quantisation = :quantisation AND r.measured_vram IS NOT NULL
-ORDER BY r.id DESC LIMIT :most
-"""

@@ -24,11 +24,14 @@ class NotStarted(PersonaError):
     hint = "Free some memory, then `persona-tui train resume`."
 
 
-def start_supervisor(folder: Path, lock: Path, place: Place, *, stages: str = STAGES) -> int:
+def start_supervisor(
+    folder: Path, locks: Sequence[Path], places: Sequence[Place], *, stages: str = STAGES
+) -> int:
     """Start the process that sees a run through.
 
     Args:
-        lock: the card's lock file, which it holds.
+        locks: the cards' lock files, which it holds.
+        places: where its processes train, by rank.
         stages: module whose `encode`, `train` and `export` it runs.
 
     Returns:
@@ -37,15 +40,9 @@ def start_supervisor(folder: Path, lock: Path, place: Place, *, stages: str = ST
     Raises:
         NotStarted: the system does not let it, or the folder can't be written.
     """
-    command = [sys.executable, "-m", "persona_tui.gpu.training.supervisor", str(folder), str(lock), stages]
-    environment = {
-        **os.environ,
-        # What is trained lies in local folders; nothing asks a model hub.
-        "HF_HUB_OFFLINE": "1",
-        # Cards are counted as NVML counts them; without a card there is none to be found either.
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": "" if place.card is None else str(place.card.index),
-    }
+    words = [str(folder), stages, str(len(places)), *map(str, locks)]
+    command = [sys.executable, "-m", "persona_tui.gpu.training.supervisor", *words]
+    environment = {**os.environ, **environment_for(places)}
     try:
         with (folder / _OUTPUT).open("ab") as output:
             process = subprocess.Popen(
@@ -61,6 +58,18 @@ def start_supervisor(folder: Path, lock: Path, place: Place, *, stages: str = ST
     # Should it end while this process lives, it is not to stay behind as a zombie.
     threading.Thread(target=process.wait, name="training", daemon=True).start()
     return process.pid
+
+
+def environment_for(places: Sequence[Place]) -> dict[str, str]:
+    """What a process that trains is told beside our own environment: the cards that it sees, and no more."""
+    cards = [str(place.card.index) for place in places if place.card is not None]
+    return {
+        # What is trained lies in local folders; nothing asks a model hub.
+        "HF_HUB_OFFLINE": "1",
+        # Cards are counted as NVML counts them; without a card there is none to be found either.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": ",".join(cards),
+    }
 
 
 def _apart(command: Sequence[str]) -> list[str]:

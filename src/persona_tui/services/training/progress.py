@@ -15,6 +15,7 @@ from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.models.training import Checkpoint, TrainingRun
 from persona_tui.services import events
 from persona_tui.services.lease import ReadCards, places
+from persona_tui.services.training.calibrating import keep_run
 
 _PREFIX = "step-"
 _TAIL = 1 << 16
@@ -32,6 +33,7 @@ def note_progress(session: Session, row: TrainingRun, folder: RunFolder, cards: 
     row.total_steps = folder.control().steps or row.total_steps
     _note_checkpoints(session, row, folder)
     _note_memory(row, cards)
+    keep_run(session, row, folder)
     session.add(row)
     events.emit(session, "training", row.id)
 
@@ -72,17 +74,21 @@ def _note_checkpoints(session: Session, row: TrainingRun, folder: RunFolder) -> 
 
 
 def _note_memory(row: TrainingRun, cards: ReadCards) -> None:
-    """Keep the highest reading of the memory that the run's processes hold."""
+    """Keep the highest reading of the memory that the run's processes hold, of several cards the fullest."""
     pids = _with_children(row.pid)
     if not pids:
         return
     row.measured_ram = max(row.measured_ram or 0, sum(map(_resident, pids)))
-    place = next((one for one in places(cards()) if one.name == row.card), None)
-    if place is None or place.card is None:
+    named = (row.card, *row.further_cards)
+    mine = {one.name: one.card for one in places(cards()) if one.name in named and one.card is not None}
+    if not mine:
         return
-    used = sum(process.memory or 0 for process in place.card.processes if process.pid in pids)
-    if not used:  # in a container the driver tells other numbers of processes
-        used = max(0, place.card.memory_used - int(row.prediction.get("used_before", 0)))
+    used = max(
+        sum(process.memory or 0 for process in card.processes if process.pid in pids)
+        for card in mine.values()
+    )
+    if not used and row.card in mine:  # in a container the driver tells other numbers of processes
+        used = max(0, mine[row.card].memory_used - int(row.prediction.get("used_before", 0)))
     row.measured_vram = max(row.measured_vram or 0, used) or None
 
 

@@ -13,8 +13,16 @@ from pydantic import Field, StringConstraints
 from persona_tui.errors import InvalidRequest, UnknownName
 from persona_tui.gpu.training.families import FAMILIES, Family
 from persona_tui.gpu.training.manifest import Manifest
-from persona_tui.gpu.training.run_file import OptimizerName, Quantisation, RunFile, Targets, checked
+from persona_tui.gpu.training.run_file import (
+    AttentionBackend,
+    OptimizerName,
+    Quantisation,
+    RunFile,
+    Targets,
+    checked,
+)
 from persona_tui.services.inputs import Input, Line, Name
+from persona_tui.services.training.cards import require_shared
 from persona_tui.text import slug
 
 Preset = Literal["likeness", "light", "style"]
@@ -39,8 +47,10 @@ class PlanInput(Input):
         name: of the LoRA.
         quantisation: None lets the planner choose.
         parent: a LoRA of ours, `name@version`, that is trained on.
+        compile, attention_backend: as in `RunFile`; a probe tells whether they are faster.
         recipe: entries of a run file that was read; what is given besides wins over them.
-        card: its number; None takes the first.
+        cards: numbers of cards that train it together, as `cards.chosen_places` reads them; None takes the
+            first.
     """
 
     family: Line
@@ -62,9 +72,11 @@ class PlanInput(Input):
     checkpoint_every: Annotated[int, Field(ge=1)] | None = None
     evaluate_every: Annotated[int, Field(ge=0)] | None = None
     quantisation: Quantisation | None = None
+    compile: bool = False
+    attention_backend: AttentionBackend = "native"
     parent: Annotated[str, StringConstraints(max_length=100)] | None = None
     recipe: Mapping[str, Any] = {}
-    card: Annotated[int, Field(ge=0)] | None = None
+    cards: Line | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ class Sources:
     Attributes:
         snapshot: the dataset's folder as it is at this moment and for good.
         parent: file and hash of the LoRA that is trained on.
+        cards: how many share a step.
     """
 
     family: Family
@@ -82,6 +95,7 @@ class Sources:
     manifest_sha256: str
     snapshot: Path
     parent: tuple[Path, str] | None = None
+    cards: int = 1
 
 
 def family_of(name: str) -> Family:
@@ -198,6 +212,10 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
     }
     told |= given.recipe
     told |= {name: getattr(given, name) for name in _GIVEN & given.model_fields_set}
+    if "accumulation" in given.model_fields_set or "accumulation" in given.recipe:
+        require_shared(told["accumulation"], sources.cards)
+    else:
+        told["accumulation"] = sources.cards
     if "rank" in given.model_fields_set or "alpha" not in given.recipe:
         told["alpha"] = told["rank"]
     if sources.parent is not None:
@@ -207,7 +225,7 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
 
 _GIVEN = frozenset({
     "steps", "rank", "targets", "lr", "seed", "buckets", "batch", "accumulation", "optimizer", "preservation",
-    "ema", "mask_loss", "checkpoint_every", "evaluate_every",
+    "ema", "mask_loss", "checkpoint_every", "evaluate_every", "compile", "attention_backend",
 })  # fmt: skip
 """What a plan and a run file both call so."""
 

@@ -167,6 +167,7 @@ _MEANINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "save.max_step_saves_to_keep": ("keep", _kept),
     "sample.sample_every": ("evaluate_every", _at_least_one),
     "sample.seed": ("seed", _kept),
+    "model.compile": ("compile", bool),
     "model.qtype": ("quantisation", lambda kind: _BITS.get(str(kind).split("|")[0].lower())),
 }
 _IMPLIED = frozenset({

@@ -35,7 +35,8 @@ class TrainingView:
         name: of the LoRA that it makes.
         attempt: how often a process was started for it.
         predicted_vram, measured_vram: bytes at the peak; None on a CPU or before the first reading.
-        card: 'host:GPU uuid' or 'host:cpu'.
+        card: 'host:GPU uuid' or 'host:cpu'; of several the first.
+        further_cards: the others.
         holder: 'host:boot id:pid:start' of its supervisor; empty before the first start.
         best_step: of the checkpoint that the LoRA was made of, proposed or chosen by hand; None before that.
         lora: `name@version` of what came out; None before that.
@@ -66,6 +67,7 @@ class TrainingView:
     measured_ram: int | None
     prediction: Mapping[str, Any]
     card: str
+    further_cards: tuple[str, ...]
     holder: str
     folder: Path
     trouble: str
@@ -77,6 +79,11 @@ class TrainingView:
     started_at: datetime | None
     heartbeat_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """All that it trains on, one for each process; the first one's writes and decides."""
+        return (self.card, *self.further_cards)
 
     @property
     def is_live(self) -> bool:
@@ -123,14 +130,15 @@ def _views(
 
 def _view(row: Any) -> TrainingView:
     told = row._asdict()
-    return TrainingView(**{**told, "folder": Path(told["folder"])})
+    further = tuple(told["further_cards"])
+    return TrainingView(**{**told, "folder": Path(told["folder"]), "further_cards": further})
 
 
 _TRAININGS = """
 SELECT r.id, r.persona_id, p.name AS persona, r.dataset_id, d.name AS dataset, r.name, r.wheel,
   r.base_family AS family, r.status, r.step, r.total_steps, r.attempt, r.resumed_step, r.seed, r.quantisation,
   r.config, r.config_hash, r.dataset_hash, r.predicted_vram, r.measured_vram, r.predicted_ram, r.measured_ram,
-  r.prediction, r.card,
+  r.prediction, r.card, r.further_cards,
   CASE WHEN r.pid IS NULL THEN ''
        ELSE concat_ws(':', split_part(r.card, ':', 1), r.boot_id, r.pid, r.pid_started) END AS holder,
   r.folder, r.trouble, r.hint, r.best_step, r.lora_model_id AS lora_id, l.name || '@' || l.version AS lora,

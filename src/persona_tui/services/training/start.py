@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.gpu.nvml import read_cards
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.planner import GIB
+from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.supervisor import forget_chances
 from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.services import events, lease
@@ -23,6 +24,7 @@ from persona_tui.services.lease import Lease, Place, ReadCards, places
 from persona_tui.services.safety import audit
 from persona_tui.services.training import licences
 from persona_tui.services.training.attach import proposed_in
+from persona_tui.services.training.cards import chosen_places, require_shared
 from persona_tui.services.training.datasets import SessionScope
 from persona_tui.services.training.draining import Say, drain, free_memory
 from persona_tui.services.training.plan import require_subject
@@ -56,11 +58,13 @@ class How:
         steps: another number of steps than planned; of a run that is done, to train on.
         folder: where the run's folder was moved to.
         export: train no further, and make this checkpoint into the LoRA's next version.
+        cards: other cards than planned, as `cards.chosen_places` reads them; it keeps them.
     """
 
     steps: int | None = None
     folder: Path | None = None
     export: Export | None = None
+    cards: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,17 +109,19 @@ async def start_training(
         InvalidRequest: its folder is gone, its recipe can't be used, or the consent is withdrawn.
         NotStarted, StorageError: no process, no room.
     """
-    held, place = await to_thread(_admit, starter, run_id, accept_licence, how)
+    held, chosen = await to_thread(_admit, starter, run_id, accept_licence, how)
     try:
-        if place.card is not None:
+        if chosen[0].card is not None:
             clients = starter.clients()
             try:
                 await drain(clients, say)
             finally:
                 for client in clients.values():
                     await client.aclose()
-            await _require_free(starter, run_id, place)
-        return await to_thread(_spawn, starter, run_id, held, place)
+            needed = await to_thread(_planned_vram, starter, run_id)
+            for place in chosen:
+                await require_free(starter, place, needed)
+        return await to_thread(_spawn, starter, run_id, held, chosen)
     except BaseException:
         await to_thread(_give_up, starter, held)
         raise
@@ -198,36 +204,39 @@ def change_steps(scope: SessionScope, run_id: int, steps: int) -> TrainingView:
         return get_training(session, run_id)
 
 
-def is_alive(view: TrainingView, folder: RunFolder, held: Lease | None) -> bool:
+def is_alive(view: TrainingView, folder: RunFolder, held: Sequence[Lease]) -> bool:
     """Whether a training's supervisor lives, a stage of it, or who is just starting it.
 
     Args:
-        held: the card's lease that it has.
+        held: the cards' leases that it has.
     """
-    holders = (view.holder, held.holder if held is not None else "")
+    holders = (view.holder, *(one.holder for one in held))
     return any(lease.living(holder) is not None for holder in holders) or folder.is_locked()
 
 
-def place_of(card: str, cards: ReadCards) -> Place:
-    """The card that a run was planned for, on this machine.
+def places_of(names: Sequence[str], cards: ReadCards) -> tuple[Place, ...]:
+    """The cards that a run was planned for, on this machine.
 
     Raises:
-        NotAllowedNow: it is another machine's, or was taken out.
+        NotAllowedNow: one is another machine's, or was taken out.
     """
     here = places(cards())
-    for place in here:
-        if place.name == card:
-            return place
+    by_name = {place.name: place for place in here}
+    missing = next((name for name in names if name not in by_name), None)
+    if missing is None:
+        return tuple(by_name[name] for name in names)
     raise NotAllowedNow(
-        f"The training was planned for {card}; here is {', '.join(place.title for place in here)}.",
+        f"The training was planned for {missing}; here is {', '.join(place.title for place in here)}.",
         title="Another machine",
-        hint="Start it there, or plan it anew here.",
+        hint="Start it there, choose other cards with --cards, or plan it anew here.",
     )
 
 
-def _admit(starter: Starter, run_id: int, accept_licence: bool, how: How) -> tuple[Lease, Place]:
-    """Whether it may begin; then the card is held for it."""
-    place = _planned_place(starter, run_id)
+def _admit(
+    starter: Starter, run_id: int, accept_licence: bool, how: How
+) -> tuple[tuple[Lease, ...], tuple[Place, ...]]:
+    """Whether it may begin; then its cards are held for it."""
+    chosen = _places(starter, run_id, how.cards)
     with starter.scope() as session:
         row = _row(session, run_id)
         # One whose process was killed while nobody led still says that it runs.
@@ -246,9 +255,10 @@ def _admit(starter: Starter, run_id: int, accept_licence: bool, how: How) -> tup
         licences.require_acknowledged(session, family)
         if how.folder is not None:
             move(session, row, how.folder.expanduser().absolute())
-        held = lease.take(session, place, "training", starter.locks, run_id=run_id, cards=starter.cards)
-        _require_folder(row, how)
-    return held, place
+        held = lease.take_all(session, chosen, "training", starter.locks, run_id=run_id, cards=starter.cards)
+        require_shared(_require_folder(row, how).accumulation, len(chosen))
+        row.card, *row.further_cards = [place.name for place in chosen]
+    return held, chosen
 
 
 def _works(session: Session, row: TrainingRun) -> bool:
@@ -256,13 +266,23 @@ def _works(session: Session, row: TrainingRun) -> bool:
     return is_alive(view, RunFolder(view.folder), lease.of_run(session, row.id))
 
 
-def _planned_place(starter: Starter, run_id: int) -> Place:
+def _places(starter: Starter, run_id: int, words: str | None) -> tuple[Place, ...]:
+    """Where it was planned for, or what was named instead."""
     with starter.scope() as session:
-        card = get_training(session, run_id).card
-    return place_of(card, starter.cards)
+        view = get_training(session, run_id)
+    if words is None:
+        return places_of(view.cards, starter.cards)
+    chosen = chosen_places(words, places(starter.cards()))
+    if (chosen[0].card is None) != view.card.endswith(f":{lease.CPU}"):
+        raise NotAllowedNow(
+            f"The training was planned for {view.card}, which takes another recipe than {chosen[0].title}.",
+            title="Another machine",
+            hint="Plan it anew here.",
+        )
+    return chosen
 
 
-def _require_folder(row: TrainingRun, how: How) -> None:
+def _require_folder(row: TrainingRun, how: How) -> RunFile:
     """Read the recipe again, which the operator may have changed, and give the orders."""
     folder = folder_of(row)
     if folder.is_locked():
@@ -282,6 +302,7 @@ def _require_folder(row: TrainingRun, how: How) -> None:
         folder.note(status="encoded", exported=None, chosen=None)
     row.total_steps = folder.order("run", how.steps).steps or run.steps
     forget_chances(folder)
+    return run
 
 
 def _choose(row: TrainingRun, folder: RunFolder, export: Export) -> None:
@@ -299,14 +320,16 @@ def _choose(row: TrainingRun, folder: RunFolder, export: Export) -> None:
     row.lora_model_id = None
 
 
-async def _require_free(starter: Starter, run_id: int, place: Place) -> None:
-    """See that the card has room for what was planned, now that servers let go of theirs."""
-    with starter.scope() as session:
-        needed = get_training(session, run_id).predicted_vram or 0
+async def require_free(starter: Starter, place: Place, needed: int) -> None:
+    """See that a card has room for what was planned, now that servers let go of theirs.
+
+    Raises:
+        NotAllowedNow: it has not.
+    """
     free = await free_memory(place, starter.cards, needed)
     if free >= needed:
         return
-    now = place_of(place.name, starter.cards)
+    (now,) = places_of((place.name,), starter.cards)
     others = [str(process.pid) for process in now.card.processes] if now.card is not None else []
     who = f" Processes on it: {', '.join(others)}." if others else ""
     raise NotAllowedNow(
@@ -316,13 +339,19 @@ async def _require_free(starter: Starter, run_id: int, place: Place) -> None:
     )
 
 
-def _spawn(starter: Starter, run_id: int, held: Lease, place: Place) -> TrainingView:
+def _planned_vram(starter: Starter, run_id: int) -> int:
+    with starter.scope() as session:
+        return get_training(session, run_id).predicted_vram or 0
+
+
+def _spawn(starter: Starter, run_id: int, held: Sequence[Lease], chosen: Sequence[Place]) -> TrainingView:
     """Say in the database that it runs, then start its process: killed between the two, it is found dead."""
     with starter.scope() as session:
         row = _row(session, run_id)
-        begin(session, row, used=0 if place.card is None else place.card.memory_used)
+        first = chosen[0].card
+        begin(session, row, used=0 if first is None else first.memory_used)
         _note(session, row.persona_id, run_id, "training.start")
-    spawn_for(starter, run_id, held, place)
+    spawn_for(starter, run_id, held, chosen)
     with starter.scope() as session:
         return get_training(session, run_id)
 
@@ -331,7 +360,7 @@ def begin(session: Session, row: TrainingRun, *, used: int) -> None:
     """Note that a process is being started for a run.
 
     Args:
-        used: bytes of the card that others hold.
+        used: bytes of the first card that others hold.
     """
     row.status = "encoding" if row.started_at is None else "training"
     row.attempt += 1
@@ -344,8 +373,8 @@ def begin(session: Session, row: TrainingRun, *, used: int) -> None:
     session.flush()
 
 
-def spawn_for(starter: Starter, run_id: int, held: Lease, place: Place) -> None:
-    """Start the supervisor of a run and hand the card over to it.
+def spawn_for(starter: Starter, run_id: int, held: Sequence[Lease], chosen: Sequence[Place]) -> None:
+    """Start the supervisor of a run and hand the cards over to it.
 
     Raises:
         NotStarted: no process could be started; the run has failed with that.
@@ -353,8 +382,8 @@ def spawn_for(starter: Starter, run_id: int, held: Lease, place: Place) -> None:
     with starter.scope() as session:
         folder = get_training(session, run_id).folder
     try:
-        lock = lease.lock_file(starter.locks, place.name)
-        pid = start_supervisor(folder, lock, place, stages=starter.stages)
+        locks = [lease.lock_file(starter.locks, one.card) for one in held]
+        pid = start_supervisor(folder, locks, chosen, stages=starter.stages)
     except Exception as problem:
         with starter.scope() as session:
             row = _row(session, run_id)
@@ -370,13 +399,15 @@ def spawn_for(starter: Starter, run_id: int, held: Lease, place: Place) -> None:
         _, row.boot_id, _, started = lease.process_id(pid).split(":")
         row.pid, row.pid_started = pid, int(started)
         session.add(row)
-        lease.hand_over(session, held, pid)
+        for one in held:
+            lease.hand_over(session, one, pid)
         events.emit(session, "training", run_id)
 
 
-def _give_up(starter: Starter, held: Lease) -> None:
+def _give_up(starter: Starter, held: Sequence[Lease]) -> None:
     with starter.scope() as session:
-        lease.release(session, held)
+        for one in held:
+            lease.release(session, one)
 
 
 def _row(session: Session, run_id: int) -> TrainingRun:

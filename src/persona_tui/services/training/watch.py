@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import to_thread
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ from persona_tui.services.training.start import (
     Starter,
     begin,
     is_alive,
-    place_of,
+    places_of,
     spawn_for,
     start_training,
 )
@@ -50,10 +50,10 @@ class _Next:
     """What is to be done when what was seen is committed.
 
     Attributes:
-        spawn: card and lease of a run whose supervisor is started anew.
+        spawn: leases and cards of a run whose supervisor is started anew.
     """
 
-    spawn: tuple[Lease, Place] | None = None
+    spawn: tuple[tuple[Lease, ...], tuple[Place, ...]] | None = None
     finished: bool = False
 
 
@@ -128,8 +128,8 @@ class TrainingWatch:
             try:
                 await start_training(self._starter, view.id)
             except NotAllowedNow as problem:
-                if await to_thread(self._is_held, view.card):
-                    continue  # another one has its card: it waits
+                if await to_thread(self._is_held, view.cards):
+                    continue  # another one has a card of its: it waits
                 await to_thread(self._trouble, view.id, problem, "failed")
             except PersonaError as problem:
                 await to_thread(self._trouble, view.id, problem, "failed")
@@ -143,9 +143,9 @@ class TrainingWatch:
         first = {one.card: one for one in waiting if one.card.startswith(host)}
         return tuple(sorted(first.values(), key=lambda one: one.id))
 
-    def _is_held(self, card: str) -> bool:
+    def _is_held(self, cards: Sequence[str]) -> bool:
         with self._starter.scope() as session:
-            return any(held.card == card for held in lease.held_here(session))
+            return any(held.card in cards for held in lease.held_here(session))
 
     def _mine(self) -> tuple[TrainingView, ...]:
         """Those that run on this machine, or have ended without anybody having registered their file."""
@@ -185,8 +185,8 @@ class TrainingWatch:
         if is_alive(view, folder, held):
             if permitted:
                 row.status = _AT.get(folder.status(), row.status)
-            if held is not None:
-                lease.renew(session, held)
+            for one in held:
+                lease.renew(session, one)
             return _Next()
         ended = _end_of(folder)
         lost = not folder.run_file.is_file()
@@ -195,7 +195,9 @@ class TrainingWatch:
         self._settle(session, row, folder, ended or "stopped", held)
         return _Next(finished=ended == "done")
 
-    def _take_up(self, session: Session, row: TrainingRun, folder: RunFolder, held: Lease | None) -> _Next:
+    def _take_up(
+        self, session: Session, row: TrainingRun, folder: RunFolder, held: tuple[Lease, ...]
+    ) -> _Next:
         """Have the supervisor of a run started anew whose process is gone; once at each step."""
         lost = not folder.run_file.is_file()
         if lost or (row.resumed_step == row.step and row.pid is not None):
@@ -207,20 +209,20 @@ class TrainingWatch:
                 row.hint = f"Put it back and resume it, or say where it is: {again}."
             self._settle(session, row, folder, "failed", held)
             return _Next()
-        place = place_of(row.card, self._starter.cards)
-        if held is None:
-            held = lease.take(
-                session, place, "training", self._starter.locks, run_id=row.id, cards=self._starter.cards
-            )
+        chosen = places_of((row.card, *row.further_cards), self._starter.cards)
+        missing = [place for place in chosen if place.name not in {one.card for one in held}]
+        held += lease.take_all(
+            session, missing, "training", self._starter.locks, run_id=row.id, cards=self._starter.cards
+        )
         row.resumed_step = row.step
         begin(session, row, used=int(row.prediction.get("used_before", 0)))
         log.warning("a training is taken up again", training=row.id, step=row.step)
-        return _Next(spawn=(held, place))
+        return _Next(spawn=(held, chosen))
 
     def _settle(
-        self, session: Session, row: TrainingRun, folder: RunFolder, status: str, held: Lease | None
+        self, session: Session, row: TrainingRun, folder: RunFolder, status: str, held: Sequence[Lease]
     ) -> None:
-        """Note how a run ended, and let go of its card."""
+        """Note how a run ended, and let go of its cards."""
         if status == "failed" and not row.trouble:
             told = folder.manifest()
             row.trouble = str(told.get("message") or "It failed; its log has the details.")
@@ -228,8 +230,8 @@ class TrainingWatch:
         row.status = status
         row.finished_at = None if status == "paused" else self._clock()
         session.add(row)
-        if held is not None:
-            lease.release(session, held)
+        for one in held:
+            lease.release(session, one)
         events.emit(session, "training", row.id)
 
     def _is_permitted(self, session: Session, row: TrainingRun, folder: RunFolder) -> bool:
