@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image
 from tests.support.tiny_pipelines import tiny_pipeline
 from tests.support.training import TRIGGER, small_recipe, small_run, write_dataset
 from torch import Tensor
@@ -44,10 +44,11 @@ BASE_STEPS = {"flux1": 800, "qwen-edit-2509": 2000}
 BASE_BATCH, BASE_RATE = 8, 2e-3
 STEPS, BATCH, RATE = 400, 4, 3e-3
 SEEDS = range(8)
-EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "mirror": ImageOps.mirror,
-    "darken": lambda picture: ImageEnhance.Brightness(picture).enhance(0.4),
+EDITS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mirror": lambda latents: latents.flip(-1),
+    "darken": lambda latents: 0.4 * latents - 1,
 }
+"""Of latents: a random autoencoder's latents of an edited picture can't be told from those of its source."""
 
 
 def figures(quick: bool) -> Iterable[Figure]:
@@ -96,9 +97,9 @@ def _edits(place: Path) -> Iterable[Figure]:
 
 
 def _an_edit(base: Path, place: Path, name: str, shown: Sequence[Image.Image]) -> Iterable[Figure]:
-    edited = [EDITS[name](picture) for picture in shown]
     captions = [f"{name} it"] * len(shown)
-    encoded = _encoded(place / "one", base, "qwen-edit-2509", edited, captions, sources=shown)
+    encoded = _encoded(place / "one", base, "qwen-edit-2509", shown, captions, sources=shown)
+    _edit_targets(encoded, name)
     taught = _taught(encoded, place / "run")
     yield Figure(f"held-out loss after a LoRA that learnt to {name}", _fallen(taught), "of before", "<=", 0.7)
     blind = _missed(taught, _without_sources(taught)) / _missed(taught, taught.held_out)
@@ -152,6 +153,19 @@ def _spread_latents(base: Path, place: Path, shown: Sequence[Image.Image]) -> No
     config["latents_mean"] = (mean + deviation * latents.mean(1)).tolist()
     config["latents_std"] = (deviation * latents.std(1)).tolist()
     file.write_text(json.dumps(config))
+
+
+def _edit_targets(encoded: RunFolder, name: str) -> None:
+    """Let each sample's target be the edit of its source."""
+    cache = Cache(encoded.cache)
+    index = cache.index(encoded.run())
+    samples, files = [], dict(index.files)
+    for number, sample in enumerate(index.samples):
+        key = f"{name}-{number}"
+        cache.put(key, {"latents": EDITS[name](cache.load(sample.control[0])["latents"])})
+        samples.append(sample.model_copy(update={"latents": key}))
+        files[key] = cache.hash_of(key)
+    cache.write_index(index.model_copy(update={"samples": tuple(samples), "files": files}))
 
 
 def _encoded(
