@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from persona_tui.gpu.training.folder import RunFolder, Status
-from persona_tui.gpu.training.memory import Peak, Probed
+from persona_tui.gpu.training.memory import Peak, Probed, Speed
 from persona_tui.gpu.training.planner import BlockKind, Layers, Shapes
 from persona_tui.gpu.training.worker import Interrupted, Worker, run_stage
 from tests.support.loras import FLUX_DIFFUSERS, weights
@@ -87,6 +87,16 @@ def _probe(worker: Worker) -> Status:
     return "done"
 
 
+def _compare(worker: Worker) -> Status:
+    found = (
+        Speed(False, "native", 0.5),
+        Speed(False, "flash", None, "no kernel."),
+        Speed(True, "native", 0.25),
+    )
+    worker.folder.note(speeds=[asdict(one) for one in found])
+    return "done"
+
+
 def _faults(folder: RunFolder) -> dict[str, list[int]]:
     path = folder.path / "faults.json"
     return json.loads(path.read_text()) if path.exists() else {"die_at": []}
@@ -97,6 +107,7 @@ STAGES = {
     "train": ("training", _train),
     "export": ("exporting", _export),
     "probe": ("training", _probe),
+    "compare": ("training", _compare),
 }
 
 if __name__ == "__main__":

@@ -114,12 +114,7 @@ class Probe:
     @property
     def speed_sentences(self) -> tuple[str, ...]:
         """What the comparison has found, for people."""
-        found = tuple(
-            f"{way(one)}: {one.problem}"
-            if one.seconds is None
-            else f"{way(one)}: {1 / one.seconds:.3g} steps/s."
-            for one in self.speeds
-        )
+        found = tuple(f"{way(one)}: {one.problem or _pace(one.seconds)}" for one in self.speeds)
         if not found:
             return ()
         best = self.faster
@@ -138,6 +133,10 @@ class Probe:
         beside = f"{abs(self.error):.0%} {than} than the {self.predicted / GIB:.2f} planned"
         fits = f"it fits into {has}" if self.fits else f"it does not fit into {has}"
         return f"Two steps took {size} of {what}, {beside}: {fits}."
+
+
+def _pace(seconds: float | None) -> str:
+    return f"{1 / seconds:.3g} steps/s." if seconds else "not timed."
 
 
 def way(speed: Speed) -> str:
