@@ -8,8 +8,8 @@ PLAN = Table(
     "plan",
     "A training's plan",
     (
-        Action("plan.yes", "y", "Start", "Note the plan as a training, and start it."),
-        Action("plan.no", "n", "Leave it", "Leave things as they are."),
+        Action("plan.yes", "y", "Start", "Note the plan as a training, and start it.", in_footer=False),
+        Action("plan.no", "n", "Leave it", "Leave things as they are.", in_footer=False),
         Action("plan.probe", "b", "Probe", "Try two steps of the largest pictures, and plan by it.", 10),
         Action("plan.compare", "c", "Compare speed", "Probe, and time ways that may be faster.", 11),
         Action("plan.switch", "left,right,tab", "Switch", "Move to the other answer.", in_footer=False),
