@@ -181,7 +181,8 @@ async def _planned(screen: PersonaScreen, pool: WorkPool, datasets: Sequence[Dat
     typed = await screen.ask(form)
     if typed is None or not looked:
         return None
-    plan, probes = looked[-1], ()
+    plan = looked[-1]
+    probes: tuple[Probe, ...] = ()
     while True:
         seconds = await screen.read(_expected, plan)
         dialog = PlanDialog(plan, by_id[typed["dataset"]], seconds, probes)
