@@ -87,8 +87,9 @@ class Settings(BaseSettings):
     clip: ClipSettings = ClipSettings()
     """Picture embeddings."""
     faces: FacesSettings = FacesSettings()
-    training: TrainingSettings = TrainingSettings()
     """Face embeddings."""
+    training: TrainingSettings = TrainingSettings()
+    """Training LoRAs."""
     instagram: InstagramSettings = InstagramSettings()
     """Publishing."""
     secrets: SecretsSettings = SecretsSettings()

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from persona_tui.gpu.training.folder import RunFolder, Status
-from persona_tui.gpu.training.memory import Peak, Probed
+from persona_tui.gpu.training.memory import Peak, Probed, Speed
 from persona_tui.gpu.training.planner import BlockKind, Layers, Shapes
 from persona_tui.gpu.training.worker import Interrupted, Worker, run_stage
 from tests.support.loras import FLUX_DIFFUSERS, weights
@@ -82,8 +82,24 @@ def _export(worker: Worker) -> Status:
 
 
 def _probe(worker: Worker) -> Status:
-    found = Probed(Peak(3 << 28, on_cpu=True, side=max(worker.folder.run().buckets)), False, (0.5, 0.2))
+    """What it finds goes by the run's name."""
+    run = worker.folder.run()
+    if run.name == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    outgrew = run.name == "outgrows" and run.quantisation == "none"
+    peak = Peak(3 << 28, on_cpu=not os.environ["CUDA_VISIBLE_DEVICES"], side=max(run.buckets))
+    found = Probed(peak, outgrew, (0.5, 0.2)[: 2 - outgrew])
     worker.folder.note(probed=asdict(found))
+    return "done"
+
+
+def _compare(worker: Worker) -> Status:
+    found = (
+        Speed(False, "native", 0.5),
+        Speed(False, "flash", None, "no kernel."),
+        Speed(True, "native", 0.25),
+    )
+    worker.folder.note(speeds=[asdict(one) for one in found])
     return "done"
 
 
@@ -97,6 +113,7 @@ STAGES = {
     "train": ("training", _train),
     "export": ("exporting", _export),
     "probe": ("training", _probe),
+    "compare": ("training", _compare),
 }
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ from persona_tui.widgets.legend import Legend
 from persona_tui.widgets.reader import TextDialog
 from persona_tui.widgets.viewer import ViewedPicture, ViewerDialog
 from tests.ui.support import settle
+from tests.ui.training_world import plan_dialog
 
 MakeApp = Callable[..., PersonaApp]
 WIDE = (400, 60)
@@ -78,6 +79,7 @@ DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "command": lambda: CommandLine([]),
     "trouble": lambda: TroubleDialog(Whose(None, ""), _nothing, UTC),
     "wizard": lambda: RunWizard(_offer(), _read, _start, datetime.now(UTC)),
+    "plan": plan_dialog,
     "overdue": lambda: OverdueDialog(1),
     "viewer": lambda: ViewerDialog(MediaStore(Settings()), [ViewedPicture("0/0.png", "0", "a bowl")]),
 }

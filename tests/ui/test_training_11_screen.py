@@ -129,13 +129,19 @@ async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
         await shows(pilot, "[b] probe")
         await pilot.press("b")
         await shows(pilot, "Two steps took 0.75 GiB of the machine's memory")
-        for words in ("it fits into", "By a reading of these very settings"):
+        assert "it fits into" in screen_text(pilot)
+        await pilot.press("c")
+        await shows(pilot, "Compiled blocks: 4 steps/s.")
+        for words in ("Without options: 2 steps/s.", "is proposed: --compile."):
             assert words in screen_text(pilot)
+        await pilot.press("down", "j")
+        await shows(pilot, "Options: compiled blocks  as it was timed")
         await pilot.press("y")
         await shows(pilot, "/12")
         await says(pilot, "trains, also while this app is closed.")
 
         view = await registered(pilot, db, TrainingWatch(starter))
+        assert view.config["compile"] is True
         await pilot.press("ctrl+r")
         await shows(pilot, "done")
         await shows(pilot, f"made {view.lora}")

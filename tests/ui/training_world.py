@@ -11,7 +11,13 @@ from typing import Any
 from PIL import Image
 from sqlmodel import Session
 
+from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.planner import Prediction
+from persona_tui.screens.training_start import PlanDialog
+from persona_tui.services.lease import places
+from persona_tui.services.training.datasets import DatasetView
+from persona_tui.services.training.plan import Plan
 from tests.support.training import small_recipe, small_run
 from tests.support.world import digest, insert
 
@@ -54,3 +60,16 @@ def evaluate(
         path = folder.samples / f"step-{step}" / f"{subject}.png"
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (64, 80), (step * 31 % 256, 60 + 80 * place % 190, int(250 * likeness))).save(path)
+
+
+def plan_dialog() -> PlanDialog:
+    """The plan of a training on a CPU, of a dataset with nobody real in it."""
+    recipe = small_recipe(Path("/base"), Path("/set"), digest("dataset"))
+    prediction = Prediction({"weights": 1 << 30}, 0, 2 << 30)
+    family = FAMILIES["qwen-image"]
+    plan = Plan(None, None, recipe, family, places(())[0], prediction, (), (), needs_licence=False)
+    dataset = DatasetView(
+        1, 1, "Mira", "v1", "character", "fictional", None, "ohwx", "person", Path("/set"),
+        digest("dataset"), {"train": 20, "held_out": 4}, 0, BEGUN,
+    )  # fmt: skip
+    return PlanDialog(plan, dataset, None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -45,14 +45,15 @@ class PlanDialog(ConfirmDialog):
     """Shows a plan and asks whether it is started, or first proven.
 
     Attributes:
-        wants_probe: the answer was that two steps are to be tried.
+        wanted: `probe` where the answer was that two steps are to be tried, `compare` where ways of computing
+            them are to be timed as well.
     """
 
     SCOPE = "plan"
 
     DEFAULT_CSS = """
     PlanDialog > #frame { width: 92; }
-    PlanDialog VerticalScroll { height: auto; max-height: 60vh; margin-bottom: 1; }
+    PlanDialog VerticalScroll { height: auto; max-height: 38vh; margin-bottom: 1; }
     PlanDialog VerticalScroll { scrollbar-size-vertical: 1; }
     PlanDialog #plan { height: auto; }
     """
@@ -70,37 +71,50 @@ class PlanDialog(ConfirmDialog):
             dangerous=plan.needs_licence,
         )
         self._told = Content("\n").join(plan_lines(plan, dataset, seconds, probes))
-        self.wants_probe = False
+        self.wanted: Literal["", "probe", "compare"] = ""
 
     def compose_content(self) -> ComposeResult:
         with VerticalScroll(can_focus=False):
             yield Static(self._told, id="plan", markup=False)
         yield from super().compose_content()
 
+    def action_scroll(self, lines: int) -> None:
+        """Show what the dialog is too small for."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
     def action_probe(self) -> None:
-        self.wants_probe = True
+        self.wanted = "probe"
+        self.dismiss(False)
+
+    def action_compare(self) -> None:
+        self.wanted = "compare"
         self.dismiss(False)
 
 
 def plan_lines(
     plan: Plan, dataset: DatasetView, seconds: float | None, probes: Sequence[Probe] = ()
 ) -> Iterator[Content]:
-    """What a plan says: base model, dataset, recipe, memory, time, what was decided, what speaks against it.
+    """What a plan says: what was tried, base model, dataset, recipe, memory, time, decisions, objections.
 
     Args:
         seconds: that it is expected to take; None where nothing tells.
     """
+    for probe in probes:
+        yield say("ok" if probe.fits else "warn", probe.sentence)
+        for sentence in probe.speed_sentences:
+            yield say("info", sentence)
     run, family = plan.run, plan.family
     use = "commercial use allowed" if family.licence.commercial else "not for commercial use"
     yield _fact("Model", family.title, f"  {family.licence.name}, {use}")
     yield _fact("Dataset", dataset.name, f"  {_pictures(dataset)}; {_subject(dataset)}")
     rates = f"  {run.targets} layers, learning rate {run.lr:g}, {' '.join(map(str, run.buckets))} pixels"
     yield _fact("Recipe", f"{run.steps:,} steps, rank {run.rank}", rates)
+    if run.compile or run.attention_backend != "native":
+        chosen = [f"attention by {run.attention_backend}"] if run.attention_backend != "native" else []
+        yield _fact("Options", " and ".join(["compiled blocks"] * run.compile + chosen), "  as it was timed")
     yield _memory(plan)
     took = "not known before its first steps" if seconds is None else f"about {duration(seconds)}"
     yield _fact("Time", took, "" if seconds is None else "  as trainings of this kind took here")
-    for probe in probes:
-        yield say("ok" if probe.fits else "warn", probe.sentence)
     for sentence in plan.choices:
         yield say("info", sentence)
     for finding in plan.findings:
@@ -167,15 +181,16 @@ async def _planned(screen: PersonaScreen, pool: WorkPool, datasets: Sequence[Dat
     typed = await screen.ask(form)
     if typed is None or not looked:
         return None
-    plan, probes = looked[-1], ()
+    plan = looked[-1]
+    probes: tuple[Probe, ...] = ()
     while True:
         seconds = await screen.read(_expected, plan)
         dialog = PlanDialog(plan, by_id[typed["dataset"]], seconds, probes)
         if await screen.ask(dialog):
             break
-        if not dialog.wants_probe:
+        if not dialog.wanted:
             return None
-        plan, probes = await _proven(screen, pool, typed)
+        plan, probes = await _proven(screen, pool, typed, compare=dialog.wanted == "compare")
     kept = await _plan(screen, pool, typed, keep=True)
     assert kept.run_id is not None
     work = partial(start, screen, kept.run_id, kept.run.name, accept_licence=plan.needs_licence)
@@ -228,16 +243,24 @@ def _label(dataset: DatasetView) -> str:
 
 
 async def _proven(
-    screen: PersonaScreen, pool: WorkPool, values: Mapping[str, Any]
+    screen: PersonaScreen, pool: WorkPool, values: Values, *, compare: bool
 ) -> tuple[Plan, tuple[Probe, ...]]:
-    """Try two steps, and plan by what they took."""
+    """Try two steps, and plan by what they took; a way that was found faster is taken into the form's values.
+
+    It is shown with the plan before anything starts.
+    """
     from persona_tui.services.training.probing import proven_plan
 
     say = partial(screen.flash, level="busy", seconds=600)
     starter = screen.shell.core.resources.trainings
-    found = await proven_plan(starter, pool, values["dataset"], _given(values), say, keep=False)
+    dataset = values["dataset"]
+    plan, probes = await proven_plan(starter, pool, dataset, _given(values), say, keep=False, compare=compare)
+    faster = probes[-1].faster
+    if faster is not None:
+        values |= {"compile": faster.compiled, "attention_backend": faster.attention_backend}
+        plan = await _plan(screen, pool, values, keep=False)
     screen.flash("The plan counts in what was measured.")
-    return found
+    return plan, probes
 
 
 async def _plan(screen: PersonaScreen, pool: WorkPool, values: Mapping[str, Any], *, keep: bool) -> Plan:
@@ -264,5 +287,6 @@ def _given(values: Mapping[str, Any]) -> PlanInput:
         "name": values["name"] or None,
         "steps": values["steps"],
         "cards": values["cards"] or None,
+        **{name: values[name] for name in ("compile", "attention_backend") if name in values},
     }
     return validated(PlanInput, given)

@@ -1,4 +1,7 @@
-"""A run's stages as processes: `python -m persona_tui.gpu.training STAGE RUN_FOLDER`; `STAGES` names them."""
+"""A run's stages as processes: `python -m persona_tui.gpu.training encode|train|export RUN_FOLDER`.
+
+`probe` and `compare` try a plan in a folder of their own.
+"""
 
 from __future__ import annotations
 

@@ -7,13 +7,16 @@ A step is the same sum whoever adds it up, but for rounding: with n cards, each 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
+
+from persona_tui.gpu.training.worker import Parted
 
 T = TypeVar("T")
 
@@ -46,7 +49,8 @@ class Cards:
             weight.grad if weight.grad is not None else torch.zeros_like(weight) for weight in weights
         ]
         whole = torch.cat([gradient.flatten() for gradient in gradients])
-        torch.distributed.all_reduce(whole)
+        with _together():
+            torch.distributed.all_reduce(whole)
         parts = torch.split(whole, [gradient.numel() for gradient in gradients])
         for weight, part in zip(weights, parts, strict=True):
             weight.grad = part.view_as(weight)
@@ -57,16 +61,34 @@ class Cards:
             return parts
         whole = torch.tensor([parts.get(name, 0.0) for name in names], dtype=torch.float64)
         whole = whole.to(self.device)
-        torch.distributed.all_reduce(whole)
-        return dict(zip(names, whole.tolist(), strict=True))
+        with _together():
+            torch.distributed.all_reduce(whole)
+            return dict(zip(names, whole.tolist(), strict=True))
 
     def told(self, value: Any = None) -> Any:
         """What the first process says; waits for it in the others."""
         if self.count == 1:
             return value
         box = [value]
-        torch.distributed.broadcast_object_list(box, src=0, device=self.device)
+        with _together():
+            torch.distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """What the processes do together fails where one of them is gone.
+
+    Raises:
+        Parted: so it is.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as problem:
+        reason = str(problem).strip().partition("\n")[0]
+        raise Parted(f"Another process of this training is gone ({reason}).") from problem
 
 
 def joined() -> Cards:

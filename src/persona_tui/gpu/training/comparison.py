@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -22,6 +23,12 @@ _WARM, _TIMED = 1, 3
 _COMPILED_WARM = 2
 """The second of these compiles again where sizes turn out to change."""
 
+_BACKENDS: Mapping[str, tuple[AttentionBackend, ...]] = {
+    "cpu": ("native", "math", "flash", "efficient"),
+    "cuda": ("native", "flash", "efficient", "cudnn"),
+}
+"""By kind of device; `math` on a card holds all of the attention's weights, and is slow."""
+
 
 def compare(worker: Worker) -> Status:
     """Time a few steps of the largest sample in each way, and note them.
@@ -33,15 +40,11 @@ def compare(worker: Worker) -> Status:
     run = folder.run().model_copy(update={"compile": False, "attention_backend": "native"})
     trainee = Trainee(run, *largest_alone(folder, run))
     timer = _Timer(worker, trainee)
-    backends: list[AttentionBackend] = ["native", "math", "flash", "efficient"]
-    if trainee.device.type == "cuda":
-        backends = ["native", "flash", "efficient", "cudnn"]
-    for backend in backends:
-        timer.time(backend, compiled=False)
-    fastest = min((one for one in timer.found if one.seconds is not None), key=lambda one: one.seconds or 0)
+    timed = {backend: timer.time(backend, compiled=False) for backend in _BACKENDS[trainee.device.type]}
+    fastest = min(timed, key=lambda backend: timed[backend] or float("inf"))
     if run.swap_blocks == 0:
         speed.compile_blocks(trainee.transformer)
-        timer.time(fastest.attention_backend, compiled=True)
+        timer.time(fastest, compiled=True)
     worker.insist(lambda: folder.note(speeds=[asdict(one) for one in timer.found]))
     return "done"
 
@@ -55,8 +58,8 @@ class _Timer:
         self.found: list[Speed] = []
         self._step = 0
 
-    def time(self, backend: AttentionBackend, *, compiled: bool) -> None:
-        """Take steps in this way; a way that can't be taken is noted with the reason."""
+    def time(self, backend: AttentionBackend, *, compiled: bool) -> float | None:
+        """Seconds of a step in this way; a way that can't be taken is noted with the reason."""
         speed.use_attention(self.trainee.transformer, backend)
         self.trainee.run = self.trainee.run.model_copy(
             update={"attention_backend": backend, "compile": compiled}
@@ -72,6 +75,7 @@ class _Timer:
             problem = "The card has too little memory for it."
         self.trainee.optimizer.zero_grad()
         self.found.append(Speed(compiled, backend, seconds, problem))
+        return seconds
 
     def _take(self) -> float:
         self._step += 1

@@ -16,7 +16,7 @@ from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.memory import note_peak, peak
 from persona_tui.gpu.training.pace import Pace, Surroundings
 from persona_tui.gpu.training.trainee import Taken, Trainee
-from persona_tui.gpu.training.worker import Interrupted, Worker
+from persona_tui.gpu.training.worker import Interrupted, Parted, Worker
 
 Evaluate = Callable[[Trainee, State], None]
 """Looks at a trainee between two steps; may change `state.best`, nothing else."""
@@ -38,7 +38,7 @@ def train(worker: Worker, evaluate: Evaluate | None = None) -> Status:
         became = Training(worker, trainee, evaluate).to_the_end()
     except (Interrupted, PersonaError):
         # Between two steps the others wait for a word; in the midst of one they end with this one.
-        with suppress(RuntimeError):  # they may have met with the same, and be gone
+        with suppress(Parted):  # they may have met with the same, and be gone
             trainee.cards.told({"do": "end"})
         raise
     trainee.cards.told({"do": "end"})

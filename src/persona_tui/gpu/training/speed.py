@@ -1,4 +1,4 @@
-"""What may make a step faster, once measured: compiled blocks, and how attention is computed (M14)."""
+"""What may make a step faster, which is measured: compiled blocks, other kernels for attention (M14)."""
 
 from __future__ import annotations
 

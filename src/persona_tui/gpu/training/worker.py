@@ -136,6 +136,10 @@ class Worker:
         self.insist(lambda: self.folder.log(event, **facts))
 
 
+class Parted(Exception):
+    """Another process of the run is gone, so this one can't go on: what became of it is seen from outside."""
+
+
 def run_stage(folder: RunFolder, status: Status, stage: Callable[[Worker], Status]) -> int:
     """Carry out one stage of a run in this process.
 
@@ -164,8 +168,10 @@ def run_follower(folder: RunFolder, rank: int, follow: Callable[[RunFolder], int
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         return follow(folder)
+    except Parted as gone:
+        sys.stderr.write(f"{gone}\n")
+        return 1
     except Exception as problem:
-        # Where the first process is gone the connection breaks, too: that is no reason of its own.
         if isinstance(problem, (PersonaError, MemoryError)) or _is_out_of_vram(problem):
             told = explained(problem)
             facts = {"message": f"Process {rank + 1}: {told.message}", "hint": told.hint}
@@ -191,6 +197,10 @@ def _carried_out(worker: Worker, status: Status, stage: Callable[[Worker], Statu
             folder.note(status=wanted.status)
             folder.log(wanted.status)
         return EXIT_PAUSED if wanted.status == "paused" else EXIT_STOPPED
+    except Parted as gone:
+        # The run stands as one that was killed, and is taken up as such.
+        sys.stderr.write(f"{gone}\n")
+        return 1
     except Exception as problem:
         told = explained(problem)
         with suppress(DiskFull):

@@ -60,7 +60,12 @@ def calibration(
     ratios = alike or [row.ratio for row in rows]
     if not ratios:
         return None
-    return Calibration(min(max(median(ratios), LEAST), MOST), len(ratios), bool(alike))
+    factor = min(max(median(ratios), LEAST), MOST)
+    last = next((row for row in rows if row.alike), None)
+    if last is not None and last.outgrew:
+        # No accident: this way has just run out of memory, so at least that much has to be there.
+        factor = max(factor, last.ratio)
+    return Calibration(factor, len(ratios), bool(alike))
 
 
 def keep_probe(
@@ -118,12 +123,12 @@ def keep_run(session: Session, row: TrainingRun, folder: RunFolder) -> None:
 
 
 _READINGS = """
-(SELECT measured::float / predicted AS ratio, true AS alike FROM memory_readings
+(SELECT measured::float / predicted AS ratio, true AS alike, outgrew FROM memory_readings
  WHERE base_family = :family AND quantisation = :quantisation AND on_cpu = :on_cpu
    AND settings = CAST(:settings AS jsonb)
  ORDER BY id DESC LIMIT :most)
 UNION ALL
-(SELECT measured::float / predicted, false FROM memory_readings
+(SELECT measured::float / predicted, false, outgrew FROM memory_readings
  WHERE base_family = :family AND quantisation = :quantisation AND on_cpu = :on_cpu
    AND settings <> CAST(:settings AS jsonb)
  ORDER BY id DESC LIMIT :most)

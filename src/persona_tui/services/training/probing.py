@@ -29,6 +29,7 @@ from persona_tui.services import lease
 from persona_tui.services.lease import Place
 from persona_tui.services.training.calibrating import keep_probe
 from persona_tui.services.training.draining import Say, drain
+from persona_tui.services.training.fitting import DoesNotFit
 from persona_tui.services.training.plan import SYSTEM_VRAM, Plan, plan_training
 from persona_tui.services.training.processes import environment_for
 from persona_tui.services.training.recipe import PlanInput
@@ -40,6 +41,7 @@ _TRIES = 3
 _WORTH = 0.95
 """Of the seconds of a step: what saves less is not worth the trouble of compiling."""
 _STALE_SECONDS = 86_400
+_SMALLER = "Plan it with a stronger --quantisation, a smaller --size, or for a larger card."
 _SHORT = 200
 """Characters of a child's last words that are told."""
 
@@ -60,7 +62,7 @@ class Probe:
         on_cpu: the host's memory was measured, as there is no card.
         predicted: bytes that the plan expected, with what it knew before.
         reckoned: by arithmetic alone, which later plans correct by this probe.
-        measured: the peak of the process; where it outgrew the card, what that had given until then.
+        measured: the peak of the process; where it outgrew the card, all that this has.
         encode: peak while pictures and captions were encoded.
         allocated, reserved: torch's counts of the card's memory; None on a CPU.
         has: bytes that a training may take here.
@@ -114,12 +116,7 @@ class Probe:
     @property
     def speed_sentences(self) -> tuple[str, ...]:
         """What the comparison has found, for people."""
-        found = tuple(
-            f"{way(one)}: {one.problem}"
-            if one.seconds is None
-            else f"{way(one)}: {1 / one.seconds:.3g} steps/s."
-            for one in self.speeds
-        )
+        found = tuple(f"{way(one)}: {one.problem or _pace(one.seconds)}" for one in self.speeds)
         if not found:
             return ()
         best = self.faster
@@ -133,11 +130,17 @@ class Probe:
         what = "the machine's memory" if self.on_cpu else "the card"
         size, has = f"{self.measured / GIB:.2f} GiB", f"{self.has / GIB:.2f}"
         if self.outgrew:
-            return f"The probe ran out of {what}: {size} were taken, and it wanted more."
+            return f"The probe ran out of {what}: it wanted more than {size}."
         than = "more" if self.error > 0 else "less"
         beside = f"{abs(self.error):.0%} {than} than the {self.predicted / GIB:.2f} planned"
         fits = f"it fits into {has}" if self.fits else f"it does not fit into {has}"
-        return f"Two steps took {size} of {what}, {beside}: {fits}."
+        pace = self.seconds_per_step
+        took = "" if pace is None else f" A step took {pace:.3g} s."
+        return f"Two steps took {size} of {what}, {beside}: {fits}.{took}"
+
+
+def _pace(seconds: float | None) -> str:
+    return f"{1 / seconds:.3g} steps/s." if seconds else "not timed."
 
 
 def way(speed: Speed) -> str:
@@ -183,6 +186,8 @@ async def proven_plan(
     for _ in range(_TRIES):
         plan = await _planned(starter, pool, dataset_id, given, keep=False)
         if probes and plan.run == probes[-1].run:
+            if not probes[-1].fits:
+                raise DoesNotFit(probes[-1].sentence, hint=_SMALLER)
             break
         say(f"Two steps are tried on {plan.smallest.title}.")
         probes.append(await probe_plan(starter, plan, say, compare=compare))
@@ -213,14 +218,16 @@ async def probe_plan(
     """
     has = await to_thread(_room, plan.smallest)
     measured, encode, speeds = await _under_lease(starter, plan, say, compare)
-    await to_thread(_record, starter, plan, measured)
+    # Where more was wanted than there is, all that there is was too little.
+    taken = max(measured.peak.bytes, has) if measured.outgrew else measured.peak.bytes
+    await to_thread(_record, starter, plan, measured, taken)
     peak = measured.peak
     return Probe(
         run=plan.run,
         on_cpu=peak.on_cpu,
         predicted=plan.prediction.ram if peak.on_cpu else round(plan.prediction.raw * plan.prediction.factor),
         reckoned=plan.reckoned,
-        measured=peak.bytes,
+        measured=taken,
         encode=encode,
         allocated=peak.allocated,
         reserved=peak.reserved,
@@ -238,7 +245,7 @@ def _room(place: Place) -> int:
     return place.card.memory_total - SYSTEM_VRAM
 
 
-def _record(starter: Starter, plan: Plan, found: Probed) -> None:
+def _record(starter: Starter, plan: Plan, found: Probed, taken: int) -> None:
     with starter.scope() as session:
         keep_probe(
             session,
@@ -247,7 +254,7 @@ def _record(starter: Starter, plan: Plan, found: Probed) -> None:
             on_cpu=found.peak.on_cpu,
             sources=plan.sources,
             predicted=plan.reckoned,
-            measured=found.peak.bytes,
+            measured=taken,
             outgrew=found.outgrew,
         )
 
