@@ -57,6 +57,7 @@ TABLES: Mapping[str, Table] = by_scope(
         compare.COMPARE,
         compare.WINNERS,
         posts.OVERDUE,
+        loras.BLIND,
         *SCREEN_TABLES,
     )
 )

@@ -14,7 +14,14 @@ from textual.content import Content
 from textual.widgets import Static
 
 from persona_tui.errors import NotAllowedNow
-from persona_tui.screens import loras_forms, loras_importing, loras_lines, loras_offers, loras_versions
+from persona_tui.screens import (
+    loras_forms,
+    loras_importing,
+    loras_lines,
+    loras_offers,
+    loras_versions,
+    loras_voting,
+)
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.loras_lines import Row
 from persona_tui.screens.loras_reading import Listed, ask_servers, bring_to_servers, make_rows
@@ -38,6 +45,7 @@ _OF_A_LORA = frozenset(
         "promote",
         "roll_back",
         "compare",
+        "vote",
         "test",
         "unuse",
         "place",
@@ -66,6 +74,7 @@ class LorasScreen(PersonaScreen):
         super().__init__()
         self._listed: Listed = {}
         self._target: int | None = None
+        self._maker = loras_voting.PairMaker(self)
 
     def compose_body(self) -> ComposeResult:
         yield EmptyState(
@@ -88,6 +97,7 @@ class LorasScreen(PersonaScreen):
                     Column("Family", 10),
                     Column("Trigger", share=2, from_width=90),
                     Column("Likeness", 8, align="right", from_width=76),
+                    Column("P(better)", 10, from_width=96),
                     Column("Weight", 6, align="right"),
                     Column("", 9),
                     Column("Servers", 9),
@@ -128,11 +138,13 @@ class LorasScreen(PersonaScreen):
     async def _show(self) -> None:
         from persona_tui.services.loras.registry import list_loras
         from persona_tui.services.loras.watching import offers
+        from persona_tui.services.voting.comparison import verdicts
 
         loras = await self.read(list_loras)
         self._show_offers(await self.read(offers))
         shelf = self.resources.lora_shelf
-        rows = await asyncio.to_thread(make_rows, loras, self.shell.persona_id, shelf, self._listed)
+        voted = await self.read(verdicts)
+        rows = await asyncio.to_thread(make_rows, loras, self.shell.persona_id, shelf, self._listed, voted)
         self.set_class(not rows and not self.offers.items, "-empty")
         self.rows.show(rows)
         if self._target is not None and self.rows.go_to(self._target):
@@ -335,6 +347,12 @@ class LorasScreen(PersonaScreen):
         values = await loras_versions.asked_comparison(self, row, self.rows.items, persona_id)
         if values is not None:
             self.spawn(partial(loras_versions.try_out, self, values), group="trial", exclusive=True)
+
+    def action_vote(self) -> None:
+        self.spawn(self._vote, group="ask")
+
+    async def _vote(self) -> None:
+        await loras_voting.vote(self, self._maker, self._current(), self.rows.items, self._persona())
 
     # Looking
 
