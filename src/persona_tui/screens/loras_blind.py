@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from textual.app import ComposeResult
@@ -23,21 +24,71 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.screens.base import PersonaScreen
-    from persona_tui.services.voting.comparison import ComparisonState, Pair, Verdict
+    from persona_tui.services.voting.comparison import ComparisonState, Pair, PairPicture, Verdict
 
 POLL = 0.5
 """Seconds after which it is looked again whether another pair is there."""
-SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
-Seen = tuple["ComparisonState", "Pair | None", "Verdict | None"]
+Side = Literal["left", "right"]
+SIDES: tuple[Side, ...] = ("left", "right")
+
+
+class Ballot:
+    """What a comparison's votes are read from and cast into: one sitting of one voter.
+
+    Args:
+        screen: reads and acts.
+        contest_id: of a comparison.
+        making: what is being made of it now, in a sentence; empty where nobody makes pictures.
+    """
+
+    def __init__(self, screen: PersonaScreen, contest_id: int, making: Callable[[], str]) -> None:
+        self._screen = screen
+        self._contest = contest_id
+        self._sitting = uuid.uuid4()
+        self.making = making
+
+    async def look(self) -> tuple[ComparisonState, Pair | None, Verdict | None]:
+        """How far the comparison is, a pair to vote on, and what all votes on the two say."""
+        return await self._screen.read(_look, self._contest)
+
+    def path(self, picture: PairPicture) -> Path | None:
+        """Where the picture lies; None when it is gone."""
+        return self._screen.shell.core.resources.media.path(picture.media_key)
+
+    async def cast(self, pair: Pair, side: Side | None, response_ms: int | None) -> None:
+        """Vote for a side, or for neither.
+
+        Raises:
+            NotAllowedNow: the pair was voted on already.
+        """
+        from persona_tui.services.voting.comparison import cast_pair
+
+        chosen = {"left": pair.left.member_id, "right": pair.right.member_id, None: None}[side]
+        shown = (pair.left.member_id, pair.right.member_id)
+        facts = {"sitting": self._sitting, "response_ms": response_ms}
+        await self._screen.act(partial(cast_pair, **facts), self._contest, shown, chosen)
+
+    async def undo(self) -> bool:
+        """Take back the last vote of this sitting; False when there is none."""
+        from persona_tui.services.voting.comparison import undo_pair
+
+        return await self._screen.act(undo_pair, self._contest, sitting=self._sitting) is not None
+
+
+def _look(session: Session, contest_id: int) -> tuple[ComparisonState, Pair | None, Verdict | None]:
+    from persona_tui.services.voting.comparison import comparison_state, next_pair, verdicts
+
+    state = comparison_state(session, contest_id)
+    pair = next_pair(session, contest_id)
+    two = (state.lora_id, state.beside_id)
+    return state, pair, next((one for one in verdicts(session) if (one.lora_id, one.beside_id) == two), None)
 
 
 class BlindDialog(Dialog[int]):
     """Shows one pair after the other; the result is the id of a version to promote, or None.
 
     Args:
-        screen: reads and acts.
-        contest_id: of a comparison.
-        making: what is being made of it now, in a sentence; empty where nobody makes pictures.
+        ballot: reads and votes.
         clock: seconds that only grow.
     """
 
@@ -53,20 +104,10 @@ class BlindDialog(Dialog[int]):
     BlindDialog > #frame > Legend { margin-top: 0; }
     """
 
-    def __init__(
-        self,
-        screen: PersonaScreen,
-        contest_id: int,
-        making: Callable[[], str],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, ballot: Ballot, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__("Which picture is the better one?")
-        self._view = screen
-        self._contest = contest_id
-        self._making = making
+        self._ballot = ballot
         self._clock = clock
-        self._sitting = uuid.uuid4()
         self._state: ComparisonState | None = None
         self._pair: Pair | None = None
         self._verdict: Verdict | None = None
@@ -99,18 +140,17 @@ class BlindDialog(Dialog[int]):
             self.spawn(self._next, group="pair", exclusive=True, quiet=True)
 
     async def _next(self) -> None:
-        self._state, pair, self._verdict = await self._view.read(_look, self._contest)
+        self._state, pair, self._verdict = await self._ballot.look()
         self._show(pair)
 
     def _show(self, pair: Pair | None) -> None:
         self._pair, self._seen_since = pair, None
         self.set_class(pair is None, "-waits")
         if pair is not None:
-            media = self._view.shell.core.resources.media
             panes = [self.query_one(f"#{side}", PicturePane) for side in SIDES]
             for pane, picture in zip(panes, (pair.left, pair.right), strict=True):
                 pane.alike = panes
-                path = media.path(picture.media_key)
+                path = self._ballot.path(picture)
                 pane.show(path, "a picture" if path else "a picture whose file is gone")
         self.query_one("#words", Static).update(Content("\n").join(self._words()))
         self.refresh_bindings()
@@ -133,7 +173,7 @@ class BlindDialog(Dialog[int]):
         elif state.complete:
             lines = self._result(state)
         else:
-            made = self._making()
+            made = self._ballot.making()
             key = shell_of(self).registry.label("loras.vote")
             stopped = f"No pictures are being made. [{key}] on one of the two goes on."
             lines = [say("busy", made) if made else say("warn", stopped), dim(far)]
@@ -184,7 +224,7 @@ class BlindDialog(Dialog[int]):
     def action_unsure(self) -> None:
         self._vote(None)
 
-    def _vote(self, side: Literal["left", "right"] | None) -> None:
+    def _vote(self, side: Side | None) -> None:
         pair, self._pair = self._pair, None
         if pair is not None:
             self._casting = True
@@ -192,15 +232,9 @@ class BlindDialog(Dialog[int]):
             spent = None if since is None else round((self._clock() - since) * 1000)
             self.spawn(partial(self._cast, pair, side, spent), group="cast")
 
-    async def _cast(self, pair: Pair, side: Literal["left", "right"] | None, spent: int | None) -> None:
-        from persona_tui.services.voting.comparison import cast_pair
-
-        chosen = {"left": pair.left.member_id, "right": pair.right.member_id, None: None}[side]
-        shown = (pair.left.member_id, pair.right.member_id)
+    async def _cast(self, pair: Pair, side: Side | None, spent: int | None) -> None:
         try:
-            await self._view.act(
-                cast_pair, self._contest, shown, chosen, sitting=self._sitting, response_ms=spent
-            )
+            await self._ballot.cast(pair, side, spent)
         finally:  # another window may have voted on it; the next one comes either way
             self._casting = False
             await self._next()
@@ -209,10 +243,8 @@ class BlindDialog(Dialog[int]):
         self.spawn(self._undo, group="cast")
 
     async def _undo(self) -> None:
-        from persona_tui.services.voting.comparison import undo_pair
-
-        if await self._view.act(undo_pair, self._contest, sitting=self._sitting) is None:
-            self._view.flash("There is no vote of this sitting to take back.", "info")
+        if not await self._ballot.undo():
+            shell_of(self).flash("There is no vote of this sitting to take back.", "info")
         await self._next()
 
     def action_promote(self) -> None:
@@ -220,13 +252,3 @@ class BlindDialog(Dialog[int]):
 
     def action_close(self) -> None:
         self.dismiss(None)
-
-
-def _look(session: Session, contest_id: int) -> Seen:
-    """How far the comparison is, a pair to vote on, and what all votes on the two say."""
-    from persona_tui.services.voting.comparison import comparison_state, next_pair, verdicts
-
-    state = comparison_state(session, contest_id)
-    pair = next_pair(session, contest_id)
-    two = (state.lora_id, state.beside_id)
-    return state, pair, next((one for one in verdicts(session) if (one.lora_id, one.beside_id) == two), None)

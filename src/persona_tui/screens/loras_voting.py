@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from persona_tui.screens import loras_forms, loras_versions
-from persona_tui.screens.loras_blind import BlindDialog
+from persona_tui.screens.loras_blind import Ballot, BlindDialog
 from persona_tui.screens.loras_lines import Row, verdict_words
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.form import FormDialog
@@ -67,8 +67,8 @@ async def vote(
         return
     if state.ready < state.planned:
         maker.begin(state.contest_id)
-    dialog = BlindDialog(screen, state.contest_id, partial(maker.making, state.contest_id))
-    better = await screen.ask(dialog)
+    ballot = Ballot(screen, state.contest_id, partial(maker.making, state.contest_id))
+    better = await screen.ask(BlindDialog(ballot))
     screen.request_reload()
     if better is not None:
         await loras_versions.promote(screen, await screen.read(_lora, better), persona)
