@@ -9,7 +9,14 @@ TABLE = Table(
     "LoRAs",
     (
         Action("loras.take", "a", "Take in", "Say what the offered file is, and import it.", 8),
-        Action("loras.dismiss", "n", "Dismiss", "Offer the file no longer, unless it changes.", 9),
+        Action(
+            "loras.dismiss",
+            "n",
+            "Dismiss",
+            "Offer the file no longer, unless it changes.",
+            9,
+            run="dismiss_offer",
+        ),
         Action("loras.offers", "o", "Offers", "To the files that watched folders offer, or back.", 9),
         Action("loras.import", "i", "Import", "Choose a LoRA file, or a folder of them, and import it.", 10),
         Action("loras.use", "u", "Use", "Let the persona use it, or change its weight.", 11),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import DescendantFocus
 from textual.widgets import Static
 
 from persona_tui.errors import NotAllowedNow
@@ -174,7 +175,8 @@ class LorasScreen(PersonaScreen):
         self._write()
         self.refresh_bindings()
 
-    def on_descendant_focus(self) -> None:
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        super().on_descendant_focus(event)
         self._write()
         self.refresh_bindings()
 
@@ -226,7 +228,7 @@ class LorasScreen(PersonaScreen):
         if offer is not None:
             self._go_to(await loras_offers.take(self, offer))
 
-    def action_dismiss(self) -> None:
+    def action_dismiss_offer(self) -> None:
         self.spawn(self._dismiss)
 
     async def _dismiss(self) -> None:
@@ -367,7 +369,7 @@ class LorasScreen(PersonaScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         at_offers = self.is_mounted and self.offers.has_focus
-        if action in ("take", "dismiss"):
+        if action in ("take", "dismiss_offer"):
             return at_offers
         if action in _OF_A_LORA and at_offers:
             return False
