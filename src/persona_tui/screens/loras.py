@@ -175,8 +175,7 @@ class LorasScreen(PersonaScreen):
         self._write()
         self.refresh_bindings()
 
-    def on_descendant_focus(self, event: DescendantFocus) -> None:
-        super().on_descendant_focus(event)
+    def on_descendant_focus(self, _event: DescendantFocus) -> None:
         self._write()
         self.refresh_bindings()
 

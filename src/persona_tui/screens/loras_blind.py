@@ -101,6 +101,8 @@ class BlindDialog(Dialog[int]):
     BlindDialog .caption { height: 1; text-align: center; }
     BlindDialog #words { height: auto; max-height: 8; }
     BlindDialog.-waits #pair { visibility: hidden; }
+    BlindDialog.-done #pair { display: none; }
+    BlindDialog.-done #words { height: 1fr; max-height: 100%; padding: 1; }
     BlindDialog > #frame > Legend { margin-top: 0; }
     """
 
@@ -146,6 +148,7 @@ class BlindDialog(Dialog[int]):
     def _show(self, pair: Pair | None) -> None:
         self._pair, self._seen_since = pair, None
         self.set_class(pair is None, "-waits")
+        self.set_class(self._state is not None and self._state.complete, "-done")
         if pair is not None:
             panes = [self.query_one(f"#{side}", PicturePane) for side in SIDES]
             for pane, picture in zip(panes, (pair.left, pair.right), strict=True):
