@@ -102,7 +102,7 @@ class BlindDialog(Dialog[int]):
     BlindDialog #words { height: auto; max-height: 8; }
     BlindDialog.-waits #pair { visibility: hidden; }
     BlindDialog.-done #pair { display: none; }
-    BlindDialog.-done #words { height: 1fr; max-height: 100%; padding: 1; }
+    BlindDialog.-done #words { height: 1fr; max-height: 100%; padding: 1 0; }
     BlindDialog > #frame > Legend { margin-top: 0; }
     """
 
