@@ -203,3 +203,36 @@ def test_a_version_is_converted_by_command(studio: Shell, tmp_path: Path) -> Non
     assert (made["name"], made["version"], made["family"]) == ("shared", 2, "qwen-image")
     refused(studio("lora", "convert", "shared@1"), 1, "was converted already, into shared@2")
     assert "converted into: shared@2" in studio("lora", "show", "shared@1").out
+
+
+def test_two_versions_are_voted_on_by_command(studio: Shell, server: SandboxProcess, tmp_path: Path) -> None:
+    for number in (1, 2):
+        path = write_lora(
+            tmp_path, f"duel_v{number}.safetensors", layers=SD15_KOHYA, width=2048, fill=40 + number
+        )
+        assert studio("lora", "import", str(path), "--persona", "Nils", "--name", "duel").code == 0
+    wanted = ("lora", "compare", "Nils", "duel@2", "duel@1", "--prompt", "a bowl", "--seeds", "2")
+    refused(studio(*wanted), 1, "can't be reached")
+    made = studio(*wanted, "--json", **connected(server))
+    assert made.code == 0 and "Making pair 1 of 2" in made.err
+    contest = str(made.json["contest_id"])
+    assert (made.json["ready"], made.json["to_vote"], made.json["verdict"]) == (2, 2, None)
+    assert [one["contest_id"] for one in studio("vote", "list", "--json").json] == [int(contest)]
+    for number in range(2):
+        shown = studio("vote", "next", contest, "--json").json
+        assert shown["prompt"] == "a bowl" and all(Path(one["path"]).is_file() for one in shown["members"])
+        assert "duel" not in str(shown["members"])
+        members = [str(one["member"]) for one in shown["members"]]
+        best = "none" if number else members[0]
+        assert studio("vote", "cast", contest, *members, "--best", best).code == 0
+    refused(studio("vote", "cast", contest, *members, "--best", "none"), 1, "voted on already")
+    assert "Nothing to compare" in studio("vote", "next", contest).out
+    told = studio("vote", "stats", contest, "--json").json
+    assert (told["complete"], told["verdict"]["n"]) == (True, 2)
+    assert told["verdict"]["p_better"] in (0.25, 0.75)
+    assert "is better than duel@1 with P 0." in studio("lora", "show", "duel@2").out
+    assert studio("vote", "undo", contest, "--json").json["undone"]
+    assert studio("vote", "stats", contest, "--json").json["verdict"]["n"] == 1
+    again = studio(*wanted, "--new", "--json", **connected(server)).json
+    assert again["contest_id"] != int(contest)
+    refused(studio("lora", "compare", "Nils", "duel", "duel"), 2, "can't be compared")

@@ -25,6 +25,8 @@ from persona_tui.screens.compare import CompareScreen
 from persona_tui.screens.file_picker import FilePicker
 from persona_tui.screens.gallery_tree import BranchList
 from persona_tui.screens.help import help_text
+from persona_tui.screens.loras import LorasScreen
+from persona_tui.screens.loras_blind import Ballot, BlindDialog
 from persona_tui.screens.palette import ActionProvider
 from persona_tui.screens.posts_calendar import MonthCalendar
 from persona_tui.screens.posts_overdue import OverdueDialog
@@ -34,6 +36,7 @@ from persona_tui.screens.runs_wizard_data import Offer, PipelineOffer
 from persona_tui.screens.winners import WinnersScreen
 from persona_tui.services.generation.pipelines import PipelineView, StepView
 from persona_tui.services.media import MediaStore
+from persona_tui.services.voting.comparison import ComparisonState
 from persona_tui.settings import Settings
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
@@ -69,7 +72,15 @@ def _offer() -> Offer:
     return Offer(1, "Mira", "UTC", (PipelineOffer(pipeline, (), {1: None}, ()),), (), (), ())
 
 
+class _Voted(Ballot):
+    """A comparison of one pair, which was voted on."""
+
+    async def look(self) -> tuple[ComparisonState, None, None]:
+        return ComparisonState(1, 1, 1, 2, "mira@2", 1, "mira@1", 1, 1, 0, 1, 0, 0), None, None
+
+
 DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
+    "blind": lambda: BlindDialog(_Voted(LorasScreen(), 1, lambda: "")),
     "confirm": lambda: ConfirmDialog("Sure?"),
     "form": lambda: FormDialog("Form", [TextField(name="a", label="A")]),
     "cycle": lambda: FormDialog("Form", [ChoiceField(name="a", label="A", choices=[(1, "one"), (2, "two")])]),

@@ -58,6 +58,7 @@ TABLES: Mapping[str, Table] = by_scope(
         training.PLAN,
         compare.WINNERS,
         posts.OVERDUE,
+        loras.BLIND,
         *SCREEN_TABLES,
     )
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli import lora_versions, lora_watch
+from persona_tui.cli import lora_versions, lora_watch, vote_comparison
 from persona_tui.cli.frame import (
     AsJson,
     PersonaName,
@@ -168,13 +168,14 @@ def show_(
     with resources() as opened:
         with opened.database.session_scope() as reading:
             lora = find_lora(reading, name)
+            voted = vote_comparison.verdict_facts(reading, lora.id)
         path = opened.lora_shelf.path(lora.file_name)
         placements = asyncio.run(_placements(opened, lora)) if servers else ()
         state = _file_state(opened, lora)
     show(
-        {"lora": lora, "path": path, "file": state, "servers": placements},
+        {"lora": lora, "path": path, "file": state, "servers": placements, "verdicts": voted},
         as_json,
-        lambda: _about(lora, path, state, placements),
+        lambda: [*_about(lora, path, state, placements), *map(vote_comparison.verdict_line, voted)],
     )
 
 

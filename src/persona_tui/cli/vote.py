@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persona_tui.cli import vote_comparison
 from persona_tui.cli.frame import (
     AsJson,
     PersonaName,
     group,
     note,
     persona_of,
+    plain,
     resources,
     session,
     show,
@@ -22,6 +24,8 @@ from persona_tui.cli.frame import (
 )
 
 if TYPE_CHECKING:
+    from sqlmodel import Session
+
     from persona_tui.resources import Resources
     from persona_tui.services.voting.contest import Member, Showing, VotingProgress
 
@@ -65,17 +69,22 @@ def _showing_lines(showing: dict[str, Any]) -> list[str]:
 
 @commands.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Contests that wait for votes."""
+    """Contests that wait for votes: of runs' steps, and between two LoRAs."""
+    from persona_tui.services.voting.comparison import comparisons
     from persona_tui.services.voting.contest import open_contests
 
     with session() as opened:
         contests = open_contests(opened)
+        between = [one for one in comparisons(opened) if one.to_vote]
     show(
-        contests,
+        [*(plain(one) for one in contests), *(plain(one) | {"to_vote": one.to_vote} for one in between)],
         as_json,
         lambda: table(
             ["contest", "run", "step", "pictures", "votes"],
-            ([c.contest_id, c.run_name, c.position, c.pictures, c.votes] for c in contests),
+            [
+                *([c.contest_id, c.run_name, c.position, c.pictures, c.votes] for c in contests),
+                *([c.contest_id, f"{c.lora} : {c.beside}", "", 2 * c.ready, c.voted] for c in between),
+            ],
         ),
     )
 
@@ -88,14 +97,17 @@ def next_(
     beside: Annotated[int | None, typer.Option(help="A candidate that must be among them.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The pictures whose vote tells most; hand `repeat` on to `vote cast`."""
+    """The pictures whose vote tells most; hand `repeat` on to `vote cast`. Of two LoRAs always a pair."""
+    from persona_tui.services.voting.comparison import is_comparison, next_pair
     from persona_tui.services.voting.contest import next_showing
 
     count = shown or (4 if grid else 2)
-    with resources() as opened:
-        with opened.database.session_scope() as opened_session:
+    with resources() as opened, opened.database.session_scope() as opened_session:
+        if is_comparison(opened_session, contest):
+            showing = vote_comparison.pair_facts(opened.media, next_pair(opened_session, contest))
+        else:
             found = next_showing(opened_session, contest, count, sitting=SITTING, beside=beside)
-        showing = _showing(opened, found)
+            showing = _showing(opened, found)
     show({"contest": contest, **showing}, as_json, lambda: _showing_lines(showing))
 
 
@@ -115,11 +127,16 @@ def cast(
     """Cast a vote on two to four pictures; the answer also says what to compare next, as many."""
     from persona_tui.errors import InvalidRequest
     from persona_tui.services.voting import contest as voting
+    from persona_tui.services.voting.comparison import is_comparison
 
     if best != "none" and not best.isdecimal():
         raise InvalidRequest(f"--best can't be {best!r}.", hint="Use the number of a shown member, or none.")
     with resources() as tools:
         with tools.database.session_scope() as opened:
+            if is_comparison(opened, contest):
+                told = _cast_pair(opened, tools, contest, shown, best, response_ms)
+                show(told, as_json, lambda: [f"✅ Vote {told['vote']}.", *_showing_lines(told["next"])])
+                return
             vote, found = voting.cast_and_choose(
                 opened,
                 contest,
@@ -142,13 +159,27 @@ def cast(
     )
 
 
+def _cast_pair(
+    session: Session, opened: Resources, contest: int, shown: list[int], best: str, response_ms: int | None
+) -> dict[str, Any]:
+    """A vote between two LoRAs; who made which picture is not said."""
+    from persona_tui.services.voting.comparison import cast_pair, next_pair
+
+    chosen = None if best == "none" else int(best)
+    vote = cast_pair(session, contest, shown, chosen, sitting=SITTING, response_ms=response_ms, voter=VOTER)
+    following = vote_comparison.pair_facts(opened.media, next_pair(session, contest))
+    return {"vote": vote, "next": following}
+
+
 @commands.command("undo")
 def undo(contest: ContestId, as_json: AsJson = False) -> None:
     """Take back the last vote cast from the command line."""
     from persona_tui.services.voting import contest as voting
+    from persona_tui.services.voting.comparison import is_comparison, undo_pair
 
     with session() as opened:
-        undone = voting.undo(opened, contest, sitting=SITTING, voter=VOTER)
+        undo = undo_pair if is_comparison(opened, contest) else voting.undo
+        undone = undo(opened, contest, sitting=SITTING, voter=VOTER)
     show(
         {"undone": undone},
         as_json,
@@ -158,10 +189,18 @@ def undo(contest: ContestId, as_json: AsJson = False) -> None:
 
 @commands.command("stats")
 def stats(contest: ContestId, as_json: AsJson = False) -> None:
-    """Ratings, the best first, how sure they are, and how the votes from the command line go."""
+    """Ratings, the best first, how sure they are, and how the votes from the command line go.
+
+    Between two LoRAs: how likely the first one is the better.
+    """
+    from persona_tui.services.voting.comparison import is_comparison
     from persona_tui.services.voting.contest import progress, standings
 
     with session() as opened:
+        if is_comparison(opened, contest):
+            told = vote_comparison.comparison_facts(opened, contest)
+            show(told, as_json, lambda: [*vote_comparison.comparison_lines(told)])
+            return
         found = standings(opened, contest)
         gone = progress(opened, contest, SITTING, voter=VOTER)
     show(

@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Any
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import DescendantFocus
 from textual.widgets import Static
 
 from persona_tui.errors import NotAllowedNow
-from persona_tui.screens import loras_forms, loras_importing, loras_lines, loras_offers, loras_versions
+from persona_tui.screens import (
+    loras_forms,
+    loras_importing,
+    loras_lines,
+    loras_offers,
+    loras_versions,
+    loras_voting,
+)
 from persona_tui.screens.base import PersonaScreen
 from persona_tui.screens.loras_lines import Row
 from persona_tui.screens.loras_reading import Listed, ask_servers, bring_to_servers, make_rows
@@ -38,6 +46,7 @@ _OF_A_LORA = frozenset(
         "promote",
         "roll_back",
         "compare",
+        "vote",
         "test",
         "unuse",
         "place",
@@ -66,6 +75,7 @@ class LorasScreen(PersonaScreen):
         super().__init__()
         self._listed: Listed = {}
         self._target: int | None = None
+        self._maker = loras_voting.PairMaker(self)
 
     def compose_body(self) -> ComposeResult:
         yield EmptyState(
@@ -88,6 +98,7 @@ class LorasScreen(PersonaScreen):
                     Column("Family", 10),
                     Column("Trigger", share=2, from_width=90),
                     Column("Likeness", 8, align="right", from_width=76),
+                    Column("P(better)", 10, from_width=96),
                     Column("Weight", 6, align="right"),
                     Column("", 9),
                     Column("Servers", 9),
@@ -128,11 +139,13 @@ class LorasScreen(PersonaScreen):
     async def _show(self) -> None:
         from persona_tui.services.loras.registry import list_loras
         from persona_tui.services.loras.watching import offers
+        from persona_tui.services.voting.comparison import verdicts
 
         loras = await self.read(list_loras)
         self._show_offers(await self.read(offers))
         shelf = self.resources.lora_shelf
-        rows = await asyncio.to_thread(make_rows, loras, self.shell.persona_id, shelf, self._listed)
+        voted = await self.read(verdicts)
+        rows = await asyncio.to_thread(make_rows, loras, self.shell.persona_id, shelf, self._listed, voted)
         self.set_class(not rows and not self.offers.items, "-empty")
         self.rows.show(rows)
         if self._target is not None and self.rows.go_to(self._target):
@@ -162,7 +175,7 @@ class LorasScreen(PersonaScreen):
         self._write()
         self.refresh_bindings()
 
-    def on_descendant_focus(self) -> None:
+    def on_descendant_focus(self, _event: DescendantFocus) -> None:
         self._write()
         self.refresh_bindings()
 
@@ -214,7 +227,7 @@ class LorasScreen(PersonaScreen):
         if offer is not None:
             self._go_to(await loras_offers.take(self, offer))
 
-    def action_dismiss(self) -> None:
+    def action_dismiss_offer(self) -> None:
         self.spawn(self._dismiss)
 
     async def _dismiss(self) -> None:
@@ -336,6 +349,12 @@ class LorasScreen(PersonaScreen):
         if values is not None:
             self.spawn(partial(loras_versions.try_out, self, values), group="trial", exclusive=True)
 
+    def action_vote(self) -> None:
+        self.spawn(self._vote, group="ask")
+
+    async def _vote(self) -> None:
+        await loras_voting.vote(self, self._maker, self._current(), self.rows.items, self._persona())
+
     # Looking
 
     def aim(self, **target: int) -> None:
@@ -349,7 +368,7 @@ class LorasScreen(PersonaScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         at_offers = self.is_mounted and self.offers.has_focus
-        if action in ("take", "dismiss"):
+        if action in ("take", "dismiss_offer"):
             return at_offers
         if action in _OF_A_LORA and at_offers:
             return False

@@ -114,6 +114,39 @@ def trial_fields(use: LoraUser | None, pipelines: Sequence[PipelineView]) -> lis
     ]  # fmt: skip
 
 
+def comparison_fields(use: LoraUser | None, pipelines: Sequence[PipelineView]) -> list[Field]:
+    """Over what two LoRAs are compared."""
+    from persona_tui.services.generation.lora_comparison import MOST_SEEDS, PROMPTS, TRIGGER
+
+    choices: list[tuple[int | None, str]] = [(None, "one that fits")]
+    choices += [(pipeline.id, pipeline.name) for pipeline in pipelines]
+    return [
+        LongTextField(
+            name="prompts",
+            label="Prompts",
+            value="\n".join(PROMPTS),
+            rows=5,
+            hint=f"One a line; {TRIGGER} stands for each one's own word.",
+        ),
+        IntegerField(
+            name="seeds",
+            label="Seeds of each",
+            value="4",
+            required=True,
+            minimum=1,
+            maximum=MOST_SEEDS,
+            hint="So many pairs for each prompt; seeds that they were not compared at yet.",
+        ),
+        weight_field(use.weight if use else 1.0),
+        ChoiceField(name="pipeline", label="Pipeline", choices=choices),
+    ]
+
+
+def comparison_values(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """What the service takes, from what was typed."""
+    return {**typed, "prompts": typed["prompts"].splitlines(), "weight": _weight(typed)}
+
+
 def trial_values(typed: Mapping[str, Any]) -> dict[str, Any]:
     """What the service takes, from what was typed."""
     return {**typed, "weight": _weight(typed)}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from persona_tui.services.generation.lora_placing import Placement
     from persona_tui.services.loras.registry import LoraUser, LoraView
     from persona_tui.services.loras.rewriting import Remedy
+    from persona_tui.services.voting.comparison import Verdict
 
 Places = Mapping[str, bool | None]
 """Server → whether it lists the file; None while it does not answer."""
@@ -29,6 +30,7 @@ class Row:
         file_there: our own file is there.
         places: what each server says; empty before they were asked.
         remedy: what helps where ComfyUI would not load it.
+        verdicts: what blind votes say of it beside others.
     """
 
     lora: LoraView
@@ -36,6 +38,7 @@ class Row:
     file_there: bool
     places: Places
     remedy: Remedy = "none"
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def cells(row: Row) -> tuple[Content, ...]:
@@ -49,6 +52,7 @@ def cells(row: Row) -> tuple[Content, ...]:
         Content(lora.family) if lora.family != "unknown" else Content.styled("unknown", "$warning"),
         Content(lora.trigger_word),
         likeness(lora),
+        better(row),
         Content(f"{row.use.weight:g}") if row.use else dim("–"),
         Content.styled("● primary", "$success") if row.use and row.use.primary else dim(""),
         state(row),
@@ -59,6 +63,27 @@ def likeness(lora: LoraView) -> Content:
     """What its training measured on pictures that it never saw."""
     found = lora.scores.get("likeness")
     return dim("–") if found is None else Content(f"{found:.2f}")
+
+
+def better(row: Row) -> Content:
+    """How likely it is better than the LoRA that it was voted on with most often, and by how many votes."""
+    verdict = max(row.verdicts, key=lambda one: one.n, default=None)
+    if verdict is None or verdict.p_better is None:
+        return dim("–")
+    return Content(f"{verdict.p_better:.2f}") + dim(f" n {verdict.n}")
+
+
+def verdict_words(verdict: Verdict) -> str:
+    """`Better than mira@1 with P 0.96 (n 12: 8 for it, 2 against, 2 even)`."""
+    votes = f"n {verdict.n}: {verdict.won} for it, {verdict.lost} against, {verdict.even} even"
+    if verdict.p_better is None:
+        return f"No vote chose between it and {verdict.beside} ({votes})."
+    return f"Better than {verdict.beside} with P {verdict.p_better:.2f} ({votes})."
+
+
+def verdict_line(verdict: Verdict) -> Content:
+    """The same as a line that names both."""
+    return Content.assemble((f"{verdict.lora}: ", "$dim"), verdict_words(verdict))
 
 
 def scores(lora: LoraView) -> str:
@@ -102,6 +127,8 @@ def lines(row: Row, convert_key: str) -> Iterator[Content]:
     if lora.scores or lora.training_run is not None:
         origin = "" if lora.training_run is None else f"training {lora.training_run}"
         yield Content.assemble(("Learnt: ", "$dim"), ": ".join(filter(None, (origin, scores(lora)))))
+    for verdict in row.verdicts:
+        yield Content.assemble(("Blind votes: ", "$dim"), verdict_words(verdict))
     if lora.key_warnings:
         yield say("error", f"ComfyUI would not load all of it. {_remedy_words(row, convert_key)}".rstrip())
     if lora.commercial is False:

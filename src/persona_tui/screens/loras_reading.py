@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from persona_tui.services.generation.lora_placing import Placement
     from persona_tui.services.loras.registry import LoraView
     from persona_tui.services.loras.shelf import Shelf
+    from persona_tui.services.voting.comparison import Verdict
 
 Listed = Mapping[str, Sequence[str] | None]
 """Server → the LoRAs that it lists; None when it does not answer."""
 
 
 def make_rows(
-    loras: Sequence[LoraView], persona_id: int | None, shelf: Shelf, listed: Listed
+    loras: Sequence[LoraView],
+    persona_id: int | None,
+    shelf: Shelf,
+    listed: Listed,
+    verdicts: Sequence[Verdict] = (),
 ) -> tuple[Row, ...]:
     """The rows: what the persona in front uses comes first. Looks at the disk; use a thread."""
     from persona_tui.services.loras.rewriting import remedy_for
@@ -31,6 +36,7 @@ def make_rows(
             shelf.holds(lora.file_name),
             _places(lora.file_name, listed),
             remedy_for(shelf, lora),
+            tuple(verdict for verdict in verdicts if verdict.lora_id == lora.id),
         )
         for lora in loras
     ]

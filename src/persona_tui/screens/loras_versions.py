@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_tui.errors import NotAllowedNow
 from persona_tui.screens import loras_forms
-from persona_tui.screens.loras_lines import Row, scores
+from persona_tui.screens.loras_lines import Row, scores, verdict_words
 from persona_tui.screens.loras_trial import TrialDialog
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
@@ -18,23 +18,28 @@ from persona_tui.widgets.form import FormDialog
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from persona_tui.actions.registry import Registry
     from persona_tui.screens.base import PersonaScreen
     from persona_tui.services.generation.lora_trial import Trial, TrialPlan
     from persona_tui.services.loras.promotion import Promotion
     from persona_tui.services.loras.registry import LoraView
+    from persona_tui.services.voting.comparison import Verdict
 
 
 async def promote(screen: PersonaScreen, lora: LoraView, persona: loras_forms.Persona) -> None:
     """Make it the primary one; where another one is, after asking."""
     from persona_tui.services.loras.promotion import look_at_promotion
     from persona_tui.services.loras.promotion import promote as carry_out
+    from persona_tui.services.voting.comparison import verdicts
 
     persona_id, name = persona
     found = await screen.read(look_at_promotion, persona_id, lora.id)
     if found.instead_of is not None:
         question = f"Promote {lora.label} in place of {found.instead_of.label}?"
         keys = screen.shell.registry
-        words = _against(found, keys.label("loras.compare"), keys.label("loras.roll-back"))
+        pair = (lora.id, found.instead_of.id)
+        voted = (one for one in await screen.read(verdicts) if (one.lora_id, one.beside_id) == pair)
+        words = _against(found, next(voted, None), keys)
         if not await screen.ask(ConfirmDialog(question, words, title="Promote", yes="Promote")):
             return
     await screen.act(carry_out, persona_id, lora.id)
@@ -89,12 +94,18 @@ async def convert(screen: PersonaScreen, row: Row) -> int | None:
     return made.id
 
 
-def _against(found: Promotion, compare: str, back: str) -> str:
+def _against(found: Promotion, voted: Verdict | None, keys: Registry) -> str:
     """What speaks for or against a promotion, in words."""
     assert found.instead_of is not None
     lines = [f"{one.label}: {scores(one) or 'never measured'}." for one in (found.lora, found.instead_of)]
-    if not found.compared:
-        lines.append(f"They were not compared yet; [{compare}] pictures both at one seed.")
+    if voted is not None:
+        lines.append(verdict_words(voted))
+    elif found.compared:
+        lines.append(f"No vote decided between them yet; [{keys.label('loras.vote')}] has you vote blind.")
+    else:
+        compare, vote = keys.label("loras.compare"), keys.label("loras.vote")
+        lines.append(f"They were not compared yet; [{compare}] pictures both, [{vote}] has you vote blind.")
+    back = keys.label("loras.roll-back")
     lines.append(f"Runs that are there keep the version that they used. [{back}] goes back.")
     return "\n".join(lines)
 
@@ -109,14 +120,7 @@ async def asked_comparison(
     """
     from persona_tui.services.generation.pipelines import list_pipelines
 
-    others = [one for one in rows if _is_comparable(one.lora, row.lora)]
-    if not others:
-        raise NotAllowedNow(
-            f"{row.lora.label} is the only {row.lora.model_type} for {row.lora.family}.",
-            hint="Train or import another version, or test it beside none.",
-        )
-    others.sort(key=lambda one: not (one.use is not None and one.use.primary))
-    choices = [Choice(one.lora.id, one.lora.label, _note(one)) for one in others]
+    choices = [Choice(one.lora.id, one.lora.label, note(one)) for one in comparable_with(row, rows)]
     chosen = await screen.ask(ChoiceDialog(f"Compare {row.lora.label} with", choices))
     if chosen is None:
         return None
@@ -129,12 +133,28 @@ async def asked_comparison(
     return {**loras_forms.trial_values(typed), **whose}
 
 
+def comparable_with(row: Row, rows: Sequence[Row]) -> list[Row]:
+    """The LoRAs that one can be compared with, the persona's primary first.
+
+    Raises:
+        NotAllowedNow: there is none.
+    """
+    others = [one for one in rows if _is_comparable(one.lora, row.lora)]
+    if not others:
+        raise NotAllowedNow(
+            f"{row.lora.label} is the only {row.lora.model_type} for {row.lora.family}.",
+            hint="Train or import another version, or test it beside none.",
+        )
+    return sorted(others, key=lambda one: not (one.use is not None and one.use.primary))
+
+
 def _is_comparable(one: LoraView, other: LoraView) -> bool:
     same = (one.model_type, one.family) == (other.model_type, other.family)
     return same and one.id != other.id and one.persona_id in (None, other.persona_id)
 
 
-def _note(row: Row) -> str:
+def note(row: Row) -> str:
+    """What speaks for a LoRA that could be chosen, in a few words."""
     primary = "primary" if row.use is not None and row.use.primary else ""
     return "  ".join(filter(None, (primary, scores(row.lora))))
 
