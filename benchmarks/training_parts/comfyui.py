@@ -1,7 +1,7 @@
 """A real ComfyUI, with base models cut to one block: what it does with our export and our conversions.
 
 PERSONA_TEST_COMFYUI_START says how to start one, as for tests/support/comfyui_process.py. Base folder, port
-and models are the benchmark's own; the server is ended by it.
+and models are the benchmark's own; the server is ended by it. It takes 8 GB of disk for a while.
 """
 
 from __future__ import annotations
@@ -110,8 +110,9 @@ def figures(_quick: bool) -> Iterable[Figure]:
 async def _measured(place: Path) -> list[Figure]:
     # Each base is let go of before the server comes: both at once would not fit into a small machine.
     bases = [cut(family, place) for family in _FAMILIES]
-    comfyui_models.put(comfyui_models.FLUX2, place / "server" / "models")
-    process = ComfyProcess(place / "server", "sd15", "flux")
+    for model in (comfyui_models.FLUX2, comfyui_models.VAE_16):
+        comfyui_models.put(model, place / "server" / "models")
+    process = ComfyProcess(place / "server", "sd15")
     try:
         async with ComfyUIClient(process.comfyui, None, timeout=300) as client:
             studio = Studio(process, client)
@@ -200,7 +201,9 @@ class Judged:
         said = "loads" if self.loads else "to be converted" if self.converted else "ignored"
         parts = [(self.drawn, "as it is"), (self.converted, "converted")]
         told = [
-            f"{name} {one.lost} keys lost, {one.unlike(self.plain):.2f} of 255" for one, name in parts if one
+            f"{name} {one.lost} keys lost, changed by {one.unlike(self.plain):.2f}"
+            for one, name in parts
+            if one
         ]
         return f"{self.made}: {said}; {'; '.join(told)}{'' if self.agrees else '; MISJUDGED'}"
 
