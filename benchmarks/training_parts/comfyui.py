@@ -1,7 +1,7 @@
 """A real ComfyUI, with base models cut to one block: what it does with our export and our conversions.
 
 PERSONA_TEST_COMFYUI_START says how to start one, as for tests/support/comfyui_process.py. Base folder, port
-and models are the benchmark's own; the server is ended by it.
+and models are the benchmark's own; the server is ended by it. It takes 8 GB of disk for a while.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 from tests.support import comfyui_loras, comfyui_models
 from tests.support.comfyui import Graph, Server, log_mark, lost_keys, new_id, node, run
-from tests.support.comfyui_loras import FORMATS, PARTLY, KeyFormat
+from tests.support.comfyui_loras import FLUX2_FORMATS, FORMATS, PARTLY, KeyFormat
 from tests.support.comfyui_process import ComfyProcess
 
 from persona_tui.clients.comfyui import ComfyUIClient
+from persona_tui.gpu.training.families import FAMILIES
+from persona_tui.gpu.training.naming import named_for_file
 from persona_tui.services.loras.conversion import convert
 from persona_tui.services.loras.importing import LoraInput, inspect_lora
 from report import Figure
-from training_parts.cut_bases import SEED, SIDE, TEXT_WIDTH, TOKENS, Cut, cut
+from training_parts.cut_bases import SEED, SIDE, TEXT_WIDTH, TOKENS, Cut, attention_of_flux2, cut
 
 SEEN = 0.5
 """Mean difference of two pictures, in 8-bit steps, from which on a LoRA counts as seen."""
 _FAMILIES = {"flux1": "flux", "qwen-image": "qwen"}
 """Of the trainer → of the server's tiny models."""
-_LORA_FAMILIES = {"flux": "flux", "qwen": "qwen-image", "sd15": "sd15"}
+_LORA_FAMILIES = {"flux": "flux", "qwen": "qwen-image", "sd15": "sd15", "flux2": "flux2"}
+_TEXT_WIDTHS = {tiny: TEXT_WIDTH[family] for family, tiny in _FAMILIES.items()}
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Drawn:
 
     Attributes:
         picture: (H, W, 3), 8-bit steps.
-        latents: (C, h, w).
+        latents: (C, h, w). Of FLUX.2, nothing is drawn: both hold what is added to the layers.
         lost: keys of the LoRA of which its log says that they were not loaded.
     """
 
@@ -77,19 +81,24 @@ class Studio:
             lora: a name in the server's folder; None leaves the loader out.
         """
         graph, prefix = _graph(family), new_id()
-        graph["9"]["inputs"]["filename_prefix"] = prefix
-        graph["10"] = node("SaveLatent", samples=["3", 0], filename_prefix=prefix)
+        if family == "flux2":
+            graph["3"] = node("PersonaTestEffect", model=["4", 0], filename_prefix=prefix)
+        else:
+            graph["9"] = node("SaveImage", images=["8", 0], filename_prefix=prefix)
+            graph["10"] = node("SaveLatent", samples=["3", 0], filename_prefix=prefix)
         if lora is not None:
             _chain(graph, family, lora, strength)
         mark = log_mark(self._server)
         entry = await run(self._client, graph)
         if entry.status != "success":
             raise SystemExit(f"ComfyUI did not draw: {entry.message}")
-        (picture,) = (self._folder / "output").glob(f"{prefix}*.png")
         (latent,) = (self._folder / "output").glob(f"{prefix}*.latent")
-        pixels = np.asarray(Image.open(picture).convert("RGB"), dtype=np.float32)
         latents = load_file(latent)["latent_tensor"][0]
-        return Drawn(pixels, latents.reshape(-1, *latents.shape[-2:]), len(lost_keys(self._server, mark)))
+        latents = latents.reshape(-1, *latents.shape[-2:])
+        pixels = latents
+        for picture in (self._folder / "output").glob(f"{prefix}*.png"):
+            pixels = np.asarray(Image.open(picture).convert("RGB"), dtype=np.float32)
+        return Drawn(pixels, latents, len(lost_keys(self._server, mark)))
 
 
 def figures(_quick: bool) -> Iterable[Figure]:
@@ -101,7 +110,9 @@ def figures(_quick: bool) -> Iterable[Figure]:
 async def _measured(place: Path) -> list[Figure]:
     # Each base is let go of before the server comes: both at once would not fit into a small machine.
     bases = [cut(family, place) for family in _FAMILIES]
-    process = ComfyProcess(place / "server", "sd15", "flux")
+    for model in (comfyui_models.FLUX2, comfyui_models.VAE_16):
+        comfyui_models.put(model, place / "server" / "models")
+    process = ComfyProcess(place / "server", "sd15")
     try:
         async with ComfyUIClient(process.comfyui, None, timeout=300) as client:
             studio = Studio(process, client)
@@ -109,6 +120,7 @@ async def _measured(place: Path) -> list[Figure]:
                 models = process.folder / "models" / "diffusion_models"
                 (models / f"cut-{_FAMILIES[base.family]}.safetensors").symlink_to(base.weights)
             found = [figure for base in bases async for figure in _of_export(studio, base)]
+            found += [figure async for figure in _of_fused_names(studio, place)]
             return found + [figure async for figure in _of_formats(studio, place)]
     finally:
         process.stop()
@@ -125,6 +137,23 @@ async def _of_export(studio: Studio, base: Cut) -> AsyncIterator[Figure]:
     yield Figure(
         f"{base.family}: effect beside diffusers'", _deviation(base, plain, full), "of it", "<=", 1e-3
     )
+
+
+async def _of_fused_names(studio: Studio, place: Path) -> AsyncIterator[Figure]:
+    """FLUX.2's attention as we export it, in its makers' names, beside diffusers' names of the same weights.
+
+    ComfyUI 0.8.0 has FLUX.2-dev alone, which is not trained here; klein's layers have the same names.
+    """
+    weights, plain = attention_of_flux2(), await studio.draw("flux2")
+    drawn = []
+    for prefix in (FAMILIES["flux2-klein-4b"].lora_prefix, "transformer."):
+        file = place / f"{prefix}safetensors"
+        save_file(named_for_file(weights, prefix), file)
+        drawn.append(await studio.draw("flux2", studio.take(file)))
+    fused, split = drawn
+    apart = np.linalg.norm(fused.latents - split.latents) / np.linalg.norm(split.latents - plain.latents)
+    yield Figure("flux2: keys in our names not loaded", fused.lost, "keys", "==", 0)
+    yield Figure("flux2: effect beside that under diffusers' names", float(apart), "of it", "<=", 1e-3)
 
 
 def _deviation(base: Cut, plain: Drawn, full: Drawn) -> float:
@@ -172,7 +201,9 @@ class Judged:
         said = "loads" if self.loads else "to be converted" if self.converted else "ignored"
         parts = [(self.drawn, "as it is"), (self.converted, "converted")]
         told = [
-            f"{name} {one.lost} keys lost, {one.unlike(self.plain):.2f} of 255" for one, name in parts if one
+            f"{name} {one.lost} keys lost, changed by {one.unlike(self.plain):.2f}"
+            for one, name in parts
+            if one
         ]
         return f"{self.made}: {said}; {'; '.join(told)}{'' if self.agrees else '; MISJUDGED'}"
 
@@ -192,7 +223,7 @@ async def _of_formats(studio: Studio, place: Path) -> AsyncIterator[Figure]:
     """What we say of a file's names beside what the server does; and our conversions, drawn."""
     plain = {family: await studio.draw(family) for family in _LORA_FAMILIES}
     found = []
-    for number, made in enumerate((*FORMATS, *PARTLY)):
+    for number, made in enumerate((*FORMATS, *PARTLY, *FLUX2_FORMATS)):
         found.append(
             await _judged(studio, made, plain[made.family], place / "formats" / f"{number}.safetensors")
         )
@@ -219,7 +250,10 @@ def _unlike(found: list[Judged]) -> int:
 
 
 def _graph(family: str) -> Graph:
-    """Nodes 4 and 11 give model and CLIP, 6 and 7 the texts, 3 samples, 9 saves."""
+    """Node 4 gives the model, 6 and 7 the texts, 3 samples, 8 decodes."""
+    if family == "flux2":
+        name = comfyui_models.FLUX2.name
+        return {"4": node("UNETLoader", unet_name=name, weight_dtype="fp8_e4m3fn")}
     sampled = {"model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0]}
     graph = {
         "3": node(
@@ -227,7 +261,6 @@ def _graph(family: str) -> Graph:
             denoise=1.0,
         ),
         "5": node("EmptySD3LatentImage", width=SIDE, height=SIDE, batch_size=1),
-        "9": node("SaveImage", images=["8", 0]),
     }  # fmt: skip
     if family == "sd15":
         texts = {"6": "a celadon vase in morning light", "7": "blurry"}
@@ -236,8 +269,8 @@ def _graph(family: str) -> Graph:
         graph["5"] = node("EmptyLatentImage", width=SIDE, height=SIDE, batch_size=1)
         graph["8"] = node("VAEDecode", samples=["3", 0], vae=["4", 2])
         return graph
-    width = TEXT_WIDTH[next(one for one, tiny in _FAMILIES.items() if tiny == family)]
-    graph |= {n: node("PersonaTestConditioning", width=width, tokens=TOKENS, seed=SEED) for n in ("6", "7")}
+    texts = node("PersonaTestConditioning", width=_TEXT_WIDTHS[family], tokens=TOKENS, seed=SEED)
+    graph |= {"6": texts, "7": texts}
     graph["4"] = node("UNETLoader", unet_name=f"cut-{family}.safetensors", weight_dtype="default")
     graph["8"] = node("VAEDecode", samples=["3", 0], vae=["12", 0])
     graph["12"] = node("VAELoader", vae_name=comfyui_models.VAE_16.name)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.support.comfyui_models import WIDTH_2
 from tests.support.tiny_pipelines import tiny_pipeline
 from tests.support.training import pictures, small_recipe, small_run, write_dataset
 from torch import Tensor, nn
@@ -144,6 +145,18 @@ def _random_weights(made: nn.Module, layers: list[str]) -> dict[str, Tensor]:
         linear: Any = made.get_submodule(layer)
         weights[layer + A] = torch.randn(RANK, linear.in_features, generator=random) / linear.in_features**0.5
         weights[layer + B] = torch.randn(linear.out_features, RANK, generator=random) / 2
+    return weights
+
+
+def attention_of_flux2() -> dict[str, Tensor]:
+    """A LoRA of random weights in the projections of one double block, under diffusers' names."""
+    random = torch.Generator().manual_seed(SEED)
+    names = [f"to_{one}" for one in "qkv"] + [f"add_{one}_proj" for one in "qkv"] + ["to_out.0", "to_add_out"]
+    weights = {}
+    for name in names:
+        layer = f"transformer_blocks.0.attn.{name}"
+        weights[layer + A] = torch.randn(RANK, WIDTH_2, generator=random) / WIDTH_2**0.5
+        weights[layer + B] = torch.randn(WIDTH_2, RANK, generator=random) / 2
     return weights
 
 

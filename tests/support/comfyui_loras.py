@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests.support.comfyui_models import CHANNELS, TEXT, WIDTH, Family
+from tests.support.comfyui_models import CHANNELS, TEXT, WIDTH, WIDTH_2, Family
 
 RANK = 4
 STRENGTH = 0.2
@@ -156,6 +156,14 @@ QWEN_ENDS = (
     *_same("norm_out.linear", size=(2 * WIDTH, WIDTH)),
     *_same("proj_out", size=(64, WIDTH)),
 )
+FLUX2 = (
+    Layer(
+        "single_blocks.0.linear1", "single_transformer_blocks.0.attn.to_qkv_mlp_proj", (9 * WIDTH_2, WIDTH_2)
+    ),
+    Layer("single_blocks.0.linear2", "single_transformer_blocks.0.attn.to_out", (WIDTH_2, 4 * WIDTH_2)),
+    Layer("double_blocks.0.img_mlp.0", "transformer_blocks.0.ff.linear_in", (6 * WIDTH_2, WIDTH_2)),
+    Layer("double_blocks.0.txt_mlp.2", "transformer_blocks.0.ff_context.linear_out", (WIDTH_2, 3 * WIDTH_2)),
+)
 
 
 def _processor(layer: Layer) -> str:
@@ -251,3 +259,14 @@ PARTLY: tuple[KeyFormat, ...] = (
     ),
 )  # fmt: skip
 """Formats of which v0.8.0 loads some keys and ignores the others."""
+FLUX2_FORMATS: tuple[KeyFormat, ...] = (
+    KeyFormat("flux2", "generic", "model", FLUX2, lambda one: f"diffusion_model.{one.server}", "peft"),
+    KeyFormat(
+        "flux2", "PEFT", "model", FLUX2, lambda one: f"transformer.{one.diffusers}", "peft", loads=False
+    ),
+    KeyFormat(
+        "flux2", "PEFT, as saved", "model", FLUX2,
+        lambda one: f"base_model.model.{one.diffusers}", "peft", loads=False,
+    ),
+)  # fmt: skip
+"""Of a model so large that only the benchmark draws with it; the stand-in does not know it."""

@@ -2,7 +2,7 @@
 
 Nobody will see anything in their pictures; what counts is that the server loads and runs them, and that
 another seed, prompt or LoRA gives another picture. Names and shapes follow what v0.8.0 detects: SD1.5 needs
-320 channels and CLIP's 768, FLUX and Qwen-Image a width of 3072; blocks may be few, so there is one.
+320 channels and CLIP's 768, FLUX and Qwen-Image a width of 3072, FLUX.2 6144; there is one block of a kind.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Family = Literal["sd15", "flux", "qwen"]
+Family = Literal["sd15", "flux", "qwen", "flux2"]
 Shapes = dict[str, tuple[int, ...]]
 
 CHANNELS = 320
@@ -22,8 +22,10 @@ TEXT = 768
 TEXT_LAYERS = 12
 WORDS = 49408
 WIDTH = 3072
+WIDTH_2 = 6144
 HEAD = 128
 QWEN_TEXT = 3584
+FLUX2_TEXT = 32
 TIME = 256
 
 
@@ -183,6 +185,31 @@ def _qwen() -> Shapes:
     return shapes
 
 
+def _flux2() -> Shapes:
+    """FLUX.2-dev with one double and one single block, without biases; texts may have any width."""
+    wide = WIDTH_2
+    shapes: Shapes = {
+        "img_in.weight": (wide, 128),
+        "txt_in.weight": (wide, FLUX2_TEXT),
+        "double_stream_modulation_img.lin.weight": (6 * wide, wide),
+        "double_stream_modulation_txt.lin.weight": (6 * wide, wide),
+        "single_stream_modulation.lin.weight": (3 * wide, wide),
+        "single_blocks.0.linear1.weight": (9 * wide, wide),
+        "single_blocks.0.linear2.weight": (wide, 4 * wide),
+        "final_layer.linear.weight": (128, wide),
+        "final_layer.adaLN_modulation.1.weight": (2 * wide, wide),
+    }
+    for name in ("time_in", "guidance_in"):
+        shapes |= {f"{name}.in_layer.weight": (wide, TIME), f"{name}.out_layer.weight": (wide, wide)}
+    for half in ("img", "txt"):
+        block = f"double_blocks.0.{half}"
+        shapes |= {f"{block}_attn.qkv.weight": (3 * wide, wide), f"{block}_attn.proj.weight": (wide, wide)}
+        shapes |= {f"{block}_mlp.0.weight": (6 * wide, wide), f"{block}_mlp.2.weight": (wide, 3 * wide)}
+    for block in ("double_blocks.0.img_attn", "double_blocks.0.txt_attn", "single_blocks.0"):
+        shapes |= {f"{block}.norm.{norm}.scale": (HEAD,) for norm in ("query_norm", "key_norm")}
+    return shapes
+
+
 def _under(prefix: str, shapes: Shapes) -> Shapes:
     return {prefix + name: shape for name, shape in shapes.items()}
 
@@ -204,6 +231,8 @@ CLIP_L = TinyModel(
 VAE_16 = TinyModel("vae", "persona-tiny-vae-16-1.safetensors", _vae(16))
 FLUX = TinyModel("diffusion_models", "persona-tiny-flux-1.safetensors", _flux(), small=True)
 QWEN = TinyModel("diffusion_models", "persona-tiny-qwen-1.safetensors", _qwen(), small=True)
+FLUX2 = TinyModel("diffusion_models", "persona-tiny-flux2-1.safetensors", _flux2(), small=True)
+"""2 GB; so it is nobody's need by itself."""
 NEEDED: Mapping[Family, tuple[TinyModel, ...]] = {
     "sd15": (CHECKPOINT,),
     "flux": (FLUX, CLIP_L, VAE_16),
@@ -214,10 +243,15 @@ NEEDED: Mapping[Family, tuple[TinyModel, ...]] = {
 def place(family: Family, models: Path) -> None:
     """Write what a family needs into a server's models folder, unless it is there already."""
     for model in NEEDED[family]:
-        path = models / model.folder / model.name
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(model, path)
+        put(model, models)
+
+
+def put(model: TinyModel, models: Path) -> None:
+    """Write one model into a server's models folder, unless it is there already."""
+    path = models / model.folder / model.name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(model, path)
 
 
 def _write(model: TinyModel, path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from tests.support.comfyui_loras import FORMATS, MAGNITUDE, PARTLY, RANK, KeyFormat, write
+from tests.support.comfyui_loras import FLUX2_FORMATS, FORMATS, MAGNITUDE, PARTLY, RANK, KeyFormat, write
 
 from persona_tui.sandbox.comfyui import lora_keys
 from persona_tui.services.loras.conversion import conversion_of, convert
@@ -18,18 +18,19 @@ from persona_tui.services.loras.families import Family
 from persona_tui.services.loras.header import Header, read_header
 from persona_tui.services.loras.key_formats import key_warnings
 
-FAMILIES: dict[str, Family] = {"sd15": "sd15", "flux": "flux", "qwen": "qwen-image"}
+FAMILIES: dict[str, Family] = {"sd15": "sd15", "flux": "flux", "qwen": "qwen-image", "flux2": "flux2"}
+ALL = (*FORMATS, *PARTLY, *FLUX2_FORMATS)
 CAN_NOT = {"biases"}
 """What no name helps."""
 
 
-@pytest.mark.parametrize("made", (*FORMATS, *PARTLY), ids=str)
+@pytest.mark.parametrize("made", ALL, ids=str)
 def test_training_10_what_a_server_ignores_is_warned_of_and_nothing_else(made: KeyFormat) -> None:
     warned = key_warnings(made.shapes, FAMILIES[made.family], {})
     assert bool(warned) is not made.loads, warned
 
 
-@pytest.mark.parametrize("made", [one for one in (*FORMATS, *PARTLY) if not one.loads], ids=str)
+@pytest.mark.parametrize("made", [one for one in ALL if not one.loads], ids=str)
 def test_training_10_what_a_server_ignores_is_converted_whole(made: KeyFormat, tmp_path: Path) -> None:
     family = FAMILIES[made.family]
     found = conversion_of(tmp_path / "any.safetensors", Header(made.shapes), family)
@@ -38,7 +39,7 @@ def test_training_10_what_a_server_ignores_is_converted_whole(made: KeyFormat, t
         return
     assert found is not None and list(found.names) == list(made.shapes)
     names = list(found.names.values())
-    known = lora_keys.MODEL["sd" if made.family == "sd15" else made.family]
+    known = lora_keys.MODEL[{"sd15": "sd", "qwen": "qwen"}.get(made.family, "flux")]  # type: ignore[index]
     assert lora_keys.placed(names, known) == (names, [])
     assert key_warnings(dict.fromkeys(names, (1, 1)), family, {}) == ()
 
