@@ -105,9 +105,9 @@ async def test_library_4_a_build_by_key_says_for_how_many_vectors_it_waits(libra
     library.stock(3)
     async with opened(library) as pilot:
         await pilot.press("b")
-        await says(pilot, "The build waits for vectors of 3 pictures and goes on by itself; F11 shows it.")
+        await says(pilot, "The build waits for vectors of 3 pictures; it goes on by itself.")
         await pilot.press("b")
-        await says(pilot, "A build waits already for vectors of 3 pictures and goes on by itself;")
+        await says(pilot, "A build waits already for vectors of 3 pictures; it goes on by itself.")
         here = current_model(QuietCore(library.db, library.folder).settings).hash
         with library.db.session_scope() as session:
             for (photo_id,) in session.execute(text("SELECT id FROM photos")).all():

@@ -168,8 +168,8 @@ def _lines(built: Built) -> list[str]:
     )
     if built.waiting:
         lines.append(
-            f"⚠️  {built.waiting} pictures have no vector yet. The app or `persona-tui worker` makes them; "
-            "build again then."
+            f"⚠️  {built.waiting} pictures have no vector yet. The app or `persona-tui worker` makes them: "
+            "build again then, or with --background, which waits for them."
         )
     return lines
 
