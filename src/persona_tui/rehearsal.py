@@ -22,7 +22,7 @@ from sqlalchemy import text
 
 from persona_tui.database import migrate
 from persona_tui.database.engine import Database, open_database
-from persona_tui.errors import NotAllowedNow
+from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
 from persona_tui.services.leadership import this_process
@@ -62,11 +62,12 @@ async def rehearse(
         days: 1 to 60, from now on.
 
     Raises:
+        InvalidRequest: no such number of days.
         NotAllowedNow: nothing is planned in these days.
         PersonaError: the copy or the sandbox can't be made.
     """
     if not 1 <= days <= MOST_DAYS:
-        raise NotAllowedNow(f"A rehearsal plays 1 to {MOST_DAYS} days.", hint="Say fewer days.")
+        raise InvalidRequest(f"A rehearsal plays 1 to {MOST_DAYS} days.", hint="Say --days 7.")
     with ExitStack() as stack:
         copy = await to_thread(lambda: stack.enter_context(_copied_database(opened)))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="persona-rehearsal-")))

@@ -56,6 +56,11 @@ def told_by(said: Said, code: int) -> str:
         (("photos", "import", "Mira", "/nowhere/at/all"), "/nowhere"),
         (("photos", "analyse", "Mira", "--kind", "beauty"), "beauty"),
         (("post", "show", "999"), "999"),
+        (("post", "list", "--state", "sent"), "'sent'"),
+        (("scheduler", "--days", "3"), "--days is for a rehearsal"),
+        (("scheduler", "--rehearse", "--days", "0"), "1 to 60 days"),
+        (("cluster", "add", "Mira", ""), "Name: must not be empty."),
+        (("cluster", "take", "999"), "review 999"),
         (("run", "create", "a bowl", "--pipeline", "none-such"), "none-such"),
         (("idea", "accept", "999"), "999"),
         (("vote", "next", "999"), "999"),
@@ -63,6 +68,17 @@ def told_by(said: Said, code: int) -> str:
 )
 def test_a_wrong_request_exits_with_2(peopled: Shell, arguments: tuple[str, ...], word: str) -> None:
     assert word in told(peopled, 2, *arguments)
+
+
+def test_help_says_each_commands_sentence_to_its_end(peopled: Shell) -> None:
+    for group in ("photos", "cluster", "post", "account", "run"):
+        listed = peopled(group, "--help", COLUMNS="80").out.split("Commands:")[1]
+        assert "  list " in listed and "..." not in listed, listed
+    assert "Say that a post did not go out, after `post reconcile`\n" in peopled("post", "--help").out
+
+
+def test_a_list_of_nothing_says_so(peopled: Shell) -> None:
+    assert peopled("photos", "near", "Mira").out.splitlines()[1:] == ["(none)"]
 
 
 def test_lists_print_one_json_document_alone(peopled: Shell) -> None:

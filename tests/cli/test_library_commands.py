@@ -53,6 +53,8 @@ def test_library_4_5_a_library_is_built_changed_and_searched_by_commands(
     assert "knows no words" in told(peopled, 1, "photos", "search", "Mira", "a cat")
     assert "names no picture" in told(peopled, 2, "photos", "search", "Mira", "--like", "12")
     assert "There is no photo 9999" in told(peopled, 2, "photos", "search", "Mira", "--like", "photo 9999")
+    paged = peopled("photos", "search", "Mira", "--like", "photo 1", "--limit", "4", "--page", "2").out
+    assert "--page 3 shows them" in paged
     few = peopled("photos", "list", "Mira", "--limit", "17", "--json")
     assert (len(few.json), "more than these 17" in few.err) == (17, True)
     assert "more than" not in peopled("photos", "list", "Mira", "--limit", "18").err

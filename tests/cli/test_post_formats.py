@@ -8,7 +8,27 @@ from typing import Any
 from tests.cli.conftest import Shell
 from tests.cli.test_commands import told
 from tests.support.library import add_photo, photograph
-from tests.support.world import insert
+from tests.support.world import insert, make_account
+
+
+def test_publishing_1_acts_on_a_post_in_the_wrong_state_say_what_is_possible(
+    peopled: Shell, inside: Callable[[], Any]
+) -> None:
+    with inside() as opened, opened.database.session_scope() as session:
+        photo = str(add_photo(session, opened.media, 1, photograph("clock")).photo_id)
+        make_account(session, 1)
+    post = str(peopled("post", "draft", "--photo", photo, "--json").json["id"])
+    assert "is not on the calendar" in told(peopled, 1, "post", "unschedule", post)
+    assert peopled("post", "show", post, "--json").json["post"]["state"] == "draft"
+    planned = peopled("post", "schedule", post, "--at", "2090-11-24T18:00").out
+    assert "goes out 2090-11-24T18:00" in planned and "⚠️  It has no caption." in planned
+    again = peopled("post", "schedule", post)
+    assert again.code == 1 and "scheduled already" in again.err and "post reschedule" in again.err
+    peopled("post", "pause-all")
+    assert "⚠️  You have paused all publishing." in peopled("post", "publish", post).out
+    peopled("post", "resume-all")
+    assert "Possible now: cancel, unschedule." in peopled("post", "retry", post).err
+    assert peopled("post", "cancel", post).out == f"✅ Post {post} is cancelled.\n"
 
 
 def test_publishing_6_a_carousel_is_made_and_changed_by_commands(

@@ -49,6 +49,14 @@ async def pool() -> AsyncIterator[WorkPool]:
         yield made
 
 
+def test_library_4_numbers_in_the_names_of_clusters_are_ordered_as_numbers(session: Session) -> None:
+    plan = make_plan(session)
+    for name in ("Group 10", "group 2", "Group 1", "12 bowls", "Bowls"):
+        create_cluster(session, plan.persona_id, {"name": name})
+    names = [one.name for one in list_clusters(session, plan.persona_id)]
+    assert names == ["12 bowls", "Bowls", "Group 1", "group 2", "Group 10", "Wheel"]
+
+
 async def test_library_4_clusters_are_built_and_grow_by_new_pictures(db: Database, pool: WorkPool) -> None:
     with db.session_scope() as session:
         plan = make_plan(session)

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from persona_tui.database.engine import Database
+from persona_tui.services.library.clusters import create_cluster
 from persona_tui.services.library.embeddings import current_model
 from persona_tui.services.library.membership import add_pictures
 from persona_tui.services.library.pictures import PictureRef
@@ -105,9 +106,9 @@ async def test_library_4_a_build_by_key_says_for_how_many_vectors_it_waits(libra
     library.stock(3)
     async with opened(library) as pilot:
         await pilot.press("b")
-        await says(pilot, "The build waits for vectors of 3 pictures and goes on by itself; F11 shows it.")
+        await says(pilot, "The build waits for vectors of 3 pictures; it goes on by itself.")
         await pilot.press("b")
-        await says(pilot, "A build waits already for vectors of 3 pictures and goes on by itself;")
+        await says(pilot, "A build waits already for vectors of 3 pictures; it goes on by itself.")
         here = current_model(QuietCore(library.db, library.folder).settings).hash
         with library.db.session_scope() as session:
             for (photo_id,) in session.execute(text("SELECT id FROM photos")).all():
@@ -116,3 +117,17 @@ async def test_library_4_a_build_by_key_says_for_how_many_vectors_it_waits(libra
         await says(pilot, "A build waits already; its clusters come here by themselves.")
     jobs = "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'library:build_clusters'"
     assert asked(library.db, jobs) == 1
+
+
+async def test_library_2_7_a_narrow_screen_names_the_key_and_counts_clusters_without_a_pillar(
+    library: Library,
+) -> None:
+    library.stock(2)
+    with library.db.session_scope() as session:
+        for name in ("Bowls", "Cups"):
+            create_cluster(session, library.plan.persona_id, {"name": name})
+    async with opened(library) as pilot:
+        await shows(pilot, "[A] does it. To do:")
+        await until(pilot, lambda: library_screen(pilot).shelves.seek(("loose", 0)))
+        await shows(pilot, "NO PILLAR  (2 clusters)")
+        assert "These clusters serve no pillar yet." in screen_text(pilot)

@@ -665,9 +665,10 @@ def test_a_tree_ends_with_a_corner() -> None:
         (-80, False, "3d ago"),
         (-130, True, "5d overdue"),
         (-3, True, "overdue"),
+        (-30 / 3600, True, "due now"),
     ],
 )
-def test_days_are_told_as_in_a_conversation(hours: int, due: bool, words: str) -> None:
+def test_days_are_told_as_in_a_conversation(hours: float, due: bool, words: str) -> None:
     now = datetime(2026, 3, 14, 12, tzinfo=UTC)
     assert marks.days_away(now + timedelta(hours=hours), now, due=due) == words
 

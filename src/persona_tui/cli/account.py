@@ -206,7 +206,8 @@ def resume(account: AccountId, as_json: AsJson = False) -> None:
 
     with session() as opened:
         view = resume_account(opened, account)
-    show(view, as_json, lambda: [f"✅ {view.username} is active; {view.waiting} posts wait."])
+    waiting = "1 post waits" if view.waiting == 1 else f"{view.waiting} posts wait"
+    show(view, as_json, lambda: [f"✅ {view.username} is active; {waiting}."])
 
 
 @commands.command("remove")

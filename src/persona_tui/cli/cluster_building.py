@@ -41,6 +41,7 @@ def build(
     """Put pictures that lie in no cluster into those they belong to, and make new ones of the rest."""
     from persona_tui.services.library.builds import request_build, without_vector
     from persona_tui.services.library.embeddings import current_model
+    from persona_tui.widgets.marks import counted
 
     waiting = 0
     with resources() as opened:
@@ -51,7 +52,7 @@ def build(
                 waiting = without_vector(opened_session, persona_id, current_model(opened.settings).hash)
         built = None if background else asyncio.run(_build(opened, persona_id, method))
     if built is None:
-        first = f", once {waiting} pictures have their vectors" if waiting else ""
+        first = f", once the vectors of {counted(waiting, 'picture')} are made" if waiting else ""
         queued = {"queued": True, "waiting": waiting}
         show(queued, as_json, lambda: [f"✅ The app or `persona-tui worker` builds them{first}."])
         return
@@ -161,15 +162,16 @@ async def _propose(opened: Resources, persona_id: int, clusters: list[int] | Non
 
 
 def _lines(built: Built) -> list[str]:
-    lines = [f"✅ {one.name}: {one.pictures} pictures" for one in built.made]
-    lines.append(
-        f"{len(built.made)} clusters made, {built.joined} pictures joined others, "
-        f"{built.to_review} to review, {built.apart} are like no others."
-    )
+    from persona_tui.widgets.marks import counted
+
+    lines = [f"✅ {one.name}: {counted(one.pictures, 'picture')}" for one in built.made]
+    made, joined = counted(len(built.made), "cluster").capitalize(), counted(built.joined, "picture")
+    rest = f"{built.to_review} to review, {built.apart} like no others"
+    lines.append(f"{made} made, {joined} joined others, {rest}.")
     if built.waiting:
         lines.append(
-            f"⚠️  {built.waiting} pictures have no vector yet. The app or `persona-tui worker` makes them; "
-            "build again then."
+            f"⚠️  {counted(built.waiting, 'picture')} without a vector yet. The app or `persona-tui worker` "
+            "makes them: build again then, or with --background, which waits for them."
         )
     return lines
 

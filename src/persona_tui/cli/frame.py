@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -20,9 +21,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 PersonaName = Annotated[str, typer.Argument(metavar="PERSONA", help="The persona's name.")]
 
 
+class WordyGroup(TyperGroup):
+    """A group whose help says the whole first sentence of each command, on as many lines as that takes."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(_WHOLE)) for name, one in found if one is not None]
+            )
+
+
+_WHOLE = 1000
+"""Characters of help at which click would cut a sentence."""
+
+
 def group(help_text: str) -> typer.Typer:
     """A group of commands with plain help."""
-    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+    return typer.Typer(
+        cls=WordyGroup, help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    )
 
 
 def note(sentence: str) -> None:
@@ -93,7 +112,7 @@ def plain(value: Any) -> Any:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Columns as wide as their content, for people."""
+    """Columns as wide as their content, for people; that there is nothing is said."""
     from rich.cells import cell_len
 
     cells = [[_cell(value) for value in row] for row in rows]
@@ -101,6 +120,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[
     for row in [list(headers), *cells]:
         padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
         yield "  ".join(padded).rstrip()
+    if len(cells) == 0:
+        yield "(none)"
 
 
 def _cell(value: object) -> str:

@@ -21,7 +21,9 @@ def scheduler(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Play the plan on a copy, against the sandbox, at speed.")
     ] = False,
-    days: Annotated[int, typer.Option(help="With --rehearse: so many days from now on.")] = 7,
+    days: Annotated[
+        int | None, typer.Option(help="With --rehearse: so many days from now on, 7 unless said.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Generate, publish and work on jobs without a screen, until stopped; or rehearse what is planned."""
@@ -32,8 +34,10 @@ def scheduler(
     settings = load_settings()
     if rehearse and once:
         raise InvalidRequest("--rehearse and --once exclude each other.", hint="Choose one of the two.")
+    if days is not None and not rehearse:
+        raise InvalidRequest("--days is for a rehearsal.", hint="Say --rehearse as well, or leave it out.")
     if rehearse:
-        _rehearse(settings, days, as_json)
+        _rehearse(settings, 7 if days is None else days, as_json)
         return
     if once:
         report = asyncio.run(run_once(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -74,7 +75,10 @@ def import_(
     show(
         {"counts": counts, "files": [_plain(done) for done in outcomes]} if as_json else counts,
         as_json,
-        lambda: [", ".join(f"{count} {word}" for word, count in counts.items()), *_next_step(counts, accept)],
+        lambda: [
+            ", ".join(f"{count} {word}" for word, count in counts.items()),
+            *_next_step(persona, counts, accept),
+        ],
     )
     if counts["failed"] and not counts["imported"] and not counts["already there"]:
         raise typer.Exit(1)
@@ -125,10 +129,10 @@ def _plain(done: FileOutcome) -> dict[str, object]:
     }
 
 
-def _next_step(counts: dict[str, int], accept: bool) -> list[str]:
+def _next_step(persona: str, counts: dict[str, int], accept: bool) -> list[str]:
     if accept or not counts["imported"]:
         return []
-    return ["They wait for a look: `persona-tui photos accept PERSONA --all` takes them all."]
+    return [f"They wait for a look: `persona-tui photos accept {quote(persona)} --all` takes them all."]
 
 
 def cluster_named(

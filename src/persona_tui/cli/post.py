@@ -41,8 +41,9 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Posts by their time."""
-    from persona_tui.services.publishing.post_views import list_posts
+    from persona_tui.services.publishing.post_views import list_posts, require_states
 
+    require_states(state or ())
     with session() as opened:
         persona_id = persona_of(opened, persona).id if persona else None
         posts = list_posts(opened, persona_id, state)
@@ -275,6 +276,7 @@ def reschedule(
 
 def _planned(post: PostView, slot: Slot) -> list[str]:
     notes = [f"ℹ️  {slot.note}"] if slot.note else []
+    notes += [f"⚠️  {warning}" for warning in post.warnings]
     return [f"✅ Post {post.id} goes out {post.wall_time} ({post.zone}).", *notes]
 
 
@@ -296,7 +298,10 @@ def _slot(opened: Resources, opened_session: Session, post: int, at: str | None)
 def _act(post: int, act: Callable[[Session, int], PostView], words: str, as_json: bool) -> None:
     with session() as opened:
         done = act(opened, post)
-    show(done, as_json, lambda: [f"✅ Post {post} {words}; it is {done.state}."])
+    state = done.state.replace("_", " ")
+    then = "" if words.endswith(state) else f"; it is {state}"
+    warnings = [f"⚠️  {warning}" for warning in done.warnings] if done.state == "scheduled" else []
+    show(done, as_json, lambda: [f"✅ Post {post} {words}{then}.", *warnings])
 
 
 @commands.command("publish")

@@ -76,7 +76,7 @@ def search(
         found = asyncio.run(_search(opened, persona_id, query, limit, page))
     if found.basis == "ratings":
         note("ℹ️  No post has insights yet: the best by votes were taken.")
-    show(found, as_json, lambda: _lines(found))
+    show(found, as_json, lambda: _lines(found, page))
 
 
 def ref_of(words: str) -> PictureRef:
@@ -131,7 +131,7 @@ async def _search(opened: Resources, persona_id: int, query: Query, limit: int, 
         return await search(scope, pool, settings, persona_id, query, limit=limit, offset=(page - 1) * limit)
 
 
-def _lines(found: SearchPage) -> list[str]:
+def _lines(found: SearchPage, page: int) -> list[str]:
     if not found.found:
         return ["ℹ️  No picture is like that."]
     rows = table(
@@ -148,4 +148,4 @@ def _lines(found: SearchPage) -> list[str]:
             for one in found.found
         ),
     )
-    return [*rows, *(["… and more: say --page."] if found.next_offset is not None else [])]
+    return [*rows, *([f"… and more: --page {page + 1} shows them."] if found.next_offset is not None else [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -255,4 +256,5 @@ class HttpService:
 
 
 def _words(problem: Exception) -> str:
-    return clean(str(problem), keep_lines=False)[:200] or type(problem).__name__
+    words = re.sub(r"^\[Errno -?\d+\] ", "", clean(str(problem), keep_lines=False))
+    return words[:200] or type(problem).__name__

@@ -102,7 +102,7 @@ def login_of(name: str) -> Login:
         return LOGINS[name]
     except KeyError:
         raise InvalidRequest(
-            f"There is no login called {name[:40]}.", hint="instagram or facebook."
+            f"There is no login called {name[:40]}.", hint="Use instagram or facebook."
         ) from None
 
 

@@ -191,8 +191,7 @@ async def build(screen: PersonaScreen, persona_id: int) -> None:
     where = screen.shell.registry.label("global.jobs")
     if missing:
         which = "A build waits already" if job is None else "The build waits"
-        pictures = counted(missing, "picture")
-        screen.flash(f"{which} for vectors of {pictures} and goes on by itself; {where} shows it.", "busy")
+        screen.flash(f"{which} for vectors of {counted(missing, 'picture')}; it goes on by itself.", "busy")
     elif job is None:
         screen.flash("A build waits already; its clusters come here by themselves.", "info")
     else:

@@ -175,7 +175,8 @@ class ClustersView(ClustersAbout):
         verb = (
             "does it" if missing.line.startswith("To do") else "says why" if missing.lacks else "tries again"
         )
-        line = Content.assemble(("⚠ ", "$warning"), (missing.line, "$dim"), (f" [{key}] {verb}", "$title"))
+        # The key first: three narrow rows don't hold what is missing of each kind.
+        line = Content.assemble(("⚠ ", "$warning"), (f"[{key}] {verb}. ", "$title"), (missing.line, "$dim"))
         self.query_one("#missing", Static).update(line if missing.line else "")
         if counts["all"] != before.get("all"):
             counts = {**counts, "near": await self.read(clusters_reading.count_near, persona_id)}
@@ -373,6 +374,8 @@ class ClustersView(ClustersAbout):
 
     def _standing(self) -> Sequence[str]:
         reel, place = self._reel, self.grid.cursor
+        if self._branch is not None and self._branch.kind == "loose" and not self._found:
+            return [counted(len(self.shelves.catalogue.clusters_of(None)), "cluster")]
         total = reel.total if reel.goes_on or reel.first else len(reel)
         notes = ["counting…" if total is None else counted(total, "picture")]
         notes += [f"this is {place + 1:,}"] if len(reel) and place else []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
+from zoneinfo import ZoneInfo
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -58,7 +59,7 @@ class OverdueDialog(Dialog[None]):
         yield DataList(
             [
                 Column("Overdue", 12),
-                Column("State", 16),
+                Column("State", 16, from_width=100),
                 Column("Persona", 14, from_width=100),
                 Column("Caption", share=2),
                 Column("What became of it", share=3),
@@ -129,7 +130,7 @@ class OverdueDialog(Dialog[None]):
         event.stop()
         post: Overdue = event.item
         outcome = self._told.get(post.id)
-        when = post.wall_time.replace("T", " ")
+        when = f"{post.due_at.astimezone(ZoneInfo(post.zone)):%a %d %b %H:%M}"
         words = outcome.sentence if outcome is not None else post.reason or "It waits for its turn."
         to = f"@{post.username}" if post.username else "no account"
         self.query_one("#overdue-why", Static).update(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
@@ -45,8 +46,39 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
     except ValidationError as problem:
         first = problem.errors()[0]
         field = " ".join(str(part) for part in first["loc"]).replace("_", " ") or "the input"
-        reason = first["msg"].removeprefix("Value error, ").rstrip(".")
-        raise InvalidRequest(f"{field.capitalize()}: {reason}.", hint="Correct it and try again.") from None
+        raise InvalidRequest(
+            f"{field.capitalize()}: {_reason(first)}.", hint="Correct it and try again."
+        ) from None
+
+
+_REASONS = {
+    "missing": "is missing",
+    "extra_forbidden": "is no field there",
+    "string_too_short": "has fewer than {min_length} characters",
+    "string_too_long": "has more than {max_length} characters",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "decimal_parsing": "must be a number",
+    "finite_number": "must be a number",
+    "bool_parsing": "must be yes or no",
+    "date_from_datetime_parsing": "must be a date such as 2026-11-24",
+    "literal_error": "must be {expected}",
+}
+"""Pydantic's kinds of errors in words of people; its own are kept for all others."""
+
+
+def _reason(problem: ErrorDetails) -> str:
+    words, bounds = _REASONS.get(problem["type"]), problem.get("ctx", {})
+    if bounds.get("min_length") == 1 and not problem["input"]:
+        return "must not be empty"
+    if words is None:
+        return problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return words.format_map(bounds)
 
 
 @contextmanager

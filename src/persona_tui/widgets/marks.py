@@ -7,7 +7,7 @@ outside is read as markup.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from textual.content import Content
 
@@ -29,6 +29,8 @@ is a column off leaves dirt behind.
 RANKS = ("🔴", "🟡", "🔵")
 """Icons of the first, second and third thing to do next."""
 
+A_MINUTE = timedelta(minutes=1)
+"""Until then what is due is not overdue: it is the publisher's next round."""
 PLENTY = 3
 """Unposted pictures from which a cluster counts as well stocked."""
 
@@ -75,9 +77,14 @@ def short(text: str, length: int) -> str:
 
 
 def days_away(moment: datetime, now: datetime, *, due: bool = False) -> str:
-    """`in 2d`, `3d ago`, `today`; with `due`, the past is `5d overdue`. Whole days, truncated."""
+    """`in 2d`, `3d ago`, `today`; with `due`, the past is `due now`, after a minute `5d overdue`.
+
+    Whole days, truncated.
+    """
     days = int((moment - now).total_seconds() / 86400)
     if moment < now:
+        if due and now - moment < A_MINUTE:
+            return "due now"
         if due:
             return f"{-days}d overdue" if days else "overdue"
         return f"{-days}d ago" if days else "earlier today" if moment.date() == now.date() else "1d ago"

@@ -232,7 +232,9 @@ def _open(session: Session, review_id: int) -> Any:
         {"id": review_id},
     ).one_or_none()
     if row is None:
-        raise UnknownName(f"There is no review {review_id}.")
+        raise UnknownName(
+            f"There is no review {review_id}.", hint="`persona-tui cluster review PERSONA` shows them."
+        )
     if row.state != "open":
         raise NotAllowedNow(f"That review was {row.state} already.", hint="Move the picture by hand.")
     return row

@@ -115,7 +115,10 @@ def add_pictures(
     cluster = _cluster(session, cluster_id)
     strange = session.execute(text(_STRANGE), {"persona": cluster.persona_id, **_arrays(refs)}).scalar_one()
     if strange:
-        raise InvalidRequest(f"{strange} of these pictures are gone or another persona's.")
+        raise InvalidRequest(
+            f"{strange} of {len(refs)} pictures: gone, or another persona's. Nothing was changed.",
+            hint="`persona-tui photos search PERSONA` shows the pictures there are.",
+        )
     values = {"persona": cluster.persona_id, "cluster": cluster_id, "by": by, **_arrays(refs)}
     added = _memberships(session, _ADD, values)
     events.emit(session, "cluster", cluster_id)

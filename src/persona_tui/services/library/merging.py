@@ -69,7 +69,9 @@ def merge_clusters(session: Session, into: int, others: Sequence[int]) -> Cluste
     kept = get_cluster(session, into)
     gone = [get_cluster(session, other) for other in others]
     if not gone or into in others or {one.persona_id for one in gone} != {kept.persona_id}:
-        raise InvalidRequest("Only different clusters of one persona can be merged.")
+        raise InvalidRequest(
+            "Only different clusters of one persona can be merged.", hint="Choose another one to merge with."
+        )
     for cluster in gone:
         refs = member_refs(session, cluster.id)
         move_pictures(session, refs, into=into, out_of=[cluster.id])

@@ -172,7 +172,11 @@ def find_persona(session: Session, name: str) -> PersonaView:
     ).first()
     if row is None:
         names = [persona.name for persona in list_personas(session)]
-        known = f"There are: {', '.join(names[:10])}." if names else "Add one with `persona-tui persona add`."
+        known = (
+            f"There are: {', '.join(names[:10])}."
+            if names
+            else "Add one with `persona-tui persona add NAME --age 25`."
+        )
         raise UnknownName(f"There is no persona called {name!r}.", hint=known)
     return get_persona(session, row.id)
 

@@ -197,8 +197,7 @@ def _sentence(act: LateAct, after: Before) -> str:
             return "goes out at the next round"
         case "drop":
             return "given up"
-    when = after.wall_time.replace("T", " ")
-    return f"moved to {when} ({after.zone})"
+    return f"moved to {datetime.fromisoformat(after.wall_time):%a %d %b %H:%M} ({after.zone})"
 
 
 def _undo_one(session: Session, outcome: Outcome) -> Outcome:

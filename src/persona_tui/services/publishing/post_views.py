@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 from sqlmodel import Session
 
-from persona_tui.errors import UnknownName
+from persona_tui.errors import InvalidRequest, UnknownName
+from persona_tui.models.post import POST_STATES
 from persona_tui.services.publishing.slots import clock_note
 from persona_tui.services.publishing.transitions import Transition, maybe_published, next_acts
 from persona_tui.services.publishing.wording import full_caption
@@ -184,6 +185,17 @@ def get_post(session: Session, post_id: int) -> PostView:
     if not found:
         raise UnknownName(f"There is no post {post_id}.", hint="`persona-tui post list` shows them.")
     return found[0]
+
+
+def require_states(states: Sequence[str]) -> None:
+    """Refuse a state that no post can be in.
+
+    Raises:
+        InvalidRequest: lists those there are.
+    """
+    for state in states:
+        if state not in POST_STATES:
+            raise InvalidRequest(f"No post can be {state!r}.", hint=f"States: {', '.join(POST_STATES)}.")
 
 
 def list_posts(

@@ -51,6 +51,7 @@ from persona_tui.services.publishing.wording import PostWords, checked_words, fu
 from persona_tui.services.safety import audit, guard
 
 PUBLISH_AGAIN_IN = frozenset({"failed", "paused", "deferred", "missed", "fix_needed"})
+_NEVER_PLANNED = frozenset({"draft", "awaiting_image", "ready"})
 JUST_PASSED = timedelta(minutes=1)
 MAX_GRACE = 7 * 24 * 60
 
@@ -127,6 +128,8 @@ def schedule(
         FormatRefused: Instagram would refuse such a post.
     """
     post = locked_post(session, post_id)
+    if post.state == "scheduled":
+        raise NotAllowedNow("The post is scheduled already.", hint="`post reschedule` moves it.")
     require_move(session, post, "scheduled", doing="scheduled")
     _plan(session, post, at, zone, grace_minutes)
     post.strategy_name = strategy_name or post.strategy_name
@@ -171,6 +174,7 @@ def retry(session: Session, post_id: int) -> PostView:
         NotAllowedNow: as `schedule`.
     """
     post = locked_post(session, post_id)
+    require_move(session, post, "scheduled", doing="tried again")
     if post.state not in PUBLISH_AGAIN_IN:
         raise NotAllowedNow(
             f"A post that is {post.state.replace('_', ' ')} can't be tried again.",
@@ -185,8 +189,11 @@ def unschedule(session: Session, post_id: int) -> PostView:
     """Take a post off the calendar and keep it ready.
 
     Raises:
-        NotAllowedNow: the state does not allow it.
+        NotAllowedNow: the state does not allow it, or it has no time.
     """
+    post = locked_post(session, post_id)
+    if post.scheduled_at is None and post.state in _NEVER_PLANNED:
+        raise NotAllowedNow("The post is not on the calendar: it has no time.", hint="Nothing to do.")
     return _move(session, post_id, "ready", "unscheduled", "post.unschedule", scheduled_at=None, wall_time="")
 
 
