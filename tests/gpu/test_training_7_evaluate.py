@@ -181,8 +181,33 @@ def test_training_7_looks_space_themselves_to_their_share_of_the_time(
             if step % 10 == 0 and looks.has_time():
                 append_line(folder.evaluation_file, json.dumps({"step": step, "loss": {}, "seconds": 5.0}))
                 found.append(step)
-    # Two to tell how long one takes, then each as soon as it fits: 5 s to 45 s of training.
-    assert found == [10, 20, 140, 180]
+    # Two to tell how long one takes, then each as soon as it fits beside the last: 5 s to 45 s of training.
+    assert found == [10, 20, 180]
+
+
+def test_training_7_the_last_step_is_looked_at_and_proposed_though_time_is_short(
+    runs: tuple[RunFolder, RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persona_tui.gpu.training import evaluate
+
+    monkeypatch.setattr(evaluate, "_STEPS", 1)
+    monkeypatch.setattr(evaluate.Evaluator, "has_time", lambda self: False)
+    plain, _ = runs
+    recipe = plain.run().model_copy(update={"steps": 5, "evaluate_every": 2, "checkpoint_every": 2})
+    folder = small_run(tmp_path / "run", recipe)
+    shutil.copytree(plain.cache, folder.cache, dirs_exist_ok=True)
+
+    def better(_folder: RunFolder, step: int) -> Scores:
+        return Scores({"likeness": step / 10, "gap": 0.1})
+
+    assert trained(folder, score=better) == 0
+    assert [one.step for one in evaluate.evaluations(folder)] == [5]
+    assert folder.manifest()["proposed"]["step"] == 5
+    # Killed before that was noted: what was seen is not looked at again, and the proposal is made up for.
+    folder.note(proposed=None)
+    assert trained(folder, score=better) == 0
+    assert folder.manifest()["proposed"]["step"] == 5
+    assert len(folder.evaluation_file.read_text().splitlines()) == 1
 
 
 def test_training_7_scoring_that_can_not_begin_is_told_and_never_ends_a_run(
