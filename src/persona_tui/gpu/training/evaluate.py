@@ -23,7 +23,7 @@ from persona_tui import boundaries
 from persona_tui.gpu.training.cache import Sample
 from persona_tui.gpu.training.checkpoints import State, steps_in
 from persona_tui.gpu.training.choosing import Evaluation, proposed, reason_to_stop, scores
-from persona_tui.gpu.training.durable import append_line, lines_of, write_durably, written
+from persona_tui.gpu.training.durable import append_line, lines_of, make_folder, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import put_back
 from persona_tui.gpu.training.objective import drawn
@@ -152,8 +152,7 @@ class Evaluator:
             with at_strength(trainee.transformer, one.strength):
                 latents.append(drawn(trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed))
         place = place_of(self._folder, step)
-        with written(place):
-            place.mkdir(parents=True, exist_ok=True)
+        self._worker.insist(lambda: make_folder(place))
         for one, pixels in zip(asked, self._decoded(trainee, latents), strict=True):
             self._worker.insist(partial(_save, place / one.as_picture().file, pixels))
         told = json.dumps([asdict(one.as_picture()) for one in asked], indent=1).encode()
