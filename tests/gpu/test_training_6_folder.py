@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from persona_tui.errors import NotAllowedNow
 from persona_tui.gpu.training.durable import DiskFull, append_line, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.pulse import Pulse, started_at
+from persona_tui.services.training.following import RunFollower
 
 
 @pytest.fixture
@@ -77,3 +80,19 @@ def test_training_6_a_full_disk_changes_nothing(folder: RunFolder) -> None:
 def write_whole_disk() -> None:
     with Path("/dev/full").open("wb", buffering=0) as full:
         full.write(b"x")
+
+
+@pytest.mark.parametrize("leap", [86_400.0 * 365, -86_400.0 * 365])
+def test_training_6_a_clock_that_is_set_makes_no_run_look_dead_or_alive(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, leap: float
+) -> None:
+    folder.note(status="training")
+    pulse, follower = Pulse(folder.heartbeat_file), RunFollower(folder.path)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + leap)
+    pulse.beat()
+    assert follower.look().sign == "alive"
+    told = json.loads(folder.heartbeat_file.read_text())
+    folder.heartbeat_file.write_text(json.dumps({**told, "beat": told["beat"] - 60}))
+    assert follower.look().sign == "silent"
+    pulse.close()

@@ -22,6 +22,7 @@ from persona_tui.gpu.training.others import keep_others
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.scoring import Scores, samples_at, scored, scored_apart
 from persona_tui.services.training.samples import samples_in
+from tests.support.full_disk import no_room_at_first
 from tests.support.tiny_pipelines import tiny_pipeline
 from tests.support.training import pictures, result, small_recipe, small_run, write_dataset
 
@@ -181,8 +182,49 @@ def test_training_7_looks_space_themselves_to_their_share_of_the_time(
             if step % 10 == 0 and looks.has_time():
                 append_line(folder.evaluation_file, json.dumps({"step": step, "loss": {}, "seconds": 5.0}))
                 found.append(step)
-    # Two to tell how long one takes, then each as soon as it fits: 5 s to 45 s of training.
-    assert found == [10, 20, 140, 180]
+    # Two to tell how long one takes, then each as soon as it fits beside the last: 5 s to 45 s of training.
+    assert found == [10, 20, 180]
+
+
+def test_training_6_a_disk_that_is_full_where_samples_go_is_waited_out(
+    runs: tuple[RunFolder, RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persona_tui.gpu.training import evaluate
+
+    monkeypatch.setattr(evaluate, "_STEPS", 1)
+    plain, _ = runs
+    folder = small_run(tmp_path / "run", plain.run().model_copy(update={"steps": 1, "evaluate_every": 1}))
+    shutil.copytree(plain.cache, folder.cache, dirs_exist_ok=True)
+    refused = no_room_at_first(monkeypatch, "step-1")
+    assert trained(folder, score=lambda _folder, _step: Scores({"likeness": 0.5})) == 0
+    assert refused == ["step-1"]
+    assert [event["event"] for event in folder.events()].count("space") == 1
+    assert [one.step for one in evaluate.evaluations(folder)] == [0, 1]
+
+
+def test_training_7_the_last_step_is_looked_at_and_proposed_though_time_is_short(
+    runs: tuple[RunFolder, RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persona_tui.gpu.training import evaluate
+
+    monkeypatch.setattr(evaluate, "_STEPS", 1)
+    monkeypatch.setattr(evaluate.Evaluator, "has_time", lambda self: False)
+    plain, _ = runs
+    recipe = plain.run().model_copy(update={"steps": 5, "evaluate_every": 2, "checkpoint_every": 2})
+    folder = small_run(tmp_path / "run", recipe)
+    shutil.copytree(plain.cache, folder.cache, dirs_exist_ok=True)
+
+    def better(_folder: RunFolder, step: int) -> Scores:
+        return Scores({"likeness": step / 10, "gap": 0.1})
+
+    assert trained(folder, score=better) == 0
+    assert [one.step for one in evaluate.evaluations(folder)] == [5]
+    assert folder.manifest()["proposed"]["step"] == 5
+    # Killed before that was noted: what was seen is not looked at again, and the proposal is made up for.
+    folder.note(proposed=None)
+    assert trained(folder, score=better) == 0
+    assert folder.manifest()["proposed"]["step"] == 5
+    assert len(folder.evaluation_file.read_text().splitlines()) == 1
 
 
 def test_training_7_scoring_that_can_not_begin_is_told_and_never_ends_a_run(

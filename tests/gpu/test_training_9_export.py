@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import read_parent
 from persona_tui.gpu.training.naming import baked, named_for_file, named_in_model
 from persona_tui.gpu.training.trainee import Trainee
+from tests.support.full_disk import no_room_at_first
 from tests.support.tiny_pipelines import tiny_pipeline
 from tests.support.training import TRIGGER, pictures, small_recipe, small_run, write_dataset
 from tests.support.training_stages import carried_out
@@ -82,6 +84,17 @@ def test_training_9_the_file_says_what_it_is_and_nothing_of_people_or_places(exp
     assert json.loads(beside)["trigger_word"] == TRIGGER
     for words in (path.read_bytes().decode("latin-1"), beside):
         assert not any(secret in words for secret in (SECRET, str(exported.path), "at home", "000.png"))
+
+
+def test_training_6_a_disk_that_is_full_at_export_is_waited_out(
+    exported: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(shutil.copytree(exported.path, tmp_path / "run"))
+    file_of(folder).unlink()
+    no_room_at_first(monkeypatch, ".trial")
+    assert carried_out("export", folder).code == 0
+    assert [event["event"] for event in folder.events()].count("space") == 1
+    assert file_of(folder).is_file()
 
 
 def test_training_9_exporting_again_gives_the_same_bytes_and_one_file(exported: RunFolder) -> None:

@@ -83,6 +83,20 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
         await shows(pilot, "silent")
 
 
+async def test_training_11_curves_are_drawn_without_colours_too(
+    db: Database, quiet_core: QuietCore, plan: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    with db.session_scope() as session:
+        _, folder = add_training(session, plan.persona_id, tmp_path / "run")  # type: ignore[attr-defined]
+    write_steps(folder, 1, 40)
+    async with app_over(quiet_core).run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        await pilot.press("f9")
+        await shows(pilot, "40/1000")
+        await shows(pilot, "lately")
+
+
 @pytest.mark.long
 async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
     db: Database, quiet_core: QuietCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -318,6 +318,8 @@ def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingVie
             sentence, hint = next(_troubles(view, now))
             raise NotAllowedNow(sentence, title="Training is at rest", hint=hint)
         if not view.is_live and view.status not in ("planned", "queued"):
+            if view.hint and not as_json:
+                note(f"   {view.hint}")
             return view
         time.sleep(1.0)
 

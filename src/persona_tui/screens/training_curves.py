@@ -7,17 +7,27 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
+from textual.containers import Grid, Vertical
 from textual.content import Content
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.widgets import Static
-from textual_hires_canvas import HiResMode
+from textual_hires_canvas import Canvas, HiResMode
 from textual_plot import PlotWidget
+from textual_plot.plot_widget import Legend
 
 from persona_tui.services.training.curves import Point, decimated
 
 Line = tuple[Sequence[Point], str]
 """Points with the name of their colour in the theme."""
+
+
+class _Canvas(Canvas):
+    """The plot's own, whose empty lines have no style: where NO_COLOR is set, Textual would fail at them."""
+
+    def render_line(self, y: int) -> Strip:
+        strip = super().render_line(y)
+        return strip if strip.cell_length else Strip([])
 
 
 class _Plot(PlotWidget, inherit_bindings=False, can_focus=False):
@@ -32,6 +42,12 @@ class _Plot(PlotWidget, inherit_bindings=False, can_focus=False):
     margin_top = reactive(0)
     margin_bottom = reactive(1)
     margin_left = reactive(8)
+
+    def compose(self) -> ComposeResult:
+        with Grid():
+            for place in ("margin-top", "margin-left", "plot", "margin-bottom"):
+                yield _Canvas(1, 1, id=place)
+        yield Legend(id="legend")
 
 
 class CurvePane(Vertical):

@@ -18,7 +18,7 @@ class DiskFull(StorageError):
     """No room for a file; nothing was written over."""
 
     title = "Disk is full"
-    hint = "Free some space; the run goes on by itself."
+    hint = "Free some space, then try again."
 
 
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -66,6 +66,16 @@ def write_durably(path: Path, data: bytes) -> None:
             part.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; one that is there stays.
+
+    Raises:
+        DiskFull, StorageError: it can't be made.
+    """
+    with written(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def sync_folder(path: Path) -> None:

@@ -23,7 +23,7 @@ from persona_tui import boundaries
 from persona_tui.gpu.training.cache import Sample
 from persona_tui.gpu.training.checkpoints import State, steps_in
 from persona_tui.gpu.training.choosing import Evaluation, proposed, reason_to_stop, scores
-from persona_tui.gpu.training.durable import append_line, lines_of, write_durably, written
+from persona_tui.gpu.training.durable import append_line, lines_of, make_folder, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import put_back
 from persona_tui.gpu.training.objective import drawn
@@ -81,10 +81,22 @@ class Evaluator:
         self._worker, self._folder = worker, worker.folder
         self._share, self._seeds, self._score = share, tuple(seeds), score
         self._decodes_on_card = True
+        self._looked: int | None = None
 
     def __call__(self, trainee: Trainee, state: State) -> None:
-        """Look, unless that took more than its share of the time; may order the run to end."""
-        if not self.has_time():
+        """Look, unless that took more than its share of the time; may order the run to end.
+
+        The last step is looked at in any case: it would else never be proposed.
+        """
+        last = self._is_last(trainee, state.step)
+        if last and self._looked == state.step:
+            return
+        if last and any(one.step == state.step for one in evaluations(self._folder)):
+            # Before a kill; what follows from it may not have been noted.
+            self._looked = state.step
+            self._conclude(trainee, state)
+            return
+        if not last and not self.has_time():
             return
         begun = time.perf_counter()
         with averaged(trainee):
@@ -112,14 +124,21 @@ class Evaluator:
             gap=found.gap,
             passed=said.passed,
         )
+        self._looked = state.step
         self._conclude(trainee, state)
 
+    def _is_last(self, trainee: Trainee, step: int) -> bool:
+        return step >= (self._folder.control().steps or trainee.run.steps)
+
     def has_time(self) -> bool:
-        """Whether one more look, as long as the longest, stays within the share; the first two are taken."""
+        """Whether one more look, as long as the longest, stays within the share beside the one at the end.
+
+        The first two are taken.
+        """
         spent = [float(told.get("seconds", 0)) for told in lines_of(self._folder.evaluation_file)]
         if len(spent) < 2:
             return True
-        planned = sum(spent) + max(spent)
+        planned = sum(spent) + 2 * max(spent)
         trained = sum(told.seconds for told in self._folder.losses())
         return planned <= self._share * (trained + planned)
 
@@ -133,8 +152,7 @@ class Evaluator:
             with at_strength(trainee.transformer, one.strength):
                 latents.append(drawn(trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed))
         place = place_of(self._folder, step)
-        with written(place):
-            place.mkdir(parents=True, exist_ok=True)
+        self._worker.insist(lambda: make_folder(place))
         for one, pixels in zip(asked, self._decoded(trainee, latents), strict=True):
             self._worker.insist(partial(_save, place / one.as_picture().file, pixels))
         told = json.dumps([asdict(one.as_picture()) for one in asked], indent=1).encode()
@@ -165,6 +183,7 @@ class Evaluator:
     def _conclude(self, trainee: Trainee, state: State) -> None:
         """Say which checkpoint is best and, where it is, that the run has learnt enough."""
         run, folder = trainee.run, self._folder
+        last = self._is_last(trainee, state.step)
         told = [one for one in evaluations(folder) if one.step <= state.step]
         steps = folder.control().steps or run.steps
         state.best = {
@@ -173,9 +192,11 @@ class Evaluator:
         pictures = {trainee.index.samples[place].picture for place in trainee.index.places(LEARNT_FROM)}
         reason = reason_to_stop(told, steps, len(pictures))
         # Once: an operator who then asks for more steps gets them.
-        ends = reason is not None and not any(one["event"] == "enough" for one in folder.events())
+        ends = (
+            reason is not None and not last and not any(one["event"] == "enough" for one in folder.events())
+        )
         kept = set(steps_in(folder.checkpoints))
-        if ends or state.step % run.checkpoint_every == 0:
+        if ends or last or state.step % run.checkpoint_every == 0:
             kept.add(state.step)
         choice = proposed(told, steps, sorted(kept))
         if choice is not None:

@@ -20,7 +20,7 @@ from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.adapters.base import Adapter
 from persona_tui.gpu.training.cache import Cache, Index
 from persona_tui.gpu.training.checkpoints import Kept
-from persona_tui.gpu.training.durable import sync_folder, write_durably
+from persona_tui.gpu.training.durable import make_folder, sync_folder, write_durably
 from persona_tui.gpu.training.file_notes import notes_of, sidecar_of
 from persona_tui.gpu.training.folder import Status
 from persona_tui.gpu.training.lora import add_lora, put_back
@@ -82,7 +82,7 @@ def export(worker: Worker) -> Status:
     data = _as_safetensors(named, notes)
     tried_in = folder.export / ".trial"
     shutil.rmtree(tried_in, ignore_errors=True)
-    tried_in.mkdir(parents=True)
+    worker.insist(lambda: make_folder(tried_in))
     part = tried_in / f"{name}.safetensors"
     worker.insist(lambda: write_durably(part, data))
     boundaries.reached("training:export:before_trial")

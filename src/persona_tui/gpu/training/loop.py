@@ -96,6 +96,7 @@ class Training:
         while True:
             control = self._worker.control()
             if self._state.step >= (control.steps or self._run.steps):
+                self._evaluated(self._state.step)
                 self._save()
                 return "done"
             if control.want != "run":
@@ -185,14 +186,20 @@ class Training:
 
     def _look(self, step: int) -> None:
         """Evaluate and save where it is due, in this order, so that a checkpoint knows its score."""
-        if self._evaluate is not None and self._run.evaluate_every and step % self._run.evaluate_every == 0:
-            self._worker.pulse.moved(step, "evaluating")
-            boundaries.reached("training:evaluate:before")
-            self._evaluate(self._trainee, self._state)
-            boundaries.reached("training:evaluate:after")
-            self._worker.pulse.moved(step, "training")
+        if self._run.evaluate_every and step % self._run.evaluate_every == 0:
+            self._evaluated(step)
         if step % self._run.checkpoint_every == 0:
             self._save()
+
+    def _evaluated(self, step: int) -> None:
+        """Evaluate the step, where the run is evaluated at all; the evaluator knows whether there is time."""
+        if self._evaluate is None or not self._run.evaluate_every:
+            return
+        self._worker.pulse.moved(step, "evaluating")
+        boundaries.reached("training:evaluate:before")
+        self._evaluate(self._trainee, self._state)
+        boundaries.reached("training:evaluate:after")
+        self._worker.pulse.moved(step, "training")
 
     def _save(self) -> None:
         """Write a checkpoint of the step, once; a full disk is waited out."""

@@ -17,7 +17,6 @@ from sqlmodel import Session
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu import faces
 from persona_tui.gpu.nvml import read_cards
-from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.families import Family
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.others import keep_others
@@ -285,11 +284,8 @@ def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) ->
             persona_id = session.get_one(Dataset, draft.dataset_id).persona_id
             keep_others(folder, faces.MODEL, other_faces(session, persona_id))
             run_id = _note(session, draft, plan, folder.path)
-    except BaseException as problem:
+    except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
-        if isinstance(problem, DiskFull):
-            # Unlike a run, a plan does not go on by itself.
-            raise DiskFull(problem.message, hint="Free some space, then plan it again.") from None
         raise
     return replace(plan, run_id=run_id, folder=folder.path)
 
