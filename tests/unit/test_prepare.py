@@ -432,6 +432,7 @@ def test_what_is_no_safe_picture_is_refused_in_words(name: str, source: bytes) -
     assert ("million pixels" in caught.value.message) == name.startswith("bomb")
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_publishing_7_what_import_takes_is_made_ready_without_copies_of_its_full_size(kind: str) -> None:
     picture = Image.new("L", (11_000, 9_000), 40)
