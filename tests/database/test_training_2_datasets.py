@@ -180,6 +180,12 @@ def test_a_manifest_that_was_edited_or_moved_is_noticed_and_taken_over(db: Datab
         errors_of(db, dataset)
     assert "lies in" in adopt(db.session_scope, dataset.id, Path(moved)).changes[0]
     assert errors_of(db, dataset) == []
+    # Another persona's dataset of the same name lies in a folder of its own.
+    with db.session_scope() as session:
+        olga = make_persona(session, "Olga", trigger_word="ohwx_olga").id
+    other = create_dataset(db.session_scope, tmp_path / "datasets", olga, {"name": dataset.name})
+    with pytest.raises(InvalidRequest, match="is the folder of another dataset"):
+        adopt(db.session_scope, dataset.id, other.folder)
     (Path(moved) / "manifest.json").write_text('{"version": 2}')
     with pytest.raises(InvalidRequest, match=r"can't be used: version"):
         adopt(db.session_scope, dataset.id)
