@@ -22,7 +22,7 @@ from persona_tui.services.media import MediaStore
 from persona_tui.services.training.adding import AddInput, add_pictures, sources_at, sources_of
 from persona_tui.services.training.captions import mended
 from persona_tui.services.training.dataset_acts import adopt, give_role, mend_captions, remove_pictures
-from persona_tui.services.training.dataset_check import check_dataset
+from persona_tui.services.training.dataset_check import Finding, check_dataset
 from persona_tui.services.training.dataset_files import DatasetFolder
 from persona_tui.services.training.datasets import (
     DatasetView,
@@ -37,11 +37,14 @@ from tests.support.datasets import add_files, draw, draw_all, make_dataset
 from tests.support.world import insert, make_persona
 
 
-def errors_of(db: Database, dataset: DatasetView, level: str = "error") -> list[str]:
+def findings_of(db: Database, dataset: DatasetView) -> tuple[Finding, ...]:
     with db.session_scope() as session:
         opened = open_dataset(session, dataset.id)
-        found = check_dataset(opened.manifest, opened.folder.path, looks(session, dataset.id), [64])
-    return [finding.sentence for finding in found if finding.level == level]
+        return check_dataset(opened.manifest, opened.folder.path, looks(session, dataset.id), [64])
+
+
+def errors_of(db: Database, dataset: DatasetView, level: str = "error") -> list[str]:
+    return [finding.sentence for finding in findings_of(db, dataset) if finding.level == level]
 
 
 def test_a_dataset_is_a_folder_that_tells_itself(db: Database, tmp_path: Path) -> None:
@@ -180,6 +183,12 @@ def test_a_manifest_that_was_edited_or_moved_is_noticed_and_taken_over(db: Datab
         errors_of(db, dataset)
     assert "lies in" in adopt(db.session_scope, dataset.id, Path(moved)).changes[0]
     assert errors_of(db, dataset) == []
+    # Another persona's dataset of the same name lies in a folder of its own.
+    with db.session_scope() as session:
+        olga = make_persona(session, "Olga", trigger_word="ohwx_olga").id
+    other = create_dataset(db.session_scope, tmp_path / "datasets", olga, {"name": dataset.name})
+    with pytest.raises(InvalidRequest, match="is the folder of another dataset"):
+        adopt(db.session_scope, dataset.id, other.folder)
     (Path(moved) / "manifest.json").write_text('{"version": 2}')
     with pytest.raises(InvalidRequest, match=r"can't be used: version"):
         adopt(db.session_scope, dataset.id)
@@ -208,6 +217,11 @@ def test_what_speaks_against_a_dataset_is_said_in_a_sentence(db: Database, tmp_p
     give_role(db.session_scope, more.id, [twin.file], "held_out")
     (more.folder / read_manifest(more.folder)[0].pictures[0].file).write_bytes(b"other")
     assert any("bytes are others" in sentence for sentence in errors_of(db, more))
+    # What a hint names can be typed.
+    held = [one.file for one in read_manifest(more.folder)[0].pictures if one.role == "held_out"]
+    give_role(db.session_scope, more.id, held, "train")
+    hints = " ".join(finding.hint for finding in findings_of(db, more))
+    assert "FILE --give held_out`" in hints and "`dataset remove PERSONA NAME FILE`" in hints
     smaller, count = remove_pictures(db.session_scope, more.id, [twin.sha256[:12]])
     assert count == 1 and sum(smaller.pictures.values()) == 7
     with pytest.raises(UnknownName):

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
 from persona_tui.gpu.nvml import Card
+from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.memory import Peak, note_peak
 from persona_tui.gpu.training.planner import BlockKind, Layers, Shapes, lora_parameters, predict
@@ -31,6 +32,7 @@ from persona_tui.services.training.runs import get_training
 from persona_tui.setting_sections import ModelsSettings, TrainingSettings
 from persona_tui.settings import Settings
 from tests.support.datasets import add_files, draw_all, make_dataset
+from tests.support.full_disk import no_room_at_first
 from tests.support.training_stage import tiny_shapes
 
 GIB = 1 << 30
@@ -184,6 +186,17 @@ async def test_a_plan_is_a_run_with_its_recipe_and_snapshot(
     base_model(tmp_path / "models/krea")
     with pytest.raises(InvalidRequest, match=r"Several folders may hold FLUX\.1-dev: flux, krea"):
         base_folder(family_of("flux1"), None, tmp_path / "models")
+
+
+async def test_training_3_a_plan_on_a_full_disk_leaves_nothing_behind(
+    db: Database, settings: Settings, pool: WorkPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 14)]).dataset
+    assert no_room_at_first(monkeypatch, "checkpoints") == []
+    with pytest.raises(DiskFull) as caught:
+        await planned(db, settings, pool, dataset.id, base=base_model(tmp_path / "flux"))
+    assert caught.value.hint == "Free some space, then try again."
+    assert list((settings.data_dir / "trainings").iterdir()) == []
 
 
 async def test_nothing_is_planned_without_a_subject_a_fit_dataset_and_a_family(

@@ -37,7 +37,8 @@ def comparison_facts(session: Session, contest_id: int) -> dict[str, Any]:
     state = comparison_state(session, contest_id)
     voted = verdict_facts(session, state.lora_id)
     told = next((one for one in voted if one["beside_id"] == state.beside_id), None)
-    return plain(state) | {"to_vote": state.to_vote, "complete": state.complete, "verdict": told}
+    facts: dict[str, Any] = plain(state)
+    return facts | {"to_vote": state.to_vote, "complete": state.complete, "verdict": told}
 
 
 def verdict_facts(session: Session, lora_id: int) -> list[dict[str, Any]]:

@@ -65,8 +65,8 @@ class Ballot:
 
         chosen = {"left": pair.left.member_id, "right": pair.right.member_id, None: None}[side]
         shown = (pair.left.member_id, pair.right.member_id)
-        facts = {"sitting": self._sitting, "response_ms": response_ms}
-        await self._screen.act(partial(cast_pair, **facts), self._contest, shown, chosen)
+        cast = partial(cast_pair, sitting=self._sitting, response_ms=response_ms)
+        await self._screen.act(cast, self._contest, shown, chosen)
 
     async def undo(self) -> bool:
         """Take back the last vote of this sitting; False when there is none."""

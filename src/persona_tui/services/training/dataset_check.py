@@ -78,7 +78,7 @@ def _counts(manifest: Manifest) -> Iterator[Finding]:
         yield Finding(
             "error",
             "No picture is held out, so nothing could tell likeness from copying.",
-            "`dataset role PERSONA NAME FILE held_out` holds one out.",
+            "`dataset role PERSONA NAME FILE --give held_out` holds one out.",
         )
     elif held < wanted:
         yield Finding(
@@ -162,12 +162,9 @@ def _sizes(pictures: Sequence[Picture], folder: Path, smallest: int) -> Iterator
 
 
 def _likes(pictures: Sequence[Picture], looks: Mapping[str, int]) -> Iterator[Finding]:
-    pairs = near_pairs([looks.get(picture.sha256) for picture in pictures])
-    leaks = [
-        (pictures[one], pictures[other])
-        for one, other in pairs
-        if (pictures[one].role == "held_out") != (pictures[other].role == "held_out")
-    ]
+    places = near_pairs([looks.get(picture.sha256) for picture in pictures])
+    pairs = [(pictures[one], pictures[other]) for one, other in places]
+    leaks = [pair for pair in pairs if _is_leak(pair)]
     if leaks:
         one, other = leaks[0]
         yield Finding(
@@ -176,13 +173,19 @@ def _likes(pictures: Sequence[Picture], looks: Mapping[str, int]) -> Iterator[Fi
             f" {one.file} and {other.file}.",
             "Remove one of the two, or give both the same role.",
         )
-    alike = len(pairs) - len(leaks)
+    alike = [pair for pair in pairs if not _is_leak(pair)]
     if alike:
+        one, other = alike[0]
         yield Finding(
             "warning",
-            f"{alike} pair{'s' * (alike > 1)} of pictures look alike; what they show is learnt twice.",
-            "`dataset status` with --near lists them.",
+            f"{len(alike)} pair{'s' * (len(alike) > 1)} of pictures look alike, such as {one.file} and"
+            f" {other.file}; what they show is learnt twice.",
+            "`dataset remove PERSONA NAME FILE` takes the worse one out.",
         )
+
+
+def _is_leak(pair: tuple[Picture, Picture]) -> bool:
+    return (pair[0].role == "held_out") != (pair[1].role == "held_out")
 
 
 def _few(wrong: Mapping[str, str], most: int = 3) -> list[tuple[str, str]]:

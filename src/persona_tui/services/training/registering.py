@@ -83,7 +83,7 @@ async def place_everywhere(starter: Starter, run_id: int) -> None:
             missing.append(placement.sentence or f"{url} does not list it.")
     if missing:
         words = f"{lora.label} is not at every server: {missing[0]}"
-        _tell(starter, run_id, words, "`persona-tui lora show --servers` asks again.")
+        _tell(starter, run_id, words, f"`persona-tui lora show {lora.label!r} --servers` asks again.")
 
 
 def _scores(starter: Starter, run_id: int, step: object) -> dict[str, Any]:
