@@ -135,7 +135,11 @@ async def _of_export(studio: Studio, base: Cut) -> AsyncIterator[Figure]:
     yield Figure(f"{base.family}: picture at strength 1", full.unlike(plain), "of 255", ">", SEEN)
     yield Figure(f"{base.family}: picture at strength 0", none.unlike(plain), "of 255", "==", 0)
     yield Figure(
-        f"{base.family}: effect beside diffusers'", _deviation(base, plain, full), "of it", "<=", 1e-3
+        f"{base.family}: effect's deviation from diffusers'",
+        _deviation(base, plain, full),
+        "of it",
+        "<=",
+        1e-3,
     )
 
 
@@ -153,7 +157,7 @@ async def _of_fused_names(studio: Studio, place: Path) -> AsyncIterator[Figure]:
     fused, split = drawn
     apart = np.linalg.norm(fused.latents - split.latents) / np.linalg.norm(split.latents - plain.latents)
     yield Figure("flux2: keys in our names not loaded", fused.lost, "keys", "==", 0)
-    yield Figure("flux2: effect beside that under diffusers' names", float(apart), "of it", "<=", 1e-3)
+    yield Figure("flux2: effect's deviation from that in diffusers' names", float(apart), "of it", "<=", 1e-3)
 
 
 def _deviation(base: Cut, plain: Drawn, full: Drawn) -> float:
