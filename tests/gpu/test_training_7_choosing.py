@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from persona_tui.gpu.training.choosing import Evaluation, proposed, reason_to_stop, scores
+from persona_tui.gpu.training.choosing import Evaluation, alike, beside, proposed, reason_to_stop, scores
 
 STEPS = 1000
 
@@ -76,3 +76,22 @@ def test_training_7_without_faces_the_held_out_loss_decides_and_nothing_is_no_pr
     assert scores(told, 500)[600] == pytest.approx(-1, abs=0.1)
     assert reason_to_stop(told, STEPS, 20) is None
     assert proposed([Evaluation(100, {})], STEPS) is None
+
+
+def test_training_7_two_checkpoints_are_compared_by_pairs_of_one_prompt_and_seed() -> None:
+    random = np.random.default_rng(5)
+    # Prompts differ far more from each other than the checkpoints do at any of them.
+    hard = {f"p{number}-1": float(value) for number, value in enumerate(random.normal(0.5, 0.2, 12))}
+    worse = {name: like - 0.02 + 0.005 * random.standard_normal() for name, like in hard.items()}
+    as_good = {
+        name: like + (0.05 if number % 2 else -0.05) for number, (name, like) in enumerate(hard.items())
+    }
+    told = beside(worse, hard | {"unseen-1": 0.9})
+    assert told is not None and told.pairs == 12
+    assert told.low < told.difference < told.high < 0 and told.difference == pytest.approx(-0.02, abs=0.005)
+    turned = beside(hard, worse)
+    assert turned is not None and turned.low == pytest.approx(-told.high) and turned.low > 0
+    assert beside({"p0-1": 0.3}, hard) is None
+    each = {100: worse, 200: as_good, 300: hard, 400: hard}
+    assert alike(each, 300, kept=(100, 200, 300)) == (200,)
+    assert alike(each, 500, kept=(100, 200, 300)) == ()

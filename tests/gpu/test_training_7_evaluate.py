@@ -21,6 +21,7 @@ from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.others import keep_others
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.scoring import Scores, samples_at, scored, scored_apart
+from persona_tui.services.training.attach import beside_proposed
 from persona_tui.services.training.samples import samples_in
 from tests.support.full_disk import no_room_at_first
 from tests.support.tiny_pipelines import tiny_pipeline
@@ -135,6 +136,10 @@ def test_training_7_a_checkpoint_is_proposed_that_is_kept(runs: tuple[RunFolder,
     assert proposal["step"] in kept and proposal["by"] == "likeness"
     assert [one["step"] for one in seen.events() if one["event"] == "proposed"][-1] == proposal["step"]
     assert not [one for one in seen.events() if one["event"] == "enough"]
+    told = beside_proposed(seen)
+    assert set(told) == {0, 2, 4} - {proposal["step"]}
+    assert all(one.pairs == 4 and one.low <= one.difference <= one.high for one in told.values())
+    assert set(proposal["alike"]) <= set(kept) - {proposal["step"]}
 
 
 def test_training_7_a_run_that_has_learnt_enough_ends_once_and_goes_on_where_that_is_wanted(

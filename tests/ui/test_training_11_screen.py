@@ -66,8 +66,8 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
             await pilot.resize_terminal(*LARGE)
             await shows(pilot, "SAMPLES")
             assert "proposed" not in screen_text(pilot)  # made by hand of step 100, before anything was
-            folder.note(proposed={"step": 200, "front": [200], "by": "likeness"})
-            await shows(pilot, "step 200 is proposed, the LoRA is of step 100")
+            folder.note(proposed={"step": 200, "front": [200], "by": "likeness", "alike": [150]})
+            await shows(pilot, "step 200 is proposed (150 not surely worse), the LoRA is of step 100")
             await shows(pilot, "│ 200 proposed")
             for words in ("CURVES", "Loss", "Likeness", "200 street", "LOG", "slow"):
                 assert words in screen_text(pilot)

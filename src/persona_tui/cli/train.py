@@ -25,6 +25,7 @@ from persona_tui.cli.frame import (
 from persona_tui.errors import NotAllowedNow
 
 if TYPE_CHECKING:
+    from persona_tui.gpu.training.choosing import Beside
     from persona_tui.resources import Resources
     from persona_tui.services.training.attach import Attached
     from persona_tui.services.training.runs import CheckpointView, TrainingView
@@ -343,7 +344,7 @@ def _say(view: TrainingView, now: Attached, as_json: bool) -> None:
 def compare(run_id: RunId, as_json: AsJson = False) -> None:
     """The checkpoints of a training with their scores."""
     from persona_tui.gpu.training.folder import RunFolder
-    from persona_tui.services.training.attach import proposed_in
+    from persona_tui.services.training.attach import beside_proposed, proposed_in
     from persona_tui.services.training.runs import checkpoints_of
 
     with resources() as opened:
@@ -351,22 +352,32 @@ def compare(run_id: RunId, as_json: AsJson = False) -> None:
         with opened.database.session_scope() as reading:
             checkpoints = checkpoints_of(reading, run_id)
     proposed = proposed_in(RunFolder(view.folder).manifest())
+    beside = beside_proposed(RunFolder(view.folder))
     names = sorted(
         {name for one in checkpoints for name, value in one.scores.items() if _is_number(name, value)}
     )
     if not checkpoints and not as_json:
         note(f"Training {run_id} has no checkpoint yet.")
     show(
-        {"training": view, "proposed": proposed, "checkpoints": checkpoints},
+        {"training": view, "proposed": proposed, "checkpoints": checkpoints, "beside_proposed": beside},
         as_json,
         lambda: table(
-            ["step", *names, ""],
+            ["step", *names, *(["beside the proposed"] if beside else []), ""],
             (
-                [one.step, *(one.scores.get(name) for name in names), _mark(view, proposed, one)]
+                [
+                    one.step,
+                    *(one.scores.get(name) for name in names),
+                    *([_beside(beside.get(one.step))] if beside else []),
+                    _mark(view, proposed, one),
+                ]
                 for one in checkpoints
             ),
         ),
     )
+
+
+def _beside(told: Beside | None) -> str:
+    return "" if told is None else f"{told.difference:+.3f} [{told.low:+.3f}, {told.high:+.3f}]"
 
 
 def _is_number(name: str, value: object) -> bool:

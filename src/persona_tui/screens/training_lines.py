@@ -165,7 +165,10 @@ def _getting_on(row: Row) -> Content:
     if look.sign == "alive" and look.seconds_left:
         parts.append(f"about {duration(look.seconds_left)} left")
     if look.proposed is not None:
-        parts.append(f"step {look.proposed} is proposed")
+        others = ", ".join(str(step) for step in look.alike)
+        parts.append(
+            f"step {look.proposed} is proposed" + (f" ({others} not surely worse)" if others else "")
+        )
     made_of = row.run.best_step
     if made_of is not None and made_of != look.proposed:
         parts.append(f"the LoRA is of step {made_of}")

@@ -22,6 +22,8 @@ _SURE, _STILL = 2.0, 0.5
 """Standard errors from which on a trend is sure, and under which there is none."""
 _WIDTH = 0.1
 """Share of the steps that smoothing reaches to each side (one standard deviation)."""
+_DRAWS = 2000
+"""Samples of a bootstrap."""
 _GAIN = 0.02
 """Share of what was gained so far; a trend that would bring less within a window is flat."""
 
@@ -64,11 +66,29 @@ class Proposal:
         front: steps that no other one beats in both likeness and prompt following, the proposed one among
             them.
         by: what was gone by.
+        alike: other steps with a checkpoint of which it is not sure that they are less like the persona.
     """
 
     step: int
     front: tuple[int, ...]
     by: str
+    alike: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One checkpoint's samples beside another's of the same prompts and seeds.
+
+    Attributes:
+        difference: mean of how much more alike they are; below 0 they are less so.
+        low, high: between these it lies with 90 %.
+        pairs: that were compared.
+    """
+
+    difference: float
+    low: float
+    high: float
+    pairs: int
 
 
 def reason_to_stop(evaluations: Sequence[Evaluation], steps: int, pictures: int) -> str | None:
@@ -152,6 +172,43 @@ def proposed(
         if not any(other[0] >= pair[0] and other[1] >= pair[1] and other != pair for other in there.values())
     )
     return Proposal(max(front, key=lambda step: there[step][0] * there[step][1]), front, by)
+
+
+def beside(
+    one: Mapping[str, float], other: Mapping[str, float], rng: np.random.Generator | None = None
+) -> Beside | None:
+    """How much more one checkpoint's samples are like the persona than another's, and how sure that is.
+
+    A paired bootstrap (Efron and Tibshirani, 1993, chapter 8): the pairs of one prompt and seed are drawn
+    again and again, so that what is hard to draw for both says nothing of either.
+
+    Args:
+        one, other: prompt and seed → likeness; what only one of them has is left out.
+
+    Returns:
+        None with fewer than two pairs.
+    """
+    both = sorted(one.keys() & other.keys())
+    if len(both) < 2:
+        return None
+    apart = np.array([one[name] - other[name] for name in both])
+    drawn = (rng or np.random.default_rng(0)).integers(len(apart), size=(_DRAWS, len(apart)))
+    low, high = np.quantile(apart[drawn].mean(axis=1), (0.05, 0.95))
+    return Beside(float(apart.mean()), float(low), float(high), len(both))
+
+
+def alike(each: Mapping[int, Mapping[str, float]], step: int, kept: Sequence[int]) -> tuple[int, ...]:
+    """Other kept steps whose samples are not surely less like the persona than this step's.
+
+    Args:
+        each: step → prompt and seed → likeness.
+    """
+    found = {other: beside(each[other], each[step]) for other in kept if other in each and step in each}
+    return tuple(
+        other
+        for other, told in sorted(found.items())
+        if other != step and told is not None and told.high >= 0
+    )
 
 
 def _judged(evaluations: Sequence[Evaluation], steps: int) -> tuple[dict[int, tuple[float, float]], str]:

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor
 from persona_tui import boundaries
 from persona_tui.gpu.training.cache import Sample
 from persona_tui.gpu.training.checkpoints import State, steps_in
-from persona_tui.gpu.training.choosing import Evaluation, proposed, reason_to_stop, scores
+from persona_tui.gpu.training.choosing import Evaluation, alike, proposed, reason_to_stop, scores
 from persona_tui.gpu.training.durable import append_line, lines_of, make_folder, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import put_back
@@ -110,6 +110,7 @@ class Evaluator:
         facts: dict[str, Any] = {"scorer": said.scorer, "weak": said.weak, "outcomes": dict(said.outcomes)}
         facts |= {"by_strength": dict(said.by_strength), "validation_loss": found.mean_loss}
         facts |= {"threshold": said.threshold, "calibrated_on": said.calibrated_on, "passed": said.passed}
+        facts["each"] = dict(said.each)
         facts["seconds"] = time.perf_counter() - begun
         line = json.dumps({**asdict(found), **facts})
         boundaries.reached("training:evaluation:before_write")
@@ -200,6 +201,7 @@ class Evaluator:
             kept.add(state.step)
         choice = proposed(told, steps, sorted(kept))
         if choice is not None:
+            choice = replace(choice, alike=alike(folder.likeness_of_each(), choice.step, sorted(kept)))
             self._worker.insist(lambda: folder.note(proposed=asdict(choice)))
             self._worker.log("proposed", **asdict(choice))
         if ends:

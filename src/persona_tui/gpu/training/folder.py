@@ -122,6 +122,10 @@ class RunFolder:
         """The log's events in order; a line that was cut off by a kill or a full disk is left out."""
         yield from lines_of(self.log_file)
 
+    def likeness_of_each(self) -> dict[int, dict[str, float]]:
+        """Step → prompt and seed → likeness of its sample, as far as faces were scored."""
+        return {told["step"]: told["each"] for told in lines_of(self.evaluation_file) if told.get("each")}
+
     def losses(self) -> list[Loss]:
         """The loss curve: of a step that was taken again after a kill, the last time counts."""
         curve: dict[int, Loss] = {}

@@ -61,6 +61,7 @@ class Scores:
         threshold: likeness from which on a picture counts as the persona's; None where none is known.
         calibrated_on: pairs of the dataset's own references and of these with other people behind it;
             0: it is what the model's makers advise.
+        each: prompt and seed → likeness, of the trigger's pictures at strength 1 that show a face.
         passed: share of the trigger's pictures at strength 1 that count; one without a face does not. None
             without a threshold.
         problem: why there are none; empty else.
@@ -74,6 +75,7 @@ class Scores:
     threshold: float | None = None
     calibrated_on: int = 0
     passed: float | None = None
+    each: Mapping[str, float] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -154,11 +156,11 @@ def scored(folder: RunFolder, step: int) -> Scores:
         is not None
     }
     threshold = _threshold(folder, scorer, [*held_out, *learnt])
-    asked_for = [
-        like
+    asked_for = {
+        f"{one.picture[:12]}-{one.seed}": like
         for one, like in zip(samples, likeness, strict=True)
         if one.kind == "trigger" and one.strength == 1
-    ]
+    }
     return Scores(
         figures,
         by_strength,
@@ -167,7 +169,8 @@ def scored(folder: RunFolder, step: int) -> Scores:
         dict(Counter(one.outcome for one in seen)),
         None if threshold is None else threshold.least,
         _pairs_behind(threshold),
-        None if threshold is None else _share_from(threshold.least, asked_for),
+        None if threshold is None else _share_from(threshold.least, list(asked_for.values())),
+        {name: like for name, like in asked_for.items() if like is not None},
     )
 
 

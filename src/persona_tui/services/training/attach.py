@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persona_tui.gpu.training.durable import lines_of
 from persona_tui.gpu.training.folder import Loss, RunFolder
 from persona_tui.services import lease
 from persona_tui.services.training.runs import TrainingView
+
+if TYPE_CHECKING:
+    from persona_tui.gpu.training.choosing import Beside
 
 _PACE_STEPS = 50
 _QUIET = ("step", "encoded")
@@ -85,6 +88,23 @@ def proposed_in(manifest: Mapping[str, Any]) -> int | None:
         case {"step": int(step)}:
             return step
     return None
+
+
+def alike_in(manifest: Mapping[str, Any]) -> tuple[int, ...]:
+    """Steps whose samples are not surely less like the persona than the proposed one's."""
+    told = manifest.get("proposed")
+    return tuple(told.get("alike", ())) if isinstance(told, dict) else ()
+
+
+def beside_proposed(folder: RunFolder) -> dict[int, Beside]:
+    """Step → how its samples' likeness stands to that of the proposed step's; empty without scored faces."""
+    step, each = proposed_in(folder.manifest()), folder.likeness_of_each()
+    if step not in each:
+        return {}
+    from persona_tui.gpu.training.choosing import beside
+
+    found = {other: beside(each[other], each[step]) for other in each if other != step}
+    return {other: told for other, told in sorted(found.items()) if told is not None}
 
 
 def output_tail(view: TrainingView, lines: int = 20) -> tuple[str, ...]:

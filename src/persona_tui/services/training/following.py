@@ -9,7 +9,7 @@ from typing import Literal
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training.folder import Control, RunFolder
 from persona_tui.gpu.training.run_file import RunFile
-from persona_tui.services.training.attach import proposed_in
+from persona_tui.services.training.attach import alike_in, proposed_in
 from persona_tui.services.training.curves import Point
 from persona_tui.services.training.run_log import Happening, RunLog
 from persona_tui.services.training.samples import Sample, samples_in
@@ -40,6 +40,7 @@ class RunLook:
         calibrated_on: pairs that it was found from; 0: it is a usual one.
         passed: share of the samples that count.
         proposed: step of the checkpoint that evaluations think best; None before they do.
+        alike: other steps that may be as good: their samples are not surely less like the persona.
     """
 
     sign: Sign
@@ -62,6 +63,7 @@ class RunLook:
     happenings: tuple[Happening, ...] = ()
     samples: tuple[Sample, ...] = ()
     proposed: int | None = None
+    alike: tuple[int, ...] = ()
 
 
 class RunFollower:
@@ -119,6 +121,7 @@ class RunFollower:
             happenings=tuple(log.happenings) if anew else last.happenings,
             samples=samples_in(folder.samples),
             proposed=proposed_in(manifest),
+            alike=alike_in(manifest),
         )
 
     def _steps(self) -> int | None:
