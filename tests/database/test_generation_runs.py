@@ -71,7 +71,7 @@ def test_a_run_keeps_the_version_it_was_made_with(session: Session) -> None:
             "placeholder in a name",
         ),
         ({"output_node": "77"}, "there is no node 77"),
-        ({"children_per_parent": 65}, "less than or equal to 64"),
+        ({"children_per_parent": 65}, "must be at most 64"),
     ],
 )
 def test_a_workflow_that_can_not_run_is_refused_with_its_step(
@@ -157,7 +157,7 @@ def test_n_and_k_can_be_set_for_one_run(session: Session) -> None:
         ({"variables": {"prompt": "x"}}, "the variable prompt is set by the program"),
         ({"variables": {"my mood": "x"}}, "no name for a variable"),
         ({"steps": {3: {"top_k": 1}}}, "has no step 3"),
-        ({"seed": -1}, "greater than or equal to 0"),
+        ({"seed": -1}, "must be at least 0"),
         ({"colour": "red"}, "Colour: "),
     ],
 )

@@ -77,15 +77,17 @@ def test_what_needs_no_conversion_or_has_none_is_said(db: Database, shelf: Shelf
     assert remedy_for(shelf, fine) == "none"
     with pytest.raises(NotAllowedNow, match="loads fine@1 as it is"):
         convert_version(db.session_scope, shelf, fine.id)
-    single = {"single_blocks.0.processor.qkv_lora": ("down.weight", "up.weight")}
-    double = {"double_blocks.0.processor.qkv_lora1": ("down.weight", "up.weight")}
-    xlabs = imported(db, shelf, write_lora(tmp_path, "xlabs.safetensors", layers=single | double))
-    assert xlabs.key_warnings and remedy_for(shelf, xlabs) == "none"
+    layers = {
+        "diffusion_model.double_blocks.0.img_attn.qkv": ("lora_A.weight", "lora_B.weight"),
+        "diffusion_model.double_blocks.0.img_attn.proj": ("oft_diag", "alpha"),
+    }
+    turned = imported(db, shelf, write_lora(tmp_path, "turned.safetensors", layers=layers))
+    assert turned.key_warnings and remedy_for(shelf, turned) == "none"
     with pytest.raises(NotAllowedNow, match="no names that ComfyUI reads"):
-        convert_version(db.session_scope, shelf, xlabs.id)
+        convert_version(db.session_scope, shelf, turned.id)
     with pytest.raises(InvalidRequest, match="is for flux, not sdxl"):
-        convert_version(db.session_scope, shelf, xlabs.id, "sdxl")
-    shelf.drop(xlabs.file_name)
+        convert_version(db.session_scope, shelf, turned.id, "sdxl")
+    shelf.drop(turned.file_name)
     with pytest.raises(NotAllowedNow, match="is missing"):
-        convert_version(db.session_scope, shelf, xlabs.id)
+        convert_version(db.session_scope, shelf, turned.id)
     assert not [path for path in shelf.folder.iterdir() if path.name.startswith(".")]

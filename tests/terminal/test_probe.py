@@ -23,6 +23,7 @@ KITTY = Capabilities(
     kitty=True,
     cell_width=9,
     cell_height=18,
+    cell_told=True,
     name="kitty(0.26.5)",
     synchronized_output=True,
 )

@@ -58,6 +58,7 @@ class Capabilities:
             a larger one. None: it doesn't say.
         iterm2: it shows iTerm2's inline pictures.
         cell_width, cell_height: of one cell, in pixels; None when nothing tells.
+        cell_told: the terminal itself told it; otherwise it is a share of the window.
         name: what it calls itself, with version; empty when it doesn't.
         synchronized_output: it can hold drawing back until a frame is complete (mode 2026).
         multiplexer: what sits between app and terminal, if anything.
@@ -72,6 +73,7 @@ class Capabilities:
     iterm2: bool = False
     cell_width: int | None = None
     cell_height: int | None = None
+    cell_told: bool = False
     name: str = ""
     synchronized_output: bool = False
     multiplexer: Multiplexer | None = None
@@ -222,6 +224,7 @@ def _read(answers: bytes, window: tuple[int, int, int, int], environ: Mapping[st
         iterm2=_shows_iterm2(name, environ),
         cell_width=cell_width,
         cell_height=cell_height,
+        cell_told=_CELL_SIZE.search(answers) is not None,
         name=name,
         synchronized_output=_SYNCHRONIZED_OUTPUT.search(answers) is not None,
         multiplexer=multiplexer,

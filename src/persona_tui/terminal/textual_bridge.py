@@ -88,7 +88,7 @@ class Pictures:
         self._app = app
         self._multiplexer, self._tmux = capabilities.multiplexer, capabilities.tmux
         self._watch: asyncio.Task[None] | None = None
-        self._tells_cell = False
+        self._tells_cell = capabilities.cell_told
         self._losses: deque[float] = deque(maxlen=LOSSES)
         self.usable = True
         self.protocol = protocol
