@@ -92,11 +92,13 @@ def test_a_card_has_one_holder_until_lock_process_and_driver_agree(
     children[0].wait()
     # Its process and lock are gone, but the driver still shows a trainer on the card.
     ghost = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)", "persona_tui.gpu.training"],
+        [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", "persona_tui.gpu.training"],
         stdout=subprocess.PIPE,
         text=True,
     )
     children.append(ghost)
+    assert ghost.stdout is not None
+    ghost.stdout.readline()  # its command line is there a moment after it was started
     busy = replace(CARD, processes=(CardProcess(ghost.pid, GIB), CardProcess(1, None)))
     with pytest.raises(NotAllowedNow, match="still computes on the card"):
         take(db, locks, (busy,))

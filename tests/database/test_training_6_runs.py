@@ -31,18 +31,11 @@ from persona_tui.services.safety.consents import add_consent, withdraw_consent
 from persona_tui.services.training import licences
 from persona_tui.services.training.attach import attach
 from persona_tui.services.training.datasets import say_subject
+from persona_tui.services.training.orders import change_steps, order, queue
 from persona_tui.services.training.plan import plan_training
 from persona_tui.services.training.recipe import PlanInput
 from persona_tui.services.training.runs import TrainingView, checkpoints_of, get_training
-from persona_tui.services.training.start import (
-    Export,
-    How,
-    Starter,
-    change_steps,
-    order,
-    queue,
-    start_training,
-)
+from persona_tui.services.training.start import Export, How, Starter, start_training
 from persona_tui.services.training.watch import TrainingWatch
 from persona_tui.settings import Settings
 from tests.database.test_training_3_plan import base_model

@@ -125,7 +125,7 @@ def export(
 @commands.command("queue")
 def queue(run_id: RunId, as_json: AsJson = False) -> None:
     """Have a training started when its card is free, while the app or the scheduler runs."""
-    from persona_tui.services.training.start import queue as put_in_line
+    from persona_tui.services.training.orders import queue as put_in_line
 
     with resources() as opened:
         view = put_in_line(opened.database.session_scope, run_id)
@@ -145,7 +145,7 @@ def stop(run_id: RunId, as_json: AsJson = False) -> None:
 
 
 def _order(run_id: int, want: str, as_json: bool) -> None:
-    from persona_tui.services.training.start import order
+    from persona_tui.services.training.orders import order
 
     with resources() as opened:
         view = order(opened.database.session_scope, run_id, want)
@@ -160,7 +160,7 @@ def steps(
     as_json: AsJson = False,
 ) -> None:
     """Let a training take another number of steps, also while it runs."""
-    from persona_tui.services.training.start import change_steps
+    from persona_tui.services.training.orders import change_steps
 
     with resources() as opened:
         view = change_steps(opened.database.session_scope, run_id, count)

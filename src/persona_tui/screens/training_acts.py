@@ -78,7 +78,7 @@ async def change_steps(screen: PersonaScreen, row: Row) -> None:
     if done:
         _start_soon(screen, row.run, steps=typed["steps"])
         return
-    from persona_tui.services.training.start import change_steps as carry_out
+    from persona_tui.services.training.orders import change_steps as carry_out
 
     await asyncio.to_thread(carry_out, screen.shell.database.session_scope, row.run.id, typed["steps"])
     screen.request_reload()
@@ -130,7 +130,7 @@ async def start(screen: PersonaScreen, run_id: int, name: str, **how: Any) -> No
 
 
 async def _order(screen: PersonaScreen, run: TrainingView, want: str) -> None:
-    from persona_tui.services.training.start import order
+    from persona_tui.services.training.orders import order
 
     await asyncio.to_thread(order, screen.shell.database.session_scope, run.id, want)
     screen.request_reload()

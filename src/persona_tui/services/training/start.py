@@ -1,4 +1,4 @@
-"""Starting a training: card, drained servers, a process of its own. Pause, stop, resume."""
+"""Starting a training, or going on with it: card, drained servers, a process of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import text
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from persona_tui.clients.comfyui import ComfyUIClient
-from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
+from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu.nvml import read_cards
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.planner import GIB
@@ -21,12 +21,12 @@ from persona_tui.gpu.training.supervisor import forget_chances
 from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.services import events, lease
 from persona_tui.services.lease import Lease, Place, ReadCards, places
-from persona_tui.services.safety import audit
 from persona_tui.services.training import licences
 from persona_tui.services.training.attach import proposed_in
 from persona_tui.services.training.cards import chosen_places, require_shared
 from persona_tui.services.training.datasets import SessionScope
 from persona_tui.services.training.draining import Say, drain, free_memory
+from persona_tui.services.training.orders import locked_row, note_act
 from persona_tui.services.training.plan import require_subject
 from persona_tui.services.training.processes import STAGES, start_supervisor
 from persona_tui.services.training.recipe import family_of
@@ -127,83 +127,6 @@ async def start_training(
         raise
 
 
-def order(scope: SessionScope, run_id: int, want: str) -> TrainingView:
-    """Have a running training pause or stop at its next step, with a checkpoint.
-
-    Args:
-        want: pause or stop.
-
-    Raises:
-        UnknownName: no such training.
-        NotAllowedNow: it does not run.
-        InvalidRequest: it runs, and its folder is gone.
-        StorageError: its folder can't be written.
-    """
-    with scope() as session:
-        view = get_training(session, run_id)
-        rests = view.status in ("paused", "queued")
-        if not view.is_live and not (want == "stop" and rests):
-            raise NotAllowedNow(
-                f"Training {run_id} is {view.status}, so there is nothing to {want}.",
-                hint="`persona-tui train status` shows what runs.",
-            )
-        row = session.get_one(TrainingRun, run_id)
-        if view.is_live or RunFolder(view.folder).run_file.is_file():
-            folder_of(row).order("pause" if want == "pause" else "stop")
-        if rests:
-            row.status = "stopped" if row.started_at is not None else "planned"
-            session.add(row)
-        _note(session, view.persona_id, run_id, f"training.{want}")
-        return get_training(session, run_id)
-
-
-def queue(scope: SessionScope, run_id: int) -> TrainingView:
-    """Have a training started as soon as its card is free, after those that were queued before it.
-
-    Raises:
-        UnknownName: no such training.
-        NotAllowedNow: it runs or is done, its licence was not acknowledged, or nobody says who is in the
-            dataset.
-        InvalidRequest: the consent is withdrawn, or its folder is gone.
-    """
-    with scope() as session:
-        row = _row(session, run_id)
-        if row.status not in ("planned", "paused", "stopped", "failed"):
-            raise NotAllowedNow(
-                f"Training {run_id} is {row.status}.",
-                hint="`persona-tui train status` shows what may be queued.",
-            )
-        require_subject(session, session.get_one(Dataset, row.dataset_id))
-        licences.require_acknowledged(session, family_of(row.base_family))
-        folder_of(row)
-        row.status, row.trouble, row.hint = "queued", "", ""
-        session.add(row)
-        _note(session, row.persona_id, run_id, "training.queue")
-    with scope() as session:
-        return get_training(session, run_id)
-
-
-def change_steps(scope: SessionScope, run_id: int, steps: int) -> TrainingView:
-    """Let a training take another number of steps; one that runs learns it at its next step.
-
-    Raises:
-        UnknownName: no such training.
-        InvalidRequest: it is past that step already, or its folder is gone.
-    """
-    with scope() as session:
-        row = _row(session, run_id)
-        if steps < max(1, row.step):
-            raise InvalidRequest(
-                f"Training {run_id} is at step {row.step} already.", hint=f"Name {row.step} steps or more."
-            )
-        folder_of(row).order(steps=steps)
-        row.total_steps = steps
-        session.add(row)
-        _note(session, row.persona_id, run_id, "training.steps")
-    with scope() as session:
-        return get_training(session, run_id)
-
-
 def is_alive(view: TrainingView, folder: RunFolder, held: Sequence[Lease]) -> bool:
     """Whether a training's supervisor lives, a stage of it, or who is just starting it.
 
@@ -238,7 +161,7 @@ def _admit(
     """Whether it may begin; then its cards are held for it."""
     chosen = _places(starter, run_id, how.cards)
     with starter.scope() as session:
-        row = _row(session, run_id)
+        row = locked_row(session, run_id)
         # One whose process was killed while nobody led still says that it runs.
         if row.status not in _MAY_START and _works(session, row):
             raise NotAllowedNow(
@@ -347,10 +270,10 @@ def _planned_vram(starter: Starter, run_id: int) -> int:
 def _spawn(starter: Starter, run_id: int, held: Sequence[Lease], chosen: Sequence[Place]) -> TrainingView:
     """Say in the database that it runs, then start its process: killed between the two, it is found dead."""
     with starter.scope() as session:
-        row = _row(session, run_id)
+        row = locked_row(session, run_id)
         first = chosen[0].card
         begin(session, row, used=0 if first is None else first.memory_used)
-        _note(session, row.persona_id, run_id, "training.start")
+        note_act(session, row.persona_id, run_id, "training.start")
     spawn_for(starter, run_id, held, chosen)
     with starter.scope() as session:
         return get_training(session, run_id)
@@ -386,7 +309,7 @@ def spawn_for(starter: Starter, run_id: int, held: Sequence[Lease], chosen: Sequ
         pid = start_supervisor(folder, locks, chosen, stages=starter.stages)
     except Exception as problem:
         with starter.scope() as session:
-            row = _row(session, run_id)
+            row = locked_row(session, run_id)
             row.status, row.trouble, row.hint = (
                 "failed",
                 str(problem),
@@ -395,7 +318,7 @@ def spawn_for(starter: Starter, run_id: int, held: Sequence[Lease], chosen: Sequ
             session.add(row)
         raise
     with starter.scope() as session:
-        row = _row(session, run_id)
+        row = locked_row(session, run_id)
         _, row.boot_id, _, started = lease.process_id(pid).split(":")
         row.pid, row.pid_started = pid, int(started)
         session.add(row)
@@ -408,20 +331,3 @@ def _give_up(starter: Starter, held: Sequence[Lease]) -> None:
     with starter.scope() as session:
         for one in held:
             lease.release(session, one)
-
-
-def _row(session: Session, run_id: int) -> TrainingRun:
-    query = select(TrainingRun).where(col(TrainingRun.id) == run_id).with_for_update()
-    row = session.exec(query.execution_options(populate_existing=True)).one_or_none()
-    if row is None:
-        raise UnknownName(
-            f"There is no training {run_id}.", hint="`persona-tui train status` shows what there is."
-        )
-    return row
-
-
-def _note(session: Session, persona_id: int, run_id: int, action: str) -> None:
-    audit.append(
-        session, actor="operator", action=action, persona_id=persona_id, subject=f"training_runs:{run_id}"
-    )
-    events.emit(session, "training", run_id)
