@@ -28,7 +28,7 @@ from persona_tui.gpu.training.worker import Worker, run_stage
 from report import Figure
 
 BLOCK = 20
-SIDE = 64
+SIDE = 128
 """Pixels: enough tokens for a step of 200 ms on one core."""
 
 
