@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,13 @@ from tests.ui.quiet_core import QuietCore, app_over, until
 from tests.ui.support import settle
 
 SMALL, LARGE = (80, 24), (200, 50)
+
+
+def quick_sandbox(folder: Path) -> Iterator[SandboxProcess]:
+    """A sandbox that answers at once with small pictures, until it is asked for no more."""
+    process = SandboxProcess(folder, arguments=("--latency", "0", "--image-size", "64x80"))
+    yield process
+    process.stop()
 
 
 @dataclass

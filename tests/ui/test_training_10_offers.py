@@ -15,18 +15,14 @@ from persona_tui.widgets.confirm import ConfirmDialog
 from tests.support.loras import FLUX_BARE, KOHYA, PEFT, write_sidecar
 from tests.support.sandbox import SandboxProcess
 from tests.support.world import make_persona, make_plan
-from tests.ui.loras_world import LARGE, SMALL, Studio, opened, screen, type_path
+from tests.ui.loras_world import LARGE, SMALL, Studio, opened, quick_sandbox, screen, type_path
 from tests.ui.quiet_core import asked, form_opens, saved, says, shows, until
 from tests.ui.support import screen_text, settle
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    process = SandboxProcess(
-        tmp_path_factory.mktemp("sandbox"), arguments=("--latency", "0", "--image-size", "64x80")
-    )
-    yield process
-    process.stop()
+    yield from quick_sandbox(tmp_path_factory.mktemp("sandbox"))
 
 
 @pytest.fixture

@@ -19,18 +19,14 @@ from persona_tui.setting_sections import ComfyUISettings
 from persona_tui.widgets.choice import ChoiceDialog
 from tests.support.sandbox import SandboxProcess
 from tests.support.world import make_plan
-from tests.ui.loras_world import LARGE, SMALL, Studio, opened, screen
+from tests.ui.loras_world import LARGE, SMALL, Studio, opened, quick_sandbox, screen
 from tests.ui.quiet_core import QuietCore, asked, fill, form_opens, saved, says, shows, until
 from tests.ui.support import screen_text, settle
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    process = SandboxProcess(
-        tmp_path_factory.mktemp("sandbox"), arguments=("--latency", "0", "--image-size", "64x80")
-    )
-    yield process
-    process.stop()
+    yield from quick_sandbox(tmp_path_factory.mktemp("sandbox"))
 
 
 @pytest.fixture
