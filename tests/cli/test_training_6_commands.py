@@ -95,6 +95,7 @@ def test_a_training_by_commands_is_killed_and_comes_out(peopled_dataset: Shell, 
     assert len(shell("train", "compare", run_id, "--json").json["checkpoints"]) >= 2
     (lora,) = shell("lora", "list", "--json").json
     assert (lora["name"], lora["family"], lora["file"]) == ("Mira", "flux", "there")
+    assert told["now"]["encoded"] == [9, 9]
     assert "made: Mira@1, of step" in shell("train", "status", run_id).out
     said = shell.real("train", "status", run_id, "--follow", "--json")
     assert said.code == 0 and json.loads(said.out.splitlines()[-1])["status"] == "done"

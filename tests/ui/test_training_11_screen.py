@@ -35,13 +35,16 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
 ) -> None:
     with db.session_scope() as session:
         _, folder = add_training(session, plan.persona_id, tmp_path / "run", best_step=100)  # type: ignore[attr-defined]
-    folder.note(status="training")
-    write_steps(folder, 1, 420)
-    folder.log("slow", step=310, reasons=["The card slows down because it is hot."])
+    folder.note(status="encoding")
+    folder.log("encoded", done=3, of=12)
     async with app_over(quiet_core).run_test(size=SMALL) as pilot:
         with folder.locked():
             await settle(pilot)
             await pilot.press("f9")
+            await shows(pilot, "3/12 pictures")
+            folder.note(status="training")
+            write_steps(folder, 1, 420)
+            folder.log("slow", step=310, reasons=["The card slows down because it is hot."])
             await shows(pilot, "420/1000")
             await shows(pilot, "14 min 30 s")
             await shows(pilot, "Loss")
@@ -73,7 +76,7 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
                 assert words in screen_text(pilot)
 
             await pilot.press("p")
-            await says(pilot, "mira writes a checkpoint and rests; [r] goes on.")
+            await says(pilot, "mira keeps what it has done and rests; [r] goes on.")
             assert folder.control().want == "pause"
             await shows(pilot, "pausing")
         folder.path.rename(tmp_path / "elsewhere")
@@ -138,8 +141,15 @@ async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
 
         await pilot.press("n")
         await form_opens(pilot)
-        await fill(pilot, base=str(tmp_path / "base"), steps="12", name="Mira face")
+        (tmp_path / "run.toml").write_text("lr = 0.0003\nsteps = 900\n")
+        typed = {"base": str(tmp_path / "base"), "steps": "12", "name": "Mira face"}
+        await fill(pilot, **typed, rank="8", buckets="256, high", recipe=str(tmp_path / "run.toml"))
+        await pilot.press("ctrl+s")
+        await shows(pilot, "Must be numbers")
+        await fill(pilot, buckets="256 512")
         await saved(pilot)
+        await shows(pilot, "12 steps, rank 8  mlp layers, learning rate 0.0003")
+        assert "256 512" in screen_text(pilot)
         await shows(pilot, "[b] probe")
         await pilot.press("b")
         await shows(pilot, "Two steps took 0.75 GiB of the machine's memory")

@@ -245,7 +245,7 @@ def _show_one(view: TrainingView, as_json: bool) -> None:
 
 def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
     yield f"{view.id}: {view.name} of {view.persona}, {view.family}, {view.status}"
-    yield f"step {now.step} of {now.total_steps}, {now.doing}{_pace(now)}"
+    yield f"{_how_far(view, now)}, {now.doing}{_pace(now)}"
     if now.losses:
         yield f"loss {now.losses[-1].loss:.4f}"
     yield from _likeness(now)
@@ -265,6 +265,14 @@ def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
     for sentence, hint in _troubles(view, now):
         yield f"⚠️  {sentence}"
         yield f"   {hint}"
+
+
+def _how_far(view: TrainingView, now: Attached) -> str:
+    """`step 12 of 800`; before the steps, pictures that are encoded."""
+    if view.status == "encoding" and now.encoded is not None:
+        done, of = now.encoded
+        return f"picture {done} of {of}"
+    return f"step {now.step} of {now.total_steps}"
 
 
 def _troubles(view: TrainingView, now: Attached) -> Iterator[tuple[str, str]]:
@@ -311,7 +319,7 @@ def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingVie
         view = _current(opened, view.id)
         now = attach(view)
         gone = 0 if now.alive or not view.is_live else gone + 1
-        seen = (view.status, now.step, now.doing, view.trouble)
+        seen = (view.status, now.step, now.encoded, now.doing, view.trouble)
         if seen != last:
             last = seen
             _say(view, now, as_json)
@@ -330,13 +338,14 @@ def _say(view: TrainingView, now: Attached, as_json: bool) -> None:
     if as_json:
         told = {
             "id": view.id, "status": view.status, "step": now.step, "total_steps": now.total_steps,
-            "loss": loss, "doing": now.doing, "seconds_per_step": now.seconds_per_step,
-            "seconds_left": now.seconds_left, "trouble": view.trouble,
+            "encoded": now.encoded, "loss": loss, "doing": now.doing,
+            "seconds_per_step": now.seconds_per_step, "seconds_left": now.seconds_left,
+            "trouble": view.trouble,
         }  # fmt: skip
         print(json.dumps(told), flush=True)
         return
     words = "" if loss is None else f", loss {loss:.4f}"
-    line = f"{view.status}: step {now.step} of {now.total_steps}{words}{_pace(now)} {view.trouble}"
+    line = f"{view.status}: {_how_far(view, now)}{words}{_pace(now)} {view.trouble}"
     print(line.rstrip(), flush=True)
 
 

@@ -47,20 +47,23 @@ async def pause(screen: PersonaScreen, row: Row) -> None:
     """Have it write a checkpoint and rest."""
     await _order(screen, row.run, "pause")
     key = screen.shell.registry.label("training.resume")
-    screen.flash(f"{row.run.name} writes a checkpoint and rests; [{key}] goes on.")
+    screen.flash(f"{row.run.name} keeps what it has done and rests; [{key}] goes on.")
 
 
 async def stop(screen: PersonaScreen, row: Row) -> None:
     """End it, after asking."""
+    where, kept = f" at step {row.step}", "A checkpoint is written first"
+    if row.status == "encoding":
+        where, kept = "", "What was encoded is kept"
     question = ConfirmDialog(
-        f"Stop the training of {row.run.name} at step {row.step}?",
-        "A checkpoint is written first, so it can be resumed later; no LoRA is made of it.",
+        f"Stop the training of {row.run.name}{where}?",
+        f"{kept}, so it can be resumed later; no LoRA is made of it.",
         yes="Stop",
         dangerous=True,
     )
     if await screen.ask(question):
         await _order(screen, row.run, "stop")
-        screen.flash(f"{row.run.name} writes a checkpoint and ends.")
+        screen.flash(f"{row.run.name} keeps what it has done and ends.")
 
 
 async def change_steps(screen: PersonaScreen, row: Row) -> None:

@@ -90,7 +90,10 @@ def cells(row: Row, *, persona: bool) -> list[Cell]:
 
 
 def progress(row: Row, width: int = 6) -> Content:
-    """`━━━─── 120/1000`."""
+    """`━━━─── 120/1000`: steps, before them pictures that are encoded."""
+    if row.status == "encoding" and row.look is not None and row.look.encoded is not None:
+        done, of = row.look.encoded
+        return bar(done / max(of, 1), width) + Content(f" {done}/{of}") + dim(" pictures")
     if not row.steps:
         return dim("–")
     return bar(row.step / row.steps, width) + Content(f" {row.step}/{row.steps}")

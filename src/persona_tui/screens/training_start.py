@@ -226,16 +226,48 @@ def form_fields(datasets: Sequence[DatasetView]) -> list[Field]:
             name="base", label="Its folder", longest=1000,
             hint="The base model, as diffusers saves it. Empty: the one in models.dir that fits.",
         ),
-        TextField(name="name", label="Name of the LoRA", longest=80, hint="Empty: the dataset's."),
+        TextField(name="name", label="Name of the LoRA", longest=80, hint="Empty: the persona's."),
         IntegerField(
             name="steps", label="Steps", minimum=1, maximum=MOST_STEPS,
             hint="Empty: by the number of pictures.",
+        ),
+        TextField(
+            name="buckets", label="Picture sizes", longest=60, check=_sizes_objection,
+            hint="Sides in pixels of the squares whose area pictures get. Empty: 512, 768, 1024.",
+        ),
+        IntegerField(
+            name="rank", label="Rank", minimum=1, maximum=256, hint="Size of the LoRA. Empty: the preset's.",
+        ),
+        TextField(
+            name="parent", label="Trains on from", longest=100,
+            hint="A LoRA of ours of the same base model, such as Mira@2. Empty: from nothing.",
+        ),
+        TextField(
+            name="recipe", label="Recipe", longest=1000,
+            hint="A run.toml or an ai-toolkit YAML, for what is left empty here. Empty: the preset's.",
         ),
         TextField(
             name="cards", label="Cards", longest=40,
             hint="Their numbers, such as 0,1: each trains its share of a step. Empty: the first.",
         ),
     ]  # fmt: skip
+
+
+def _sizes(typed: str) -> tuple[int, ...]:
+    """`512, 768` or `512 768` as numbers.
+
+    Raises:
+        ValueError: something else stands there.
+    """
+    return tuple(int(part) for part in typed.replace(",", " ").split())
+
+
+def _sizes_objection(typed: str) -> str | None:
+    try:
+        _sizes(typed)
+    except ValueError:
+        return "Must be numbers, such as 512, 768."
+    return None
 
 
 def _label(dataset: DatasetView) -> str:
@@ -279,14 +311,16 @@ def _given(values: Mapping[str, Any]) -> PlanInput:
     """
     from persona_tui.services.inputs import validated
     from persona_tui.services.training.recipe import PlanInput
+    from persona_tui.services.training.recipe_import import read_recipe
 
-    given = {
+    typed = {
         "family": values["family"],
         "preset": values["preset"],
-        "base": Path(values["base"]) if values["base"] else None,
-        "name": values["name"] or None,
-        "steps": values["steps"],
-        "cards": values["cards"] or None,
+        "base": Path(values["base"]).expanduser() if values["base"] else None,
+        "buckets": _sizes(values["buckets"]),
+        "recipe": read_recipe(Path(values["recipe"]).expanduser()).values if values["recipe"] else None,
+        **{name: values[name] for name in ("name", "steps", "rank", "parent", "cards")},
         **{name: values[name] for name in ("compile", "attention_backend") if name in values},
     }
-    return validated(PlanInput, given)
+    # What was left empty is not given: recipe, preset and family decide about it.
+    return validated(PlanInput, {name: value for name, value in typed.items() if value})

@@ -79,7 +79,7 @@ def encode(worker: Worker) -> Status:
     for number, picture in enumerate(pictures, 1):
         worker.obey()
         samples += list(encoder.samples_of(picture))
-        worker.pulse.moved(number, "encoding")
+        worker.pulse.moved(0, "encoding")
         worker.log("encoded", done=number, of=len(pictures))
     encoder.close(worker)
     keys = sorted({key for sample in samples for key in _keys(sample)})

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from persona_tui.gpu.training.choosing import Beside
 
 _PACE_STEPS = 50
-_QUIET = ("step", "encoded")
-"""Events that make up most of a log."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class Attached:
         evaluations: in the order of their steps.
         events: of the log but steps, the last ones.
         proposed: step of the checkpoint that evaluations think best; None before they do.
+        encoded: pictures that are encoded, and how many there are; None before the first one.
     """
 
     found: bool
@@ -52,6 +51,7 @@ class Attached:
     samples: Sequence[Path]
     exported: Mapping[str, Any] | None
     proposed: int | None = None
+    encoded: tuple[int, int] | None = None
 
 
 def attach(view: TrainingView, *, events: int = 40) -> Attached:
@@ -63,7 +63,8 @@ def attach(view: TrainingView, *, events: int = 40) -> Attached:
     total = folder.control().steps or view.total_steps
     pace = median(loss.seconds for loss in losses[-_PACE_STEPS:]) if losses else None
     manifest = folder.manifest()
-    told = [event for event in folder.events() if event.get("event") not in _QUIET]
+    heard = [event for event in folder.events() if event.get("event") != "step"]
+    told = [event for event in heard if event.get("event") != "encoded"]
     return Attached(
         found=folder.run_file.is_file(),
         alive=alive,
@@ -79,7 +80,16 @@ def attach(view: TrainingView, *, events: int = 40) -> Attached:
         samples=tuple(sorted(folder.samples.rglob("*.png"))),
         exported=manifest.get("exported"),
         proposed=proposed_in(manifest),
+        encoded=_encoded(heard),
     )
+
+
+def _encoded(events: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
+    for event in reversed(events):
+        match event:
+            case {"event": "encoded", "done": int(done), "of": int(of)}:
+                return done, of
+    return None
 
 
 def proposed_in(manifest: Mapping[str, Any]) -> int | None:

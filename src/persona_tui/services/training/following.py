@@ -33,6 +33,7 @@ class RunLook:
         doing: what its process is at, such as "evaluating".
         pid: of that process.
         steps: how many there are to be; None where the recipe can't be read.
+        encoded: pictures that are encoded, and how many there are; None before the first one.
         wanted: what the operator asked for.
         message, hint: why it failed or waits.
         seconds_left: until the last step.
@@ -49,6 +50,7 @@ class RunLook:
     pid: int | None = None
     step: int = 0
     steps: int | None = None
+    encoded: tuple[int, int] | None = None
     wanted: Control = field(default_factory=Control)
     message: str = ""
     hint: str = ""
@@ -107,6 +109,7 @@ class RunFollower:
             pid=beat.pid if alive and beat is not None else None,
             step=step,
             steps=steps,
+            encoded=log.encoded,
             wanted=wanted,
             message=clean(str(manifest.get("message", "")), keep_lines=False),
             hint=clean(str(manifest.get("hint", "")), keep_lines=False),

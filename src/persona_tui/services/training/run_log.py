@@ -95,6 +95,7 @@ class RunLog:
 
     Attributes:
         happenings: the latest ones, the oldest first.
+        encoded: pictures that are encoded, and how many there are; None before the first one.
     """
 
     def __init__(self, log_file: Path, evaluation_file: Path) -> None:
@@ -108,6 +109,7 @@ class RunLog:
         self._scores: dict[int, Mapping[str, float]] = {}
         self._taken: deque[tuple[float, float | None]] = deque(maxlen=_RECENT)
         self._count = 0
+        self.encoded: tuple[int, int] | None = None
         self.happenings.clear()
 
     def read_new(self) -> bool:
@@ -133,6 +135,9 @@ class RunLog:
                 if math.isfinite(loss):
                     self._losses[step] = float(loss)
                 self._pace(event)
+                return
+            case {"event": "encoded", "done": int(done), "of": int(of)}:
+                self.encoded = done, of
                 return
             case {"event": "rollback", "to": int(back)}:
                 self._losses = {step: loss for step, loss in self._losses.items() if step <= back}
