@@ -18,6 +18,8 @@ from persona_tui.services.training import probing
 from persona_tui.services.training.runs import TrainingView, list_trainings
 from persona_tui.services.training.start import Starter
 from persona_tui.services.training.watch import TrainingWatch
+from persona_tui.widgets.capped_scroll import CappedScroll
+from persona_tui.widgets.legend import Legend
 from persona_tui.widgets.picture import PicturePane
 from persona_tui.widgets.viewer import ViewerDialog
 from tests.database.test_training_3_plan import base_model
@@ -25,7 +27,7 @@ from tests.support.datasets import add_files, draw_all, make_dataset
 from tests.support.training_stage import tiny_shapes
 from tests.ui.quiet_core import QuietCore, app_over, fill, form_opens, saved, says, shows, until
 from tests.ui.support import screen_text, settle
-from tests.ui.training_world import add_training, evaluate, write_steps
+from tests.ui.training_world import add_training, evaluate, plan_dialog, write_steps
 
 SMALL, LARGE = (80, 24), (200, 50)
 
@@ -101,6 +103,16 @@ async def test_training_11_curves_are_drawn_without_colours_too(
 
 
 @pytest.mark.long
+async def test_training_11_a_long_plan_leaves_no_hole_in_its_dialog(quiet_core: QuietCore) -> None:
+    async with app_over(quiet_core).run_test(size=SMALL) as pilot:
+        dialog = plan_dialog(choices=tuple(f"Decision {number}." for number in range(20)))
+        pilot.app.push_screen(dialog)
+        await settle(pilot)
+        frame, legend = dialog.query_one("#frame").region, dialog.query_one(Legend).region
+        assert legend.bottom == frame.bottom - 1
+        assert dialog.query_one(CappedScroll).max_scroll_y > 0
+
+
 async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
     db: Database, quiet_core: QuietCore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,12 +62,12 @@ def evaluate(
         Image.new("RGB", (64, 80), (step * 31 % 256, 60 + 80 * place % 190, int(250 * likeness))).save(path)
 
 
-def plan_dialog() -> PlanDialog:
+def plan_dialog(choices: tuple[str, ...] = ()) -> PlanDialog:
     """The plan of a training on a CPU, of a dataset with nobody real in it."""
     recipe = small_recipe(Path("/base"), Path("/set"), digest("dataset"))
     prediction = Prediction({"weights": 1 << 30}, 0, 2 << 30)
     family = FAMILIES["qwen-image"]
-    plan = Plan(None, None, recipe, family, places(())[0], prediction, (), (), needs_licence=False)
+    plan = Plan(None, None, recipe, family, places(())[0], prediction, choices, (), needs_licence=False)
     dataset = DatasetView(
         1, 1, "Mira", "v1", "character", "fictional", None, "ohwx", "person", Path("/set"),
         digest("dataset"), {"train": 20, "held_out": 4}, 0, BEGUN,

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.events import DescendantFocus
 from textual.widget import Widget
@@ -18,6 +18,7 @@ from persona_tui.screens import runs_wizard_fields as fields
 from persona_tui.screens import runs_wizard_lines as lines
 from persona_tui.screens.runs_wizard_data import LORA, STEP, VARIABLE, Offer, PipelineOffer
 from persona_tui.screens.runs_wizard_rows import LoraRow, Rail, StepRow
+from persona_tui.widgets.capped_scroll import CappedScroll
 from persona_tui.widgets.cycle import Cycle
 from persona_tui.widgets.fields import Field
 from persona_tui.widgets.form import FieldRow, FormDialog, Values
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 SECTIONS = ("Picture", "Pipeline", "Steps", "LoRAs", "Limits")
 TWO_COLUMNS = 170
 """Columns of the terminal from which the pictures' part and the pipeline's stand side by side."""
+OTHER_ROWS = 10
+"""For frame, rail, growth, an outcome and the legend."""
 Read = Callable[[int], Awaitable[Offer]]
 Submit = Callable[[Offer, Values], Awaitable[object]]
 
@@ -71,7 +74,7 @@ class RunWizard(FormDialog):
         offer, pipeline = self._offer, fields.pipeline_field(self._offer)
         chosen = next(one for one in offer.pipelines if one.pipeline.id == pipeline.taken())
         yield Rail()
-        with VerticalScroll(id="fields", can_focus=False):
+        with CappedScroll(others=OTHER_ROWS, id="fields"):
             with Vertical(classes="column"):
                 yield from self._section("Picture", fields.picture_fields(offer))
             with Vertical(classes="column"):

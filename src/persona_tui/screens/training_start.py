@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from persona_tui.errors import NotAllowedNow
 from persona_tui.screens.training_acts import MOST_STEPS, licence_words, start
 from persona_tui.screens.training_lines import GIB
+from persona_tui.widgets.capped_scroll import CappedScroll
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.fields import ChoiceField, Field, IntegerField, TextField
 from persona_tui.widgets.form import FormDialog
@@ -39,6 +39,8 @@ PRESETS = (
 )
 PARTS = 3
 """Of the planned memory, so many are named; the others are small."""
+OTHER_ROWS = 13
+"""Of a plan's dialog: frame, question, what a licence says, answers, legend."""
 
 
 class PlanDialog(ConfirmDialog):
@@ -53,8 +55,7 @@ class PlanDialog(ConfirmDialog):
 
     DEFAULT_CSS = """
     PlanDialog > #frame { width: 92; }
-    PlanDialog VerticalScroll { height: auto; max-height: 38vh; margin-bottom: 1; }
-    PlanDialog VerticalScroll { scrollbar-size-vertical: 1; }
+    PlanDialog CappedScroll { margin-bottom: 1; }
     PlanDialog #plan { height: auto; }
     """
 
@@ -74,13 +75,13 @@ class PlanDialog(ConfirmDialog):
         self.wanted: Literal["", "probe", "compare"] = ""
 
     def compose_content(self) -> ComposeResult:
-        with VerticalScroll(can_focus=False):
+        with CappedScroll(others=OTHER_ROWS):
             yield Static(self._told, id="plan", markup=False)
         yield from super().compose_content()
 
     def action_scroll(self, lines: int) -> None:
         """Show what the dialog is too small for."""
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+        self.query_one(CappedScroll).scroll_relative(y=lines, animate=False)
 
     def action_probe(self) -> None:
         self.wanted = "probe"

@@ -15,6 +15,8 @@ from persona_tui.widgets.legend import Legend
 from persona_tui.widgets.too_small import TooSmall
 
 Result = TypeVar("Result")
+TALLEST = 92
+"""Of the screen's height, in per cent."""
 
 
 class Dialog(Failsafe, ModalScreen[Result], Generic[Result]):
@@ -27,14 +29,14 @@ class Dialog(Failsafe, ModalScreen[Result], Generic[Result]):
     SCOPE: ClassVar[str] = ""
     DANGEROUS_CLASS: ClassVar[str] = "-dangerous"
 
-    DEFAULT_CSS = """
-    Dialog { align: center middle; background: $background 70%; layers: default too-small; }
-    Dialog > #frame {
-        width: 72; max-width: 96%; height: auto; max-height: 92%; padding: 1 2 0 2;
+    DEFAULT_CSS = f"""
+    Dialog {{ align: center middle; background: $background 70%; layers: default too-small; }}
+    Dialog > #frame {{
+        width: 72; max-width: 96%; height: auto; max-height: {TALLEST}%; padding: 1 2 0 2;
         background: $surface; border: heavy $title; border-title-color: $title; border-title-style: bold;
-    }
-    Dialog.-dangerous > #frame { border: heavy $error; border-title-color: $error; }
-    Dialog > #frame > Legend { margin-top: 1; padding: 0; }
+    }}
+    Dialog.-dangerous > #frame {{ border: heavy $error; border-title-color: $error; }}
+    Dialog > #frame > Legend {{ margin-top: 1; padding: 0; }}
     """
 
     def __init_subclass__(cls, **options: object) -> None:

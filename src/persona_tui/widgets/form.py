@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus
 from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
 from persona_tui.errors import PersonaError
+from persona_tui.widgets.capped_scroll import CappedScroll
 from persona_tui.widgets.confirm import ConfirmDialog
 from persona_tui.widgets.cycle import Cycle
 from persona_tui.widgets.dialog import Dialog
@@ -20,6 +21,8 @@ from persona_tui.widgets.fields import CheckField, ChoiceField, Field, LongTextF
 from persona_tui.widgets.marks import say
 
 Values = dict[str, Any]
+OTHER_ROWS = 8
+"""For frame, an outcome of a line and the legend."""
 
 
 class FieldRow(Vertical):
@@ -139,7 +142,6 @@ class FormDialog(Dialog[Values]):
     SCOPE = "form"
     DEFAULT_CSS = """
     FormDialog > #frame { width: 78; }
-    FormDialog #fields { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; }
     FormDialog #about { color: $dim; margin-bottom: 1; }
     FormDialog #outcome { height: auto; margin-top: 1; display: none; }
     FormDialog.-told #outcome { display: block; }
@@ -164,7 +166,7 @@ class FormDialog(Dialog[Values]):
     def compose_content(self) -> ComposeResult:
         if self._about:
             yield Static(self._about, id="about", markup=False)
-        with VerticalScroll(id="fields", can_focus=False):
+        with CappedScroll(others=OTHER_ROWS, id="fields"):
             for field in self._fields:
                 yield FieldRow(field)
         yield Static("", id="outcome", markup=False)
