@@ -9,7 +9,7 @@ from persona_tui.widgets.dialog import TALLEST
 
 
 class CappedScroll(VerticalScroll):
-    """Says its height itself: a frame that is as tall as its content measures children past `max-height: …vh`.
+    """Says its height itself: a frame that is as tall as its content measures children past their `vh`.
 
     Args:
         others: rows that the dialog wants for its frame and its other parts.
