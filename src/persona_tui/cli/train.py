@@ -255,8 +255,7 @@ def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
         )
         yield f"card: {view.predicted_vram / _GIB:.1f} GiB planned, {measured}"
     yield f"folder: {view.folder}{'' if now.found else ' (gone)'}"
-    if view.lora is not None:
-        yield f"made: {view.lora}, of step {view.best_step}"
+    yield from _made(view, now)
     if now.proposed is not None and now.proposed != view.best_step:
         yield f"proposed: step {now.proposed}; `train export {view.id}` makes it a version"
     for event in now.events[-5:]:
@@ -265,6 +264,21 @@ def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
     for sentence, hint in _troubles(view, now):
         yield f"⚠️  {sentence}"
         yield f"   {hint}"
+
+
+def _made(view: TrainingView, now: Attached) -> Iterator[str]:
+    """Which version came of it, of which weights, and what it does on the base that it is used with."""
+    from persona_tui.services.training.exported import base_words, weights_words
+
+    told = now.exported or {}
+    if view.lora is not None:
+        yield ", ".join(
+            filter(
+                None, (f"made: {view.lora}", f"of step {view.best_step}", weights_words(told.get("weights")))
+            )
+        )
+    if words := base_words(told.get("base_difference")):
+        yield f"   {words}"
 
 
 def _troubles(view: TrainingView, now: Attached) -> Iterator[tuple[str, str]]:
@@ -287,7 +301,9 @@ def _likeness(now: Attached) -> Iterator[str]:
     told = next((one for one in reversed(now.evaluations) if one.get("likeness") is not None), None)
     if told is None:
         return
-    words = f"likeness {told['likeness']:.2f} at step {told['step']}"
+    weak = " (weak)" if told.get("weak") else ""
+    by = f", by {told['scorer']}" if told.get("scorer") else ""
+    words = f"likeness {told['likeness']:.2f}{weak} at step {told['step']}{by}"
     if told.get("threshold") is not None and told.get("passed") is not None:
         by = "found from its references" if told.get("calibrated_on") else "a usual one"
         words += f"; {told['passed']:.0%} of the samples reach {told['threshold']:.2f}, {by}"

@@ -95,12 +95,15 @@ class RunLog:
 
     Attributes:
         happenings: the latest ones, the oldest first.
+        scorer: what the last evaluation measured likeness by; empty before one did.
+        weak: that scorer goes by the whole figure, not by a face.
     """
 
     def __init__(self, log_file: Path, evaluation_file: Path) -> None:
         self._log = GrowingLines(log_file)
         self._evaluations = GrowingLines(evaluation_file)
         self.happenings: deque[Happening] = deque(maxlen=HAPPENINGS)
+        self.scorer, self.weak = "", False
         self._forget()
 
     def _forget(self) -> None:
@@ -165,6 +168,9 @@ class RunLog:
         if isinstance(step, int):
             before = self._scores.get(step, {})
             self._scores[step] = {**before, **dict(_numbers(told))}
+            if told.get("scorer"):
+                self.scorer = clean(str(told["scorer"]), keep_lines=False)
+                self.weak = told.get("weak") is True
 
     @property
     def losses(self) -> tuple[Point, ...]:
