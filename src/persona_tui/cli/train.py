@@ -91,19 +91,24 @@ def _start(run_id: int, as_json: bool, *, accept_licence: bool, how: How | None 
 
 
 def _asked(opened: Resources, run_id: int) -> bool:
-    """Show a non-commercial licence before its first use, and ask a person who is there."""
+    """Show licences that forbid commercial use before the first one, and ask a person who is there."""
     import sys
 
-    from persona_tui.services.training.licences import is_acknowledged
+    from persona_tui.services.training.licences import unread
     from persona_tui.services.training.recipe import family_of
     from persona_tui.services.training.runs import get_training
+    from persona_tui.services.training.scorers import arcface_in
 
     with opened.database.session_scope() as reading:
-        family = family_of(get_training(reading, run_id).family)
-        if is_acknowledged(reading, family) or not sys.stdin.isatty():
-            return False
-    note(f"{family.title}: {family.licence.name}, {family.licence.url}")
-    question = "It forbids commercial use, which marks every picture of this LoRA. Have you read it?"
+        view = get_training(reading, run_id)
+        family = family_of(view.family)
+        missing = unread(reading, family, arcface_in(view.folder))
+    if not missing or not sys.stdin.isatty():
+        return False
+    for one in missing:
+        note(one.sentence)
+    marks = "" if family.licence.commercial else " That marks every picture of this LoRA."
+    question = f"Have you read it, and may you use it so?{marks}"
     require_consent(False, question, refusal="The licence was not acknowledged")
     return True
 

@@ -17,6 +17,7 @@ from persona_tui.errors import NotAllowedNow
 from persona_tui.gpu.training.adapters.base import Adapter
 from persona_tui.gpu.training.adapters.quantised import hollow
 from persona_tui.gpu.training.cache import Cache, Index, Sample
+from persona_tui.gpu.training.evaluate import SIGMAS
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import add_lora, put_back, without_lora
 from persona_tui.gpu.training.memory import noted_peak
@@ -26,8 +27,6 @@ from persona_tui.gpu.training.randomness import generator
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.swapping import block_names, let_wait
 
-SIGMAS = tuple((place + 0.5) / 8 for place in range(8))
-"""Noise levels at which both bases are asked: those of the loss on held-out pictures (M12)."""
 _PICTURES = 3
 _FREE = 0.9
 """Of free memory that is taken at most."""
