@@ -122,6 +122,7 @@ class Evaluator:
             step=state.step,
             loss=found.mean_loss,
             likeness=found.likeness,
+            scorer=said.scorer,
             gap=found.gap,
             passed=said.passed,
         )
