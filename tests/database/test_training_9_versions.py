@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from persona_tui.database.engine import Database
+from persona_tui.gpu.training.manifest import Manifest
 from persona_tui.screens.loras_lines import Row, likeness, lines, scores
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.notes import is_non_commercial
 from persona_tui.services.loras.registry import LoraView
 from persona_tui.services.loras.shelf import Shelf
+from persona_tui.services.training.recipe import PlanInput, file_title
 from persona_tui.settings import Settings
 from tests.support.loras import write_lora
+from tests.support.training import MADE
 
 FOUND = {"quantisation": "nf4", "difference": 0.06, "strength": 0.98, "loss": 0.41, "loss_trained_on": 0.42}
 WEAK = "clip 1a2b3c4d, masked subject (weak)"
@@ -70,6 +73,15 @@ def test_training_9_a_file_of_another_installation_keeps_its_labels(
     )
     lora = taken_in(db, settings, broken, LoraInput())
     assert (lora.weights, lora.scores, lora.scorer) == ("", {}, "")
+
+
+def test_training_9_a_real_persons_name_does_not_become_the_files() -> None:
+    told = {"name": "v1", "persona": "Ana Reis", "trigger_word": "ohwx_mira", "created_at": MADE}
+    real, fictional = (Manifest.model_validate({**told, "subject": who}) for who in ("real", "fictional"))
+    given = PlanInput.model_validate({"family": "flux1"})
+    assert file_title(given, real) == "ohwx_mira"
+    assert file_title(given, fictional) == "Ana Reis"
+    assert file_title(given.model_copy(update={"name": "Mira"}), real) == "Mira"
 
 
 @pytest.mark.parametrize(
