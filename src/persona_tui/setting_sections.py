@@ -114,7 +114,15 @@ class FacesSettings(Section):
     detector: Literal["hog", "cnn"] = "hog"
     """How faces are found, with the extra `faces`; cnn finds more and takes ten times as long."""
     arcface: Path | None = None
-    """ONNX file of an ArcFace model."""
+    """ONNX file of an ArcFace model; most that are published may not be used commercially, which is asked."""
+    dino: Path | None = None
+    """Folder of a DINOv2 model (config.json, model.safetensors) that tells drawn characters apart; unset, the
+    hub's cache is looked into. Without it CLIP does so, weakly."""
+
+    @field_validator("arcface", "dino")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
 
 
 class TrainingSettings(Section):

@@ -24,6 +24,11 @@ def test_a_dataset_is_made_filled_mended_and_exported(peopled: Shell, tmp_path: 
     consent = said.json["id"]
     said = peopled("dataset", "subject", "Mira", "v1", "--consent", str(consent))
     assert "✅ Mira/v1: real." in said.out
+    said = peopled("dataset", "subject", "Mira", "v1", "--drawn")
+    assert "✅ Mira/v1: real, drawn." in said.out
+    assert "drawn: likeness goes by the whole figure" in peopled("dataset", "status", "Mira", "v1").out
+    assert peopled("dataset", "subject", "Mira", "v1", "--photographed").code == 0
+    assert not peopled("dataset", "status", "Mira", "v1", "--json").json["drawn"]
     said = peopled("dataset", "status", "Mira", "v1", "--pictures", "--json")
     assert said.code == 0 and len(said.json["pictures"]) == 9
     file = said.json["pictures"][0]["file"]

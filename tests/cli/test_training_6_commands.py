@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from persona_tui.cli.train import _likeness
+from persona_tui.cli.train_lines import likeness, made
 from persona_tui.services.training.attach import Attached
 from tests.cli.conftest import Shell
 from tests.support.datasets import draw_all
@@ -36,12 +37,29 @@ def test_training_8_status_says_how_many_samples_are_likeness_enough() -> None:
         seconds_per_step=None, seconds_left=None, events=(), samples=(), exported=None,
         evaluations=({"step": 0, "likeness": None}, {**told, "outcomes": {"seen": 6, "no face": 2}}),
     )  # fmt: skip
-    assert list(_likeness(now)) == [
+    assert list(likeness(now)) == [
         "likeness 0.51 at step 20; 75% of the samples reach 0.44, found from its references; no face: 2"
     ]
     usual = {**told, "calibrated_on": 0}
-    assert "0.44, a usual one" in next(_likeness(replace(now, evaluations=(usual,))))
-    assert list(_likeness(replace(now, evaluations=()))) == []
+    assert "0.44, a usual one" in next(likeness(replace(now, evaluations=(usual,))))
+    assert list(likeness(replace(now, evaluations=()))) == []
+    weak = {**told, "weak": True, "scorer": "clip 1a2b, masked subject (weak)"}
+    said = next(likeness(replace(now, evaluations=(weak,))))
+    assert said.startswith("likeness 0.51 (weak) at step 20, by clip 1a2b, masked subject (weak); 75%")
+
+
+def test_training_9_status_says_what_the_file_holds_and_does_in_16_bits() -> None:
+    exported = {"weights": "ema", "base_difference": {"problem": "The comparison was cut off."}}
+    now = Attached(
+        found=True, alive=False, step=9, total_steps=9, doing="done", heartbeat_age=None, losses=(),
+        seconds_per_step=None, seconds_left=None, evaluations=(), events=(), samples=(), exported=exported,
+    )  # fmt: skip
+    view = cast(Any, SimpleNamespace(lora="Mira@4", best_step=9))
+    assert list(made(view, now)) == [
+        "made: Mira@4, of step 9, the average of its weights",
+        "   Not compared with the base in 16 bits. The comparison was cut off.",
+    ]
+    assert list(made(cast(Any, SimpleNamespace(lora=None)), replace(now, exported=None))) == []
 
 
 def test_what_can_not_be_trained_is_refused_in_a_sentence(peopled_dataset: Shell, tmp_path: Path) -> None:

@@ -329,8 +329,8 @@ async def test_no_run_begins_against_a_licence_or_a_consent(studio: Studio) -> N
     with pytest.raises(NotAllowedNow, match="may not be used commercially"):
         await start_training(studio.starter, run_id)
     with scope() as session:
-        licences.acknowledge(session, FAMILIES["flux1"])
-        licences.acknowledge(session, FAMILIES["flux1"])
+        for _ in range(2):
+            licences.acknowledge(session, licences.unread(session, FAMILIES["flux1"]))
         persona = get_training(session, run_id).persona_id
         told = session.execute(text("SELECT details FROM audit_events WHERE action = 'licence.acknowledge'"))
         assert [details["model"] for details in told.scalars()] == ["FLUX.1-dev"]

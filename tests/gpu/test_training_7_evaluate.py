@@ -111,9 +111,10 @@ def test_training_8_samples_are_judged_by_the_datasets_own_threshold(
     runs: tuple[RunFolder, RunFolder],
 ) -> None:
     _, seen = runs
-    scorer = "stand-in, whole picture (weak)"
     without = scored(seen, 4)
-    # Nobody says what is usual for whole pictures.
+    scorer = without.scorer
+    assert scorer.endswith(", masked subject (weak)")
+    # Nobody says what is usual for whole figures.
     assert (without.threshold, without.calibrated_on, without.passed) == (None, 0, None)
     others = np.random.default_rng(1).standard_normal((4, 512))
     keep_others(seen, scorer, others.tolist())

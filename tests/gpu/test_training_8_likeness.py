@@ -53,6 +53,16 @@ def test_training_8_no_face_and_a_small_one_are_outcomes_of_their_own(astronaut:
     assert scorer.see(Image.new("RGB", (200, 200), "grey")) == likeness.Seen("no face")
 
 
+def test_training_8_the_surest_face_counts_never_the_largest() -> None:
+    def face(score: float, height: int) -> faces.Face:
+        return faces.Face(0, 0, 0.1, 0.1, height, score)
+
+    assert faces.best_of([face(0.6, 300), face(1.2, 48)]) == face(1.2, 48)
+    # A helmet that is large enough does not stand in for a face that is too small.
+    assert faces.best_of([face(0.6, 300), face(1.2, 47)]) is None
+    assert faces.best_of([]) is None
+
+
 @pytest.mark.skipif(not faces.is_installed(), reason="the extra faces is not installed")
 def test_training_8_a_face_is_turned_upright_for_arcface(astronaut: Image.Image) -> None:
     tilted = astronaut.rotate(20, center=(225, 100), resample=Image.Resampling.BICUBIC)

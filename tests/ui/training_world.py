@@ -67,7 +67,7 @@ def plan_dialog(choices: tuple[str, ...] = ()) -> PlanDialog:
     recipe = small_recipe(Path("/base"), Path("/set"), digest("dataset"))
     prediction = Prediction({"weights": 1 << 30}, 0, 2 << 30)
     family = FAMILIES["qwen-image"]
-    plan = Plan(None, None, recipe, family, places(())[0], prediction, choices, (), needs_licence=False)
+    plan = Plan(None, None, recipe, family, places(())[0], prediction, choices, (), unread=())
     dataset = DatasetView(
         1, 1, "Mira", "v1", "character", "fictional", None, "ohwx", "person", Path("/set"),
         digest("dataset"), {"train": 20, "held_out": 4}, 0, BEGUN,

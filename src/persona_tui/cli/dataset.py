@@ -38,6 +38,9 @@ def create(
         str | None, typer.Option(help="The word that calls it; otherwise the persona's.")
     ] = None,
     class_word: Annotated[str, typer.Option("--class", help="What the subject is one of.")] = "person",
+    drawn: Annotated[
+        bool, typer.Option("--drawn", help="It is a drawn character: no face is looked for.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make an empty dataset. Say who is in it: --fictional, or --consent."""
@@ -45,7 +48,7 @@ def create(
 
     values: dict[str, Any] = {
         "name": name, "wheel": wheel, "subject": "fictional" if fictional else "unsaid",
-        "consent_id": consent, "trigger_word": trigger, "class_word": class_word,
+        "consent_id": consent, "trigger_word": trigger, "class_word": class_word, "drawn": drawn,
     }  # fmt: skip
     with resources() as opened:
         scope = opened.database.session_scope
@@ -129,7 +132,7 @@ def status(
         manifest, findings = _checked(opened, view)
         with opened.database.session_scope() as reading:
             thresholds = thresholds_of(reading, view.persona_id)
-    told = {"dataset": view, "findings": findings, "thresholds": thresholds}
+    told = {"dataset": view, "drawn": manifest.drawn, "findings": findings, "thresholds": thresholds}
     show(
         told
         | (
@@ -138,7 +141,7 @@ def status(
             else {}
         ),
         as_json,
-        lambda: _about(view, findings, thresholds, manifest if pictures else None),
+        lambda: _about(view, findings, thresholds, manifest, pictures),
     )
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
@@ -178,11 +181,14 @@ def _about(
     view: DatasetView,
     findings: Sequence[Finding],
     thresholds: Sequence[Threshold],
-    manifest: Manifest | None,
+    manifest: Manifest,
+    pictures: bool,
 ) -> Iterator[str]:
     who = f"real, by consent {view.consent_id}" if view.consent_id else view.subject
     yield f"{view.label}: {view.wheel}, {_roles(view)}"
     yield f"who: {who}   trigger word: {view.trigger_word or 'none'}   class: {view.class_word or 'none'}"
+    if manifest.drawn:
+        yield "drawn: likeness goes by the whole figure, faces are not looked for"
     yield f"folder: {view.folder}"
     yield f"content: {view.manifest_sha256}"
     yield from _unsaid(view)
@@ -196,7 +202,7 @@ def _about(
             yield f"   {finding.hint}"
     if not findings:
         yield "✅ Nothing speaks against training on it."
-    if manifest is not None:
+    if pictures:
         yield from table(
             ["file", "role", "angle", "expression", "depth", "caption"],
             (
@@ -267,16 +273,26 @@ def subject(
     name: DatasetName,
     fictional: IsFictional = False,
     consent: ConsentId = None,
+    drawn: Annotated[
+        bool | None,
+        typer.Option(
+            "--drawn/--photographed", help="Whether likeness goes by the whole figure, or by faces."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say who is in the pictures: nobody real, or somebody who consented."""
-    from persona_tui.services.training.datasets import say_subject
+    """Say who is in the pictures: nobody real, or somebody who consented; and whether they are drawn."""
+    from persona_tui.services.training.datasets import say_drawn, say_subject
 
     said: Subject = "fictional" if fictional else "unsaid"
     with resources() as opened:
-        view = _found(opened, persona, name)
-        changed = say_subject(opened.database.session_scope, view.id, said, consent)
-    show(changed, as_json, lambda: [f"✅ {changed.label}: {changed.subject}.", *_unsaid(changed)])
+        scope, changed = opened.database.session_scope, _found(opened, persona, name)
+        if drawn is not None:
+            changed = say_drawn(scope, changed.id, drawn)
+        if drawn is None or fictional or consent is not None:
+            changed = say_subject(scope, changed.id, said, consent)
+    told = {True: ", drawn", False: ", photographed", None: ""}[drawn]
+    show(changed, as_json, lambda: [f"✅ {changed.label}: {changed.subject}{told}.", *_unsaid(changed)])
 
 
 @commands.command("adopt")

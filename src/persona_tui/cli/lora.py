@@ -195,12 +195,26 @@ def _about(lora: LoraView, path: Path, state: str, placements: tuple[Placement, 
     yield f"file: {path} ({state})"
     yield f"SHA-256: {lora.sha256}"
     yield f"used by: {_users(lora) or 'nobody'}   in {lora.runs} runs"
+    yield from _learnt(lora)
     if lora.converted_to:
         yield f"converted into: {lora.converted_to}"
     for warning in lora.warnings:
         yield f"⚠️  {warning}"
     for place in placements:
         yield f"{'✅' if place.listed else '❌'} {place.endpoint}: {place.listed or place.sentence}"
+
+
+def _learnt(lora: LoraView) -> Iterator[str]:
+    """What its training measured, and by what."""
+    from persona_tui.services.training.exported import base_words, weights_words
+
+    if lora.training_run is not None:
+        yield ", ".join(filter(None, (f"made by: training {lora.training_run}", weights_words(lora.weights))))
+    if "likeness" in lora.scores:
+        weak = " (weak)" if lora.weak else ""
+        yield f"likeness: {lora.scores['likeness']:.2f}{weak}, by {lora.scorer or 'an unnamed scorer'}"
+    if words := base_words(lora.base_difference):
+        yield words
 
 
 @commands.command("use")

@@ -22,6 +22,7 @@ from persona_tui.cli.frame import (
     show,
     table,
 )
+from persona_tui.cli.train_lines import how_far, pace, status_lines, troubles
 from persona_tui.errors import NotAllowedNow
 
 if TYPE_CHECKING:
@@ -35,11 +36,10 @@ commands = group("Training LoRAs: plan, start, status, pause, stop, resume, comp
 commands.command("plan")(train_plan.plan)
 
 RunId = Annotated[int, typer.Argument(metavar="ID", help="The training's id.")]
-Yes = Annotated[bool, typer.Option("--accept-licence", help="You have read the base model's licence.")]
+Yes = Annotated[bool, typer.Option("--accept-licence", help="You have read the licences that are shown.")]
 Cards = Annotated[
     str | None, typer.Option(help="Other cards than planned, such as 0,1: one process on each.")
 ]
-_GIB = 1 << 30
 _PATIENCE = 15
 """Looks at a training without a process after which nobody takes it up: who leads does within ten seconds."""
 
@@ -91,19 +91,24 @@ def _start(run_id: int, as_json: bool, *, accept_licence: bool, how: How | None 
 
 
 def _asked(opened: Resources, run_id: int) -> bool:
-    """Show a non-commercial licence before its first use, and ask a person who is there."""
+    """Show licences that forbid commercial use before the first one, and ask a person who is there."""
     import sys
 
-    from persona_tui.services.training.licences import is_acknowledged
+    from persona_tui.services.training.licences import unread
     from persona_tui.services.training.recipe import family_of
     from persona_tui.services.training.runs import get_training
+    from persona_tui.services.training.scorers import arcface_in
 
     with opened.database.session_scope() as reading:
-        family = family_of(get_training(reading, run_id).family)
-        if is_acknowledged(reading, family) or not sys.stdin.isatty():
-            return False
-    note(f"{family.title}: {family.licence.name}, {family.licence.url}")
-    question = "It forbids commercial use, which marks every picture of this LoRA. Have you read it?"
+        view = get_training(reading, run_id)
+        family = family_of(view.family)
+        missing = unread(reading, family, arcface_in(view.folder))
+    if not missing or not sys.stdin.isatty():
+        return False
+    for one in missing:
+        note(one.sentence)
+    marks = "" if family.licence.commercial else " That marks every picture of this LoRA."
+    question = f"Have you read it, and may you use it so?{marks}"
     require_consent(False, question, refusal="The licence was not acknowledged")
     return True
 
@@ -240,73 +245,7 @@ def _show_one(view: TrainingView, as_json: bool) -> None:
     from persona_tui.services.training.attach import attach
 
     attached = attach(view)
-    show({"training": view, "now": plain_of(attached)}, as_json, lambda: _lines(view, attached))
-
-
-def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
-    yield f"{view.id}: {view.name} of {view.persona}, {view.family}, {view.status}"
-    yield f"{_how_far(view, now)}, {now.doing}{_pace(now)}"
-    if now.losses:
-        yield f"loss {now.losses[-1].loss:.4f}"
-    yield from _likeness(now)
-    if view.predicted_vram is not None:
-        measured = (
-            "not measured yet" if view.measured_vram is None else f"{view.measured_vram / _GIB:.1f} GiB used"
-        )
-        yield f"card: {view.predicted_vram / _GIB:.1f} GiB planned, {measured}"
-    yield f"folder: {view.folder}{'' if now.found else ' (gone)'}"
-    if view.lora is not None:
-        yield f"made: {view.lora}, of step {view.best_step}"
-    if now.proposed is not None and now.proposed != view.best_step:
-        yield f"proposed: step {now.proposed}; `train export {view.id}` makes it a version"
-    for event in now.events[-5:]:
-        words = event.get("message") or event.get("stage") or ""
-        yield f"   {str(event.get('at', ''))[:19]} {event['event']} {words}"
-    for sentence, hint in _troubles(view, now):
-        yield f"⚠️  {sentence}"
-        yield f"   {hint}"
-
-
-def _how_far(view: TrainingView, now: Attached) -> str:
-    """`step 12 of 800`; before the steps, pictures that are encoded."""
-    if view.status == "encoding" and now.encoded is not None:
-        done, of = now.encoded
-        return f"picture {done} of {of}"
-    return f"step {now.step} of {now.total_steps}"
-
-
-def _troubles(view: TrainingView, now: Attached) -> Iterator[tuple[str, str]]:
-    """What keeps a training from getting on, and what to do about each."""
-    from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE
-
-    if now.alive and now.doing == WAITS_FOR_SPACE:
-        yield f"There is no room left on the disk of {view.folder}.", "Free some: it goes on by itself."
-    if view.is_live and not now.alive and not view.trouble:
-        yield (
-            f"Its process is gone, at step {now.step}.",
-            f"The app or `persona-tui scheduler` takes it up again; so does `train resume {view.id}`.",
-        )
-    if view.trouble:
-        yield view.trouble, view.hint
-
-
-def _likeness(now: Attached) -> Iterator[str]:
-    """The last one that was measured, and whether it is enough."""
-    told = next((one for one in reversed(now.evaluations) if one.get("likeness") is not None), None)
-    if told is None:
-        return
-    words = f"likeness {told['likeness']:.2f} at step {told['step']}"
-    if told.get("threshold") is not None and told.get("passed") is not None:
-        by = "found from its references" if told.get("calibrated_on") else "a usual one"
-        words += f"; {told['passed']:.0%} of the samples reach {told['threshold']:.2f}, {by}"
-    nobody = {name: count for name, count in told.get("outcomes", {}).items() if name != "seen"}
-    yield words + "".join(f"; {name}: {count}" for name, count in nobody.items())
-
-
-def _pace(now: Attached) -> str:
-    if now.seconds_per_step is None or now.seconds_left is None:
-        return ""
-    return f", {now.seconds_per_step:.2f} s a step, {now.seconds_left / 60:.0f} min left"
+    show({"training": view, "now": plain_of(attached)}, as_json, lambda: status_lines(view, attached))
 
 
 def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingView:
@@ -324,7 +263,7 @@ def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingVie
             last = seen
             _say(view, now, as_json)
         if gone > _PATIENCE:
-            sentence, hint = next(_troubles(view, now))
+            sentence, hint = next(troubles(view, now))
             raise NotAllowedNow(sentence, title="Training is at rest", hint=hint)
         if not view.is_live and view.status not in ("planned", "queued"):
             if view.hint and not as_json:
@@ -345,7 +284,7 @@ def _say(view: TrainingView, now: Attached, as_json: bool) -> None:
         print(json.dumps(told), flush=True)
         return
     words = "" if loss is None else f", loss {loss:.4f}"
-    line = f"{view.status}: {_how_far(view, now)}{words}{_pace(now)} {view.trouble}"
+    line = f"{view.status}: {how_far(view, now)}{words}{pace(now)} {view.trouble}"
     print(line.rstrip(), flush=True)
 
 
@@ -365,17 +304,20 @@ def compare(run_id: RunId, as_json: AsJson = False) -> None:
     names = sorted(
         {name for one in checkpoints for name, value in one.scores.items() if _is_number(name, value)}
     )
+    # A weak likeness says so in its scorer's name.
+    by_whom = ["likeness by"] if "likeness" in names else []
     if not checkpoints and not as_json:
         note(f"Training {run_id} has no checkpoint yet.")
     show(
         {"training": view, "proposed": proposed, "checkpoints": checkpoints, "beside_proposed": beside},
         as_json,
         lambda: table(
-            ["step", *names, *(["beside the proposed"] if beside else []), ""],
+            ["step", *names, *by_whom, *(["beside the proposed"] if beside else []), ""],
             (
                 [
                     one.step,
                     *(one.scores.get(name) for name in names),
+                    *([one.scores.get("scorer")] if by_whom else []),
                     *([_beside(beside.get(one.step))] if beside else []),
                     _mark(view, proposed, one),
                 ]

@@ -138,6 +138,7 @@ def _plan_as_json(made: Plan, probes: Sequence[Probe]) -> dict[str, Any]:
             "url": made.family.licence.url,
             "commercial": made.family.licence.commercial,
             "to_be_acknowledged": made.needs_licence,
+            "unread": [one.sentence for one in made.unread],
         },
     }
 
@@ -181,6 +182,9 @@ def _plan_lines(made: Plan, probes: Sequence[Probe]) -> Iterator[str]:
         yield f"⚠️  {finding.sentence}"
     use = "also commercial use" if family.licence.commercial else "no commercial use"
     yield f"licence: {family.licence.name} ({use}), {family.licence.url}"
+    for one in made.unread:
+        if not one.of_base:
+            yield f"⚠️  {one.sentence}"
     if made.run_id is not None:
         accept = " --accept-licence" if made.needs_licence else ""
         yield f"✅ Planned as {made.run_id}: `persona-tui train start {made.run_id}{accept}`."

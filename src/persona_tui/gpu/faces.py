@@ -5,6 +5,7 @@ Runs in a child process. The best-scored face counts, never the largest: a helme
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -48,7 +49,7 @@ class Faces:
     """All faces of a picture, the surest first.
 
     Attributes:
-        best: of those that are large enough the surest; None where there is none.
+        best: the surest; None where there is none, or where it is too small to be compared.
         vector: of `best`, 128 numbers.
     """
 
@@ -72,8 +73,14 @@ def find_faces(picture: Image.Image, detector: Detector = "hog") -> Faces:
         reverse=True,
     )
     sure = tuple(face for face in found if face.score >= LEAST_SCORE)
-    best = next((face for face in sure if face.height >= LEAST_SIDE), None)
+    best = best_of(sure)
     return Faces(sure, best, None if best is None else _vector(picture, best))
+
+
+def best_of(found: Sequence[Face]) -> Face | None:
+    """The surest face, if it is large enough; a larger one that is less sure may be a helmet."""
+    surest = max(found, key=lambda face: face.score, default=None)
+    return surest if surest is not None and surest.height >= LEAST_SIDE else None
 
 
 def _detected(pixels: Any, detector: Detector) -> list[tuple[Any, float]]:

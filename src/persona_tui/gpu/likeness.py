@@ -1,4 +1,4 @@
-"""Who is in a picture: how much it looks like somebody, by faces, or weakly by the whole picture.
+"""Who is in a picture: how much it looks like somebody, by faces, or of drawn characters by the whole figure.
 
 Runs in a child process. A picture without a face is told apart from one of somebody else: it has no likeness,
 not one of 0.
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from persona_tui.errors import InvalidRequest
-from persona_tui.gpu import embedding, faces
+from persona_tui.gpu import dino, embedding, faces
+from persona_tui.gpu.subject import cut_out
 
 Vector = NDArray[np.float32]
 Outcome = Literal["seen", "no face", "too small"]
@@ -52,8 +53,8 @@ class Scorer(Protocol):
     """Tells people apart.
 
     Attributes:
-        name: of the model; figures of two models can't be compared.
-        weak: it goes by the whole picture, clothes and background too.
+        name: of the model and its weights; figures of two can't be compared.
+        weak: it goes by style and clothes as much as by who it is.
         usual: likeness from which on its makers take two for the same; None where nobody says.
     """
 
@@ -116,9 +117,9 @@ class ArcFace:
                 hint="pip install onnxruntime, or unset PERSONA_FACES__ARCFACE: dlib is used then.",
             )
         runtime = import_module("onnxruntime")
-        self.name = f"ArcFace {path.name}"
         self._detector = detector
         try:
+            self.name = f"ArcFace {_fingerprint(path)}"
             self._session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             self._input = self._session.get_inputs()[0].name
             length = self._vector(np.zeros((_SIDE, _SIDE, 3), np.uint8)).size
@@ -151,10 +152,37 @@ class ArcFace:
         return vector
 
 
-class WholePicture:
-    """CLIP, or its stand-in, on the whole picture: for drawn characters, in whom no detector sees a face.
+class Dino:
+    """DINOv2 on the subject without its background: for drawn characters, in whom no detector sees a face.
 
-    Weak: it tells styles, clothes and backgrounds as much as it tells faces.
+    Likeness is the cosine. Nobody says from which on two pictures show one character: a threshold comes from
+    the drawn characters of other personas, or there is none.
+    """
+
+    weak = False
+    usual: float | None = None
+
+    def __init__(self, folder: Path) -> None:
+        """Raises:
+        InvalidRequest: the folder holds no such model.
+        """
+        dino.check_folder(folder)
+        self.name = f"DINOv2 {dino.fingerprint(folder / dino.WEIGHTS)}, masked subject"
+        self._folder = folder
+
+    def see(self, picture: Image.Image) -> Seen:
+        """Look at the subject."""
+        return Seen("seen", dino.vectors_of(self._folder, [cut_out(picture)])[0])
+
+    def likeness(self, one: Vector, other: Vector) -> float:
+        """The cosine."""
+        return cosine(one, other)
+
+
+class MaskedClip:
+    """CLIP, or its stand-in, on the subject without its background: for drawn characters without DINOv2.
+
+    Weak: it tells styles and clothes as much as it tells characters.
     """
 
     weak = True
@@ -164,12 +192,12 @@ class WholePicture:
         """Args:
         weights: of the model, as `services.library.embeddings.current_model` finds them.
         """
-        self.name = f"{weights.kind}, whole picture (weak)"
+        self.name = f"{weights.kind} {_fingerprint(weights.path)}, masked subject (weak)"
         self._weights = weights
 
     def see(self, picture: Image.Image) -> Seen:
-        """Look at all of it."""
-        return Seen("seen", vectors_of(self._weights, [picture])[0])
+        """Look at the subject."""
+        return Seen("seen", vectors_of(self._weights, [cut_out(picture)])[0])
 
     def likeness(self, one: Vector, other: Vector) -> float:
         """The cosine."""
@@ -181,26 +209,34 @@ class Choice:
     """Which scorer is wanted; plain values, since it is sent to a child process.
 
     Attributes:
+        dino: folder of a DINOv2; None where there is none.
         drawn: the subject is drawn, so faces are not looked for.
     """
 
     arcface: Path | None = None
     detector: faces.Detector = "hog"
     whole: embedding.Weights | None = None
+    dino: Path | None = None
     drawn: bool = False
 
     @cached_property
     def scorer(self) -> Scorer | None:
         """The best one that is there; None where there is none.
 
+        People are told apart by their faces or not at all; drawn characters by DINOv2, else weakly by CLIP.
+
         Raises:
-            InvalidRequest: the operator's ArcFace model can't be used.
+            InvalidRequest: the operator's model can't be used.
         """
-        if not self.drawn and self.arcface is not None:
+        if self.drawn:
+            if self.dino is not None:
+                return Dino(self.dino)
+            return None if self.whole is None else MaskedClip(self.whole)
+        if self.arcface is not None:
             return ArcFace(self.arcface, self.detector)
-        if not self.drawn and faces.is_installed():
+        if faces.is_installed():
             return Dlib(self.detector)
-        return None if self.whole is None else WholePicture(self.whole)
+        return None if self.whole is None else MaskedClip(self.whole)
 
 
 def cosine(one: Vector, other: Vector) -> float:
@@ -230,6 +266,12 @@ def aligned(picture: Image.Image, eyes: tuple[tuple[float, float], tuple[float, 
     move = c - factor * a
     back = (factor.real, -factor.imag, move.real, factor.imag, factor.real, move.imag)
     return picture.transform((_SIDE, _SIDE), Image.Transform.AFFINE, back, Image.Resampling.BICUBIC)
+
+
+def _fingerprint(path: Path) -> str:
+    """Of the weights in a file, or of those in a folder; a model of another content has another name."""
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    return dino.fingerprint(files[0]) if files else "?"
 
 
 def _nobody(found: faces.Faces) -> Seen:

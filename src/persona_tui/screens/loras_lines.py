@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from persona_tui.screens.runs_servers import host
+from persona_tui.services.training.exported import base_words, weights_words
 from persona_tui.widgets.marks import counted, dim, say
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def cells(row: Row) -> tuple[Content, ...]:
 def likeness(lora: LoraView) -> Content:
     """What its training measured on pictures that it never saw."""
     found = lora.scores.get("likeness")
-    return dim("–") if found is None else Content(f"{found:.2f}")
+    if found is None:
+        return dim("–")
+    return Content(f"{found:.2f}") + (Content.styled(" weak", "$warning") if lora.weak else Content(""))
 
 
 def better(row: Row) -> Content:
@@ -89,7 +92,8 @@ def verdict_line(verdict: Verdict) -> Content:
 def scores(lora: LoraView) -> str:
     """`likeness 0.61, prompt following 0.28`: all that its training measured, likeness first."""
     found = sorted(lora.scores.items(), key=lambda one: (one[0] != "likeness", one[0]))
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found)
+    weak = {"likeness": " (weak)"} if lora.weak else {}
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}{weak.get(name, '')}" for name, value in found)
 
 
 def state(row: Row) -> Content:
@@ -126,7 +130,12 @@ def lines(row: Row, convert_key: str) -> Iterator[Content]:
     yield Content.assemble(("Used: ", "$dim"), used)
     if lora.scores or lora.training_run is not None:
         origin = "" if lora.training_run is None else f"training {lora.training_run}"
+        origin = ", ".join(filter(None, (origin, weights_words(lora.weights))))
         yield Content.assemble(("Learnt: ", "$dim"), ": ".join(filter(None, (origin, scores(lora)))))
+    if lora.scorer and "likeness" in lora.scores:
+        yield Content.assemble(("Likeness by: ", "$dim"), lora.scorer)
+    if beside := base_words(lora.base_difference):
+        yield dim(beside)
     for verdict in row.verdicts:
         yield Content.assemble(("Blind votes: ", "$dim"), verdict_words(verdict))
     if lora.key_warnings:

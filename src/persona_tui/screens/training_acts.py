@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_tui.screens.base import PersonaScreen
@@ -16,6 +17,7 @@ from persona_tui.widgets.form import FormDialog
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from persona_tui.services.training.licences import Notice
     from persona_tui.services.training.runs import TrainingView
 
 Act = Callable[[PersonaScreen, Row], Coroutine[Any, Any, None]]
@@ -90,27 +92,26 @@ async def change_steps(screen: PersonaScreen, row: Row) -> None:
 
 async def resume(screen: PersonaScreen, row: Row) -> None:
     """Begin a planned one, or go on from the last checkpoint; an unread licence is shown before."""
-    question = await screen.read(_licence_question, row.run.family)
+    question = await screen.read(_licence_question, row.run.family, row.run.folder)
     if question is None:
         _start_soon(screen, row.run)
     elif await screen.ask(ConfirmDialog(question, title="Licence", yes="I have read it", dangerous=True)):
         _start_soon(screen, row.run, accept_licence=True)
 
 
-def _licence_question(session: Session, family: str) -> str | None:
-    from persona_tui.services.training.licences import is_acknowledged
+def _licence_question(session: Session, family: str, folder: Path) -> str | None:
+    from persona_tui.services.training.licences import unread
     from persona_tui.services.training.recipe import family_of
+    from persona_tui.services.training.scorers import arcface_in
 
-    found = family_of(family)
-    return None if is_acknowledged(session, found) else licence_words(found.title, found.licence)
+    return licence_words(unread(session, family_of(family), arcface_in(folder))) or None
 
 
-def licence_words(title: str, licence: Any) -> str:
-    """What has to be acknowledged before a base model is trained that is not for commercial use."""
-    return (
-        f"{title} may not be used commercially: {licence.name}, {licence.url}. "
-        "That you have read it is kept in the audit trail."
-    )
+def licence_words(missing: Sequence[Notice]) -> str:
+    """What has to be acknowledged before weights are used that are not for commercial use; empty without."""
+    from persona_tui.services.training.licences import KEPT
+
+    return " ".join([*(one.sentence for one in missing), KEPT]) if missing else ""
 
 
 def _start_soon(screen: PersonaScreen, run: TrainingView, **how: Any) -> None:

@@ -147,6 +147,7 @@ def facts(row: Row) -> Iterator[Content]:
         f"  {run.persona}, {run.family}, dataset {run.dataset}{made}"
     )
     yield _getting_on(row)
+    yield from _exported(look)
     if row.card is not None:
         yield _card(row, row.card)
     yield from _trouble(row)
@@ -176,6 +177,17 @@ def _getting_on(row: Row) -> Content:
     if made_of is not None and made_of != look.proposed:
         parts.append(f"the LoRA is of step {made_of}")
     return words + dim("  " + ", ".join(parts) if parts else "")
+
+
+def _exported(look: RunLook | None) -> Iterator[Content]:
+    """Which weights became the file, and what it does on the base in 16 bits, which it is used with."""
+    from persona_tui.services.training.exported import base_words, weights_words
+
+    told = look.exported if look is not None else {}
+    words = weights_words(told.get("weights"))
+    if words:
+        beside = base_words(told.get("base_difference"))
+        yield dim(f"The file holds {words}. {beside}".rstrip())
 
 
 def _card(row: Row, card: Card) -> Content:
@@ -210,6 +222,8 @@ def likeness_title(look: RunLook) -> Content:
     words, points = Content.styled("Likeness", "$section bold"), look.likeness
     if points:
         words += Content(f"  {points[-1].value:.3g}") + dim(f" at {points[-1].step}")
+        if look.weak:
+            words += Content.styled(" weak", "$warning") + dim(f", by {look.scorer}")
     if look.passed and look.threshold:
         usual = "" if look.calibrated_on and look.calibrated_on[-1].value else ", a usual one"
         words += Content(f"  {look.passed[-1].value:.0%}")

@@ -62,10 +62,9 @@ class PlanDialog(ConfirmDialog):
     def __init__(
         self, plan: Plan, dataset: DatasetView, seconds: float | None, probes: Sequence[Probe] = ()
     ) -> None:
-        licence = plan.family.licence
         super().__init__(
             "Start this training?",
-            licence_words(plan.family.title, licence) if plan.needs_licence else "",
+            licence_words(plan.unread),
             title=f"Plan: {plan.run.name}",
             yes="I have read it: start" if plan.needs_licence else "Start",
             no="Leave it",

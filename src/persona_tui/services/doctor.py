@@ -23,6 +23,7 @@ from persona_tui.services.library import embeddings, vision
 from persona_tui.services.publishing.account_check import alarms
 from persona_tui.services.publishing.accounts import list_accounts
 from persona_tui.services.publishing.breakers import open_breakers
+from persona_tui.services.training.scorers import judges
 from persona_tui.settings import Settings, config_file
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def run_checks(
     if database is not None:
         checks += _inside(database)
     checks += asyncio.run(_services(settings))
-    checks += [_clip(settings), _faces(settings), _vision(settings)]
+    checks += [_clip(settings), _faces(settings), _likeness(settings), _vision(settings)]
     checks += [*_media_hosts(settings), _gpu(cards), _terminal(environ), *_pictures(environ)]
     return checks
 
@@ -244,6 +245,29 @@ def _faces(settings: Settings) -> Check:
         hint = "pip install 'persona-tui[faces]'"
         return Check("faces", "off", "Faces are not counted: the extra is not installed.", hint)
     return Check("faces", "ok", f"{faces.MODEL}, found by {settings.faces.detector}")
+
+
+def _likeness(settings: Settings) -> Check:
+    """What tells people and drawn characters apart when a training is evaluated."""
+    found = judges(settings)
+
+    def named(by: str) -> str:
+        return f"{by}{' (weak)' if by in found.weak else ''}" if by else "nothing"
+
+    words = f"people by {named(found.people)}; drawn characters by {named(found.drawn)}"
+    if found.problem:
+        return Check("likeness", "fail", found.problem, found.hint)
+    if not faces.is_installed():
+        return Check(
+            "likeness", "warn", words, "pip install 'persona-tui[faces]' tells people by their faces."
+        )
+    if found.drawn in found.weak or not found.drawn:
+        hint = (
+            "For drawn characters put a DINOv2 (config.json, model.safetensors) in a folder and name it in "
+            "PERSONA_FACES__DINO."
+        )
+        return Check("likeness", "ok", words, hint)
+    return Check("likeness", "ok", words)
 
 
 def _vision(settings: Settings) -> Check:

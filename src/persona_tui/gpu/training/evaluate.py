@@ -122,6 +122,7 @@ class Evaluator:
             step=state.step,
             loss=found.mean_loss,
             likeness=found.likeness,
+            scorer=said.scorer,
             gap=found.gap,
             passed=said.passed,
         )
@@ -210,10 +211,10 @@ class Evaluator:
 
 
 def evaluations(folder: RunFolder) -> list[Evaluation]:
-    """A run's evaluations in the order of their steps; of one that was made again the last counts."""
+    """A run's evaluations by one scorer in the order of their steps; of one made again the last counts."""
     names = Evaluation.__dataclass_fields__
     found = {}
-    for told in lines_of(folder.evaluation_file):
+    for told in folder.looks():
         if isinstance(told.get("step"), int) and isinstance(told.get("loss"), dict):
             known = {name: value for name, value in told.items() if name in names}
             known["loss"] = {float(sigma): float(loss) for sigma, loss in told["loss"].items()}

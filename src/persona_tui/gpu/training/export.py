@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,24 @@ from persona_tui.errors import NotAllowedNow, PersonaError
 from persona_tui.gpu.training import checkpoints
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.adapters.base import Adapter
+from persona_tui.gpu.training.base_difference import (
+    Response,
+    asked_of,
+    compared,
+    freed,
+    on_plain_base,
+    responses,
+)
 from persona_tui.gpu.training.cache import Cache, Index
 from persona_tui.gpu.training.checkpoints import Kept
 from persona_tui.gpu.training.durable import make_folder, sync_folder, write_durably
 from persona_tui.gpu.training.file_notes import notes_of, sidecar_of
-from persona_tui.gpu.training.folder import Status
+from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.lora import add_lora, put_back
 from persona_tui.gpu.training.naming import BFL_PREFIX, baked, layers_of, named_for_file
 from persona_tui.gpu.training.objective import Objective, drawn
 from persona_tui.gpu.training.run_file import RunFile
+from persona_tui.gpu.training.swapping import block_names, let_wait
 from persona_tui.gpu.training.worker import Worker
 
 _STEPS = 4
@@ -34,6 +43,9 @@ _STEPS = 4
 
 _ROUNDING = 0.01
 """Share of the effect that fused layers may differ by: sums over three times the rank round differently."""
+
+_CUT_OFF = "The comparison was cut off."
+"""Stands in the manifest until there is something else to say of it."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +55,14 @@ class Tried:
     Attributes:
         difference: largest one between the latents of the two pictures.
         effect: largest one between the picture with the file and the one without.
+        on_trained_base: what the quantised base says with and without it; empty where it is not quantised.
+        working: bytes of the card that a forward took besides weights.
     """
 
     difference: float
     effect: float
+    on_trained_base: Sequence[Response] = ()
+    working: int = 0
 
 
 class ExportDiffers(PersonaError):
@@ -60,15 +76,17 @@ def export(worker: Worker) -> Status:
     """Write the LoRA of the chosen checkpoint into `export/`, else of the proposed one, else of the last.
 
     The run's manifest may say `"chosen": {"step": 750, "weights": "ema" | "raw"}`; `exported` then tells
-    file, hash, step and what the trial measured.
+    file, hash, step, what the trial measured and, of a run on quantised weights, how it acts on those in 16
+    bits.
 
     Raises:
         NotAllowedNow: there is no checkpoint.
         ExportDiffers: the file does not do what the training copy does.
     """
     folder, run = worker.folder, worker.folder.run()
-    cache = Cache(folder.cache)
-    index = cache.index(run)
+    if _was_cut_off(folder):
+        return "done"
+    index = Cache(folder.cache).index(run)
     adapter = adapter_of(run.family)
     kept, which = _chosen(worker, run)
     weights = baked(
@@ -76,40 +94,96 @@ def export(worker: Worker) -> Status:
     )
     named = named_for_file(weights, adapter.facts.lora_prefix)
     digest = _content_hash(named)
-    step, layers = kept.state.step, layers_of(weights)
-    notes = notes_of(folder, run, index, adapter.facts, kept.state, which, digest, layers)
-    name = f"{run.name}-{digest[:12]}"
-    data = _as_safetensors(named, notes)
+    notes = notes_of(folder, run, index, adapter.facts, kept.state, which, digest, layers_of(weights))
+    file, data = f"{run.name}-{digest[:12]}.safetensors", _as_safetensors(named, notes)
+    beside = sidecar_of(notes, run, adapter.facts)
+    tried = _put_in_place(worker, run, weights, file, data, beside)
+    told = {
+        "file": file,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "step": kept.state.step,
+        "weights": which,
+        "difference": tried.difference,
+        "effect": tried.effect,
+    }
+    if run.quantisation != "none":
+        # The file is made: whatever the comparison meets with, a kill for memory too, that stays.
+        worker.insist(lambda: folder.note(exported={**told, "base_difference": {"problem": _CUT_OFF}}))
+        boundaries.reached("training:export:before_comparison")
+        found = _base_difference(worker, run, weights, tried)
+        # Why it was not compared may name places of this machine, which the JSON does not.
+        _write_beside(worker, file, {**beside, "base_difference": None if "problem" in found else found})
+        told["base_difference"] = found
+    worker.insist(lambda: folder.note(exported=told))
+    worker.log("exported", **told)
+    return "done"
+
+
+def _was_cut_off(folder: RunFolder) -> bool:
+    """Whether the file was made before, and the process ended while it compared both bases."""
+    told = folder.manifest().get("exported") or {}
+    return (
+        told.get("base_difference") == {"problem": _CUT_OFF} and (folder.export / str(told["file"])).is_file()
+    )
+
+
+def _put_in_place(
+    worker: Worker,
+    run: RunFile,
+    weights: Mapping[str, Tensor],
+    file: str,
+    data: bytes,
+    beside: Mapping[str, Any],
+) -> Tried:
+    """Try a file's content in a folder of its own, then put it into `export/` with the JSON beside it.
+
+    Raises:
+        ExportDiffers: it does not do what the training copy does.
+    """
+    folder = worker.folder
     tried_in = folder.export / ".trial"
     shutil.rmtree(tried_in, ignore_errors=True)
     worker.insist(lambda: make_folder(tried_in))
-    part = tried_in / f"{name}.safetensors"
+    part = tried_in / file
     worker.insist(lambda: write_durably(part, data))
     boundaries.reached("training:export:before_trial")
-    tried = _tried(run, adapter, index, cache, weights, part)
+    cache, adapter = Cache(folder.cache), adapter_of(run.family)
+    tried = _tried(run, adapter, cache.index(run), cache, weights, part)
     rounding = _ROUNDING * tried.effect if adapter.facts.lora_prefix == BFL_PREFIX else 0.0
     if tried.difference > rounding:
         raise ExportDiffers(
             f"The file's pictures differ by {tried.difference:.3g} from those of what was trained."
         )
     boundaries.reached("training:export:before_rename")
-    sidecar = json.dumps(sidecar_of(notes, run, adapter.facts), indent=1, ensure_ascii=False)
-    worker.insist(lambda: write_durably(folder.export / f"{name}.json", sidecar.encode()))
-    part.replace(folder.export / part.name)
+    _write_beside(worker, file, beside)
+    part.replace(folder.export / file)
     sync_folder(folder.export)
     shutil.rmtree(tried_in)
     boundaries.reached("training:export:after_rename")
-    told = {
-        "file": part.name,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "step": step,
-        "weights": which,
-        "difference": tried.difference,
-        "effect": tried.effect,
-    }
-    worker.insist(lambda: folder.note(exported=told))
-    worker.log("exported", **told)
-    return "done"
+    return tried
+
+
+def _write_beside(worker: Worker, file: str, told: Mapping[str, Any]) -> None:
+    """The JSON beside a file."""
+    path = (worker.folder.export / file).with_suffix(".json")
+    data = json.dumps(told, indent=1, ensure_ascii=False).encode()
+    worker.insist(lambda: write_durably(path, data))
+
+
+def _base_difference(
+    worker: Worker, run: RunFile, weights: Mapping[str, Tensor], tried: Tried
+) -> dict[str, Any]:
+    """How the LoRA acts on the base in 16 bits beside the quantised one, or why nobody knows."""
+    freed()
+    try:
+        plain = on_plain_base(worker.folder, run, adapter_of(run.family), weights, tried.working)
+        return asdict(compared(tried.on_trained_base, plain, run))
+    except PersonaError as problem:
+        return {"problem": problem.message}
+    except Exception as problem:  # of torch, the card, the disk: an export never fails by this
+        return {"problem": f"{type(problem).__name__}: {problem}"}
+    finally:
+        freed()
 
 
 def _chosen(worker: Worker, run: RunFile) -> tuple[Kept, str]:
@@ -170,14 +244,16 @@ def _tried(
     to the base's dtype on both sides, as diffusers casts a file's.
     """
     torch.set_num_threads(run.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if run.dtype == "bf16" else torch.float32
     transformer: Any = adapter.load_transformer(
-        run.base,
-        dtype=torch.bfloat16 if run.dtype == "bf16" else torch.float32,
-        device="cuda" if torch.cuda.is_available() else "cpu",
-        quantisation=run.quantisation,
+        run.base, dtype=dtype, device=device, quantisation=run.quantisation, waiting=run.swap_blocks
     ).eval()
+    if run.swap_blocks:
+        let_wait(transformer, block_names(transformer)[: run.swap_blocks], device)
     objective = Objective(run, adapter, transformer, cache, autocast=False)
     sample = min(index.samples, key=lambda one: one.bucket[0] * one.bucket[1])
+    before = _allocated(device)
 
     def picture() -> Tensor:
         return drawn(objective, sample, sample.prompt, steps=_STEPS, seed=run.seed)
@@ -185,14 +261,29 @@ def _tried(
     plain = picture()
     ours = add_lora(transformer, adapter, run.model_copy(update={"alpha": float(run.rank)}))
     put_back(ours, weights)
-    dtype = torch.bfloat16 if run.dtype == "bf16" else torch.float32
     for weight in ours.values():
         weight.data = weight.data.to(dtype)
     trained = picture()
+    seen: Sequence[Response] = ()
+    if run.quantisation != "none":
+        seen = list(responses(objective, transformer, asked_of(index), run.seed))
     transformer.delete_adapters("default")
     _load_as_diffusers_does(adapter, run.base, transformer, file)
     read_back = picture()
-    return Tried(float((trained - read_back).abs().max()), float((trained - plain).abs().max()))
+    return Tried(
+        float((trained - read_back).abs().max()),
+        float((trained - plain).abs().max()),
+        seen,
+        torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else 0,
+    )
+
+
+def _allocated(device: torch.device) -> int:
+    """Bytes of the card that are in use now; peaks are counted from here on."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.reset_peak_memory_stats(device)
+    return int(torch.cuda.memory_allocated(device))
 
 
 def _load_as_diffusers_does(adapter: Adapter, base: Path, transformer: Any, file: Path) -> None:

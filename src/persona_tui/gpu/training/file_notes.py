@@ -13,7 +13,6 @@ from typing import Any
 
 from persona_tui.gpu.training.cache import Index
 from persona_tui.gpu.training.checkpoints import State
-from persona_tui.gpu.training.durable import lines_of
 from persona_tui.gpu.training.families import Family
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import as_peft_tells_it
@@ -81,6 +80,7 @@ def notes_of(
         "flen.weights": weights,
         "flen.commercial": "yes" if family.licence.commercial else "no",
         "flen.scores": json.dumps(scores_of(folder, state.step), sort_keys=True),
+        "flen.scorer": scorer_of(folder, state.step),
     }
     if family.lora_prefix != BFL_PREFIX:
         # There the fused layers have three times the rank, which PEFT's one number can't say.
@@ -91,7 +91,7 @@ def notes_of(
 def scores_of(folder: RunFolder, step: int) -> dict[str, float]:
     """The numbers that the last evaluation of a step gave."""
     told: dict[str, Any] = {}
-    for line in lines_of(folder.evaluation_file):
+    for line in folder.looks():
         if line.get("step") == step:
             told = line
     return {
@@ -99,6 +99,12 @@ def scores_of(folder: RunFolder, step: int) -> dict[str, float]:
         for name, value in told.items()
         if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def scorer_of(folder: RunFolder, step: int) -> str:
+    """What the last evaluation of a step measured likeness by; a weak one says so. Empty without."""
+    told = next((one for one in reversed(folder.looks()) if one.get("step") == step), {})
+    return str(told.get("scorer") or "")
 
 
 def sidecar_of(notes: dict[str, str], run: RunFile, family: Family) -> dict[str, Any]:
@@ -120,6 +126,8 @@ def sidecar_of(notes: dict[str, str], run: RunFile, family: Family) -> dict[str,
         "parent_hash": run.parent_hash,
         "sha256": notes["modelspec.hash_sha256"].removeprefix("0x"),
         "scores": json.loads(notes["flen.scores"]),
+        "scorer": notes["flen.scorer"],
+        "weak": "(weak)" in notes["flen.scorer"],
     }
 
 

@@ -31,6 +31,14 @@ Status = Literal[
     "failed",
 ]
 
+BY_SCORER = frozenset(
+    {
+        *("likeness", "training_likeness", "gap", "leakage", "each", "by_strength", "outcomes"),
+        *("threshold", "calibrated_on", "passed"),
+    }
+)
+"""Of an evaluation, what means nothing beside another scorer's."""
+
 
 @dataclass(frozen=True)
 class Control:
@@ -122,9 +130,23 @@ class RunFolder:
         """The log's events in order; a line that was cut off by a kill or a full disk is left out."""
         yield from lines_of(self.log_file)
 
+    def looks(self) -> list[dict[str, Any]]:
+        """What the evaluations wrote down, in their order.
+
+        Likeness that another scorer found than the last one is left out: the two can't be compared.
+        """
+        told = list(lines_of(self.evaluation_file))
+        last = next((one["scorer"] for one in reversed(told) if one.get("scorer")), "")
+        return [
+            one
+            if one.get("scorer", last) in (last, "")
+            else {name: value for name, value in one.items() if name not in BY_SCORER}
+            for one in told
+        ]
+
     def likeness_of_each(self) -> dict[int, dict[str, float]]:
         """Step → prompt and seed → likeness of its sample, as far as faces were scored."""
-        return {told["step"]: told["each"] for told in lines_of(self.evaluation_file) if told.get("each")}
+        return {told["step"]: told["each"] for told in self.looks() if told.get("each")}
 
     def losses(self) -> list[Loss]:
         """The loss curve: of a step that was taken again after a kill, the last time counts."""

@@ -66,6 +66,7 @@ class Manifest(BaseModel):
     Attributes:
         subject: whether somebody real is in the pictures.
         class_word: what the subject is one of, such as person.
+        drawn: the subject is drawn, so likeness goes by the whole figure and not by a face.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +78,7 @@ class Manifest(BaseModel):
     subject: Subject = "unsaid"
     trigger_word: str = ""
     class_word: str = ""
+    drawn: bool = False
     created_at: datetime
     pictures: tuple[Picture, ...] = ()
 
@@ -88,6 +90,9 @@ class Manifest(BaseModel):
 def as_bytes(manifest: Manifest) -> bytes:
     """The manifest as it is written: equal ones give equal bytes."""
     told = manifest.model_dump(mode="json")
+    if not manifest.drawn:
+        # Datasets that were made before there was such a word keep their hash.
+        del told["drawn"]
     return (json.dumps(told, ensure_ascii=False, indent=1) + "\n").encode()
 
 

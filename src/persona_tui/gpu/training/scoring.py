@@ -1,7 +1,8 @@
 """What a step's sample pictures are worth: by faces, by CLIP; in a process of its own, away from the card.
 
 `python -m persona_tui.gpu.training.scoring RUN_FOLDER STEP` prints them as JSON. The run's manifest may say
-`"scorer": {"arcface": "model.onnx", "detector": "hog", "whole": ["clip", "weights"], "drawn": false}`.
+`"scorer": {"arcface": "model.onnx", "detector": "hog", "whole": ["clip", "weights"], "dino": "folder",
+"drawn": false, "others": ["picture.png"]}`; others are pictures of other drawn characters.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -27,9 +29,13 @@ from persona_tui.gpu.pictures import opened
 from persona_tui.gpu.training.durable import write_durably
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.manifest import Manifest, read_manifest
-from persona_tui.gpu.training.others import others_of
+from persona_tui.gpu.training.others import keep_others, others_of
 
 SAMPLES = "samples.json"
+_NOBODY = (
+    "No face is seen on the held-out pictures, so likeness can't be measured. If the character is drawn, say "
+    "`dataset subject PERSONA NAME --drawn` before the next plan."
+)
 _PATIENCE = 600.0
 """Seconds that scoring may take."""
 
@@ -98,6 +104,7 @@ def choice_of(folder: RunFolder) -> Choice:
         arcface=Path(told["arcface"]) if told.get("arcface") else None,
         detector=told.get("detector", "hog"),
         whole=None if whole is None else embedding.Weights(whole[0], Path(whole[1])),
+        dino=Path(told["dino"]) if told.get("dino") else None,
         drawn=bool(told.get("drawn", False)),
     )
 
@@ -105,7 +112,7 @@ def choice_of(folder: RunFolder) -> Choice:
 def scored_apart(folder: RunFolder, step: int) -> Scores:
     """Score a step's pictures in a process that sees no card; what goes wrong there is told, never raised."""
     choice = choice_of(folder)
-    if choice.whole is None and choice.arcface is None and not faces.is_installed():
+    if choice.whole is choice.arcface is choice.dino is None and not faces.is_installed():
         return Scores(problem="Nothing can score pictures here: pip install 'persona-tui[faces]'.")
     command = [sys.executable, "-m", __name__, str(folder.path), str(step)]
     hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
@@ -171,6 +178,7 @@ def scored(folder: RunFolder, step: int) -> Scores:
         _pairs_behind(threshold),
         None if threshold is None else _share_from(threshold.least, list(asked_for.values())),
         {name: like for name, like in asked_for.items() if like is not None},
+        "" if held_out or scorer.weak or not _held_out(manifest) else _NOBODY,
     )
 
 
@@ -190,10 +198,26 @@ def _threshold(folder: RunFolder, scorer: Scorer, references: Sequence[Vector]) 
     """From which likeness on a picture counts as the persona's, by its references and by other people."""
     known = [Reference("subject", f"subject {number}", vector) for number, vector in enumerate(references)]
     pairs = pairs_of(known, scorer.likeness)
-    for number, vector in enumerate(others_of(folder, scorer.name)):
+    for number, vector in enumerate(_others(folder, scorer)):
         other = Reference("other", f"other {number}", vector)
         pairs += [Pair(one, other, scorer.likeness(one.vector, vector)) for one in known]
     return calibrated(pairs, scorer.usual)
+
+
+def _others(folder: RunFolder, scorer: Scorer) -> list[Vector]:
+    """Vectors of other people, or of the other characters whose pictures are named; looked at once."""
+    kept = others_of(folder, scorer.name)
+    named = (folder.manifest().get("scorer") or {}).get("others", [])
+    if kept or not named:
+        return kept
+    found = []
+    for path in named:
+        # A dataset may have been moved or thinned out since.
+        with suppress(OSError, ValueError, SyntaxError):
+            found.append(scorer.see(opened(Path(path))).vector)
+    vectors = [vector for vector in found if vector is not None]
+    keep_others(folder, scorer.name, [[float(number) for number in vector] for vector in vectors])
+    return vectors
 
 
 def _of_faces(
@@ -270,6 +294,10 @@ def _references(
         write_durably(file, json.dumps(kept).encode())
     vectors = [known[picture.sha256] for picture in pictures]
     return [np.asarray(vector, np.float32) for vector in vectors if vector is not None]
+
+
+def _held_out(manifest: Manifest) -> bool:
+    return any(picture.role == "held_out" for picture in manifest.pictures)
 
 
 def _mean_likeness(scorer: Scorer, seen: Seen, references: Sequence[Vector]) -> float | None:

@@ -28,6 +28,7 @@ from persona_tui.services.loras.families import (
 )
 from persona_tui.services.loras.header import SUFFIX, Header, read_header, require_safetensors
 from persona_tui.services.loras.mappings import UseInput, Weight, use_lora
+from persona_tui.services.loras.notes import details_of
 from persona_tui.services.loras.proposals import Proposal, propose
 from persona_tui.services.loras.registry import LoraView
 from persona_tui.services.loras.shelf import Copied, Shelf, file_name
@@ -305,9 +306,7 @@ def _register(
         "metadata": dict(facts.metadata),
         "scale": facts.scale,
     }
-    if "flen.commercial" in facts.metadata:  # a file of ours, which another installation may have trained
-        details["non_commercial"] = facts.metadata["flen.commercial"] == "no"
-    details |= given.facts
+    details |= details_of(facts.metadata) | given.facts
     if facts.conversion is not None:
         details |= {
             "key_format": key_formats.key_format(facts.conversion.names.values()),

@@ -40,7 +40,11 @@ class LoraView:
         key_warnings: those that say that ComfyUI would not load all of it as it was trained.
         converted_to: the version that it was converted into; empty where it was not.
         scores: what its training measured, by name, such as `likeness`.
+        scorer: what measured the likeness among them; empty where nothing tells.
+        weak: it went by the whole figure, not by a face.
         training_run: the training that it came of.
+        weights: `ema` or `raw`: its average or its last weights were exported; empty where nothing tells.
+        base_difference: how it acts on the base in 16 bits, as `training.exported.base_words` takes it.
         commercial: whether its base model's licence allows commercial use; None where nothing tells.
         users: who uses it.
         runs: how many runs used it.
@@ -65,7 +69,11 @@ class LoraView:
     key_warnings: tuple[str, ...]
     converted_to: str
     scores: Mapping[str, float]
+    scorer: str
+    weak: bool
     training_run: int | None
+    weights: str
+    base_difference: Mapping[str, Any] | None
     commercial: bool | None
     users: tuple[LoraUser, ...]
     runs: int
@@ -278,6 +286,7 @@ def _views(session: Session, ids: Sequence[int] | None, persona_id: int | None) 
 def _view(row: Mapping[str, Any], users: Sequence[LoraUser]) -> LoraView:
     facts = dict(row)
     details = facts.pop("details")
+    scored = details.get("scores") or {}
     return LoraView(
         **facts,
         byte_count=int(details.get("byte_count", 0)),
@@ -288,7 +297,11 @@ def _view(row: Mapping[str, Any], users: Sequence[LoraUser]) -> LoraView:
         warnings=tuple(details.get("warnings", ())),
         key_warnings=tuple(details.get("key_warnings", ())),
         scores=_scores(details.get("scores")),
+        scorer=str(scored.get("scorer") or ""),
+        weak=scored.get("weak") is True,
         training_run=details.get("training_run"),
+        weights=str(details.get("weights") or ""),
+        base_difference=details.get("base_difference"),
         commercial=None if "non_commercial" not in details else not details["non_commercial"],
         users=tuple(users),
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from persona_tui.gpu.training.durable import lines_of
 from persona_tui.gpu.training.folder import Loss, RunFolder
 from persona_tui.services import lease
 from persona_tui.services.training.runs import TrainingView
@@ -75,7 +74,7 @@ def attach(view: TrainingView, *, events: int = 40) -> Attached:
         losses=losses,
         seconds_per_step=pace,
         seconds_left=None if pace is None or not alive else max(0, total - step) * pace,
-        evaluations=tuple(lines_of(folder.evaluation_file)),
+        evaluations=tuple(folder.looks()),
         events=told[-events:],
         samples=tuple(sorted(folder.samples.rglob("*.png"))),
         exported=manifest.get("exported"),

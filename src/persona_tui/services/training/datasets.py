@@ -34,6 +34,7 @@ class DatasetInput(Input):
     Attributes:
         trigger_word: None takes the persona's; an editor's captions are instructions and need none.
         consent_id: of the persona; makes the subject a real one.
+        drawn: the subject is drawn; faces are not looked for.
     """
 
     name: Name
@@ -42,6 +43,7 @@ class DatasetInput(Input):
     consent_id: int | None = None
     trigger_word: Word | None = None
     class_word: Word = "person"
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def create_dataset(
             pass
         folder = DatasetFolder(Path(row.folder))
         folder.make()
-        row.manifest_sha256 = folder.stage(_empty_manifest(row, persona.name))
+        row.manifest_sha256 = folder.stage(_empty_manifest(row, persona.name, given.drawn))
         _note(session, row, "dataset.create", {"subject": subject, "consent": given.consent_id})
         dataset_id = row.id
     return settled(scope, dataset_id)
@@ -223,6 +225,20 @@ def say_subject(
     return settled(scope, dataset_id)
 
 
+def say_drawn(scope: SessionScope, dataset_id: int, drawn: bool) -> DatasetView:
+    """Say whether a dataset's subject is drawn; further trainings measure likeness accordingly.
+
+    Raises:
+        UnknownName: no such dataset.
+        InvalidRequest, StorageError: as `open_dataset`.
+    """
+    with scope() as session:
+        opened = open_dataset(session, dataset_id, lock=True)
+        manifest = opened.manifest.model_copy(update={"drawn": drawn})
+        rewrite(session, opened, manifest, "dataset.drawn", drawn=drawn)
+    return settled(scope, dataset_id)
+
+
 def _subject(session: Session, persona: Persona, given: DatasetInput) -> Subject:
     if given.consent_id is not None:
         if given.subject == "fictional":
@@ -258,7 +274,7 @@ def _free(parent: Path, name: str) -> Path:
     raise InvalidRequest(f"{parent} has no room for another {name}.", hint="Choose another name.")
 
 
-def _empty_manifest(row: Dataset, persona: str) -> Manifest:
+def _empty_manifest(row: Dataset, persona: str, drawn: bool) -> Manifest:
     return Manifest(
         name=row.name,
         persona=persona,
@@ -266,6 +282,7 @@ def _empty_manifest(row: Dataset, persona: str) -> Manifest:
         subject=row.subject,
         trigger_word=row.trigger_word,
         class_word=row.class_word,
+        drawn=drawn,
         created_at=datetime.now(UTC).replace(microsecond=0),
     )
 

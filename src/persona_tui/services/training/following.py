@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training.folder import Control, RunFolder
@@ -40,6 +41,9 @@ class RunLook:
         threshold: likeness from which on a sample counts as the persona's, at each look.
         calibrated_on: pairs that it was found from; 0: it is a usual one.
         passed: share of the samples that count.
+        scorer: what the last look measured likeness by; empty before one did.
+        weak: that scorer goes by the whole figure, not by a face.
+        exported: what the manifest tells of the file that was made; empty before there is one.
         proposed: step of the checkpoint that evaluations think best; None before they do.
         alike: other steps that may be as good: their samples are not surely less like the persona.
     """
@@ -61,6 +65,9 @@ class RunLook:
     threshold: tuple[Point, ...] = ()
     calibrated_on: tuple[Point, ...] = ()
     passed: tuple[Point, ...] = ()
+    scorer: str = ""
+    weak: bool = False
+    exported: Mapping[str, Any] = field(default_factory=dict)
     validation: tuple[Point, ...] = ()
     happenings: tuple[Happening, ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -120,6 +127,9 @@ class RunFollower:
             threshold=log.scores("threshold") if anew else last.threshold,
             calibrated_on=log.scores("calibrated_on") if anew else last.calibrated_on,
             passed=log.scores("passed") if anew else last.passed,
+            scorer=log.scorer,
+            weak=log.weak,
+            exported=manifest.get("exported") or {},
             validation=log.scores("validation_loss") if anew else last.validation,
             happenings=tuple(log.happenings) if anew else last.happenings,
             samples=samples_in(folder.samples),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlmodel import Session, col, select
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
@@ -15,6 +17,7 @@ from persona_tui.services.training.plan import require_subject
 from persona_tui.services.training.recipe import family_of
 from persona_tui.services.training.run_folders import folder_of
 from persona_tui.services.training.runs import TrainingView, get_training
+from persona_tui.services.training.scorers import arcface_in
 
 
 def order(scope: SessionScope, run_id: int, want: str) -> TrainingView:
@@ -64,7 +67,7 @@ def queue(scope: SessionScope, run_id: int) -> TrainingView:
                 hint="`persona-tui train status` shows what may be queued.",
             )
         require_subject(session, session.get_one(Dataset, row.dataset_id))
-        licences.require_acknowledged(session, family_of(row.base_family))
+        licences.require_acknowledged(session, family_of(row.base_family), arcface_in(Path(row.folder)))
         folder_of(row)
         row.status, row.trouble, row.hint = "queued", "", ""
         session.add(row)

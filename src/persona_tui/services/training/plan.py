@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import psutil
 from sqlmodel import Session
@@ -27,7 +26,6 @@ from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.pool import WorkPool
 from persona_tui.services import events
 from persona_tui.services.lease import Place, ReadCards, places
-from persona_tui.services.library.embeddings import current_model
 from persona_tui.services.loras.registry import LoraView, find_lora
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.safety import audit, consents
@@ -47,6 +45,7 @@ from persona_tui.services.training.recipe import (
     lora_name,
     make_recipe,
 )
+from persona_tui.services.training.scorers import drawn_others, scorer_facts
 from persona_tui.settings import Settings
 from persona_tui.text import slug
 
@@ -61,7 +60,7 @@ class Plan:
     Attributes:
         run_id: of the planned run; None for a plan that was only looked at.
         findings: what speaks against the dataset without forbidding it.
-        needs_licence: the base model's licence has to be acknowledged before the start.
+        unread: licences that have to be acknowledged before the start.
         choices: what was decided for it, in sentences.
         sources: the most source pictures that a sample has.
         by_side: bytes at the peak without calibration, by the side of the largest pictures.
@@ -76,10 +75,15 @@ class Plan:
     prediction: Prediction
     choices: tuple[str, ...]
     findings: tuple[Finding, ...]
-    needs_licence: bool
+    unread: tuple[licences.Notice, ...]
     sources: int = 0
     by_side: Mapping[str, int] = field(default_factory=dict)
     further: tuple[Place, ...] = ()
+
+    @property
+    def needs_licence(self) -> bool:
+        """Whether a licence has to be acknowledged before the start."""
+        return bool(self.unread)
 
     @property
     def smallest(self) -> Place:
@@ -150,7 +154,7 @@ async def plan_training(
                     session, way, sources=draft.sources, on_cpu=place.card is None
                 ),
             )
-            needs_licence = not licences.is_acknowledged(session, family)
+            unread = licences.unread(session, family, None if draft.drawn else settings.faces.arcface)
         plan = Plan(
             None,
             None,
@@ -160,7 +164,7 @@ async def plan_training(
             found.prediction,
             (*found.choices, *_shared(found.run, chosen)),
             draft.findings,
-            needs_licence,
+            unread,
             draft.sources,
             reckoned_by_side(shapes, found.run, draft.sources, on_cpu=place.card is None),
             chosen[1:],
@@ -177,6 +181,7 @@ class _Draft:
     Attributes:
         name: of the LoRA, as people write it.
         sources: the most source pictures that a sample has.
+        drawn: the dataset's subject is drawn.
     """
 
     dataset_id: int
@@ -185,6 +190,7 @@ class _Draft:
     findings: tuple[Finding, ...]
     sources: int
     parent_id: int | None
+    drawn: bool
 
 
 def require_subject(session: Session, dataset: Dataset) -> None:
@@ -258,6 +264,7 @@ def _draft(
         findings=findings,
         sources=max((len(picture.control) for picture in manifest.pictures), default=0),
         parent_id=None if parent is None else parent.id,
+        drawn=dataset.manifest.drawn,
     )
 
 
@@ -279,25 +286,17 @@ def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) ->
     folder = RunFolder(settings.data_dir / "trainings" / name)
     try:
         folder.create(plan.run)
-        folder.note(scorer=_scorer(settings))
+        scorer = scorer_facts(settings, drawn=draft.drawn)
         with scope() as session:
             persona_id = session.get_one(Dataset, draft.dataset_id).persona_id
+            others = drawn_others(session, persona_id) if draft.drawn else []
+            folder.note(scorer={**scorer, "others": [str(path) for path in others]})
             keep_others(folder, faces.MODEL, other_faces(session, persona_id))
             run_id = _note(session, draft, plan, folder.path)
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
     return replace(plan, run_id=run_id, folder=folder.path)
-
-
-def _scorer(settings: Settings) -> dict[str, Any]:
-    """By what the run's sample pictures are scored, as `gpu/training/scoring` reads it."""
-    arcface, whole = settings.faces.arcface, current_model(settings).weights
-    return {
-        "arcface": None if arcface is None else str(arcface.absolute()),
-        "detector": settings.faces.detector,
-        "whole": [whole.kind, str(whole.path)],
-    }
 
 
 def _note(session: Session, draft: _Draft, plan: Plan, folder: Path) -> int:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import psutil
 from sqlmodel import Session, col, select
 
-from persona_tui.gpu.training.durable import lines_of
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.models.training import Checkpoint, TrainingRun
 from persona_tui.services import events
@@ -59,7 +58,7 @@ def _note_checkpoints(session: Session, row: TrainingRun, folder: RunFolder) -> 
     present = {int(name): name for name in names if name.isdigit()}
     query = select(Checkpoint).where(col(Checkpoint.training_run_id) == row.id)
     known = {checkpoint.step: checkpoint for checkpoint in session.exec(query)}
-    scores = {told["step"]: told for told in lines_of(folder.evaluation_file) if "step" in told}
+    scores = {told["step"]: told for told in folder.looks() if "step" in told}
     for step in present.keys() - known.keys():
         path = f"checkpoints/{_PREFIX}{present[step]}"
         known[step] = Checkpoint(

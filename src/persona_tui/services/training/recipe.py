@@ -145,6 +145,13 @@ def lora_name(given: PlanInput, manifest: Manifest) -> str:
     return given.name or (manifest.persona if manifest.wheel == "character" else f"{manifest.persona} editor")
 
 
+def file_title(given: PlanInput, manifest: Manifest) -> str:
+    """What the exported file calls itself; of a real person the trigger word, since their name stays here."""
+    if given.name is None and manifest.subject == "real":
+        return manifest.trigger_word
+    return lora_name(given, manifest)
+
+
 def buckets_of(given: PlanInput) -> tuple[int, ...]:
     """The sizes that a plan asks for."""
     named = "buckets" in given.model_fields_set
@@ -185,7 +192,7 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
     rank = _first(given.rank, preset["rank"], family.rank)
     preservation = _first(given.preservation, preset["preservation"])
     told: dict[str, Any] = {
-        "name": slug(lora_name(given, manifest), "lora"),
+        "name": slug(file_title(given, manifest), "lora"),
         "family": family.name,
         "base": sources.base,
         "dataset": sources.snapshot,

@@ -46,6 +46,7 @@ def register(starter: Starter, run_id: int) -> bool:
             "training_run": run_id,
             "step": exported.get("step"),
             "weights": exported.get("weights"),
+            "base_difference": exported.get("base_difference"),
             "base_model": family.title,
             "dataset_sha256": view.dataset_hash,
             "config_sha256": view.config_hash,

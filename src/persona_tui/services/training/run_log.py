@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from persona_tui.gpu.training.folder import BY_SCORER
 from persona_tui.services.training.curves import Point
 from persona_tui.text import clean
 
@@ -96,12 +97,16 @@ class RunLog:
     Attributes:
         happenings: the latest ones, the oldest first.
         encoded: pictures that are encoded, and how many there are; None before the first one.
+        scorer: what the last evaluation measured likeness by; empty before one did.
+        weak: that scorer goes by the whole figure, not by a face.
     """
 
     def __init__(self, log_file: Path, evaluation_file: Path) -> None:
         self._log = GrowingLines(log_file)
         self._evaluations = GrowingLines(evaluation_file)
         self.happenings: deque[Happening] = deque(maxlen=HAPPENINGS)
+        self.scorer, self.weak = "", False
+        self._by: dict[int, str] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -170,6 +175,9 @@ class RunLog:
         if isinstance(step, int):
             before = self._scores.get(step, {})
             self._scores[step] = {**before, **dict(_numbers(told))}
+            if told.get("scorer"):
+                self.scorer = self._by[step] = clean(str(told["scorer"]), keep_lines=False)
+                self.weak = told.get("weak") is True
 
     @property
     def losses(self) -> tuple[Point, ...]:
@@ -177,8 +185,12 @@ class RunLog:
         return tuple(Point(step, self._losses[step]) for step in sorted(self._losses))
 
     def scores(self, name: str) -> tuple[Point, ...]:
-        """What the evaluations found under this name, such as `likeness`."""
-        return tuple(Point(step, told[name]) for step, told in sorted(self._scores.items()) if name in told)
+        """What the evaluations found under this name, such as `likeness`; by one scorer where it matters."""
+        return tuple(
+            Point(step, told[name])
+            for step, told in sorted(self._scores.items())
+            if name in told and (name not in BY_SCORER or self._by.get(step, "") in ("", self.scorer))
+        )
 
     @property
     def seconds_per_step(self) -> float | None:

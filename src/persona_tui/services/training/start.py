@@ -32,6 +32,7 @@ from persona_tui.services.training.processes import STAGES, start_supervisor
 from persona_tui.services.training.recipe import family_of
 from persona_tui.services.training.run_folders import folder_of, move
 from persona_tui.services.training.runs import TrainingView, get_training
+from persona_tui.services.training.scorers import arcface_in
 from persona_tui.settings import Settings
 
 _MAY_START = ("planned", "queued", "paused", "stopped", "failed", "done")
@@ -100,7 +101,7 @@ async def start_training(
 
     Args:
         say: gets a sentence while something is waited for.
-        accept_licence: the operator has read the licence of a non-commercial base model.
+        accept_licence: the operator has read what `licences.unread` tells.
 
     Raises:
         UnknownName: no such training.
@@ -173,9 +174,10 @@ def _admit(
             )
         require_subject(session, session.get_one(Dataset, row.dataset_id))
         family = family_of(row.base_family)
+        arcface = arcface_in(Path(row.folder) if how.folder is None else how.folder.expanduser())
         if accept_licence:
-            licences.acknowledge(session, family)
-        licences.require_acknowledged(session, family)
+            licences.acknowledge(session, licences.unread(session, family, arcface))
+        licences.require_acknowledged(session, family, arcface)
         if how.folder is not None:
             move(session, row, how.folder.expanduser().absolute())
         held = lease.take_all(session, chosen, "training", starter.locks, run_id=run_id, cards=starter.cards)

@@ -1,0 +1,25 @@
+"""A likeness that is weak is called so above its curve; a file says which weights it holds."""
+
+from __future__ import annotations
+
+from persona_tui.screens.training_lines import _exported, likeness_title
+from persona_tui.services.training.curves import Point
+from persona_tui.services.training.following import RunLook
+
+WEAK = "clip 1a2b3c4d, masked subject (weak)"
+
+
+def test_training_8_a_weak_likeness_is_called_so_above_its_curve() -> None:
+    look = RunLook("resting", likeness=(Point(5, 0.6),), scorer=WEAK, weak=True)
+    assert likeness_title(look).plain == f"Likeness  0.6 at 5 weak, by {WEAK}"
+    sure = RunLook("resting", likeness=(Point(5, 0.6),), scorer="dlib resnet v1")
+    assert "weak" not in likeness_title(sure).plain
+
+
+def test_training_9_the_training_says_which_weights_became_the_file() -> None:
+    told = {"weights": "raw", "base_difference": {"problem": "The card was full."}}
+    (line,) = _exported(RunLook("resting", exported=told))
+    assert line.plain == (
+        "The file holds its weights as they were. Not compared with the base in 16 bits. The card was full."
+    )
+    assert list(_exported(RunLook("resting"))) == list(_exported(None)) == []
