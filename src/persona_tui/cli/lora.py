@@ -267,7 +267,7 @@ def test(
         str | None, typer.Option(help="Its first step is used; otherwise one that fits.")
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="A server; otherwise the first one.")
+        str | None, typer.Option(metavar="URL", help="A server; otherwise one that can.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the pictures go, side by side, as PNG.")] = None,
     as_json: AsJson = False,
@@ -298,10 +298,8 @@ def test(
 async def _try(opened: Resources, plan: TrialPlan, endpoint: str | None) -> Trial:
     from persona_tui.services.generation.lora_trial import run_trial
 
-    url = (endpoint or opened.settings.comfyui.urls[0]).rstrip("/")
-    async with opened.comfyui_client(url) as client:
-        desk = opened.lora_desk(url, client)
-        return await run_trial(opened.database.session_scope, client, desk, plan, say=note)
+    async with opened.lora_servers(endpoint) as servers:
+        return await run_trial(opened.database.session_scope, servers, plan, say=note)
 
 
 def _write(target: Path, picture: bytes) -> None:

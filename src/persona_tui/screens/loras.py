@@ -75,7 +75,6 @@ class LorasScreen(PersonaScreen):
         super().__init__()
         self._listed: Listed = {}
         self._target: int | None = None
-        self._maker = loras_voting.PairMaker(self)
 
     def compose_body(self) -> ComposeResult:
         yield EmptyState(
@@ -353,7 +352,7 @@ class LorasScreen(PersonaScreen):
         self.spawn(self._vote, group="ask")
 
     async def _vote(self) -> None:
-        await loras_voting.vote(self, self._maker, self._current(), self.rows.items, self._persona())
+        await loras_voting.vote(self, self._current(), self.rows.items, self._persona())
 
     # Looking
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.screens.base import PersonaScreen
+    from persona_tui.screens.loras_voting import PairMaker
     from persona_tui.services.voting.comparison import ComparisonState, Pair, PairPicture, Verdict
 
 POLL = 0.5
@@ -38,14 +39,23 @@ class Ballot:
     Args:
         screen: reads and acts.
         contest_id: of a comparison.
-        making: what is being made of it now, in a sentence; empty where nobody makes pictures.
+        maker: makes the pictures that it lacks.
     """
 
-    def __init__(self, screen: PersonaScreen, contest_id: int, making: Callable[[], str]) -> None:
+    def __init__(self, screen: PersonaScreen, contest_id: int, maker: PairMaker) -> None:
         self._screen = screen
         self._contest = contest_id
         self._sitting = uuid.uuid4()
-        self.making = making
+        self._maker = maker
+
+    @property
+    def making(self) -> str:
+        """What is being made of it now, in a sentence; empty where nobody makes pictures."""
+        return self._maker.making(self._contest)
+
+    def make_rest(self) -> None:
+        """Have the pictures made that it lacks."""
+        self._maker.begin(self._contest)
 
     async def look(self) -> tuple[ComparisonState, Pair | None, Verdict | None]:
         """How far the comparison is, a pair to vote on, and what all votes on the two say."""
@@ -176,9 +186,9 @@ class BlindDialog(Dialog[int]):
         elif state.complete:
             lines = self._result(state)
         else:
-            made = self._ballot.making()
-            key = shell_of(self).registry.label("loras.vote")
-            stopped = f"No pictures are being made. [{key}] on one of the two goes on."
+            made = self._ballot.making
+            key = shell_of(self).registry.label("blind.make")
+            stopped = f"No pictures are being made. [{key}] goes on with them."
             lines = [say("busy", made) if made else say("warn", stopped), dim(far)]
         if state.alike:
             alike = "1 pair was alike" if state.alike == 1 else f"{state.alike} pairs were alike"
@@ -214,6 +224,9 @@ class BlindDialog(Dialog[int]):
             return self._pair is not None
         if action == "undo":
             return self._state is not None and self._state.voted > 0
+        if action == "make":
+            state = self._state
+            return state is not None and state.ready < state.planned and not self._ballot.making
         if action == "promote":
             return self._state is not None and self._state.complete and self._ahead() is not None
         return super().check_action(action, parameters)
@@ -241,6 +254,10 @@ class BlindDialog(Dialog[int]):
         finally:  # another window may have voted on it; the next one comes either way
             self._casting = False
             await self._next()
+
+    def action_make(self) -> None:
+        self._ballot.make_rest()
+        self.spawn(self._next, group="pair", exclusive=True)
 
     def action_undo(self) -> None:
         self.spawn(self._undo, group="cast")

@@ -165,11 +165,9 @@ async def try_out(screen: PersonaScreen, values: Mapping[str, Any]) -> None:
 
     plan: TrialPlan = await screen.act(plan_trial, values)
     resources = screen.shell.core.resources
-    url = screen.shell.settings.comfyui.urls[0]
     say = partial(screen.flash, level="busy", seconds=600)
-    async with resources.comfyui_client(url) as client:
-        desk = resources.lora_desk(url, client)
-        trial: Trial = await run_trial(screen.shell.database.session_scope, client, desk, plan, say=say)
+    async with resources.lora_servers() as servers:
+        trial: Trial = await run_trial(screen.shell.database.session_scope, servers, plan, say=say)
     sheet = await asyncio.to_thread(side_by_side, trial)
     if plan.beside is not None:
         await screen.act(_note_compared, plan)
