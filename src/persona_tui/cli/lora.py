@@ -1,4 +1,4 @@
-"""`persona-tui lora`: import, watch, offers, take, dismiss, convert, list, show, use, unuse, remove, test."""
+"""`persona-tui lora`: import, take offers, list, show, use, remove, test; further parts stand beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli import lora_versions, lora_watch, vote_comparison
+from persona_tui.cli import lora_promotion, lora_versions, lora_watch, vote_comparison
 from persona_tui.cli.frame import (
     AsJson,
     PersonaName,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 commands = group("LoRAs: what holds a persona's likeness, or a style.")
 lora_watch.register(commands)
 lora_versions.register(commands)
+lora_promotion.register(commands)
 
 LoraName = Annotated[str, typer.Argument(metavar="LORA", help="Its name, or name@version.")]
 Weight = Annotated[float | None, typer.Option(min=0, max=1, help="How strongly it acts, 0 to 1.")]

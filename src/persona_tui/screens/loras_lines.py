@@ -86,12 +86,6 @@ def verdict_line(verdict: Verdict) -> Content:
     return Content.assemble((f"{verdict.lora}: ", "$dim"), verdict_words(verdict))
 
 
-def scores(lora: LoraView) -> str:
-    """`likeness 0.61, prompt following 0.28`: all that its training measured, likeness first."""
-    found = sorted(lora.scores.items(), key=lambda one: (one[0] != "likeness", one[0]))
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found)
-
-
 def state(row: Row) -> Content:
     """Where its file is, in a word and a sign."""
     if not row.file_there:
@@ -126,7 +120,7 @@ def lines(row: Row, convert_key: str) -> Iterator[Content]:
     yield Content.assemble(("Used: ", "$dim"), used)
     if lora.scores or lora.training_run is not None:
         origin = "" if lora.training_run is None else f"training {lora.training_run}"
-        yield Content.assemble(("Learnt: ", "$dim"), ": ".join(filter(None, (origin, scores(lora)))))
+        yield Content.assemble(("Learnt: ", "$dim"), ": ".join(filter(None, (origin, lora.measured))))
     for verdict in row.verdicts:
         yield Content.assemble(("Blind votes: ", "$dim"), verdict_words(verdict))
     if lora.key_warnings:

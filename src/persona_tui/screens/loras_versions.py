@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_tui.errors import NotAllowedNow
 from persona_tui.screens import loras_forms
-from persona_tui.screens.loras_lines import Row, scores, verdict_words
+from persona_tui.screens.loras_lines import Row, verdict_words
 from persona_tui.screens.loras_trial import TrialDialog
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
@@ -97,7 +97,7 @@ async def convert(screen: PersonaScreen, row: Row) -> int | None:
 def _against(found: Promotion, voted: Verdict | None, keys: Registry) -> str:
     """What speaks for or against a promotion, in words."""
     assert found.instead_of is not None
-    lines = [f"{one.label}: {scores(one) or 'never measured'}." for one in (found.lora, found.instead_of)]
+    lines = [f"{one.label}: {one.measured or 'never measured'}." for one in (found.lora, found.instead_of)]
     if voted is not None:
         lines.append(verdict_words(voted))
     elif found.compared:
@@ -156,7 +156,7 @@ def _is_comparable(one: LoraView, other: LoraView) -> bool:
 def note(row: Row) -> str:
     """What speaks for a LoRA that could be chosen, in a few words."""
     primary = "primary" if row.use is not None and row.use.primary else ""
-    return "  ".join(filter(None, (primary, scores(row.lora))))
+    return "  ".join(filter(None, (primary, row.lora.measured)))
 
 
 async def try_out(screen: PersonaScreen, values: Mapping[str, Any]) -> None:

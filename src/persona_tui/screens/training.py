@@ -298,6 +298,9 @@ class TrainingScreen(PersonaScreen):
     def action_resume(self) -> None:
         self._with_run(training_acts.resume)
 
+    def action_queue(self) -> None:
+        self._with_run(training_acts.queue, asks=True)
+
     def action_stop(self) -> None:
         self._with_run(training_acts.stop, asks=True)
 

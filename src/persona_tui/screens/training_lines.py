@@ -25,6 +25,7 @@ HOT = 83
 
 _STATUS: Mapping[str, tuple[str, str, str]] = {
     "planned": ("◌ ", "planned", "$dim"),
+    "queued": ("◌ ", "queued", "$title"),
     "encoding": ("▶ ", "encodes", "$title"),
     "encoded": ("▶ ", "encoded", "$title"),
     "training": ("▶ ", "trains", "$title"),
@@ -147,6 +148,8 @@ def facts(row: Row) -> Iterator[Content]:
     if row.card is not None:
         yield _card(row, row.card)
     yield from _trouble(row)
+    if row.status == "queued":
+        yield say("info", "It begins by itself when its card is free, while this app or the scheduler runs.")
     if look is not None and look.sign == "gone":
         again = f"`persona-tui train resume {run.id} --folder FOLDER`"
         yield say("warn", f"Its folder is gone from {run.folder}. Put it back, or say where it is: {again}.")

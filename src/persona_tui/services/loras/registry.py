@@ -76,6 +76,12 @@ class LoraView:
         """`name@version`, as commands take it."""
         return f"{self.name}@{self.version}"
 
+    @property
+    def measured(self) -> str:
+        """`likeness 0.61, prompt following 0.28`: all that its training measured, likeness first."""
+        found = sorted(self.scores.items(), key=lambda one: (one[0] != "likeness", one[0]))
+        return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found)
+
 
 _LORAS = """
 SELECT l.id, l.name, l.version, l.persona_id, p.name AS persona, l.model_type, l.base_family AS family,
