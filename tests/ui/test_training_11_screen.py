@@ -48,6 +48,8 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
             await shows(pilot, "14 min 30 s")
             await shows(pilot, "Loss")
             assert "trains" in screen_text(pilot) and "No likeness was measured yet." in screen_text(pilot)
+            for key in ("[p] pause", "[x] stop", "[v] next panel", "[Tab] other part", "[v]  curves "):
+                assert key in screen_text(pilot)
             for step, likeness in ((100, 0.3), (200, 0.42)):
                 evaluate(folder, step, likeness, ("portrait", "street"))
             write_steps(folder, 421, 430)
@@ -124,12 +126,12 @@ async def test_training_11_a_training_waits_in_line_for_a_card_that_is_taken(
         await settle(pilot)
         await pilot.press("f9")
         await shows(pilot, "planned")
-        await pilot.press("r")
+        await pilot.press("s")
         await shows(pilot, "CPU is in use by training since")
         await pilot.press("n")
         await settle(pilot)
         assert status() == "planned"
-        await pilot.press("r")
+        await pilot.press("s")
         await shows(pilot, "In line, it begins by itself")
         await pilot.press("enter")
         await says(pilot, "mira begins when its card is free")

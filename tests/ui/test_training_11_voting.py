@@ -89,6 +89,8 @@ async def test_two_versions_are_voted_on_blind_and_the_better_is_promoted(
     old, new = versions
     async with opened(studio, size) as pilot:
         screen(pilot).rows.go_to(new.id)
+        for key in ("[p] promote", "[b] roll back", "[c] compare", "[v] vote", "[t] test"):
+            assert key in screen_text(pilot)
         await pilot.press("v")
         await shows(pilot, "Vote blind on mira@2 and")
         await pilot.press("enter")

@@ -144,12 +144,18 @@ class BlindDialog(Dialog[int]):
 
     def _poll(self) -> None:
         """Look for a pair while none is shown; the words say meanwhile what is being made."""
-        if (
-            self._pair is None
-            and not self._casting
-            and not (self._state is not None and self._state.complete)
-        ):
+        state = self._state
+        if self._casting or (state is not None and state.complete):
+            return
+        if self._pair is None:
             self.spawn(self._next, group="pair", exclusive=True, quiet=True)
+        elif state is not None and state.ready < state.planned:
+            self.spawn(self._count, group="count", exclusive=True, quiet=True)
+
+    async def _count(self) -> None:
+        """How many are made by now, while a pair is being looked at."""
+        self._state, _, self._verdict = await self._ballot.look()
+        self._say()
 
     async def _next(self) -> None:
         self._state, pair, self._verdict = await self._ballot.look()
@@ -165,6 +171,9 @@ class BlindDialog(Dialog[int]):
                 pane.alike = panes
                 path = self._ballot.path(picture)
                 pane.show(path, "a picture" if path else "a picture whose file is gone")
+        self._say()
+
+    def _say(self) -> None:
         self.query_one("#words", Static).update(Content("\n").join(self._words()))
         self.refresh_bindings()
 
@@ -176,13 +185,16 @@ class BlindDialog(Dialog[int]):
     # Words
 
     def _words(self) -> list[Content]:
+        from persona_tui.services.generation.lora_comparison import TRIGGER
+
         state = self._state
         if state is None:
             return [dim("Looking…")]
         far = f"{state.voted} of {state.planned - state.alike} voted, {state.ready} of {state.planned} made"
         lines = []
         if self._pair is not None:
-            lines = [dim(f"seed {self._pair.seed}: {short(self._pair.prompt, 200)}"), dim(far)]
+            prompt = self._pair.prompt.replace(TRIGGER, "‹its trigger word›")
+            lines = [dim(f"seed {self._pair.seed}: {short(prompt, 200)}"), dim(far)]
         elif state.complete:
             lines = self._result(state)
         else:

@@ -116,7 +116,7 @@ def lines(row: Row, convert_key: str) -> Iterator[Content]:
     users = ", ".join(
         f"{user.persona} at {user.weight:g}{' (primary)' if user.primary else ''}" for user in lora.users
     )
-    used = f"{users or 'used by nobody'}; in {counted(lora.runs, 'run')}"
+    used = f"{users or 'by nobody'}; in {counted(lora.runs, 'run')}"
     yield Content.assemble(("Used: ", "$dim"), used)
     if lora.scores or lora.training_run is not None:
         origin = "" if lora.training_run is None else f"training {lora.training_run}"

@@ -35,7 +35,8 @@ def _rests(row: Row) -> bool:
 POSSIBLE: dict[str, Callable[[Row], bool]] = {
     "pause": _is_working,
     "stop": lambda row: _is_working(row) or row.status in ("paused", "queued"),
-    "resume": _rests,
+    "start": lambda row: _rests(row) and row.status in ("planned", "queued"),
+    "resume": lambda row: _rests(row) and row.status not in ("planned", "queued"),
     "queue": lambda row: _rests(row) and row.status in ("planned", "paused", "stopped", "failed"),
     "steps": lambda row: row.look is not None and row.look.sign != "gone" and row.status != "exporting",
     "lora": lambda row: row.run.lora_id is not None,
@@ -75,7 +76,7 @@ async def change_steps(screen: PersonaScreen, row: Row) -> None:
     field = IntegerField(
         name="steps", label="Steps", value=row.steps or None, required=True, maximum=MOST_STEPS,
         minimum=max(row.step + done, 1),
-        hint="It trains on, and makes another version." if done else "Nothing before the last step changes.",
+        hint="It trains on, and makes another version." if done else "What is learnt until then stays.",
     )  # fmt: skip
     about = f"It is at step {row.step}."
     typed = await screen.ask(FormDialog(f"Steps of {row.run.name}", [field], about=about))

@@ -26,6 +26,10 @@ class LoraUser:
     primary: bool
 
 
+_NO_SCORES = frozenset({"calibrated_on", "seconds", "step", "threshold"})
+"""What an evaluation notes beside its scores."""
+
+
 @dataclass(frozen=True)
 class LoraView:
     """A version of a LoRA.
@@ -78,9 +82,16 @@ class LoraView:
 
     @property
     def measured(self) -> str:
-        """`likeness 0.61, prompt following 0.28`: all that its training measured, likeness first."""
-        found = sorted(self.scores.items(), key=lambda one: (one[0] != "likeness", one[0]))
-        return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found)
+        """`likeness 0.61, prompt following 0.28`: all scores of its training, likeness first."""
+        told = ((name, value) for name, value in self.scores.items() if name not in _NO_SCORES)
+        found = sorted(told, key=lambda one: (one[0] != "likeness", one[0]))
+        return ", ".join(_score(name, value) for name, value in found)
+
+
+def _score(name: str, value: float) -> str:
+    if name == "passed":
+        return f"{value:.0%} of samples recognised"
+    return f"{name.replace('_', ' ')} {value:.3g}"
 
 
 _LORAS = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,13 +13,15 @@ from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.services.training.attach import alike_in, proposed_in
 from persona_tui.services.training.curves import Point
 from persona_tui.services.training.run_log import Happening, RunLog
-from persona_tui.services.training.samples import Sample, samples_in
+from persona_tui.services.training.samples import Captions, Sample, captions_of, samples_in
 from persona_tui.text import clean
 
 ACTIVE = frozenset({"encoding", "training", "exporting"})
 """What a run is at while a process works on it."""
 SILENT_AFTER = 10.0
 """Seconds without a heartbeat after which a run whose folder no process holds counts as dead."""
+_NO_FACE = "no face"
+"""As `gpu.likeness` names this outcome; importing it costs too much for a look."""
 Sign = Literal["alive", "silent", "resting", "gone"]
 
 
@@ -39,6 +42,7 @@ class RunLook:
         threshold: likeness from which on a sample counts as the persona's, at each look.
         calibrated_on: pairs that it was found from; 0: it is a usual one.
         passed: share of the samples that count.
+        faceless: samples that show no face, at each look that had such.
         proposed: step of the checkpoint that evaluations think best; None before they do.
         alike: other steps that may be as good: their samples are not surely less like the persona.
     """
@@ -59,6 +63,7 @@ class RunLook:
     threshold: tuple[Point, ...] = ()
     calibrated_on: tuple[Point, ...] = ()
     passed: tuple[Point, ...] = ()
+    faceless: tuple[Point, ...] = ()
     validation: tuple[Point, ...] = ()
     happenings: tuple[Happening, ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -74,6 +79,7 @@ class RunFollower:
         self._folder = RunFolder(path)
         self._log = RunLog(self._folder.log_file, self._folder.evaluation_file)
         self._recipe: RunFile | None = None
+        self._known_captions: Captions | None = None
         self._last = RunLook("gone")
         self._read = False
 
@@ -117,18 +123,28 @@ class RunFollower:
             threshold=log.scores("threshold") if anew else last.threshold,
             calibrated_on=log.scores("calibrated_on") if anew else last.calibrated_on,
             passed=log.scores("passed") if anew else last.passed,
+            faceless=log.scores(_NO_FACE) if anew else last.faceless,
             validation=log.scores("validation_loss") if anew else last.validation,
             happenings=tuple(log.happenings) if anew else last.happenings,
-            samples=samples_in(folder.samples),
+            samples=samples_in(folder.samples, self._captions()),
             proposed=proposed_in(manifest),
             alike=alike_in(manifest),
         )
 
     def _steps(self) -> int | None:
-        """The recipe's; it never changes, so it is read once."""
+        recipe = self._known_recipe()
+        return None if recipe is None else recipe.steps
+
+    def _known_recipe(self) -> RunFile | None:
+        """It never changes, so it is read once."""
         if self._recipe is None:
-            try:
+            with suppress(InvalidRequest):
                 self._recipe = self._folder.run()
-            except InvalidRequest:
-                return None
-        return self._recipe.steps
+        return self._recipe
+
+    def _captions(self) -> Captions:
+        """Of the dataset's pictures, whose captions are what samples are drawn of; read once, too."""
+        recipe = self._known_recipe()
+        if self._known_captions is None and recipe is not None:
+            self._known_captions = captions_of(recipe)
+        return self._known_captions or {}
