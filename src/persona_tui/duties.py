@@ -1,4 +1,4 @@
-"""What a process does behind the screens: job worker, and while it leads engine, publisher and tick.
+"""What a process does behind the screens: jobs, and while it leads engine, publisher and tick.
 
 Imported by the core once its first data can be read: engine, clients and queues are half of the start.
 """
@@ -21,17 +21,15 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from persona_tui.clients.http import HttpService
 from persona_tui.database.migrate import current_revision, head_revision
-from persona_tui.errors import PersonaError, StorageError
+from persona_tui.errors import PersonaError
+from persona_tui.job_duties import JobDuties
 from persona_tui.pool import WorkPool
 from persona_tui.resources import Resources
-from persona_tui.services import jobs
 from persona_tui.services.clock_watch import watch_clock
 from persona_tui.services.folder_watch import FolderWatch
-from persona_tui.services.generation.engine import DailyLimit, Endpoint, Engine, EngineOptions
+from persona_tui.services.generation.engine import DailyLimit, Engine, EngineOptions
 from persona_tui.services.generation.night import Night
 from persona_tui.services.leadership import Leadership, this_process
-from persona_tui.services.library import analyses, embeddings
-from persona_tui.services.library.staging import remove_deleted
 from persona_tui.services.planning.upkeep import PlanUpkeep
 from persona_tui.services.publishing.comments import CommentRound
 from persona_tui.services.publishing.preview import PreviewedFile, preview_post
@@ -39,18 +37,11 @@ from persona_tui.services.publishing.publisher import Publisher
 from persona_tui.services.publishing.reconcile import AccountListing, Reconciler
 from persona_tui.services.publishing.restore import check_incarnation
 from persona_tui.services.publishing.tokens import TokenKeeper
-from persona_tui.services.removals import remove_files
 from persona_tui.services.training.watch import TrainingWatch
 
 log = structlog.get_logger("persona_tui.duties")
 
 TICK_SECONDS = {"live": 5.0, "sandbox": 1.0}
-RESCUE_SECONDS = 30.0
-ANALYSE_SECONDS = 60.0
-MODEL_SECONDS = 120.0
-"""How long a model without work keeps its gigabyte."""
-LOOK_ANYWAY_SECONDS = 3600.0
-"""Jobs can be lost; a look over all pictures of 100,000 takes a second."""
 WATCH_SECONDS = {"live": 30.0, "sandbox": 2.0}
 """Rest between two looks into the watched folders."""
 STOP_SECONDS = 10.0
@@ -74,7 +65,7 @@ class Trouble:
 
 
 class Duties:
-    """Engine, publisher, reconciler, job worker and tick of one process."""
+    """Engine, publisher, reconciler, jobs and tick of one process."""
 
     def __init__(self, resources: Resources, leadership: Leadership, trouble: Trouble) -> None:
         self._resources = resources
@@ -83,7 +74,7 @@ class Duties:
         self._leadership = leadership
         self._trouble = trouble
         self._pool = WorkPool()
-        self._models = WorkPool(idle=MODEL_SECONDS)
+        self._jobs = JobDuties(resources, self._pool, self._tell)
         self._publisher = Publisher(
             self._scope,
             resources.media,
@@ -123,9 +114,6 @@ class Duties:
         self._scheduler: AsyncIOScheduler | None = None
         self._tick_lock = asyncio.Lock()
         self._token_task: asyncio.Task[None] | None = None
-        self._last_rescue = 0.0
-        self._last_look: float | None = None
-        self._looked_at: object = None
         self._schema = head_revision()
 
     # Life
@@ -143,7 +131,7 @@ class Duties:
 
     def begin(self, *, ticks: bool) -> None:
         """Begin to work on jobs and, when asked to, to tick (a tick does nothing while another leads)."""
-        self._begin(self._work_loop(), "jobs")
+        self._begin(self._jobs.work(), "jobs")
         if ticks:
             self._start_ticking()
             self._begin(watch_clock(self._clock_jumped), "clock")
@@ -169,7 +157,7 @@ class Duties:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(self._pool.aclose(), self._models.aclose())
+        await asyncio.gather(self._pool.aclose(), self._jobs.aclose())
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -184,7 +172,6 @@ class Duties:
             await self.stop_engine()
 
     def _start_engine(self) -> None:
-        clients = self._resources.comfyui_clients()
         comfyui = self._settings.comfyui
         minutes = comfyui.daily_max_gpu_minutes
         daily = DailyLimit(
@@ -194,10 +181,7 @@ class Duties:
         self.engine = Engine(
             self._scope,
             self._resources.media,
-            [
-                Endpoint(url, client, self._resources.lora_desk(url, client))
-                for url, client in clients.items()
-            ],
+            self._resources.endpoints(),
             options=EngineOptions(
                 depth=comfyui.depth, ahead=comfyui.ahead, timeout=comfyui.timeout, daily=daily
             ),
@@ -214,75 +198,6 @@ class Duties:
         if not done:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-    # Jobs
-
-    async def _work_loop(self) -> None:
-        tools = jobs.JobTools(
-            self._scope,
-            self._resources.media,
-            self._pool,
-            self._settings,
-            self._models,
-            self._resources.seers,
-            self._resources.writers,
-            owner=lambda: self._resources.database.connect("owner", autocommit=True),
-        )
-        me = asyncio.current_task()
-        assert me is not None
-        while not me.cancelling():  # the worker swallows a cancellation when it fails while it ends
-            try:
-                app = jobs.make_worker_app(self._resources.database.conninfo())
-                async with app.open_async():
-                    await jobs.run_worker(app, tools, name=this_process().id)
-            except asyncio.CancelledError:
-                raise
-            except Exception as problem:  # the driver, the pool and procrastinate each raise their own
-                log.warning("job worker failed", problem=type(problem).__name__)
-            await asyncio.sleep(2.0)
-
-    async def _sweep(self) -> None:
-        """Take up stalled jobs, and remove files of deleted runs that a crash left behind."""
-        loop_time = asyncio.get_running_loop().time()
-        if loop_time - self._last_rescue < RESCUE_SECONDS:
-            return
-        self._last_rescue = loop_time
-        app = jobs.make_worker_app(self._resources.database.conninfo())
-        async with app.open_async():
-            rescued = await jobs.rescue_stalled(app)
-        if rescued:
-            log.info("stalled jobs taken up again", count=rescued)
-        try:
-            await to_thread(self._remove_deleted)
-            await to_thread(remove_files, self._scope, self._resources.media, rest=RESCUE_SECONDS)
-            self._trouble.settle("files")
-        except StorageError as problem:
-            self._trouble.say("files", problem.message)
-
-    async def _queue_analyses(self) -> None:
-        """Have new candidates analysed, and all after a change of model; fetch CLIP's weights once."""
-        loop_time = asyncio.get_running_loop().time()
-        if self._last_look is None:  # a start has more urgent work
-            self._last_look = loop_time
-        if loop_time - self._last_look < ANALYSE_SECONDS:
-            return
-        self._last_look = loop_time
-
-        def queue() -> object:
-            able = analyses.abilities(self._settings)
-            with self._scope() as session:
-                found = (able, analyses.newest(session), loop_time // LOOK_ANYWAY_SECONDS)
-                if found != self._looked_at:
-                    analyses.queue_missing(session, able)
-                if embeddings.may_fetch(self._settings) and self._looked_at is None:
-                    jobs.defer(session, "library:fetch_clip", once="fetch clip")
-                return found
-
-        self._looked_at = await to_thread(queue)
-
-    def _remove_deleted(self) -> None:
-        with self._scope() as session:
-            remove_deleted(session, self._settings.library.restore_days)
 
     def _leads(self) -> bool:
         return self._leadership.leads
@@ -353,8 +268,8 @@ class Duties:
             await to_thread(self._upkeep.tick, now)
             await self._comments.tick()
             self._keep_tokens()
-            await self._sweep()
-            await self._queue_analyses()
+            await self._jobs.sweep()
+            await self._jobs.queue_analyses()
             await self._pass_gates()
             self.last_tick = now
         await self._ping_dead_man()

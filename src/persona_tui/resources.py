@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from persona_tui.clients.instagram_tokens import TokenClient
     from persona_tui.clients.media_host import MediaHost
     from persona_tui.database.link import DatabaseLink
+    from persona_tui.services.generation.bench import Endpoint
     from persona_tui.services.generation.lora_desk import LoraDesk
+    from persona_tui.services.generation.lora_servers import LoraServers
     from persona_tui.services.loras.shelf import Shelf
     from persona_tui.services.secrets import Keyring
     from persona_tui.services.training.start import Starter
@@ -167,6 +169,28 @@ class Resources:
         from persona_tui.services.generation.lora_desk import LoraDesk
 
         return LoraDesk.over(client, self.lora_shelf, self.settings.comfyui.lora_dir_of(url))
+
+    def endpoints(self, only: str | None = None) -> list[Endpoint]:
+        """The ComfyUI servers with their LoRAs' desks.
+
+        Args:
+            only: address of the one that is wanted, which need not be of the settings; None: all of those.
+        """
+        from persona_tui.services.generation.bench import Endpoint
+
+        clients = self.comfyui_clients() if only is None else {only: self.comfyui_client(only)}
+        return [Endpoint(url, client, self.lora_desk(url, client)) for url, client in clients.items()]
+
+    def lora_servers(self, only: str | None = None) -> LoraServers:
+        """What pictures LoRAs outside of runs, at any server or at one; to be closed.
+
+        Args:
+            only: address of that one.
+        """
+        from persona_tui.services.generation.lora_servers import LoraServers
+
+        url = None if only is None else only.rstrip("/")
+        return LoraServers(self.database.session_scope, self.endpoints(url))
 
     @property
     def trainings(self) -> Starter:

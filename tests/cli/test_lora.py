@@ -236,3 +236,30 @@ def test_two_versions_are_voted_on_by_command(studio: Shell, server: SandboxProc
     again = studio(*wanted, "--new", "--json", **connected(server)).json
     assert again["contest_id"] != int(contest)
     refused(studio("lora", "compare", "Nils", "duel", "duel"), 2, "can't be compared")
+
+
+def test_training_11_a_version_is_promoted_by_command_and_rolled_back(studio: Shell, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        path = write_lora(tmp_path, f"rise_v{number}.safetensors", layers=SD15_KOHYA, width=2048, fill=number)
+        assert studio("lora", "import", str(path), "--persona", "Mira", "--name", "rise").code == 0
+    assert studio("lora", "use", "Mira", "rise@1", "--weight", "0.7", "--primary").code == 0
+    refused(studio("lora", "promote", "rise@1"), 1, "is the primary character for sdxl already")
+    said = studio("lora", "promote", "rise@2")
+    refused(said, 1, "rise@2 was not promoted: nobody is there to ask")
+    assert "rise@1: never measured." in said.err and "were not compared yet" in said.err
+    promoted = studio("lora", "promote", "rise@2", "--yes", "--json").json
+    assert promoted["lora"]["users"][0]["primary"]
+    assert (promoted["instead_of"], promoted["compared"], promoted["verdict"]) == ("rise@1", False, None)
+    refused(studio("lora", "promote", "rise@3", "--persona", "Nils", "--yes"), 2, "likeness of Mira")
+    refused(studio("lora", "roll-back", "rise"), 1, "rise@2 stays primary: nobody is there to ask")
+    said = studio("lora", "roll-back", "rise", "--yes")
+    assert said.out.strip() == "✅ rise@1 is the primary character of Mira for sdxl again."
+    (row,) = [one for one in studio("lora", "list", "--json").json if one["users"] and one["name"] == "rise"]
+    assert (row["version"], row["users"][0]["weight"]) == (1, 0.7)
+    # Imports for a persona are used at once, so the third one was primary before the first.
+    assert "rise@3 is the primary" in studio("lora", "roll-back", "rise", "--yes").out
+
+    path = write_lora(tmp_path, "wash.safetensors", layers=SD15_KOHYA, width=2048, fill=9)
+    assert studio("lora", "import", str(path), "--type", "style").code == 0
+    refused(studio("lora", "promote", "wash"), 2, "does not say whose runs are meant")
+    assert "wash@1 is the primary style of Nils" in studio("lora", "promote", "wash", "--persona", "Nils").out

@@ -130,8 +130,10 @@ async def test_a_run_that_is_killed_goes_on_once_and_is_registered(studio: Studi
     with pytest.raises(NotAllowedNow, match="runs already"):
         await start_training(studio.starter, run_id)
     other = await studio.plan(3)
-    with pytest.raises(NotAllowedNow, match=f"in use by training {run_id} since"):
+    with pytest.raises(NotAllowedNow, match=f"in use by training {run_id} since") as taken:
         await start_training(studio.starter, other)
+    assert f"`persona-tui train queue {other}`" in taken.value.hint
+    assert f"`persona-tui train pause {run_id}`" in taken.value.hint
 
     done = await studio.until(run_id, ended)
     assert (done.status, done.step, done.attempt) == ("done", 12, 1)

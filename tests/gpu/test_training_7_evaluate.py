@@ -92,9 +92,9 @@ def test_training_7_each_look_keeps_losses_by_noise_level_pictures_and_scores(
     lines = [json.loads(line) for line in seen.evaluation_file.read_text().splitlines()]
     assert all(line["weak"] and set(line["by_strength"]) == {"0.6", "0.8"} for line in lines)
     words = {one.words for one in samples_in(seen.samples)}
-    assert all(re.fullmatch(r"(trigger|class) [0-9a-f]{4}, seed \d+(, × 0\.\d+)?", one) for one in words), (
-        words
-    )
+    assert all(
+        re.fullmatch(r"(no trigger word: )?picture [0-9a-f]{4}, seed \d+(, × 0\.\d+)?", one) for one in words
+    ), words
     shown = {step: sorted((seen.samples / f"step-{step}").glob("*.png")) for step in (0, 4)}
     names = [[path.name for path in shown[step]] for step in (0, 4)]
     assert names[0] == names[1] and len(names[0]) == 7

@@ -13,9 +13,10 @@ from persona_tui.database.engine import Database
 from persona_tui.resources import Resources
 from persona_tui.screens.loras import LorasScreen
 from persona_tui.screens.training_samples import SampleGrid
+from persona_tui.services import lease
 from persona_tui.services.training import plan as planning
 from persona_tui.services.training import probing
-from persona_tui.services.training.runs import TrainingView, list_trainings
+from persona_tui.services.training.runs import TrainingView, get_training, list_trainings
 from persona_tui.services.training.start import Starter
 from persona_tui.services.training.watch import TrainingWatch
 from persona_tui.widgets.capped_scroll import CappedScroll
@@ -25,6 +26,7 @@ from persona_tui.widgets.viewer import ViewerDialog
 from tests.database.test_training_3_plan import base_model
 from tests.support.datasets import add_files, draw_all, make_dataset
 from tests.support.training_stage import tiny_shapes
+from tests.support.world import Planned
 from tests.ui.quiet_core import QuietCore, app_over, fill, form_opens, saved, says, shows, until
 from tests.ui.support import screen_text, settle
 from tests.ui.training_world import add_training, evaluate, plan_dialog, write_steps
@@ -51,6 +53,8 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
             await shows(pilot, "14 min 30 s")
             await shows(pilot, "Loss")
             assert "trains" in screen_text(pilot) and "No likeness was measured yet." in screen_text(pilot)
+            for key in ("[p] pause", "[x] stop", "[v] next panel", "[Tab] other part", "[v]  curves "):
+                assert key in screen_text(pilot)
             for step, likeness in ((100, 0.3), (200, 0.42)):
                 evaluate(folder, step, likeness, ("portrait", "street"))
             write_steps(folder, 421, 430)
@@ -100,6 +104,51 @@ async def test_training_11_curves_are_drawn_without_colours_too(
         await pilot.press("f9")
         await shows(pilot, "40/1000")
         await shows(pilot, "lately")
+
+
+async def test_training_11_a_training_waits_in_line_for_a_card_that_is_taken(
+    db: Database, quiet_core: QuietCore, plan: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starter = Starter(db.session_scope, quiet_core.settings, dict, cards=tuple)
+    monkeypatch.setattr(Resources, "trainings", starter)
+    (here,) = lease.places(())
+    with db.session_scope() as session:
+        run_id, _ = add_training(
+            session,
+            plan.persona_id,
+            tmp_path / "run",
+            status="planned",
+            card=here.name,
+            base_family="qwen-image",
+        )
+        held = lease.take(session, here, "training", starter.locks, cards=tuple)
+
+    def status() -> str:
+        with db.session_scope() as session:
+            return get_training(session, run_id).status
+
+    async with app_over(quiet_core).run_test(size=SMALL) as pilot:
+        await settle(pilot)
+        await pilot.press("f9")
+        await shows(pilot, "planned")
+        await pilot.press("s")
+        await shows(pilot, "CPU is in use by training since")
+        await pilot.press("n")
+        await settle(pilot)
+        assert status() == "planned"
+        await pilot.press("s")
+        await shows(pilot, "In line, it begins by itself")
+        await pilot.press("enter")
+        await says(pilot, "mira begins when its card is free")
+        await shows(pilot, "◌  queued")
+        assert status() == "queued" and "It begins by itself when its card is free" in screen_text(pilot)
+        await pilot.press("x")
+        await says(pilot, "mira waits for no card any more.")
+        await shows(pilot, "◌  planned")
+        await pilot.press("w")
+        await shows(pilot, "◌  queued")
+    with db.session_scope() as session:
+        lease.release(session, held)
 
 
 @pytest.mark.long

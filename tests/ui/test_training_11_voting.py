@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from textual.widgets import TextArea
 
 from persona_tui.database.engine import Database
 from persona_tui.screens.loras_blind import BlindDialog
-from persona_tui.services.generation.lora_comparison import create_comparison
+from persona_tui.services.generation.lora_comparison import create_comparison, make_pairs
 from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.loras.mappings import use_lora
 from persona_tui.services.loras.registry import LoraView
@@ -88,6 +89,8 @@ async def test_two_versions_are_voted_on_blind_and_the_better_is_promoted(
     old, new = versions
     async with opened(studio, size) as pilot:
         screen(pilot).rows.go_to(new.id)
+        for key in ("[p] promote", "[b] roll back", "[c] compare", "[v] vote", "[t] test"):
+            assert key in screen_text(pilot)
         await pilot.press("v")
         await shows(pilot, "Vote blind on mira@2 and")
         await pilot.press("enter")
@@ -158,5 +161,49 @@ async def test_a_server_that_is_away_is_told_and_nothing_is_lost(
         await pilot.press("enter")
         await shows(pilot, "can't be reached")
         await pilot.press("escape")
-        await shows(pilot, "No pictures are being made. [v]")
+        await shows(pilot, "No pictures are being made. [m] goes on")
         assert "0 of 1 voted, 0 of 1 made" in screen_text(pilot)
+
+
+def made_pairs(studio: Studio, versions: tuple[LoraView, LoraView]) -> None:
+    """A comparison of the two with two pairs, both made."""
+
+    async def make(contest: int) -> None:
+        opened = studio.core._opened
+        async with opened.lora_servers() as servers:
+            await make_pairs(studio.db.session_scope, servers, opened.media, contest)
+
+    with studio.db.session_scope() as session:
+        old, new = versions
+        values = {"persona_id": studio.plan.persona_id, "lora_id": new.id, "beside_id": old.id}
+        contest = create_comparison(session, {**values, "prompts": ["a bowl"], "seeds": 2}).contest_id
+    asyncio.run(make(contest))
+
+
+@pytest.fixture
+def waiting(studio: Studio, versions: tuple[LoraView, LoraView]) -> tuple[LoraView, LoraView]:
+    """The two, with two pairs that wait for votes."""
+    made_pairs(studio, versions)
+    return versions
+
+
+async def test_training_11_pairs_of_versions_wait_in_the_queue_of_the_view_vote(
+    studio: Studio, waiting: tuple[LoraView, LoraView]
+) -> None:
+    _, new = waiting
+    async with opened(studio) as pilot:
+        await pilot.press("f5")
+        await shows(pilot, "1 contest between LoRAs waits for yours.")
+        assert "Press [o] queue" in screen_text(pilot)
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+        assert "LoRA mira: @2 or @1" in screen_text(pilot) and "2 pairs, no votes" in screen_text(pilot)
+        await pilot.press("enter")
+        for _ in range(2):
+            await choose(pilot, studio, new)
+        await shows(pilot, "Better than mira@1 with P 0.88")
+        await pilot.press("p")
+        await shows(pilot, "Promote mira@2 in place of mira@1?")
+        await pilot.press("y")
+        await says(pilot, "mira@2 is the primary character of Mira for sdxl.")
+        await shows(pilot, "Nothing to vote on.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.support.training import small_recipe, small_run
 
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.manifest import FILE_NAME, Manifest, Picture, as_bytes
 from persona_tui.services.training.curves import Point, decimated
 from persona_tui.services.training.following import RunFollower
 from persona_tui.services.training.run_log import RunLog
@@ -73,3 +75,44 @@ def test_training_11_a_run_whose_folder_is_gone_is_told_as_it_was(tmp_path: Path
         assert (gone.sign, gone.step, gone.steps, gone.losses) == ("gone", 1, 11, look.losses)
     (tmp_path / "elsewhere").rename(folder.path)
     assert follower.look().sign == "silent"
+
+
+def test_training_11_an_evaluation_is_told_in_words_and_faceless_samples_too(tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path / "base", tmp_path / "data", "0" * 64, steps=40)
+    folder = small_run(tmp_path / "run", recipe)
+    folder.log("evaluated", step=3, loss=1.5137957731882732, likeness=None, held_out=4)
+    told = {"step": 3, "likeness": None, "outcomes": {"no face": 9}}
+    folder.evaluation_file.write_text(json.dumps(told) + "\n")
+    look = RunFollower(folder.path).look()
+    assert look.happenings[-1].words == "loss 1.51, held out 4"
+    assert look.likeness == () and look.faceless == (Point(3, 9.0),)
+
+
+def test_training_11_samples_are_named_by_what_they_were_drawn_of(tmp_path: Path) -> None:
+    first, second = "ab" * 32, "cd" * 32
+    pictures = (
+        Picture(file="pictures/1.png", sha256=first, caption="ohwx_mira at a window", role="held_out"),
+        Picture(file="pictures/2.png", sha256=second, caption="Photo of ohwx_mira laughing"),
+    )
+    (tmp_path / "data").mkdir()
+    manifest = Manifest(
+        name="v1", persona="Mira", created_at=datetime(2026, 11, 1, tzinfo=UTC), pictures=pictures
+    )
+    (tmp_path / "data" / FILE_NAME).write_bytes(as_bytes(manifest))
+    recipe = small_recipe(tmp_path / "base", tmp_path / "data", "0" * 64, steps=40, trigger="ohwx_mira")
+    folder = small_run(tmp_path / "run", recipe)
+    place = folder.samples / "step-3"
+    place.mkdir(parents=True)
+    asked = (
+        f"class-{first[:8]}-seed1-at1", f"trigger-{first[:8]}-seed1-at0.6", f"trigger-{first[:8]}-seed1-at1",
+        f"trigger-{second[:8]}-seed2-at1", f"trigger-{'ef' * 4}-seed1-at1",
+    )  # fmt: skip
+    for name in asked:
+        (place / f"{name}.png").touch()
+    assert [one.words for one in RunFollower(folder.path).look().samples] == [
+        "at a window, seed 1",
+        "Photo of … laughing, seed 2",
+        "picture efef, seed 1",
+        "no trigger word: at a window, seed 1",
+        "at a window, seed 1, × 0.6",
+    ]

@@ -52,6 +52,7 @@ BLIND = Table(
         Action("blind.right", "right,l,2", "Right", "The right picture is the better one.", in_footer=False),
         Action("blind.unsure", "space", "Neither", "None of the two is better.", 12),
         Action("blind.undo", "z,u,backspace", "Undo", "Take the last vote of this sitting back.", 13),
+        Action("blind.make", "m", "Make the rest", "Have the pictures made that are missing.", 14),
         Action("blind.promote", "p", "Promote", "Promote the one that is more likely the better; asks.", 14),
         Action("blind.close", "escape,q", "Close", "Close; the votes stay, and you can go on later.", 15),
     ),

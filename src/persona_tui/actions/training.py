@@ -27,10 +27,12 @@ TABLE = Table(
     (
         Action("training.new", "n", "New training", "Plan a training, see whether it fits, start it.", 10),
         Action("training.pause", "p", "Pause", "Have it write a checkpoint and rest; its card is free.", 11),
+        Action("training.start", "s", "Start", "Begin what is planned.", 11),
         Action("training.resume", "r", "Resume", "Go on from the last checkpoint.", 11),
+        Action("training.queue", "w", "Queue", "Start it when its card is free, after those that wait.", 12),
         Action("training.stop", "x", "Stop", "End it after a checkpoint; asks first.", 12, dangerous=True),
         Action("training.steps", "e", "Steps", "Let it take more steps than planned, or fewer.", 13),
-        Action("training.panel", "v", "Curves, samples, log", "Show the next of the three.", 14),
+        Action("training.panel", "v", "Next panel", "Show the next of curves, samples and log.", 14),
         Action("training.switch", "tab", "Other part", "Move between trainings, samples and log.", 15),
         Action("training.lora", "l", "Its LoRA", "Open the version that came of it.", 16),
         Action("training.everyone", "A", "All personas", "Show the trainings of all, or of this one.", 17),

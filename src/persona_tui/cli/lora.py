@@ -1,4 +1,4 @@
-"""`persona-tui lora`: import, watch, offers, take, dismiss, convert, list, show, use, unuse, remove, test."""
+"""`persona-tui lora`: import, take offers, list, show, use, remove, test; further parts stand beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_tui.cli import lora_versions, lora_watch, vote_comparison
+from persona_tui.cli import lora_promotion, lora_versions, lora_watch, vote_comparison
 from persona_tui.cli.frame import (
     AsJson,
     PersonaName,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 commands = group("LoRAs: what holds a persona's likeness, or a style.")
 lora_watch.register(commands)
 lora_versions.register(commands)
+lora_promotion.register(commands)
 
 LoraName = Annotated[str, typer.Argument(metavar="LORA", help="Its name, or name@version.")]
 Weight = Annotated[float | None, typer.Option(min=0, max=1, help="How strongly it acts, 0 to 1.")]
@@ -281,7 +282,7 @@ def test(
         str | None, typer.Option(help="Its first step is used; otherwise one that fits.")
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="A server; otherwise the first one.")
+        str | None, typer.Option(metavar="URL", help="A server; otherwise one that can.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the pictures go, side by side, as PNG.")] = None,
     as_json: AsJson = False,
@@ -312,10 +313,8 @@ def test(
 async def _try(opened: Resources, plan: TrialPlan, endpoint: str | None) -> Trial:
     from persona_tui.services.generation.lora_trial import run_trial
 
-    url = (endpoint or opened.settings.comfyui.urls[0]).rstrip("/")
-    async with opened.comfyui_client(url) as client:
-        desk = opened.lora_desk(url, client)
-        return await run_trial(opened.database.session_scope, client, desk, plan, say=note)
+    async with opened.lora_servers(endpoint) as servers:
+        return await run_trial(opened.database.session_scope, servers, plan, say=note)
 
 
 def _write(target: Path, picture: bytes) -> None:

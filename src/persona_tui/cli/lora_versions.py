@@ -64,7 +64,7 @@ def compare(
     weight: Annotated[float | None, typer.Option(min=0, max=1, help="Of both, 0 to 1.")] = None,
     pipeline: Annotated[str | None, typer.Option(help="Its first step; otherwise one that fits.")] = None,
     endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="A server; otherwise the first one.")
+        str | None, typer.Option(metavar="URL", help="A server; otherwise one that can.")
     ] = None,
     new: Annotated[
         bool, typer.Option("--new", help="New pictures, even where some of the two wait for votes.")
@@ -114,7 +114,5 @@ def _unfinished(session: Session, persona_id: int, lora_id: int, beside_id: int)
 async def _make(opened: Resources, contest_id: int, endpoint: str | None) -> ComparisonState:
     from persona_tui.services.generation.lora_comparison import make_pairs
 
-    url = (endpoint or opened.settings.comfyui.urls[0]).rstrip("/")
-    async with opened.comfyui_client(url) as client:
-        desk, scope = opened.lora_desk(url, client), opened.database.session_scope
-        return await make_pairs(scope, client, desk, opened.media, contest_id, say=note)
+    async with opened.lora_servers(endpoint) as servers:
+        return await make_pairs(opened.database.session_scope, servers, opened.media, contest_id, say=note)

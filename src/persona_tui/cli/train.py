@@ -128,12 +128,13 @@ def export(
 
 
 @commands.command("queue")
-def queue(run_id: RunId, as_json: AsJson = False) -> None:
+def queue(run_id: RunId, accept_licence: Yes = False, as_json: AsJson = False) -> None:
     """Have a training started when its card is free, while the app or the scheduler runs."""
     from persona_tui.services.training.orders import queue as put_in_line
 
     with resources() as opened:
-        view = put_in_line(opened.database.session_scope, run_id)
+        accepted = accept_licence or _asked(opened, run_id)
+        view = put_in_line(opened.database.session_scope, run_id, accept_licence=accepted)
     show(view, as_json, lambda: [f"✅ Training {run_id} waits for its card."])
 
 

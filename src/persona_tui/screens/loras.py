@@ -75,7 +75,6 @@ class LorasScreen(PersonaScreen):
         super().__init__()
         self._listed: Listed = {}
         self._target: int | None = None
-        self._maker = loras_voting.PairMaker(self)
 
     def compose_body(self) -> ComposeResult:
         yield EmptyState(
@@ -148,6 +147,8 @@ class LorasScreen(PersonaScreen):
         rows = await asyncio.to_thread(make_rows, loras, self.shell.persona_id, shelf, self._listed, voted)
         self.set_class(not rows and not self.offers.items, "-empty")
         self.rows.show(rows)
+        # Title and head take three; the style sheet says how much the list may have at most.
+        self.query_one("#loras-part").styles.height = len(rows) + 3
         if self._target is not None and self.rows.go_to(self._target):
             self._target = None
         used = sum(row.use is not None for row in rows)
@@ -353,7 +354,7 @@ class LorasScreen(PersonaScreen):
         self.spawn(self._vote, group="ask")
 
     async def _vote(self) -> None:
-        await loras_voting.vote(self, self._maker, self._current(), self.rows.items, self._persona())
+        await loras_voting.vote(self, self._current(), self.rows.items, self._persona())
 
     # Looking
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.screens.base import PersonaScreen
+    from persona_tui.screens.loras_voting import PairMaker
     from persona_tui.services.voting.comparison import ComparisonState, Pair, PairPicture, Verdict
 
 POLL = 0.5
@@ -38,14 +39,23 @@ class Ballot:
     Args:
         screen: reads and acts.
         contest_id: of a comparison.
-        making: what is being made of it now, in a sentence; empty where nobody makes pictures.
+        maker: makes the pictures that it lacks.
     """
 
-    def __init__(self, screen: PersonaScreen, contest_id: int, making: Callable[[], str]) -> None:
+    def __init__(self, screen: PersonaScreen, contest_id: int, maker: PairMaker) -> None:
         self._screen = screen
         self._contest = contest_id
         self._sitting = uuid.uuid4()
-        self.making = making
+        self._maker = maker
+
+    @property
+    def making(self) -> str:
+        """What is being made of it now, in a sentence; empty where nobody makes pictures."""
+        return self._maker.making(self._contest)
+
+    def make_rest(self) -> None:
+        """Have the pictures made that it lacks."""
+        self._maker.begin(self._contest)
 
     async def look(self) -> tuple[ComparisonState, Pair | None, Verdict | None]:
         """How far the comparison is, a pair to vote on, and what all votes on the two say."""
@@ -134,12 +144,18 @@ class BlindDialog(Dialog[int]):
 
     def _poll(self) -> None:
         """Look for a pair while none is shown; the words say meanwhile what is being made."""
-        if (
-            self._pair is None
-            and not self._casting
-            and not (self._state is not None and self._state.complete)
-        ):
+        state = self._state
+        if self._casting or (state is not None and state.complete):
+            return
+        if self._pair is None:
             self.spawn(self._next, group="pair", exclusive=True, quiet=True)
+        elif state is not None and state.ready < state.planned:
+            self.spawn(self._count, group="count", exclusive=True, quiet=True)
+
+    async def _count(self) -> None:
+        """How many are made by now, while a pair is being looked at."""
+        self._state, _, self._verdict = await self._ballot.look()
+        self._say()
 
     async def _next(self) -> None:
         self._state, pair, self._verdict = await self._ballot.look()
@@ -155,6 +171,9 @@ class BlindDialog(Dialog[int]):
                 pane.alike = panes
                 path = self._ballot.path(picture)
                 pane.show(path, "a picture" if path else "a picture whose file is gone")
+        self._say()
+
+    def _say(self) -> None:
         self.query_one("#words", Static).update(Content("\n").join(self._words()))
         self.refresh_bindings()
 
@@ -166,19 +185,22 @@ class BlindDialog(Dialog[int]):
     # Words
 
     def _words(self) -> list[Content]:
+        from persona_tui.services.generation.lora_comparison import TRIGGER
+
         state = self._state
         if state is None:
             return [dim("Looking…")]
         far = f"{state.voted} of {state.planned - state.alike} voted, {state.ready} of {state.planned} made"
         lines = []
         if self._pair is not None:
-            lines = [dim(f"seed {self._pair.seed}: {short(self._pair.prompt, 200)}"), dim(far)]
+            prompt = self._pair.prompt.replace(TRIGGER, "‹its trigger word›")
+            lines = [dim(f"seed {self._pair.seed}: {short(prompt, 200)}"), dim(far)]
         elif state.complete:
             lines = self._result(state)
         else:
-            made = self._ballot.making()
-            key = shell_of(self).registry.label("loras.vote")
-            stopped = f"No pictures are being made. [{key}] on one of the two goes on."
+            made = self._ballot.making
+            key = shell_of(self).registry.label("blind.make")
+            stopped = f"No pictures are being made. [{key}] goes on with them."
             lines = [say("busy", made) if made else say("warn", stopped), dim(far)]
         if state.alike:
             alike = "1 pair was alike" if state.alike == 1 else f"{state.alike} pairs were alike"
@@ -214,6 +236,9 @@ class BlindDialog(Dialog[int]):
             return self._pair is not None
         if action == "undo":
             return self._state is not None and self._state.voted > 0
+        if action == "make":
+            state = self._state
+            return state is not None and state.ready < state.planned and not self._ballot.making
         if action == "promote":
             return self._state is not None and self._state.complete and self._ahead() is not None
         return super().check_action(action, parameters)
@@ -241,6 +266,10 @@ class BlindDialog(Dialog[int]):
         finally:  # another window may have voted on it; the next one comes either way
             self._casting = False
             await self._next()
+
+    def action_make(self) -> None:
+        self._ballot.make_rest()
+        self.spawn(self._next, group="pair", exclusive=True)
 
     def action_undo(self) -> None:
         self.spawn(self._undo, group="cast")

@@ -89,13 +89,6 @@ def verdict_line(verdict: Verdict) -> Content:
     return Content.assemble((f"{verdict.lora}: ", "$dim"), verdict_words(verdict))
 
 
-def scores(lora: LoraView) -> str:
-    """`likeness 0.61, prompt following 0.28`: all that its training measured, likeness first."""
-    found = sorted(lora.scores.items(), key=lambda one: (one[0] != "likeness", one[0]))
-    weak = {"likeness": " (weak)"} if lora.weak else {}
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}{weak.get(name, '')}" for name, value in found)
-
-
 def state(row: Row) -> Content:
     """Where its file is, in a word and a sign."""
     if not row.file_there:
@@ -126,12 +119,12 @@ def lines(row: Row, convert_key: str) -> Iterator[Content]:
     users = ", ".join(
         f"{user.persona} at {user.weight:g}{' (primary)' if user.primary else ''}" for user in lora.users
     )
-    used = f"{users or 'used by nobody'}; in {counted(lora.runs, 'run')}"
+    used = f"{users or 'by nobody'}; in {counted(lora.runs, 'run')}"
     yield Content.assemble(("Used: ", "$dim"), used)
     if lora.scores or lora.training_run is not None:
         origin = "" if lora.training_run is None else f"training {lora.training_run}"
         origin = ", ".join(filter(None, (origin, weights_words(lora.weights))))
-        yield Content.assemble(("Learnt: ", "$dim"), ": ".join(filter(None, (origin, scores(lora)))))
+        yield Content.assemble(("Learnt: ", "$dim"), ": ".join(filter(None, (origin, lora.measured))))
     if lora.scorer and "likeness" in lora.scores:
         yield Content.assemble(("Likeness by: ", "$dim"), lora.scorer)
     if beside := base_words(lora.base_difference):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_tui.errors import NotAllowedNow
 from persona_tui.screens import loras_forms
-from persona_tui.screens.loras_lines import Row, scores, verdict_words
+from persona_tui.screens.loras_lines import Row, verdict_words
 from persona_tui.screens.loras_trial import TrialDialog
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
@@ -97,7 +97,7 @@ async def convert(screen: PersonaScreen, row: Row) -> int | None:
 def _against(found: Promotion, voted: Verdict | None, keys: Registry) -> str:
     """What speaks for or against a promotion, in words."""
     assert found.instead_of is not None
-    lines = [f"{one.label}: {scores(one) or 'never measured'}." for one in (found.lora, found.instead_of)]
+    lines = [f"{one.label}: {one.measured or 'never measured'}." for one in (found.lora, found.instead_of)]
     if voted is not None:
         lines.append(verdict_words(voted))
     elif found.compared:
@@ -156,7 +156,7 @@ def _is_comparable(one: LoraView, other: LoraView) -> bool:
 def note(row: Row) -> str:
     """What speaks for a LoRA that could be chosen, in a few words."""
     primary = "primary" if row.use is not None and row.use.primary else ""
-    return "  ".join(filter(None, (primary, scores(row.lora))))
+    return "  ".join(filter(None, (primary, row.lora.measured)))
 
 
 async def try_out(screen: PersonaScreen, values: Mapping[str, Any]) -> None:
@@ -165,11 +165,9 @@ async def try_out(screen: PersonaScreen, values: Mapping[str, Any]) -> None:
 
     plan: TrialPlan = await screen.act(plan_trial, values)
     resources = screen.shell.core.resources
-    url = screen.shell.settings.comfyui.urls[0]
     say = partial(screen.flash, level="busy", seconds=600)
-    async with resources.comfyui_client(url) as client:
-        desk = resources.lora_desk(url, client)
-        trial: Trial = await run_trial(screen.shell.database.session_scope, client, desk, plan, say=say)
+    async with resources.lora_servers() as servers:
+        trial: Trial = await run_trial(screen.shell.database.session_scope, servers, plan, say=say)
     sheet = await asyncio.to_thread(side_by_side, trial)
     if plan.beside is not None:
         await screen.act(_note_compared, plan)

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from persona_tui.screens import loras_forms, loras_versions
 from persona_tui.screens.loras_blind import Ballot, BlindDialog
 from persona_tui.screens.loras_lines import Row, verdict_words
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.form import FormDialog
+from persona_tui.widgets.shell import Shell
 
 if TYPE_CHECKING:
     from sqlmodel import Session
 
     from persona_tui.screens.base import PersonaScreen
+    from persona_tui.services.loras.registry import LoraView
     from persona_tui.services.voting.comparison import ComparisonState
 
 
 class PairMaker:
-    """Makes a comparison's pictures in the background of a screen, one comparison at a time."""
+    """Makes a comparison's pictures behind all screens, one comparison at a time."""
 
-    def __init__(self, screen: PersonaScreen) -> None:
-        self._screen = screen
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
         self._contest: int | None = None
         self._sentence = ""
 
@@ -31,7 +34,9 @@ class PairMaker:
         """Make what the comparison lacks, unless that is under way; another one gives way to it."""
         if self._contest != contest_id:
             self._contest, self._sentence = contest_id, "Preparing the pictures…"
-            self._screen.spawn(partial(self._make, contest_id), group="comparison", exclusive=True)
+            self._shell.run_worker(
+                partial(self._make, contest_id), group="comparison", exclusive=True, exit_on_error=False
+            )
 
     def making(self, contest_id: int) -> str:
         """What is being made of a comparison now; empty where nothing is."""
@@ -40,12 +45,10 @@ class PairMaker:
     async def _make(self, contest_id: int) -> None:
         from persona_tui.services.generation.lora_comparison import make_pairs
 
-        resources, shell = self._screen.shell.core.resources, self._screen.shell
-        url = shell.settings.comfyui.urls[0]
+        resources, scope = self._shell.core.resources, self._shell.database.session_scope
         try:
-            async with resources.comfyui_client(url) as client:
-                desk, scope = resources.lora_desk(url, client), shell.database.session_scope
-                await make_pairs(scope, client, desk, resources.media, contest_id, say=self._say)
+            async with resources.lora_servers() as servers:
+                await make_pairs(scope, servers, resources.media, contest_id, say=self._say)
         finally:
             if self._contest == contest_id:
                 self._contest, self._sentence = None, ""
@@ -54,24 +57,35 @@ class PairMaker:
         self._sentence = sentence
 
 
-async def vote(
-    screen: PersonaScreen, maker: PairMaker, row: Row, rows: Sequence[Row], persona: loras_forms.Persona
-) -> None:
+_MAKERS: WeakKeyDictionary[Shell, PairMaker] = WeakKeyDictionary()
+
+
+def maker_of(shell: Shell) -> PairMaker:
+    """The app's, whichever screen asks: two would make the same pairs twice."""
+    return _MAKERS.setdefault(shell, PairMaker(shell))
+
+
+async def vote(screen: PersonaScreen, row: Row, rows: Sequence[Row], persona: loras_forms.Persona) -> None:
     """Choose a comparison, or plan one; vote on it, and promote the better one where that is wanted.
 
     Raises:
         NotAllowedNow: there is no other LoRA of its base model.
     """
     state = await _chosen(screen, row, rows, persona[0])
-    if state is None:
-        return
+    if state is not None:
+        await vote_on(screen, state)
+
+
+async def vote_on(screen: PersonaScreen, state: ComparisonState) -> None:
+    """Vote on a comparison while what it lacks is made; promote the better one where that is wanted."""
+    maker = maker_of(screen.shell)
     if state.ready < state.planned:
         maker.begin(state.contest_id)
-    ballot = Ballot(screen, state.contest_id, partial(maker.making, state.contest_id))
-    better = await screen.ask(BlindDialog(ballot))
+    better = await screen.ask(BlindDialog(Ballot(screen, state.contest_id, maker)))
     screen.request_reload()
     if better is not None:
-        await loras_versions.promote(screen, await screen.read(_lora, better), persona)
+        lora, persona = await screen.read(_better, better, state.persona_id)
+        await loras_versions.promote(screen, lora, persona)
 
 
 async def _chosen(
@@ -117,7 +131,8 @@ async def _planned(screen: PersonaScreen, row: Row, other: Row, persona_id: int)
     return None if await screen.ask(form) is None else made[-1]
 
 
-def _lora(session: Session, lora_id: int) -> Any:
+def _better(session: Session, lora_id: int, persona_id: int) -> tuple[LoraView, loras_forms.Persona]:
     from persona_tui.services.loras.registry import get_lora
+    from persona_tui.services.planning.personas import get_persona
 
-    return get_lora(session, lora_id)
+    return get_lora(session, lora_id), (persona_id, get_persona(session, persona_id).name)

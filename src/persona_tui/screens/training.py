@@ -168,6 +168,8 @@ class TrainingScreen(PersonaScreen):
         self.set_class(not rows, "-empty")
         if rows != tuple(self.trainings.items):
             self.trainings.show(rows)
+            # With its head; the style sheet says how many rows at most.
+            self.trainings.styles.height = len(rows) + 1
         if self._target is not None and self.trainings.go_to(self._target):
             self._target = None
         self.refresh_bindings()
@@ -202,7 +204,12 @@ class TrainingScreen(PersonaScreen):
         loss.show(title, [(look.losses, "rule"), (line, "title"), (look.validation, "section")])
         title = training_lines.likeness_title(look)
         least = look.threshold if look.likeness else ()
-        likeness.show(title, [(least, "rule"), (look.likeness, "success")], look.proposed)
+        likeness.show(
+            title,
+            [(least, "rule"), (look.likeness, "success")],
+            look.proposed,
+            nothing=training_lines.no_likeness(look),
+        )
 
     async def _panes(self, curves: Any) -> list[CurvePane]:
         panes: list[CurvePane] = list(self.query(curves.CurvePane))
@@ -225,11 +232,14 @@ class TrainingScreen(PersonaScreen):
     def _show_panel(self) -> None:
         for place, name in enumerate(PANELS):
             self.set_class(place == self._panel, f"-see-{name}")
+        key = Content.assemble(
+            ("[", "$dim"), (self.shell.registry.label("training.panel"), "$title"), ("]", "$dim")
+        )
         tabs = [
             Content.styled(f" {name} ", "$title bold reverse" if place == self._panel else "$title")
             for place, name in enumerate(PANELS)
         ]
-        self.query_one("#tabs", Static).update(Content(" ").join(tabs))
+        self.query_one("#tabs", Static).update(Content(" ").join([key, *tabs]))
 
     def action_panel(self) -> None:
         self._panel = (self._panel + 1) % len(PANELS)
@@ -282,6 +292,8 @@ class TrainingScreen(PersonaScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         row = self.trainings.current if self.is_mounted else None
+        if action == "panel" and self.has_class("-wide") and self.has_class("-tall"):
+            return False  # all three are on the screen
         possible = training_acts.POSSIBLE.get(action)
         if possible is not None:
             return row is not None and possible(row)
@@ -295,8 +307,14 @@ class TrainingScreen(PersonaScreen):
     def action_pause(self) -> None:
         self._with_run(training_acts.pause)
 
+    def action_start(self) -> None:
+        self._with_run(training_acts.resume)
+
     def action_resume(self) -> None:
         self._with_run(training_acts.resume)
+
+    def action_queue(self) -> None:
+        self._with_run(training_acts.queue, asks=True)
 
     def action_stop(self) -> None:
         self._with_run(training_acts.stop, asks=True)

@@ -18,6 +18,8 @@ from textual_plot.plot_widget import Legend
 
 from persona_tui.services.training.curves import Point, decimated
 
+SHORTEST = 10
+"""Steps that the axis shows at least, since ticks between two steps mean nothing."""
 Line = tuple[Sequence[Point], str]
 """Points with the name of their colour in the theme."""
 
@@ -79,13 +81,19 @@ class CurvePane(Vertical):
         yield Static(self._nothing, id="nothing", markup=False)
         yield _Plot(allow_pan_and_zoom=False)
 
-    def show(self, title: Content, lines: Sequence[Line], mark: int | None = None) -> None:
+    def show(
+        self, title: Content, lines: Sequence[Line], mark: int | None = None, *, nothing: str = ""
+    ) -> None:
         """Draw other curves; the same ones again cost nothing.
 
         Args:
             lines: those in front last; each is decimated to two points a column.
             mark: a step to set off by an upright line.
+            nothing: said while there are no points, where more is known than at first.
         """
+        if nothing and nothing != self._nothing:
+            self._nothing = nothing
+            self.query_one("#nothing", Static).update(nothing, layout=False)
         if not title.is_same(self._title):
             self._title = title
             self.query_one("#title", Static).update(title, layout=False)
@@ -109,6 +117,8 @@ class CurvePane(Vertical):
         plot, colours = self.query_one(_Plot), self.app.theme_variables
         columns = max(self.size.width - plot.margin_left - 2, 1)
         plot.clear()
+        last = max((points[-1].step for points, _ in self._lines), default=0)
+        plot.set_xlimits(0, max(last, SHORTEST))
         for points, colour in self._lines:
             kept = decimated(points, columns)
             steps, values = [one.step for one in kept], [one.value for one in kept]

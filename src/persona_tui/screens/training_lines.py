@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
@@ -25,6 +25,7 @@ HOT = 83
 
 _STATUS: Mapping[str, tuple[str, str, str]] = {
     "planned": ("◌ ", "planned", "$dim"),
+    "queued": ("◌ ", "queued", "$title"),
     "encoding": ("▶ ", "encodes", "$title"),
     "encoded": ("▶ ", "encoded", "$title"),
     "training": ("▶ ", "trains", "$title"),
@@ -151,6 +152,8 @@ def facts(row: Row) -> Iterator[Content]:
     if row.card is not None:
         yield _card(row, row.card)
     yield from _trouble(row)
+    if row.status == "queued":
+        yield say("info", "It begins by itself when its card is free, while this app or the scheduler runs.")
     if look is not None and look.sign == "gone":
         again = f"`persona-tui train resume {run.id} --folder FOLDER`"
         yield say("warn", f"Its folder is gone from {run.folder}. Put it back, or say where it is: {again}.")
@@ -233,6 +236,13 @@ def likeness_title(look: RunLook) -> Content:
     return words + Content.styled(f"  │ {look.proposed} proposed", "$success")
 
 
+def no_likeness(look: RunLook) -> str:
+    """Why there is no curve of likeness."""
+    if not look.faceless:
+        return "No likeness was measured yet."
+    return f"The samples of step {look.faceless[-1].step} show no face yet."
+
+
 def log_cells(happening: Happening, zone: tzinfo) -> list[Cell]:
     """An entry of the log: time, what, step, words."""
     time = f"{happening.at.astimezone(zone):%H:%M:%S}" if happening.at is not None else ""
@@ -265,6 +275,25 @@ def whole(row: Row, zone: tzinfo) -> Content:
     for label, count in (("Planned VRAM", run.predicted_vram), ("Measured VRAM", run.measured_vram)):
         if count is not None:
             told.append(Content.assemble((f"{label}: ", "$dim"), f"{count / GIB:.2f} GiB"))
+    told += [Content.assemble((f"{label}: ", "$dim"), words) for label, words in _recipe(row)]
     told.append(Content.assemble(("Card: ", "$dim"), run.card or "none yet"))
     told.append(Content.assemble(("Folder: ", "$dim"), str(run.folder)))
     return Content("\n").join(told)
+
+
+def _recipe(row: Row) -> Iterator[tuple[str, str]]:
+    """What of its recipe an operator asks about."""
+    told = row.run.config
+    sizes = ", ".join(str(size) for size in told.get("buckets") or ())
+    rate = told.get("lr")
+    yield "Steps", f"{row.step} of {row.steps}"
+    yield "Sizes", f"{sizes} px, {told.get('batch', 1)} a batch"
+    yield "LoRA", f"rank {told.get('rank')}, {told.get('targets')}"
+    yield "Trigger word", str(told.get("trigger") or "none")
+    yield "Learning", f"{told.get('optimizer')}, rate {rate:g}" if isinstance(rate, float) else "–"
+    yield "Base model", f"{told.get('base')}, {_precision(told)}"
+
+
+def _precision(told: Mapping[str, Any]) -> str:
+    quantised = str(told.get("quantisation", "none"))
+    return str(told.get("dtype")) if quantised == "none" else quantised

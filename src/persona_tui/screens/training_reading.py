@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from persona_tui.services.training.following import RunFollower, RunLook
     from persona_tui.services.training.runs import TrainingView
 
-UNENDED = frozenset({"planned", "encoding", "training", "exporting", "paused"})
+UNENDED = frozenset({"planned", "queued", "encoding", "training", "exporting", "paused"})
 """Statuses of trainings whose folders are looked at all the time."""
 ON_CARD = frozenset({"alive", "silent"})
 
@@ -36,9 +36,11 @@ class Row:
 
     @property
     def status(self) -> str:
-        """By the folder where it is there, else by the database."""
+        """By the folder where it is there, else by the database, which alone knows the line for a card."""
         if self.look is None or self.look.sign == "gone":
             return self.run.status
+        if self.run.status == "queued" and self.look.sign == "resting":
+            return "queued"
         return self.look.status
 
     @property

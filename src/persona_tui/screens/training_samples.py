@@ -94,7 +94,8 @@ class SampleGrid(Failsafe, Widget, can_focus=True):
         before = self._steps[self._column] if self._steps else None
         self._samples = samples
         self._at = {(one.subject, one.step): one for one in samples}
-        self._subjects = sorted({one.subject for one in samples})
+        ranks = {one.subject: one.rank for one in samples}
+        self._subjects = sorted(ranks, key=ranks.__getitem__)
         self._steps = sorted({one.step for one in samples})
         self._row = min(self._row, max(len(self._subjects) - 1, 0))
         last = max(len(self._steps) - 1, 0)

@@ -47,7 +47,7 @@ class VoteScreen(LookingScreen):
         "the last step the leading picture wins and becomes a draft post. The bar is full when the choice "
         "is sure enough: right in nine of ten cases, or hardly a better one to be expected."
     )
-    TOPICS = frozenset({"run", "candidate"})
+    TOPICS = frozenset({"run", "candidate", "lora"})
     CSS_PATH = "vote.tcss"
 
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from persona_tui.services.generation.progress import RunStepView
     from persona_tui.services.generation.runs import RunDetail
     from persona_tui.services.media import MediaStore
+    from persona_tui.services.voting.comparison import ComparisonState
     from persona_tui.services.voting.contest import Member, OpenContest, Showing, Standings, VotingProgress
 
 ENDED = ("completed", "cancelled")
@@ -77,7 +78,8 @@ class Scene:
         originals: member id → file in full size, of the pictures shown; None where it is not on this machine.
         asks: why an earlier step is asked about.
         parent: file of the picture from which the step's are made, while none is here.
-        others: further contests that wait for votes.
+        others: further contests of runs that wait for votes.
+        between_loras: contests between two LoRAs that do.
         wrapped: every contest had been passed over, so they begin anew.
         resting: runs that failed or are paused, where nothing else is to be seen.
     """
@@ -93,8 +95,14 @@ class Scene:
     asks: Asked | None = None
     parent: Path | None = None
     others: int = 0
+    between_loras: int = 0
     wrapped: bool = False
     resting: int = 0
+
+    @property
+    def queued(self) -> int:
+        """How many contests wait for votes besides the one shown."""
+        return self.others + self.between_loras
 
     @property
     def contest_id(self) -> int | None:
@@ -135,17 +143,20 @@ class Scene:
 
 def look(session: Session, media: MediaStore, seat: Seat) -> Scene:
     """What is to be seen from this seat."""
+    from persona_tui.services.voting.comparison import waiting_comparisons
+
     contests = queue(session, seat.persona_id)
+    between = len(waiting_comparisons(session, seat.persona_id))
     run = _seated_run(session, seat)
     fresh = [contest for contest in contests if contest.contest_id not in seat.skipped]
     wrapped = run is None and bool(contests) and not fresh
     if run is None:
         run = _best_run(session, seat.persona_id, fresh or contests)
     if run is None:
-        return _nothing(session, seat.persona_id)
+        return replace(_nothing(session, seat.persona_id), between_loras=between)
     others = sum(contest.run_id != run.id for contest in contests)
     scene = _parents_scene(session, media, run, seat) or _scene_of(session, media, run, seat)
-    return replace(scene, others=others, wrapped=wrapped)
+    return replace(scene, others=others, between_loras=between, wrapped=wrapped)
 
 
 def queue(session: Session, persona_id: int | None) -> list[OpenContest]:
@@ -165,6 +176,13 @@ def queue_with_certainty(session: Session, persona_id: int | None) -> list[tuple
     from persona_tui.services.voting.contest import standings
 
     return [(one, standings(session, one.contest_id)) for one in queue(session, persona_id)]
+
+
+def queue_between_loras(session: Session, persona_id: int | None) -> list[ComparisonState]:
+    """The contests between two LoRAs that wait for votes, the newest first."""
+    from persona_tui.services.voting.comparison import comparison_state, waiting_comparisons
+
+    return [comparison_state(session, contest) for contest in waiting_comparisons(session, persona_id)]
 
 
 def _seated_run(session: Session, seat: Seat) -> RunDetail | None:

@@ -40,8 +40,8 @@ def head(scene: Scene, registry: Registry) -> Content:
     if scene.standings is not None:
         facts.append(counted(len(scene.standings.members), "picture"))
     words = Content.styled(short(scene.run.name, 60), "bold") + dim("  " + ", ".join(facts))
-    if scene.others:
-        words += dim("  ") + key(registry, "queue") + dim(f"{counted(scene.others, 'more contest')}")
+    if scene.queued:
+        words += dim("  ") + key(registry, "queue") + dim(f"{counted(scene.queued, 'more contest')}")
     if scene.run.status in ("paused", "failed"):
         words += Content("  ") + runs_lines.status_mark(scene.run.status)
     return words
@@ -276,13 +276,19 @@ def stuck(scene: Scene, runs: str) -> Iterator[Content]:
     )
 
 
-def nothing(resting: int) -> str:
+def nothing(resting: int, between_loras: int = 0) -> str:
     """What an empty view says.
 
     Args:
         resting: runs that failed or are paused.
+        between_loras: contests between two LoRAs that wait for votes.
     """
     words = "Nothing to vote on.\nPictures are made of ideas."
+    if between_loras:
+        waits = "wait" if between_loras > 1 else "waits"
+        words = (
+            f"No run waits for votes.\n{counted(between_loras, 'contest')} between LoRAs {waits} for yours."
+        )
     if resting:
         words += f" {counted(resting, 'run').capitalize()} failed or paused: see Runs."
     return words

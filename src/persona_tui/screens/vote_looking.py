@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from persona_tui.screens import vote_data, vote_sentences
 from persona_tui.screens.vote_data import DUEL, GRID
@@ -35,17 +36,25 @@ class LookingScreen(SeatedScreen):
         self.spawn(self._choose_contest, group="choose")
 
     async def _choose_contest(self) -> None:
+        from persona_tui.screens import loras_voting
+
         waiting = await self.read(vote_data.queue_with_certainty, self.shell.persona_id)
-        choices = [
+        between = await self.read(vote_data.queue_between_loras, self.shell.persona_id)
+        choices: list[Choice[Any]] = [
             Choice(one.run_id, f"{one.run_name}, step {one.position}", vote_sentences.waiting(one, standing))
             for one, standing in waiting
         ]
+        choices += [Choice(one, vote_sentences.between(one), vote_sentences.pairs(one)) for one in between]
         dialog = ChoiceDialog(
             "What waits for votes", choices, current=self._run_id, empty="nothing waits for votes"
         )
         chosen = await self.ask(dialog)
-        if chosen is not None:
+        if chosen is None:
+            return
+        if isinstance(chosen.value, int):
             self._stay_with(chosen.value)
+        else:
+            await loras_voting.vote_on(self, chosen.value)
 
     # The same contest in another way
 

@@ -28,8 +28,8 @@ def parts(scene: Scene, registry: Registry, looks: Looks) -> Iterator[tuple[str,
     """Titles and lines."""
     assert scene.run is not None
     about = [Content.styled(scene.run.name, "bold"), *runs_lines.step_lines(scene.run)]
-    if scene.others:
-        more = f"{counted(scene.others, 'more contest')} to vote on"
+    if scene.queued:
+        more = f"{counted(scene.queued, 'more contest')} to vote on"
         about.append(key(registry, "queue") + dim(more))
     yield "Contest", about
     yield "How sure", list(_certainty_lines(scene))

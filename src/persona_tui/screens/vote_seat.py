@@ -130,7 +130,9 @@ class SeatedScreen(PersonaScreen):
             self._aims, self._zoom = None, None
         self.set_class(scene.kind == "nothing", "-nothing")
         if scene.kind == "nothing":
-            self.query_one("#nothing", EmptyState).text = vote_lines.nothing(scene.resting)
+            empty = self.query_one("#nothing", EmptyState)
+            empty.text = vote_lines.nothing(scene.resting, scene.between_loras)
+            empty.action = "vote.queue" if scene.between_loras else "global.ideas"
         self._stage.show(scene, self._looks)
         if scene.kind in ("making", "stuck"):
             self._stage.show_making(scene, self.shell.core.status().engine)

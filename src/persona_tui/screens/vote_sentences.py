@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from persona_tui.screens.vote_changes import Accepted, Outcome
+    from persona_tui.services.voting.comparison import ComparisonState
     from persona_tui.services.voting.contest import OpenContest, Standings
 
 
@@ -64,3 +65,17 @@ def waiting(contest: OpenContest, standing: Standings) -> str:
     if not contest.votes:
         return f"{pictures}, no votes"
     return f"{pictures}, {votes}, " + ("✅ sure" if standing.sure else f"{standing.p_top_k:.0%}")
+
+
+def between(state: ComparisonState) -> str:
+    """A contest between two LoRAs in the queue: `LoRA mira: @2 or @1`."""
+    (name, version), (other, other_version) = state.lora.split("@"), state.beside.split("@")
+    if name == other:
+        return f"LoRA {name}: @{version} or @{other_version}"
+    return f"LoRA {state.lora} or {state.beside}"
+
+
+def pairs(state: ComparisonState) -> str:
+    """What waits of it: `12 pairs, 3 votes`."""
+    waiting = counted(state.to_vote, "pair")
+    return f"{waiting}, {counted(state.voted, 'vote') if state.voted else 'no votes'}"

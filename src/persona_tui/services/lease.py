@@ -33,6 +33,13 @@ CPU = "cpu"
 _SECONDS = 120
 """For which a lease is good without being renewed; it only tells how fresh the news is."""
 
+
+class CardTaken(NotAllowedNow):
+    """Somebody holds the card."""
+
+    title = "Card is taken"
+
+
 ReadCards = Callable[[], tuple[Card, ...]]
 
 
@@ -93,17 +100,16 @@ def take(
     A lease whose holder is gone by lock, process and driver is taken over, and the fence raised.
 
     Raises:
-        NotAllowedNow: somebody holds it.
+        CardTaken: somebody holds it.
         StorageError: the locks' folder can't be written.
     """
     rows_of(session, _SERIALISE, {"card": place.name})
     for held in _held(session, place.name):
         signs = signs_of_life(held, locks, cards)
         if signs:
-            raise NotAllowedNow(
+            raise CardTaken(
                 f"{place.title[0].upper()}{place.title[1:]} is in use by {_words(held)}: {signs[0]}",
-                title="Card is taken",
-                hint="Wait for it, or pause it: `persona-tui train pause`.",
+                hint=_what_to_do(held, run_id),
             )
         _release(session, held.id)
     values = {
@@ -132,7 +138,7 @@ def take_all(
     A place that several processes share is held once.
 
     Raises:
-        NotAllowedNow: somebody holds one of them.
+        CardTaken: somebody holds one of them.
         StorageError: the locks' folder can't be written.
     """
     # In one order, so that two that want the same cards don't wait for each other.
@@ -292,6 +298,14 @@ def _is_trainer(pid: int) -> bool:
 def _words(lease: Lease) -> str:
     run = "" if lease.training_run_id is None else f" {lease.training_run_id}"
     return f"{lease.purpose}{run} since {lease.taken_at:%H:%M} UTC"
+
+
+def _what_to_do(held: Lease, run_id: int | None) -> str:
+    """For who wants a card that another one holds."""
+    pause = f"`persona-tui train pause {'ID' if held.training_run_id is None else held.training_run_id}`"
+    if run_id is None:
+        return f"Wait for it, or pause it: {pause}."
+    return f"`persona-tui train queue {run_id}` starts it when the card is free; {pause} frees it now."
 
 
 def _held(session: Session, card: str | None) -> tuple[Lease, ...]:

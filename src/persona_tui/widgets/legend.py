@@ -1,6 +1,8 @@
-"""The footer: dim `[k] word` pairs, as many as fit."""
+"""The footer: dim `[k] word` pairs, as many as fit on its lines."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from textual.content import Content
 from textual.screen import Screen
@@ -60,13 +62,25 @@ class Legend(Widget):
         if not self.screen.is_modal:
             first, last = (registry.label(f"{GLOBAL}.{mode.name}") for mode in (MODES[0], MODES[-1]))
             pairs.append(_keys(f"{first}–{last}", "$title") + Content.styled("views", "$dim"))
-        room = self.size.width
-        if _width(pairs) > room:
-            more = Content.styled(f"more: {registry.label(f'{GLOBAL}.help')}", "$dim")
-            while pairs and _width([*pairs, more]) > room:
-                pairs.pop()
-            pairs.append(more)
-        return Content(GAP).join(pairs)
+        more = Content.styled(f"more: {registry.label(f'{GLOBAL}.help')}", "$dim")
+        lines = _lines(pairs, more, self.size.width, max(self.size.height, 1))
+        return Content("\n").join(Content(GAP).join(line) for line in lines)
+
+
+def _lines(pairs: Sequence[Content], more: Content, room: int, count: int) -> list[list[Content]]:
+    """The pairs on at most `count` lines of `room` columns; what does not fit gives way to `more`."""
+    lines: list[list[Content]] = [[]]
+    for pair in pairs:
+        if _width([*lines[-1], pair]) <= room:
+            lines[-1].append(pair)
+        elif len(lines) < count:
+            lines.append([pair])
+        else:
+            while lines[-1] and _width([*lines[-1], more]) > room:
+                lines[-1].pop()
+            lines[-1].append(more)
+            break
+    return lines
 
 
 def _pair(key: str, action: Action) -> Content:
@@ -78,5 +92,5 @@ def _keys(key: str, style: str) -> Content:
     return Content.assemble(("[", "$dim"), (key, style), ("] ", "$dim"))
 
 
-def _width(pairs: list[Content]) -> int:
+def _width(pairs: Sequence[Content]) -> int:
     return sum(pair.cell_length for pair in pairs) + len(GAP) * max(len(pairs) - 1, 0)

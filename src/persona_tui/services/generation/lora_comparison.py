@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from psycopg.types.json import Jsonb
 from pydantic import Field
 from sqlmodel import Session
 
-from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.driver import rows_of
 from persona_tui.services import events
 from persona_tui.services.generation.clerk import SessionScope
-from persona_tui.services.generation.lora_desk import LoraDesk
-from persona_tui.services.generation.lora_trial import TrialPlan, make_picture, plan_trial
+from persona_tui.services.generation.lora_servers import Chosen, LoraServers
+from persona_tui.services.generation.lora_trial import TrialPlan, drawn, make_picture, plan_trial
 from persona_tui.services.generation.variables import SEED_BITS
 from persona_tui.services.inputs import Input, Prose, validated
 from persona_tui.services.loras.promotion import note_compared
@@ -104,8 +104,7 @@ def create_comparison(session: Session, values: ComparisonInput | Mapping[str, A
 
 async def make_pairs(
     scope: SessionScope,
-    client: ComfyUIClient,
-    desk: LoraDesk,
+    servers: LoraServers,
     media: MediaStore,
     contest_id: int,
     *,
@@ -113,12 +112,15 @@ async def make_pairs(
 ) -> ComparisonState:
     """Make all pictures that a comparison lacks, pair by pair; what is there stays when this is cut off.
 
+    Both pictures of a pair come from one server: two cards may draw one seed differently.
+
     Args:
-        say: gets a sentence before each pair.
+        say: gets a sentence before each pair, and while no server may work.
 
     Raises:
         UnknownName: there is no such comparison.
-        LoraNotListed, StorageError: a LoRA can't be brought to the server, or a picture can't be stored.
+        NoServer, LoraNotListed, StorageError: a LoRA can't be brought to any server, or a picture can't be
+            stored.
         GuardRefused: the guard forbids a workflow.
         ClientError: the server refuses, fails, is away, or takes longer than the step may.
         Unreadable: the server's file is no picture.
@@ -127,13 +129,29 @@ async def make_pairs(
         state, wanted = await asyncio.to_thread(_look, scope, contest_id)
         if wanted is None:
             return state
-        say(f"Making pair {state.ready + 1} of {state.planned}: {state.lora} and {state.beside}…")
-        placed = await desk.placer.placed([plan.lora for plan in wanted.plans])
-        pictures = [
-            await make_picture(scope, client, plan, lora)
-            for plan, lora in zip(wanted.plans, placed, strict=True)
-        ]
+        sentence = f"Making pair {state.ready + 1} of {state.planned}: {state.lora} and {state.beside}…"
+        pictures = await _pair(scope, servers, wanted.plans, sentence, say)
         await asyncio.to_thread(_keep, scope, media, contest_id, wanted, pictures)
+
+
+async def _pair(
+    scope: SessionScope,
+    servers: LoraServers,
+    plans: tuple[TrialPlan, TrialPlan],
+    sentence: str,
+    say: Callable[[str], None],
+) -> list[bytes]:
+    """Both pictures of a pair, of one server."""
+
+    async def work(chosen: Chosen) -> list[bytes]:
+        say(sentence)
+        return [
+            await make_picture(scope, chosen, plan, lora)
+            for plan, lora in zip(plans, chosen.loras, strict=True)
+        ]
+
+    loras = [plan.lora for plan in plans]
+    return await servers.serve(loras, partial(drawn, plans[0]), plans[0].pipeline_id, work, say)
 
 
 def _look(scope: SessionScope, contest_id: int) -> tuple[ComparisonState, _Wanted | None]:

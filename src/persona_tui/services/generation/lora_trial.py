@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -28,6 +29,7 @@ from persona_tui.services.generation.collection import wanted_files
 from persona_tui.services.generation.graph import with_token
 from persona_tui.services.generation.injection import fits, inject
 from persona_tui.services.generation.lora_desk import LoraDesk
+from persona_tui.services.generation.lora_servers import Chosen, LoraServers, require_awake
 from persona_tui.services.generation.lora_use import LoraUse
 from persona_tui.services.generation.pipelines import PipelineDetail, list_pipelines, pipeline_detail
 from persona_tui.services.generation.template import fill
@@ -142,8 +144,7 @@ def plan_trial(session: Session, values: TrialInput | Mapping[str, Any]) -> Tria
 
 async def run_trial(
     scope: SessionScope,
-    client: ComfyUIClient,
-    desk: LoraDesk,
+    servers: LoraServers,
     plan: TrialPlan,
     *,
     say: Callable[[str], None] = lambda _sentence: None,
@@ -154,34 +155,51 @@ async def run_trial(
         say: gets a sentence before each part that takes seconds.
 
     Raises:
-        LoraNotListed, StorageError: the LoRA can't be brought to the server.
+        NoServer, LoraNotListed, StorageError: the LoRA can't be brought to any server.
         GuardRefused: the guard forbids the workflow.
         ClientError: the server refuses, fails, is away, or takes longer than the step may.
     """
-    say("Bringing the LoRA to the server…")
-    placed, *others = await desk.placer.placed([plan.lora, *([] if plan.beside is None else [plan.beside])])
-    left = others[0] if others else replace(placed, weight=0.0)
-    await desk.log.begin()
-    pictures = []
-    for lora, words in ((left, plan.left_words), (placed, f"with {placed.words}")):
-        say(f"Making the picture {words}…")
-        pictures.append(await make_picture(scope, client, plan, lora))
-    difference = await asyncio.to_thread(mean_difference, *pictures)
-    sentences = list(await desk.log.sentences([placed, *others]))
-    if difference == 0:
-        sentences.insert(0, SAME if plan.beside is None else ALIKE)
-    return Trial(plan, client.base_url, pictures[0], pictures[1], difference, tuple(sentences))
+
+    async def work(chosen: Chosen) -> Trial:
+        placed, *others = chosen.loras
+        left = others[0] if others else replace(placed, weight=0.0)
+        await chosen.desk.log.begin()
+        pictures = []
+        for lora, words in ((left, plan.left_words), (placed, f"with {placed.words}")):
+            say(f"Making the picture {words}…")
+            pictures.append(await make_picture(scope, chosen, plan, lora))
+        difference = await asyncio.to_thread(mean_difference, *pictures)
+        sentences = list(await chosen.desk.log.sentences(chosen.loras))
+        if difference == 0:
+            sentences.insert(0, SAME if plan.beside is None else ALIKE)
+        return Trial(plan, chosen.url, pictures[0], pictures[1], difference, tuple(sentences))
+
+    say("Bringing the LoRA to a server…")
+    loras = [plan.lora, *([] if plan.beside is None else [plan.beside])]
+    return await servers.serve(loras, partial(drawn, plan), plan.pipeline_id, work, say)
 
 
-async def make_picture(scope: SessionScope, client: ComfyUIClient, plan: TrialPlan, lora: LoraUse) -> bytes:
+async def drawn(plan: TrialPlan, desk: LoraDesk, lora: LoraUse) -> Workflow:
+    """The workflow that a server gets for a plan, with this LoRA, or at weight 0 without it."""
+    template = await desk.placer.resolved(plan.template)
+    facts = replace(plan.facts, loras=(lora,))
+    token = f"trial-{uuid.uuid4().hex[:12]}"
+    variables = run_variables(facts, seed=plan.seed, token=token, now=datetime.now(UTC), parent_image=None)
+    return with_token(inject(template, fill(template, variables), (lora,)), token)
+
+
+async def make_picture(scope: SessionScope, chosen: Chosen, plan: TrialPlan, lora: LoraUse) -> bytes:
     """One picture of a plan with this LoRA, whose file the server has; cut off, it withdraws what it sent.
 
     Raises:
+        AtRest: a training has taken the server's card meanwhile.
         GuardRefused: the guard forbids the workflow.
         ClientError: the server refuses, fails, is away, or takes longer than the step may.
     """
-    passed = await asyncio.to_thread(_passed, scope, plan, lora)
-    return await _picture(client, plan, passed)
+    workflow = await drawn(plan, chosen.desk, lora)
+    passed = await asyncio.to_thread(_passed, scope, plan, lora, workflow)
+    await require_awake(scope, chosen.url)
+    return await _picture(chosen.client, plan, passed)
 
 
 def mean_difference(one: bytes, other: bytes) -> float:
@@ -287,16 +305,12 @@ def _pipeline(session: Session, lora: LoraUse, wanted: int | str | None) -> Pipe
     return (sure or unsure)[0]
 
 
-def _passed(scope: SessionScope, plan: TrialPlan, lora: LoraUse) -> Passed[Workflow]:
-    """The workflow with this LoRA, or at weight 0 without it, let through by the guard."""
-    token = f"trial-{uuid.uuid4().hex[:12]}"
-    facts = replace(plan.facts, loras=(lora,))
-    variables = run_variables(facts, seed=plan.seed, token=token, now=datetime.now(UTC), parent_image=None)
-    graph = inject(plan.template, fill(plan.template, variables), (lora,))
+def _passed(scope: SessionScope, plan: TrialPlan, lora: LoraUse, workflow: Workflow) -> Passed[Workflow]:
+    """The workflow, let through by the guard."""
     with scope() as session:
         return guard.pass_workflow(
             session,
-            with_token(graph, token),
+            workflow,
             persona_id=plan.persona_id,
             subject=f"lora_models:{lora.lora_model_id}",
         )

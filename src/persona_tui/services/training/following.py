@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +14,15 @@ from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.services.training.attach import alike_in, proposed_in
 from persona_tui.services.training.curves import Point
 from persona_tui.services.training.run_log import Happening, RunLog
-from persona_tui.services.training.samples import Sample, samples_in
+from persona_tui.services.training.samples import Captions, Sample, captions_of, samples_in
 from persona_tui.text import clean
 
 ACTIVE = frozenset({"encoding", "training", "exporting"})
 """What a run is at while a process works on it."""
 SILENT_AFTER = 10.0
 """Seconds without a heartbeat after which a run whose folder no process holds counts as dead."""
+_NO_FACE = "no face"
+"""As `gpu.likeness` names this outcome; importing it costs too much for a look."""
 Sign = Literal["alive", "silent", "resting", "gone"]
 
 
@@ -44,6 +47,7 @@ class RunLook:
         scorer: what the last look measured likeness by; empty before one did.
         weak: that scorer goes by the whole figure, not by a face.
         exported: what the manifest tells of the file that was made; empty before there is one.
+        faceless: samples that show no face, at each look that had such.
         proposed: step of the checkpoint that evaluations think best; None before they do.
         alike: other steps that may be as good: their samples are not surely less like the persona.
     """
@@ -68,6 +72,7 @@ class RunLook:
     scorer: str = ""
     weak: bool = False
     exported: Mapping[str, Any] = field(default_factory=dict)
+    faceless: tuple[Point, ...] = ()
     validation: tuple[Point, ...] = ()
     happenings: tuple[Happening, ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -83,6 +88,7 @@ class RunFollower:
         self._folder = RunFolder(path)
         self._log = RunLog(self._folder.log_file, self._folder.evaluation_file)
         self._recipe: RunFile | None = None
+        self._known_captions: Captions | None = None
         self._last = RunLook("gone")
         self._read = False
 
@@ -130,18 +136,28 @@ class RunFollower:
             scorer=log.scorer,
             weak=log.weak,
             exported=manifest.get("exported") or {},
+            faceless=log.scores(_NO_FACE) if anew else last.faceless,
             validation=log.scores("validation_loss") if anew else last.validation,
             happenings=tuple(log.happenings) if anew else last.happenings,
-            samples=samples_in(folder.samples),
+            samples=samples_in(folder.samples, self._captions()),
             proposed=proposed_in(manifest),
             alike=alike_in(manifest),
         )
 
     def _steps(self) -> int | None:
-        """The recipe's; it never changes, so it is read once."""
+        recipe = self._known_recipe()
+        return None if recipe is None else recipe.steps
+
+    def _known_recipe(self) -> RunFile | None:
+        """It never changes, so it is read once."""
         if self._recipe is None:
-            try:
+            with suppress(InvalidRequest):
                 self._recipe = self._folder.run()
-            except InvalidRequest:
-                return None
-        return self._recipe.steps
+        return self._recipe
+
+    def _captions(self) -> Captions:
+        """Of the dataset's pictures, whose captions are what samples are drawn of; read once, too."""
+        recipe = self._known_recipe()
+        if self._known_captions is None and recipe is not None:
+            self._known_captions = captions_of(recipe)
+        return self._known_captions or {}

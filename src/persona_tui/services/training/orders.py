@@ -50,8 +50,11 @@ def order(scope: SessionScope, run_id: int, want: str) -> TrainingView:
         return get_training(session, run_id)
 
 
-def queue(scope: SessionScope, run_id: int) -> TrainingView:
+def queue(scope: SessionScope, run_id: int, *, accept_licence: bool = False) -> TrainingView:
     """Have a training started as soon as its card is free, after those that were queued before it.
+
+    Args:
+        accept_licence: the operator has read the licence of a non-commercial base model.
 
     Raises:
         UnknownName: no such training.
@@ -67,7 +70,10 @@ def queue(scope: SessionScope, run_id: int) -> TrainingView:
                 hint="`persona-tui train status` shows what may be queued.",
             )
         require_subject(session, session.get_one(Dataset, row.dataset_id))
-        licences.require_acknowledged(session, family_of(row.base_family), arcface_in(Path(row.folder)))
+        family, arcface = family_of(row.base_family), arcface_in(Path(row.folder))
+        if accept_licence:
+            licences.acknowledge(session, licences.unread(session, family, arcface))
+        licences.require_acknowledged(session, family, arcface)
         folder_of(row)
         row.status, row.trouble, row.hint = "queued", "", ""
         session.add(row)

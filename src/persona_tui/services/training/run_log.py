@@ -234,5 +234,11 @@ def _words(event: Mapping[str, Any]) -> str:
         told += [str(reason) for reason in reasons]
     if not told:
         facts = {name: value for name, value in event.items() if name not in _NO_FACTS}
-        told = [f"{name} {value}" for name, value in facts.items() if value not in ("", {})]
+        told = [", ".join(_fact(name, value) for name, value in facts.items() if value not in ("", {}, None))]
     return clean("  ".join(told), keep_lines=False)
+
+
+def _fact(name: str, value: Any) -> str:
+    """`held-out loss 1.51`: three figures are enough to read."""
+    words = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{name.replace('_', ' ')} {words}"

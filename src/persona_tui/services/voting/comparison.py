@@ -148,6 +148,15 @@ def comparisons(session: Session, lora_id: int | None = None) -> tuple[Compariso
     return _states(session, lora_id=lora_id)
 
 
+def waiting_comparisons(session: Session, persona_id: int | None = None) -> tuple[int, ...]:
+    """The contests of comparisons with pairs that nobody has voted on yet, the newest first.
+
+    Args:
+        persona_id: whose; None takes all.
+    """
+    return tuple(row.id for row in rows_of(session, _WAITING, {"persona": persona_id}))
+
+
 def verdicts(session: Session) -> tuple[Verdict, ...]:
     """What the votes say of each two versions that were voted on, from either side."""
     summed: dict[tuple[int, int], Verdict] = {}
@@ -284,6 +293,16 @@ JOIN lora_comparison_pictures p ON p.id = m.comparison_picture_id
 JOIN lora_comparisons c ON c.id = p.comparison_id
 WHERE m.contest_id = :contest
 GROUP BY p.prompt_index, p.seed HAVING count(*) = 2 ORDER BY p.prompt_index, p.seed
+"""
+
+_WAITING = f"""
+SELECT k.id FROM lora_comparisons c JOIN contests k ON k.comparison_id = c.id
+WHERE (CAST(:persona AS bigint) IS NULL OR c.persona_id = :persona) AND EXISTS (
+  SELECT FROM lora_comparison_pictures p JOIN contest_members m ON m.comparison_picture_id = p.id
+  WHERE p.comparison_id = c.id AND NOT EXISTS (
+    SELECT FROM vote_items t JOIN votes v ON v.id = t.vote_id WHERE t.contest_member_id = m.id AND {_COUNTED})
+  GROUP BY p.prompt_index, p.seed HAVING count(*) = 2 AND min(p.sha256) <> max(p.sha256))
+ORDER BY k.id DESC
 """
 
 _STATES = f"""
