@@ -233,6 +233,12 @@ def test_two_versions_are_voted_on_by_command(studio: Shell, server: SandboxProc
     assert "is better than duel@1 with P 0." in studio("lora", "show", "duel@2").out
     assert studio("vote", "undo", contest, "--json").json["undone"]
     assert studio("vote", "stats", contest, "--json").json["verdict"]["n"] == 1
+    # One vote chose, so it speaks for one and against the other.
+    assert studio("lora", "use", "Nils", "duel@1", "--primary").code == 0
+    lost = told["verdict"]["p_better"] < 0.5
+    said = studio("lora", "promote", "duel@2")
+    assert ("speak against it. duel@2 is better than duel@1 with P 0.25" in said.err) == lost, said.err
+    assert ("\nduel@2 is better than duel@1 with P 0.75" in said.err) == (not lost)
     again = studio(*wanted, "--new", "--json", **connected(server)).json
     assert again["contest_id"] != int(contest)
     refused(studio("lora", "compare", "Nils", "duel", "duel"), 2, "can't be compared")

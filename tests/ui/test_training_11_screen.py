@@ -214,7 +214,8 @@ async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
         await shows(pilot, "[b] probe")
         await pilot.press("b")
         await shows(pilot, "Two steps took 0.75 GiB of the machine's memory")
-        assert "it fits into" in screen_text(pilot)
+        # The line breaks wherever the machine's memory has it break.
+        assert "it fits into" in " ".join(screen_text(pilot).replace("┃", " ").split())
         await pilot.press("c")
         await shows(pilot, "Compiled blocks: 4 steps/s.")
         for words in ("Without options: 2 steps/s.", "is proposed: --compile."):

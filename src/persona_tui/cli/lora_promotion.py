@@ -111,8 +111,10 @@ def _evidence(opened: Session, found: Promotion) -> dict[str, Any]:
 def _evidence_lines(told: dict[str, Any]) -> Iterator[str]:
     for label, words in told["measured"].items():
         yield f"{label}: {words or 'never measured'}."
-    if told["verdict"] is not None:
-        yield verdict_line(told["verdict"])
+    verdict = told["verdict"]
+    if verdict is not None:
+        doubt = verdict["p_better"] is not None and verdict["p_better"] < 0.5
+        yield f"{'⚠️  The votes speak against it. ' if doubt else ''}{verdict_line(verdict)}"
     elif told["compared"]:
         yield "⚠️  They were pictured side by side, and no vote decided between them."
     else:

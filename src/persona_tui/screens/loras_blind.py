@@ -55,7 +55,7 @@ class Ballot:
 
     def make_rest(self) -> None:
         """Have the pictures made that it lacks."""
-        self._maker.begin(self._contest)
+        self._maker.begin(self._screen.shell, self._contest)
 
     async def look(self) -> tuple[ComparisonState, Pair | None, Verdict | None]:
         """How far the comparison is, a pair to vote on, and what all votes on the two say."""

@@ -84,6 +84,13 @@ def verdict_words(verdict: Verdict) -> str:
     return f"Better than {verdict.beside} with P {verdict.p_better:.2f} ({votes})."
 
 
+def votes_words(verdict: Verdict) -> str:
+    """The same before a promotion, where votes against it must be plain."""
+    if verdict.p_better is None or verdict.p_better >= 0.5:
+        return verdict_words(verdict)
+    return f"The votes speak against it. {verdict.beside}: {verdict_words(verdict.turned())}"
+
+
 def verdict_line(verdict: Verdict) -> Content:
     """The same as a line that names both."""
     return Content.assemble((f"{verdict.lora}: ", "$dim"), verdict_words(verdict))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_tui.errors import NotAllowedNow
 from persona_tui.screens import loras_forms
-from persona_tui.screens.loras_lines import Row, verdict_words
+from persona_tui.screens.loras_lines import Row, votes_words
 from persona_tui.screens.loras_trial import TrialDialog
 from persona_tui.widgets.choice import Choice, ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
@@ -99,7 +99,7 @@ def _against(found: Promotion, voted: Verdict | None, keys: Registry) -> str:
     assert found.instead_of is not None
     lines = [f"{one.label}: {one.measured or 'never measured'}." for one in (found.lora, found.instead_of)]
     if voted is not None:
-        lines.append(verdict_words(voted))
+        lines.append(votes_words(voted))
     elif found.compared:
         lines.append(f"No vote decided between them yet; [{keys.label('loras.vote')}] has you vote blind.")
     else:

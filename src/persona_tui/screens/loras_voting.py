@@ -16,6 +16,7 @@ from persona_tui.widgets.shell import Shell
 
 if TYPE_CHECKING:
     from sqlmodel import Session
+    from textual.worker import Worker
 
     from persona_tui.screens.base import PersonaScreen
     from persona_tui.services.loras.registry import LoraView
@@ -23,35 +24,34 @@ if TYPE_CHECKING:
 
 
 class PairMaker:
-    """Makes a comparison's pictures behind all screens, one comparison at a time."""
+    """Makes a comparison's pictures behind all screens of an app, one comparison at a time."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
+    def __init__(self) -> None:
         self._contest: int | None = None
         self._sentence = ""
+        self._worker: Worker[None] | None = None
 
-    def begin(self, contest_id: int) -> None:
+    def begin(self, shell: Shell, contest_id: int) -> None:
         """Make what the comparison lacks, unless that is under way; another one gives way to it."""
         if self._contest != contest_id:
             self._contest, self._sentence = contest_id, "Preparing the pictures…"
-            self._shell.run_worker(
-                partial(self._make, contest_id), group="comparison", exclusive=True, exit_on_error=False
-            )
+            work = partial(self._make, shell, contest_id)
+            self._worker = shell.run_worker(work, group="comparison", exclusive=True, exit_on_error=False)
 
     def making(self, contest_id: int) -> str:
         """What is being made of a comparison now; empty where nothing is."""
         return self._sentence if self._contest == contest_id else ""
 
-    async def _make(self, contest_id: int) -> None:
+    async def _make(self, shell: Shell, contest_id: int) -> None:
         from persona_tui.services.generation.lora_comparison import make_pairs
 
-        resources, scope = self._shell.core.resources, self._shell.database.session_scope
+        resources, scope = shell.core.resources, shell.database.session_scope
         try:
             async with resources.lora_servers() as servers:
                 await make_pairs(scope, servers, resources.media, contest_id, say=self._say)
         finally:
             if self._contest == contest_id:
-                self._contest, self._sentence = None, ""
+                self._contest, self._sentence, self._worker = None, "", None
 
     def _say(self, sentence: str) -> None:
         self._sentence = sentence
@@ -62,7 +62,7 @@ _MAKERS: WeakKeyDictionary[Shell, PairMaker] = WeakKeyDictionary()
 
 def maker_of(shell: Shell) -> PairMaker:
     """The app's, whichever screen asks: two would make the same pairs twice."""
-    return _MAKERS.setdefault(shell, PairMaker(shell))
+    return _MAKERS.setdefault(shell, PairMaker())
 
 
 async def vote(screen: PersonaScreen, row: Row, rows: Sequence[Row], persona: loras_forms.Persona) -> None:
@@ -80,7 +80,7 @@ async def vote_on(screen: PersonaScreen, state: ComparisonState) -> None:
     """Vote on a comparison while what it lacks is made; promote the better one where that is wanted."""
     maker = maker_of(screen.shell)
     if state.ready < state.planned:
-        maker.begin(state.contest_id)
+        maker.begin(screen.shell, state.contest_id)
     better = await screen.ask(BlindDialog(Ballot(screen, state.contest_id, maker)))
     screen.request_reload()
     if better is not None:

@@ -149,6 +149,8 @@ class TrainingScreen(PersonaScreen):
         from persona_tui.services.training.runs import list_trainings
 
         self._runs = await self.read(list_trainings, None if self._everyone else self.shell.persona_id)
+        if self._shown is None and self._target is None:  # at first what runs is of more interest
+            self._target = next((run.id for run in self._runs if run.is_live), None)
         await self._read_folders()
 
     def _look(self) -> None:

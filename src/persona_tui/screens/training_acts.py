@@ -125,9 +125,8 @@ async def _has_read_licence(screen: PersonaScreen, run: TrainingView) -> bool:
     question = await screen.read(_licence_question, run.family, run.folder)
     if question is None:
         return True
-    return bool(
-        await screen.ask(ConfirmDialog(question, title="Licence", yes="I have read it", dangerous=True))
-    )
+    answer = await screen.ask(ConfirmDialog(question, title="Licence", yes="I have read it", dangerous=True))
+    return answer is True
 
 
 def _licence_question(session: Session, family: str, folder: Path) -> str | None:

@@ -7,6 +7,7 @@ and so is one that can't run the workflow; of the others the one with the shorte
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -54,12 +55,14 @@ class Chosen:
 
     Attributes:
         loras: under the names by which it lists them.
+        queued: prompts in its queue.
     """
 
     url: str
     client: ComfyUIClient
     desk: LoraDesk
     loras: tuple[LoraUse, ...]
+    queued: int
 
 
 Drawing = Callable[[LoraDesk, LoraUse], Awaitable[Workflow]]
@@ -77,6 +80,7 @@ class LoraServers:
         self._scope = scope
         self._endpoints = {one.url: one for one in endpoints}
         self._able = {one.url: Capabilities(one.client) for one in endpoints}
+        self._stumbles = Counter[str]()
 
     async def __aenter__(self) -> LoraServers:
         return self
@@ -115,6 +119,7 @@ class LoraServers:
                 continue
             except ClientError as problem:
                 failed[chosen.url] = problem
+                self._stumbles[chosen.url] += 1
 
     async def _choose(
         self,
@@ -126,7 +131,7 @@ class LoraServers:
     ) -> Chosen:
         told = ""
         while True:
-            able: list[tuple[int, Chosen]] = []
+            able: list[Chosen] = []
             resting: dict[str, str] = {}
             unable = dict(failed)
             for url in self._endpoints.keys() - failed.keys():
@@ -137,7 +142,8 @@ class LoraServers:
                 except (InvalidRequest, StorageError, ClientError) as problem:
                     unable[url] = problem
             if able:
-                return min(able, key=lambda one: (one[0], list(self._endpoints).index(one[1].url)))[1]
+                places = list(self._endpoints)
+                return min(able, key=lambda one: (self._stumbles[one.url], one.queued, places.index(one.url)))
             if not resting:
                 raise _refusal(unable)
             words = " ".join(dict.fromkeys(resting.values()))
@@ -146,10 +152,8 @@ class LoraServers:
                 say(words)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _asked(
-        self, url: str, loras: Sequence[LoraUse], drawing: Drawing, key: int
-    ) -> tuple[int, Chosen]:
-        """The length of a server's queue, and the server.
+    async def _asked(self, url: str, loras: Sequence[LoraUse], drawing: Drawing, key: int) -> Chosen:
+        """The server with its LoRAs, if it can do it.
 
         Raises:
             AtRest: it must not be used now.
@@ -163,8 +167,8 @@ class LoraServers:
         if not await self._able[url].fits(key, await drawing(endpoint.desk, placed[0])):
             raise ServiceRefused(f"{url} can't run it: {self._able[url].bars[key].words}.")
         queue = await endpoint.client.queue()
-        length = len(queue.running) + len(queue.pending)
-        return length, Chosen(url, endpoint.client, endpoint.desk, placed)
+        queued = len(queue.running) + len(queue.pending)
+        return Chosen(url, endpoint.client, endpoint.desk, placed, queued)
 
 
 async def require_awake(scope: SessionScope, url: str) -> None:
