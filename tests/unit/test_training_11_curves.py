@@ -11,7 +11,6 @@ from tests.support.training import small_recipe, small_run
 
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.manifest import FILE_NAME, Manifest, Picture, as_bytes
-from persona_tui.gpu.training.pulse import Pulse
 from persona_tui.services.training.curves import Point, decimated
 from persona_tui.services.training.following import RunFollower
 from persona_tui.services.training.run_log import RunLog
@@ -121,11 +120,9 @@ def test_training_11_samples_are_named_by_what_they_were_drawn_of(tmp_path: Path
 
 def test_training_11_pictures_that_are_encoded_are_no_steps(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path / "base", tmp_path / "data", "0" * 64, steps=40)
-    folder = small_run(tmp_path / "run", recipe)
+    folder, follower = small_run(tmp_path / "run", recipe), RunFollower(tmp_path / "run")
     folder.note(status="encoding")
-    pulse, follower = Pulse(folder.heartbeat_file), RunFollower(folder.path)
-    for number, doing in ((12, "encoding"), (3, "training")):
-        pulse.moved(number, doing)
-        pulse.beat()
-        assert follower.look().step == (0 if doing == "encoding" else 3)
-    pulse.close()
+    for number in (1, 2):
+        folder.log("encoded", done=number, of=12)
+    look = follower.look()
+    assert (look.step, look.encoded, look.happenings) == (0, (2, 12), ())

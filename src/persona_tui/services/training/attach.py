@@ -58,8 +58,7 @@ def attach(view: TrainingView, *, events: int = 40) -> Attached:
     folder = RunFolder(view.folder)
     beat, losses = folder.heartbeat(), folder.losses()
     alive = view.is_live and (lease.living(view.holder) is not None or folder.is_locked())
-    taken = 0 if beat is None or beat.doing == "encoding" else beat.step  # an encoder counts pictures
-    step = losses[-1].step if losses else taken
+    step = losses[-1].step if losses else (0 if beat is None else beat.step)
     total = folder.control().steps or view.total_steps
     pace = median(loss.seconds for loss in losses[-_PACE_STEPS:]) if losses else None
     manifest = folder.manifest()

@@ -112,10 +112,8 @@ class RunFollower:
         status = str(manifest.get("status", "planned"))
         alive = folder.is_locked() or (beat is not None and status in ACTIVE and beat.age() < SILENT_AFTER)
         losses = log.losses if anew else last.losses
-        # A process that only begins has taken no step yet; the curve tells what those before it took. While
-        # it encodes it counts pictures.
-        beaten = beat.step if beat is not None and beat.doing != "encoding" else 0
-        step = beaten or (losses[-1].step if losses else 0)
+        # A process that only begins has taken no step yet; the curve tells what those before it took.
+        step = (beat.step if beat is not None else 0) or (losses[-1].step if losses else 0)
         steps = wanted.steps or self._steps()
         return RunLook(
             sign="alive" if alive else "silent" if status in ACTIVE else "resting",
