@@ -1,7 +1,7 @@
 """How much an evaluation's figures wander by chance: one checkpoint looked at again with other draws.
 
-Likeness is the whole picture's here, since a tiny model draws no faces; the words of prompts are known to no
-model that is at hand, so that prompt following is taken to wander as diversity's vectors do.
+Likeness goes by the stand-in for CLIP here, since a tiny model draws no faces; the words of prompts are known
+to no model that is at hand, so that prompt following is taken to wander as diversity's vectors do.
 """
 
 from __future__ import annotations

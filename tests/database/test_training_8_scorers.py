@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from persona_tui.database.engine import Database
-from persona_tui.errors import InvalidRequest
+from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.manifest import read_manifest
@@ -17,7 +17,8 @@ from persona_tui.pool import WorkPool
 from persona_tui.services.doctor import run_checks
 from persona_tui.services.training import licences
 from persona_tui.services.training.datasets import create_dataset, say_drawn
-from persona_tui.services.training.plan import PlanInput, plan_training
+from persona_tui.services.training.plan import plan_training
+from persona_tui.services.training.recipe import PlanInput
 from persona_tui.services.training.scorers import arcface_in, judges, scorer_facts
 from persona_tui.setting_sections import FacesSettings, ModelsSettings
 from persona_tui.settings import Settings
@@ -113,7 +114,7 @@ def test_training_8_an_arcface_model_is_asked_about_once_and_another_one_again(
         assert not notice.of_base
         both = licences.unread(session, FAMILIES["flux1"], own)
         assert [one.of_base for one in both] == [True, False]
-        with pytest.raises(licences.NotAllowedNow, match="research only"):
+        with pytest.raises(NotAllowedNow, match="research only"):
             licences.require_acknowledged(session, free, own)
         licences.acknowledge(session, (notice,))
         licences.require_acknowledged(session, free, own)

@@ -7,12 +7,16 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from persona_tui.errors import NotAllowedNow
 from persona_tui.gpu.training import base_difference, export
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.base_difference import Response, blocks_to_wait, compared
+from persona_tui.gpu.training.evaluate import SIGMAS
 from persona_tui.gpu.training.folder import RunFolder
 from tests.support.tiny_pipelines import tiny_pipeline
 from tests.support.training import pictures, small_recipe, small_run, write_dataset
@@ -89,10 +93,22 @@ def test_training_9_a_kill_while_it_is_compared_is_no_reason_to_export_again(
 def test_training_9_a_base_that_fits_nowhere_is_told_with_what_it_takes(
     trained: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = base_difference.psutil.virtual_memory()
-    monkeypatch.setattr(base_difference.psutil, "virtual_memory", lambda: memory._replace(available=1000))
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=1000))
     with pytest.raises(base_difference.NoRoom, match="GiB of the machine's memory"):
-        base_difference.on_plain_base(trained, trained.run(), adapter_of("flux1"), {})
+        base_difference.waiting_blocks(trained, trained.run(), adapter_of("flux1"), 0)
+
+
+def test_training_9_blocks_that_wait_on_the_host_change_nothing_of_what_is_said(trained: RunFolder) -> None:
+    weights = load_file(trained.checkpoints / "step-00000006" / "lora.safetensors")
+    told = [
+        base_difference.on_plain_base(trained, trained.run(), adapter_of("flux1"), weights, waiting)
+        for waiting in (0, 2)
+    ]
+    assert len(told[0]) == len(told[1]) == 8
+    for one, other in zip(*told, strict=True):
+        assert torch.equal(one.learnt, other.learnt) and torch.equal(one.plain, other.plain)
+        assert not torch.equal(one.learnt, one.plain)
 
 
 def test_training_9_as_few_blocks_wait_as_have_to() -> None:
@@ -101,19 +117,22 @@ def test_training_9_as_few_blocks_wait_as_have_to() -> None:
 
 
 def test_training_9_the_difference_is_a_share_of_the_effect_that_was_trained() -> None:
-    effect = torch.ones(1, 2, 2)
+    shapes = (torch.ones(1, 2, 2), torch.ones(1, 4, 3))
 
     def side(scale: float) -> list[Response]:
         return [
             Response("held_out", sigma, effect * 0, effect * scale, effect)
-            for sigma in base_difference.SIGMAS
+            for effect in shapes
+            for sigma in SIGMAS
         ]
 
     run = small_recipe(Path("base"), Path("dataset"), "0" * 64, quantisation="nf4")
     found = compared(side(1), side(0.75), run)
     assert found.difference == pytest.approx(0.25)
     assert found.strength == pytest.approx(0.75)
+    assert found.pictures == 2
     assert set(found.by_sigma.values()) == {0.25}
-    assert (found.loss_trained_on, found.loss) == (0, pytest.approx(0.0625))
-    with pytest.raises(base_difference.NotAllowedNow, match="no effect"):
+    assert found.loss_trained_on == 0
+    assert found.loss == pytest.approx(0.0625)
+    with pytest.raises(NotAllowedNow, match="no effect"):
         compared(side(0), side(1), run)

@@ -106,7 +106,7 @@ def _prepared(picture: Image.Image) -> NDArray[np.float32]:
     copy = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     left, top = (copy.width - _SIDE) // 2, (copy.height - _SIDE) // 2
     pixels = np.asarray(copy.crop((left, top, left + _SIDE, top + _SIDE)), np.float32) / 255
-    normal = (pixels - np.float32(_MEAN)) / np.float32(_DEVIATION)
+    normal = (pixels - np.asarray(_MEAN, np.float32)) / np.asarray(_DEVIATION, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1), np.float32)
 
 

@@ -96,7 +96,7 @@ class LorasScreen(PersonaScreen):
                     Column("Type", 9),
                     Column("Family", 10),
                     Column("Trigger", share=2, from_width=90),
-                    Column("Likeness", 8, align="right", from_width=76),
+                    Column("Likeness", 9, align="right", from_width=76),
                     Column("P(better)", 10, from_width=96),
                     Column("Weight", 6, align="right"),
                     Column("", 9),

@@ -184,13 +184,23 @@ def _getting_on(row: Row) -> Content:
 
 def _exported(look: RunLook | None) -> Iterator[Content]:
     """Which weights became the file, and what it does on the base in 16 bits, which it is used with."""
-    from persona_tui.services.training.exported import base_words, weights_words
+    from persona_tui.services.training.exported import base_share, weights_words
 
     told = look.exported if look is not None else {}
     words = weights_words(told.get("weights"))
     if words:
-        beside = base_words(told.get("base_difference"))
-        yield dim(f"The file holds {words}. {beside}".rstrip())
+        beside = base_share(told.get("base_difference"))
+        yield dim("; ".join(filter(None, (f"The file holds {words}", beside))) + ".")
+
+
+def _measured(look: RunLook | None) -> Iterator[tuple[str, str]]:
+    """By what likeness went, and all of what the file does on the base in 16 bits."""
+    from persona_tui.services.training.exported import base_words
+
+    if look is None:
+        return
+    yield "Likeness by", look.scorer
+    yield "Base in 16 bits", base_words(look.exported.get("base_difference"))
 
 
 def _card(row: Row, card: Card) -> Content:
@@ -226,7 +236,7 @@ def likeness_title(look: RunLook) -> Content:
     if points:
         words += Content(f"  {points[-1].value:.3g}") + dim(f" at {points[-1].step}")
         if look.weak:
-            words += Content.styled(" weak", "$warning") + dim(f", by {look.scorer}")
+            words += Content.styled(" weak", "$warning")
     if look.passed and look.threshold:
         usual = "" if look.calibrated_on and look.calibrated_on[-1].value else ", a usual one"
         words += Content(f"  {look.passed[-1].value:.0%}")
@@ -275,6 +285,7 @@ def whole(row: Row, zone: tzinfo) -> Content:
     for label, count in (("Planned VRAM", run.predicted_vram), ("Measured VRAM", run.measured_vram)):
         if count is not None:
             told.append(Content.assemble((f"{label}: ", "$dim"), f"{count / GIB:.2f} GiB"))
+    told += [Content.assemble((f"{label}: ", "$dim"), words) for label, words in _measured(row.look) if words]
     told += [Content.assemble((f"{label}: ", "$dim"), words) for label, words in _recipe(row)]
     told.append(Content.assemble(("Card: ", "$dim"), run.card or "none yet"))
     told.append(Content.assemble(("Folder: ", "$dim"), str(run.folder)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -121,22 +120,42 @@ def responses(
             )
 
 
-def on_plain_base(
-    folder: RunFolder, run: RunFile, adapter: Adapter, weights: Mapping[str, Tensor], working: int = 0
-) -> list[Response]:
-    """What the base in bf16 says with and without the LoRA.
-
-    As many of its blocks wait on the host as must, so that no more of the card is taken than by the training.
+def waiting_blocks(folder: RunFolder, run: RunFile, adapter: Adapter, working: int) -> int:
+    """How many blocks of the base in bf16 have to wait, so that it takes no more of the card than before.
 
     Args:
-        weights: of the LoRA, with its scale in them.
         working: bytes of the card that a forward takes besides weights.
 
     Raises:
-        NoRoom: there is not enough memory for it.
+        NoRoom: there is not enough memory, not even with all of them on the host.
+    """
+    sizes, rest = _block_sizes(adapter, run)
+    on_host = int(psutil.virtual_memory().available * _FREE)
+    if not torch.cuda.is_available():
+        return _fitting(0, sum(sizes) + rest, on_host)
+    free = int(torch.cuda.mem_get_info()[0] * _FREE)
+    known = noted_peak(folder, "train")
+    budget = free if known is None or known.on_cpu else min(free, known.bytes - CONTEXT)
+    waiting = blocks_to_wait(sizes, rest + working, budget)
+    if waiting is None:
+        raise NoRoom(
+            f"Even one block at a time takes {_gib(rest + working + max(sizes))}, and the training had "
+            f"{_gib(budget)} of the card.",
+            hint="",
+        )
+    return _fitting(waiting, sum(sizes[:waiting]), on_host)
+
+
+def on_plain_base(
+    folder: RunFolder, run: RunFile, adapter: Adapter, weights: Mapping[str, Tensor], waiting: int
+) -> list[Response]:
+    """What the base in bf16 says with and without the LoRA.
+
+    Args:
+        weights: of the LoRA, with its scale in them.
+        waiting: how many of the first blocks wait on the host.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    waiting = _waiting(folder, run, adapter, device, working)
     transformer: Any = adapter.load_transformer(
         run.base, dtype=torch.bfloat16, device=device, waiting=waiting
     ).eval()
@@ -158,18 +177,18 @@ def compared(trained: Sequence[Response], plain: Sequence[Response], run: RunFil
     Raises:
         NotAllowedNow: there is no effect, or it is no number.
     """
-    was, now = (torch.stack([one.effect for one in side]) for side in (trained, plain))
-    if not (float(was.norm()) > 0 and torch.isfinite(now).all()):
+    was, now = _effects(trained), _effects(plain)
+    if not (float(was.norm()) > 0 and bool(torch.isfinite(now).all())):
         raise NotAllowedNow("The LoRA has no effect that could be measured.", hint="")
     levels: dict[str, float] = {}
     for sigma in SIGMAS:
-        here = [place for place, one in enumerate(trained) if one.sigma == sigma]
-        size = float(was[here].norm())
-        levels[f"{sigma:g}"] = float((now[here] - was[here]).norm()) / size if size else math.inf
+        before, after = (_effects([one for one in side if one.sigma == sigma]) for side in (trained, plain))
+        if float(before.norm()) > 0:
+            levels[f"{sigma:g}"] = float((after - before).norm() / before.norm())
     return BaseDifference(
         quantisation=run.quantisation,
         difference=float((now - was).norm() / was.norm()),
-        by_sigma={sigma: share for sigma, share in levels.items() if math.isfinite(share)},
+        by_sigma=levels,
         strength=float((now * was).sum() / (was * was).sum()),
         loss=_mean_loss(plain),
         loss_trained_on=_mean_loss(trained),
@@ -201,25 +220,6 @@ def freed() -> None:
         torch.cuda.empty_cache()
 
 
-def _waiting(folder: RunFolder, run: RunFile, adapter: Adapter, device: torch.device, working: int) -> int:
-    """How many blocks of the base in bf16 have to wait on the host."""
-    sizes, rest = _block_sizes(adapter, run)
-    on_host = int(psutil.virtual_memory().available * _FREE)
-    if device.type != "cuda":
-        return _fitting(0, sum(sizes) + rest, on_host)
-    free = int(torch.cuda.mem_get_info(device)[0] * _FREE)
-    known = noted_peak(folder, "train")
-    budget = free if known is None or known.on_cpu else min(free, known.bytes - CONTEXT)
-    waiting = blocks_to_wait(sizes, rest + working, budget)
-    if waiting is None:
-        raise NoRoom(
-            f"Even one block at a time takes {_gib(rest + working + max(sizes))}, and the training had "
-            f"{_gib(budget)} of the card.",
-            hint="",
-        )
-    return _fitting(waiting, sum(sizes[:waiting]), on_host)
-
-
 def _fitting(waiting: int, needed: int, there: int) -> int:
     if needed > there:
         raise NoRoom(
@@ -247,6 +247,11 @@ def _gib(count: int) -> str:
 
 def _area(sample: Sample) -> int:
     return sample.bucket[0] * sample.bucket[1]
+
+
+def _effects(side: Sequence[Response]) -> Tensor:
+    """All of them in a row: pictures differ in shape."""
+    return torch.cat([one.effect.flatten() for one in side])
 
 
 def _mean_loss(side: Sequence[Response]) -> float:

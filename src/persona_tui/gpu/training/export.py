@@ -25,6 +25,7 @@ from persona_tui.gpu.training.base_difference import (
     freed,
     on_plain_base,
     responses,
+    waiting_blocks,
 )
 from persona_tui.gpu.training.cache import Cache, Index
 from persona_tui.gpu.training.checkpoints import Kept
@@ -174,9 +175,11 @@ def _base_difference(
     worker: Worker, run: RunFile, weights: Mapping[str, Tensor], tried: Tried
 ) -> dict[str, Any]:
     """How the LoRA acts on the base in 16 bits beside the quantised one, or why nobody knows."""
+    folder, adapter = worker.folder, adapter_of(run.family)
     freed()
     try:
-        plain = on_plain_base(worker.folder, run, adapter_of(run.family), weights, tried.working)
+        waiting = waiting_blocks(folder, run, adapter, tried.working)
+        plain = on_plain_base(folder, run, adapter, weights, waiting)
         return asdict(compared(tried.on_trained_base, plain, run))
     except PersonaError as problem:
         return {"problem": problem.message}

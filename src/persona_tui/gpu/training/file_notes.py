@@ -103,7 +103,7 @@ def scores_of(folder: RunFolder, step: int) -> dict[str, float]:
 
 def scorer_of(folder: RunFolder, step: int) -> str:
     """What the last evaluation of a step measured likeness by; a weak one says so. Empty without."""
-    told = next((one for one in reversed(folder.looks()) if one.get("step") == step), {})
+    told: dict[str, Any] = next((one for one in reversed(folder.looks()) if one.get("step") == step), {})
     return str(told.get("scorer") or "")
 
 

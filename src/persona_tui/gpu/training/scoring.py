@@ -112,7 +112,8 @@ def choice_of(folder: RunFolder) -> Choice:
 def scored_apart(folder: RunFolder, step: int) -> Scores:
     """Score a step's pictures in a process that sees no card; what goes wrong there is told, never raised."""
     choice = choice_of(folder)
-    if choice.whole is choice.arcface is choice.dino is None and not faces.is_installed():
+    known = (choice.whole, choice.arcface, choice.dino)
+    if all(one is None for one in known) and not faces.is_installed():
         return Scores(problem="Nothing can score pictures here: pip install 'persona-tui[faces]'.")
     command = [sys.executable, "-m", __name__, str(folder.path), str(step)]
     hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}

@@ -306,7 +306,7 @@ def _register(
         "metadata": dict(facts.metadata),
         "scale": facts.scale,
     }
-    details |= details_of(facts.metadata) | given.facts
+    details |= {**details_of(facts.metadata), **given.facts}
     if facts.conversion is not None:
         details |= {
             "key_format": key_formats.key_format(facts.conversion.names.values()),
