@@ -19,6 +19,7 @@ from sqlalchemy import text
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.pulse import Heartbeat
@@ -37,6 +38,7 @@ from persona_tui.services.training.recipe import PlanInput
 from persona_tui.services.training.runs import TrainingView, checkpoints_of, get_training
 from persona_tui.services.training.start import Export, How, Starter, start_training
 from persona_tui.services.training.watch import TrainingWatch
+from persona_tui.services.training.withdrawing import withdraw
 from persona_tui.settings import Settings
 from tests.database.test_training_3_plan import base_model
 from tests.support.datasets import add_files, draw_all, make_dataset
@@ -360,6 +362,70 @@ async def test_a_consent_that_is_withdrawn_stops_what_runs(studio: Studio) -> No
         withdraw_consent(session, consent.id)
     stopped = await studio.until(run_id, ended)
     assert stopped.status == "stopped" and "was withdrawn" in stopped.trouble
+
+
+async def real(studio: Studio, run_id: int) -> int:
+    """Say that somebody real is in the dataset; the id of the consent."""
+    with studio.db.session_scope() as session:
+        persona = get_training(session, run_id).persona_id
+        consent = add_consent(session, persona, {"subject": "Ana", "evidence": "letter"})
+    say_subject(studio.db.session_scope, studio.dataset_id, "real", consent.id)
+    return consent.id
+
+
+async def test_training_3_a_withdrawn_consent_stops_what_nobody_watches(studio: Studio) -> None:
+    run_id = await studio.plan(2000)
+    consent = await real(studio, run_id)
+    await start_training(studio.starter, run_id)
+    live = studio.view(run_id)
+    await at_step(live, 3)
+    assert withdraw(studio.db.session_scope, consent).stopping == (run_id,)
+    told = RunFolder(live.folder)
+    while is_held(studio):
+        await asyncio.sleep(0.05)
+    assert told.status() == "stopped" and told.losses()[-1].step < 2000
+    assert not told.manifest().get("exported")
+    await TrainingWatch(studio.starter).catch_up()
+    assert studio.view(run_id).status == "stopped" and "was withdrawn" in studio.view(run_id).trouble
+
+
+@pytest.mark.long
+async def test_training_3_a_withdrawn_consent_reaches_a_run_whose_folder_can_not_be_written(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await studio.plan(2000)
+    consent = await real(studio, run_id)
+    await start_training(studio.starter, run_id)
+    await at_step(studio.view(run_id), 3)
+
+    def full(*_: object) -> None:
+        raise DiskFull("There is no room left.")
+
+    monkeypatch.setattr(RunFolder, "order", full)
+    withdraw(studio.db.session_scope, consent)
+    while is_held(studio):
+        await asyncio.sleep(0.05)
+    assert RunFolder(studio.view(run_id).folder).status() == "stopped"
+
+
+async def test_training_3_what_was_learnt_is_not_registered_once_its_consent_is_withdrawn(
+    studio: Studio,
+) -> None:
+    run_id = await studio.plan(4)
+    consent = await real(studio, run_id)
+    await start_training(studio.starter, run_id)
+    while RunFolder(studio.view(run_id).folder).status() != "done" or is_held(studio):
+        await asyncio.sleep(0.05)
+    withdraw(studio.db.session_scope, consent)
+    watch = TrainingWatch(studio.starter)
+    for _ in range(2):
+        await watch.catch_up()
+    after = studio.view(run_id)
+    assert (after.status, after.lora) == ("done", None) and "was withdrawn" in after.trouble
+    # A new consent, and the operator asks for the file again.
+    await real(studio, run_id)
+    await start_training(studio.starter, run_id, how=How(export=Export()))
+    assert (await studio.until(run_id, ended)).lora == "Mira@1"
 
 
 def test_a_stage_is_taken_up_once_at_a_step_and_thrice_without_progress(tmp_path: Path) -> None:

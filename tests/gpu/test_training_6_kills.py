@@ -116,6 +116,21 @@ def test_training_6_pause_stop_and_another_number_of_steps_change_no_step(
     assert result(folder) == result(unharmed)
 
 
+def test_training_6_a_stop_at_the_last_step_keeps_the_file_from_being_made(
+    unharmed: RunFolder, tmp_path: Path
+) -> None:
+    folder = begun(unharmed, tmp_path / "run")
+    assert carried_out("train", folder, act="term", boundary="training:step:after", n=10).code == EXIT_STOPPED
+    assert (folder.status(), len(folder.losses())) == ("stopped", 10)
+    assert carried_out("train", folder).code == 0
+    folder.order("stop")
+    assert carried_out("export", folder).code == EXIT_STOPPED
+    assert not list(folder.export.glob("*.safetensors")) and folder.status() == "stopped"
+    folder.order("run")
+    assert carried_out("export", folder).code == 0
+    assert len(list(folder.export.glob("*.safetensors"))) == 1
+
+
 def test_training_6_a_full_disk_is_waited_out(unharmed: RunFolder, tmp_path: Path) -> None:
     folder = begun(unharmed, tmp_path / "run")
     assert carried_out("train", folder, act="fill", boundary="training:step:after", n=2).code == 0

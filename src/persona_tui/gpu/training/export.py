@@ -65,7 +65,9 @@ def export(worker: Worker) -> Status:
     Raises:
         NotAllowedNow: there is no checkpoint.
         ExportDiffers: the file does not do what the training copy does.
+        Interrupted: the operator wants it to rest; no file is made.
     """
+    worker.obey()
     folder, run = worker.folder, worker.folder.run()
     cache = Cache(folder.cache)
     index = cache.index(run)
@@ -93,6 +95,7 @@ def export(worker: Worker) -> Status:
             f"The file's pictures differ by {tried.difference:.3g} from those of what was trained."
         )
     boundaries.reached("training:export:before_rename")
+    worker.obey()
     sidecar = json.dumps(sidecar_of(notes, run, adapter.facts), indent=1, ensure_ascii=False)
     worker.insist(lambda: write_durably(folder.export / f"{name}.json", sidecar.encode()))
     part.replace(folder.export / part.name)

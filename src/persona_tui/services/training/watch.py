@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from sqlmodel import Session, col, select
@@ -173,7 +174,13 @@ class TrainingWatch:
                 spawn_for(self._starter, view.id, *following.spawn)
             if not following.finished:
                 return False
-        return register(self._starter, view.id)
+        return self._may_register(view.id) and register(self._starter, view.id)
+
+    def _may_register(self, run_id: int) -> bool:
+        """Whether somebody still says yes to what was learnt; a run that nobody watched may be done since."""
+        with self._starter.scope() as session:
+            row = _locked(session, run_id)
+            return row is not None and self._is_permitted(session, row, RunFolder(Path(row.folder)))
 
     def _judged(self, session: Session, view: TrainingView, take_up: bool) -> _Next:
         row = _locked(session, view.id)
@@ -193,7 +200,7 @@ class TrainingWatch:
         if ended is None and permitted:
             return self._take_up(session, row, folder, held) if take_up or lost else _Next()
         self._settle(session, row, folder, ended or "stopped", held)
-        return _Next(finished=ended == "done")
+        return _Next(finished=ended == "done" and permitted)
 
     def _take_up(
         self, session: Session, row: TrainingRun, folder: RunFolder, held: tuple[Lease, ...]
