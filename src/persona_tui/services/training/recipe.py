@@ -196,7 +196,6 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
         "rank": rank,
         "alpha": rank,
         "targets": _first(given.targets, preset["targets"]),
-        "lr": _first(given.lr, family.learning_rate),
         "optimizer": given.optimizer,
         "steps": steps,
         "batch": given.batch,
@@ -212,6 +211,7 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
     }
     told |= given.recipe
     told |= {name: getattr(given, name) for name in _GIVEN & given.model_fields_set}
+    told["lr"] = _rate(given, family, str(told["optimizer"]))
     if "accumulation" in given.model_fields_set or "accumulation" in given.recipe:
         require_shared(told["accumulation"], sources.cards)
     else:
@@ -224,10 +224,24 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
 
 
 _GIVEN = frozenset({
-    "steps", "rank", "targets", "lr", "seed", "buckets", "batch", "accumulation", "optimizer", "preservation",
+    "steps", "rank", "targets", "seed", "buckets", "batch", "accumulation", "optimizer", "preservation",
     "ema", "mask_loss", "checkpoint_every", "evaluate_every", "compile", "attention_backend",
 })  # fmt: skip
 """What a plan and a run file both call so."""
+
+
+def _rate(given: PlanInput, family: Family, optimizer: str) -> object:
+    """The learning rate: as asked, else the recipe's if it is meant for that optimizer, else the usual one."""
+    if given.lr is not None:
+        return given.lr
+    is_prodigy = optimizer == "prodigy"
+    if "lr" in given.recipe and is_prodigy == (given.recipe.get("optimizer", optimizer) == "prodigy"):
+        return given.recipe["lr"]
+    return _PRODIGY_RATE if is_prodigy else family.learning_rate
+
+
+_PRODIGY_RATE = 1.0
+"""Prodigy finds its own rate and multiplies it by this one; 1 is its authors' advice."""
 
 
 def _first(*values: Any) -> Any:
