@@ -151,7 +151,11 @@ class Evaluator:
             if self._worker.control().want != "run":
                 return False
             with at_strength(trainee.transformer, one.strength):
-                latents.append(drawn(trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed))
+                latents.append(
+                    drawn(
+                        trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed, guided=True
+                    )
+                )
         place = place_of(self._folder, step)
         self._worker.insist(lambda: make_folder(place))
         for one, pixels in zip(asked, self._decoded(trainee, latents), strict=True):
