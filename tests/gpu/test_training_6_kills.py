@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from persona_tui.gpu.training import checkpoints
 from persona_tui.gpu.training.evaluate import evaluations
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.worker import EXIT_PAUSED, EXIT_STOPPED
@@ -98,6 +99,17 @@ def test_training_6_a_cut_off_checkpoint_is_told_and_the_one_before_it_taken(
         " the one before it is taken."
     ]
     assert result(folder) == result(unharmed)
+
+
+def test_training_6_the_best_are_kept_of_those_that_are_there(tmp_path: Path) -> None:
+    for step in (3, 6, 9, 12, 15, 18):
+        checkpoints.path_of(tmp_path, step).mkdir()
+    # 1 and 2 are thought the best by now, and gone.
+    scores = {1: 0.9, 2: 0.8, 3: 0.2, 6: 0.5, 9: 0.4, 12: 0.3}
+    checkpoints.prune(tmp_path, scores, 2)
+    assert checkpoints.steps_in(tmp_path) == [6, 9, 15, 18]
+    checkpoints.prune(tmp_path, scores, 0)
+    assert checkpoints.steps_in(tmp_path) == [15, 18]
 
 
 def test_training_6_pause_stop_and_another_number_of_steps_change_no_step(

@@ -222,10 +222,23 @@ def newest(folder: Path, run: RunFile, tell: Callable[[str], None]) -> Kept | No
     return None
 
 
-def prune(folder: Path, best: Iterable[int]) -> None:
-    """Remove all but the last two and the best."""
+def survivors(steps: Iterable[int], scores: Mapping[int, float], keep: int) -> set[int]:
+    """Which checkpoints stay: the last two, and of those that are there the best.
+
+    Args:
+        scores: step → score; what has none is none of the best. A score may be of a step whose checkpoint
+            is gone already, since scores change with what is seen later.
+        keep: how many of the best.
+    """
+    there = sorted(steps)
+    best = sorted((step for step in there if step in scores), key=lambda step: scores[step], reverse=True)
+    return {*there[-_LAST:], *best[:keep]}
+
+
+def prune(folder: Path, scores: Mapping[int, float], keep: int) -> None:
+    """Remove all checkpoints but the `survivors`."""
     steps = steps_in(folder)
-    kept = {*steps[-_LAST:], *best}
+    kept = survivors(steps, scores, keep)
     for step in steps:
         if step not in kept:
             boundaries.reached("training:checkpoint:before_prune")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from persona_tui import boundaries
 from persona_tui.gpu.training.cache import Sample
-from persona_tui.gpu.training.checkpoints import State, steps_in
+from persona_tui.gpu.training.checkpoints import State, steps_in, survivors
 from persona_tui.gpu.training.choosing import Evaluation, alike, proposed, reason_to_stop, scores
 from persona_tui.gpu.training.durable import append_line, lines_of, make_folder, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
@@ -200,9 +200,11 @@ class Evaluator:
         ends = (
             reason is not None and not last and not any(one["event"] == "enough" for one in folder.events())
         )
-        kept = set(steps_in(folder.checkpoints))
+        there = set(steps_in(folder.checkpoints))
         if ends or last or state.step % run.checkpoint_every == 0:
-            kept.add(state.step)
+            there.add(state.step)
+        # Those that its checkpoint, which is written next, leaves.
+        kept = survivors(there, state.best, run.keep)
         choice = proposed(told, steps, sorted(kept))
         if choice is not None:
             choice = replace(choice, alike=alike(folder.likeness_of_each(), choice.step, sorted(kept)))
