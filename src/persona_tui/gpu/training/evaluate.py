@@ -152,9 +152,7 @@ class Evaluator:
                 return False
             with at_strength(trainee.transformer, one.strength):
                 latents.append(
-                    drawn(
-                        trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed, guided=True
-                    )
+                    drawn(trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed, guided=True)
                 )
         place = place_of(self._folder, step)
         self._worker.insist(lambda: make_folder(place))
