@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.support.training import MADE
 
 from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.manifest import Manifest
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.services.training.recipe import PlanInput, Sources, make_recipe
-from tests.support.training import MADE
 
 MANIFEST = Manifest(name="v1", persona="Mira", trigger_word="mira", class_word="person", created_at=MADE)
 

@@ -149,13 +149,26 @@ class RunFolder:
     def order(self, want: Want | None = None, steps: int | None = None) -> Control:
         """Change what is wanted; what is None stays.
 
+        One at a time: the operator's pause and the trainer's own end may come at one moment.
+
         Raises:
             DiskFull, StorageError: it can't be written.
         """
-        now = self.control()
-        new = replace(now, want=want or now.want, steps=steps or now.steps)
-        write_durably(self.control_file, json.dumps(asdict(new)).encode())
-        return new
+        with self._ordering():
+            now = self.control()
+            new = replace(now, want=want or now.want, steps=steps or now.steps)
+            write_durably(self.control_file, json.dumps(asdict(new)).encode())
+            return new
+
+    @contextlib.contextmanager
+    def _ordering(self) -> Iterator[None]:
+        with written(self.path):
+            descriptor = os.open(self.path / "control.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def heartbeat(self) -> Heartbeat | None:
         """The last sign of life; None where there is none that can be read."""

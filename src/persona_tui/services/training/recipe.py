@@ -231,7 +231,7 @@ _GIVEN = frozenset({
 
 
 def _rate(given: PlanInput, family: Family, optimizer: str) -> object:
-    """The learning rate: as asked, else the recipe's if it is meant for that optimizer, else the usual one."""
+    """The learning rate: as asked, else the recipe's where it is of that optimizer, else the usual one."""
     if given.lr is not None:
         return given.lr
     is_prodigy = optimizer == "prodigy"

@@ -178,7 +178,7 @@ class Adapter(ABC):
         return stretched
 
     def schedule(self, steps: int, latent_size: tuple[int, int]) -> list[float]:
-        """Noise levels of a picture of that height and width in latents, as the pipeline sets them; 0 ends."""
+        """Noise levels of a picture of that height and width in latents, as the pipeline has them; last 0."""
         scheduler = _diffusers("FlowMatchEulerDiscreteScheduler")(**self.scheduler)
         even = torch.linspace(1, 1 / steps, steps, dtype=torch.float64).tolist()
         scheduler.set_timesteps(sigmas=even, mu=self._mu(latent_size, steps))
