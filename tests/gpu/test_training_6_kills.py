@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,16 +88,33 @@ def test_training_6_a_run_killed_in_an_evaluation_ends_like_one_that_was_never_l
     assert [one.step for one in evaluations(folder)] == [0, 5, 10]
 
 
-def test_training_6_a_cut_off_checkpoint_is_told_and_the_one_before_it_taken(
-    unharmed: RunFolder, tmp_path: Path
+def _cut(data: bytes) -> bytes:
+    return data[:-100]
+
+
+def _flip_weights(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def _flip_recipe(data: bytes) -> bytes:
+    """In the manifest's hash of the recipe, which then reads as another one."""
+    at = data.index(b"learning_hash") + len(b'learning_hash": "') + 5
+    return data[:at] + (b"0" if data[at : at + 1] != b"0" else b"1") + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [("optimizer.pt", _cut), ("lora.safetensors", _flip_weights), ("manifest.json", _flip_recipe)],
+)
+def test_training_6_a_broken_checkpoint_is_told_and_the_one_before_it_taken(
+    unharmed: RunFolder, tmp_path: Path, name: str, spoil: Callable[[bytes], bytes]
 ) -> None:
     folder = copied(unharmed, tmp_path / "run")
-    newest = max(folder.checkpoints.glob("step-*")) / "optimizer.pt"
-    newest.write_bytes(newest.read_bytes()[:-100])
+    newest = max(folder.checkpoints.glob("step-*")) / name
+    newest.write_bytes(spoil(newest.read_bytes()))
     assert carried_out("train", folder).code == 0
     assert [told["message"] for told in folder.events() if told["event"] == "broken"] == [
-        "The checkpoint of step 10 is broken (optimizer.pt is not what was written);"
-        " the one before it is taken."
+        f"The checkpoint of step 10 is broken ({name} is not what was written); the one before it is taken."
     ]
     assert result(folder) == result(unharmed)
 
