@@ -131,6 +131,22 @@ def test_a_child_that_outlived_its_parent_keeps_the_card(
         assert [one.id for one in lease.sweep(session, locks, lambda: (CARD,))] == [held.id]
 
 
+def test_training_12_whoever_only_looks_at_a_lock_is_no_holder(locks: Path) -> None:
+    locks.mkdir()
+    path, stop, found = locks / "card.lock", threading.Event(), []
+
+    def look() -> None:
+        while not stop.is_set():
+            found.append(lease.is_locked(path))
+
+    other = threading.Thread(target=look)
+    other.start()
+    found += [lease.is_locked(path) for _ in range(3000)]
+    stop.set()
+    other.join(30)
+    assert not any(found)
+
+
 def test_a_pid_of_another_process_is_no_sign_of_life(db: Database, locks: Path) -> None:
     held = take(db, locks)
     me = lease.process_id(os.getpid())

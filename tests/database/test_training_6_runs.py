@@ -292,6 +292,9 @@ async def test_training_6_a_folder_that_is_gone_or_another_runs_is_told_as_that(
         assert hint in caught.value.hint
     with pytest.raises(InvalidRequest, match=f"is the folder of training {other}") as caught:
         await start_training(studio.starter, run_id, how=How(folder=studio.view(other).folder))
+    (tmp_path / "link").symlink_to(studio.view(other).folder)
+    with pytest.raises(InvalidRequest, match=f"is the folder of training {other}"):
+        await start_training(studio.starter, run_id, how=How(folder=tmp_path / "link"))
     with pytest.raises(InvalidRequest, match=r"is gone from .*/nowhere"):
         await start_training(studio.starter, run_id, how=How(folder=tmp_path / "nowhere"))
     assert studio.view(run_id).folder == folder and not is_held(studio)
@@ -406,6 +409,27 @@ async def test_training_3_a_withdrawn_consent_reaches_a_run_whose_folder_can_not
     while is_held(studio):
         await asyncio.sleep(0.05)
     assert RunFolder(studio.view(run_id).folder).status() == "stopped"
+
+
+async def test_training_3_a_recipe_of_another_dataset_or_model_is_no_way_round_consent_and_licence(
+    studio: Studio,
+) -> None:
+    run_id = await studio.plan(3)
+    folder = RunFolder(studio.view(run_id).folder)
+    own = folder.run_file.read_text()
+    for was, now in (
+        (studio.view(run_id).dataset_hash, "0" * 64),
+        ('family = "qwen-image"', 'family = "flux1"'),
+    ):
+        folder.run_file.write_text(own.replace(was, now))
+        with pytest.raises(InvalidRequest, match="another dataset or base model"):
+            await start_training(studio.starter, run_id)
+    with studio.db.session_scope() as session:
+        assert lease.held_here(session) == ()
+    folder.run_file.write_text(own.replace("seed = 1", "seed = 2"))
+    assert (await start_training(studio.starter, run_id)).seed == 2
+    order(studio.db.session_scope, run_id, "stop")
+    await studio.until(run_id, ended)
 
 
 async def test_training_3_what_was_learnt_is_not_registered_once_its_consent_is_withdrawn(

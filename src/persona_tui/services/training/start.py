@@ -214,6 +214,12 @@ def _require_folder(row: TrainingRun, how: How) -> RunFile:
             hint="Wait for its end; `persona-tui train status` shows it.",
         )
     run = folder.run()
+    if (run.dataset_hash, run.family) != (row.dataset_hash, row.base_family):
+        # Consent and licence were asked for by what was planned.
+        raise InvalidRequest(
+            f"The recipe in {folder.path} is not training {row.id}'s: it names another dataset or base model.",
+            hint="Put its own run.toml back, or plan a new training.",
+        )
     if row.config_hash != run.hash():
         row.config, row.config_hash, row.seed = run.model_dump(mode="json"), run.hash(), run.seed
     if row.status == "done" and how.steps is not None and how.steps <= row.step:
