@@ -432,6 +432,21 @@ def test_training_5_a_recipe_of_ai_toolkit_is_taken_over_and_the_rest_listed(tmp
         assert read_recipe(path).family == family
     path.write_text(OLDER.replace("optimizer: adamw8bit", "optimizer: automagic"))
     assert read_recipe(path).unknown == ("train.lr_scheduler", "train.optimizer")
+    # What is done here with one value alone, and what more there is than is taken, is told.
+    for was, now, unknown in (
+        ("type: lora,", "type: lokr,", "network.type"),
+        ("shuffle_tokens: false", "shuffle_tokens: true", "datasets.shuffle_tokens"),
+        (
+            "        batch_size: 1",
+            "        train_text_encoder: true\n        batch_size: 1",
+            "train.train_text_encoder",
+        ),
+        ("      train:\n", "        - {folder_path: /more}\n      train:\n", "datasets.2"),
+    ):
+        changed = OLDER.replace(was, now)
+        assert changed != OLDER
+        path.write_text(changed)
+        assert set(read_recipe(path).unknown) == {unknown, "train.lr_scheduler"}
     path.write_text(OLDER.replace("is_flux: true", "arch: sdxl"))
     with pytest.raises(InvalidRequest, match="trains sdxl"):
         read_recipe(path)
