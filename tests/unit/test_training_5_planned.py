@@ -7,12 +7,20 @@ from pathlib import Path
 import pytest
 from tests.support.training import MADE
 
+from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training.families import FAMILIES
-from persona_tui.gpu.training.manifest import Manifest
-from persona_tui.gpu.training.run_file import RunFile
+from persona_tui.gpu.training.manifest import Manifest, Picture
+from persona_tui.gpu.training.run_file import Phase, RunFile
+from persona_tui.services.training.curriculum import phases_of
 from persona_tui.services.training.recipe import PlanInput, Sources, make_recipe
 
-MANIFEST = Manifest(name="v1", persona="Mira", trigger_word="mira", class_word="person", created_at=MADE)
+SHOWN = tuple(
+    Picture(file=f"{number}.png", sha256=f"{number:064x}", angle=angle, role=role)
+    for number, (angle, role) in enumerate([("front", "train"), ("body", "anchor"), ("back", "held_out")])
+)
+MANIFEST = Manifest(
+    name="v1", persona="Mira", trigger_word="mira", class_word="person", created_at=MADE, pictures=SHOWN
+)
 
 
 def planned(**given: object) -> RunFile:
@@ -37,3 +45,28 @@ def planned(**given: object) -> RunFile:
 )
 def test_training_5_a_rate_is_the_optimizers_own(given: dict[str, object], rate: float) -> None:
     assert planned(**given).lr == rate
+
+
+def test_training_5_a_curriculum_is_planned_by_command_and_each_phase_has_pictures() -> None:
+    phases = phases_of(["all@400", "head @ 1 = front, profile"])
+    assert phases == (
+        Phase(name="head", first_step=1, angles=("front", "profile")),
+        Phase(name="all", first_step=400),
+    )
+    assert planned(phases=phases).phases == phases
+    # Of the recipe that was read, unless others are named.
+    told = {"phases": [{"name": "body", "first_step": 1, "angles": ["body"]}]}
+    assert planned(recipe=told).phases[0].name == "body"
+    assert planned(recipe=told, phases=phases).phases == phases
+    for words in ("head", "@1", "head@", "head@0", "head@x=front"):
+        with pytest.raises(InvalidRequest, match="is no phase"):
+            phases_of([words])
+    with pytest.raises(
+        InvalidRequest, match="phase back has no picture to learn from: none is of back"
+    ) as caught:
+        planned(phases=phases_of(["all@1", "back@5=back"]))
+    assert caught.value.hint == "Angles of v1: body, front."
+    with pytest.raises(InvalidRequest, match="begins at step 900, after the last one, 800"):
+        planned(phases=phases_of(["head@1=front", "all@900"]))
+    with pytest.raises(InvalidRequest, match="phases begin at step 1"):
+        planned(phases=phases_of(["all@5"]))

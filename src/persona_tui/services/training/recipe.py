@@ -16,6 +16,7 @@ from persona_tui.gpu.training.manifest import Manifest
 from persona_tui.gpu.training.run_file import (
     AttentionBackend,
     OptimizerName,
+    Phase,
     Quantisation,
     RunFile,
     Targets,
@@ -23,6 +24,7 @@ from persona_tui.gpu.training.run_file import (
 )
 from persona_tui.services.inputs import Input, Line, Name
 from persona_tui.services.training.cards import require_shared
+from persona_tui.services.training.curriculum import require_pictures
 from persona_tui.text import slug
 
 Preset = Literal["likeness", "light", "style"]
@@ -51,6 +53,7 @@ class PlanInput(Input):
         recipe: entries of a run file that was read; what is given besides wins over them.
         cards: numbers of cards that train it together, as `cards.chosen_places` reads them; None takes the
             first.
+        phases: of the curriculum; none: all pictures from the first step on.
     """
 
     family: Line
@@ -77,6 +80,7 @@ class PlanInput(Input):
     parent: Annotated[str, StringConstraints(max_length=100)] | None = None
     recipe: Mapping[str, Any] = {}
     cards: Line | None = None
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,12 +224,14 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
         told["alpha"] = told["rank"]
     if sources.parent is not None:
         told |= {"parent": sources.parent[0], "parent_hash": sources.parent[1]}
-    return checked(told, "The plan")
+    made = checked(told, "The plan")
+    require_pictures(made, manifest)
+    return made
 
 
 _GIVEN = frozenset({
     "steps", "rank", "targets", "seed", "buckets", "batch", "accumulation", "optimizer", "preservation",
-    "ema", "mask_loss", "checkpoint_every", "evaluate_every", "compile", "attention_backend",
+    "ema", "mask_loss", "checkpoint_every", "evaluate_every", "compile", "attention_backend", "phases",
 })  # fmt: skip
 """What a plan and a run file both call so."""
 

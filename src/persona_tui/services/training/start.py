@@ -217,7 +217,8 @@ def _require_folder(row: TrainingRun, how: How) -> RunFile:
     if (run.dataset_hash, run.family) != (row.dataset_hash, row.base_family):
         # Consent and licence were asked for by what was planned.
         raise InvalidRequest(
-            f"The recipe in {folder.path} is not training {row.id}'s: it names another dataset or base model.",
+            f"The recipe in {folder.path} is not that of training {row.id}: it names another dataset or base"
+            " model.",
             hint="Put its own run.toml back, or plan a new training.",
         )
     if row.config_hash != run.hash():
