@@ -252,7 +252,11 @@ def asked_of(trainee: Trainee, seeds: Sequence[int] = SEEDS) -> list[Asked]:
             smallest[sample.picture] = sample
     chosen = list(smallest.values())[:_PROMPTS]
     asked = [Asked(one, "trigger", one.prompt, seed) for one in chosen for seed in seeds]
-    asked += [Asked(one, "class", one.class_prompt or one.empty, seeds[0]) for one in chosen[:_CLASS_PROMPTS]]
+    asked += [
+        Asked(one, "class", one.class_prompt or one.empty, seed)
+        for one in chosen[:_CLASS_PROMPTS]
+        for seed in seeds
+    ]
     asked += [
         Asked(one, "trigger", one.prompt, seeds[0], strength) for one in chosen[:1] for strength in STRENGTHS
     ]
