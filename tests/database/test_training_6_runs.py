@@ -19,6 +19,7 @@ from sqlalchemy import text
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.gpu.training import pulse
 from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.folder import RunFolder
@@ -365,6 +366,33 @@ async def test_a_consent_that_is_withdrawn_stops_what_runs(studio: Studio) -> No
         withdraw_consent(session, consent.id)
     stopped = await studio.until(run_id, ended)
     assert stopped.status == "stopped" and "was withdrawn" in stopped.trouble
+
+
+@pytest.mark.long
+async def test_training_6_a_run_that_lives_and_does_not_get_on_is_told(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await studio.plan(2000)
+    await start_training(studio.starter, run_id)
+    beat = await at_step(studio.view(run_id), 3)
+    watch = TrainingWatch(studio.starter)
+    await watch.catch_up()
+    assert studio.view(run_id).trouble == ""
+    os.kill(beat.pid, signal.SIGSTOP)
+    try:
+        now = pulse.since_boot
+        monkeypatch.setattr(pulse, "since_boot", lambda: now() + 1500)
+        await watch.catch_up()
+        still = studio.view(run_id)
+        assert still.status == "training" and "does not get on for 25 minutes, at step" in still.trouble
+        assert f"end process {beat.pid}" in still.hint
+        monkeypatch.setattr(pulse, "since_boot", now)
+    finally:
+        os.kill(beat.pid, signal.SIGCONT)
+    await studio.until(run_id, lambda view: view.step > still.step + 3)
+    assert studio.view(run_id).trouble == ""
+    order(studio.db.session_scope, run_id, "stop")
+    await studio.until(run_id, ended)
 
 
 async def real(studio: Studio, run_id: int) -> int:

@@ -150,6 +150,7 @@ class Evaluator:
         for one in asked:
             if self._worker.control().want != "run":
                 return False
+            self._worker.pulse.moved(step, "evaluating")
             with at_strength(trainee.transformer, one.strength):
                 latents.append(
                     drawn(trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed, guided=True)

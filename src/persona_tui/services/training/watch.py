@@ -24,7 +24,7 @@ from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.services import events, lease
 from persona_tui.services.lease import Lease, Place
 from persona_tui.services.training.plan import require_subject
-from persona_tui.services.training.progress import note_progress
+from persona_tui.services.training.progress import last_pace, note_progress, note_stillness
 from persona_tui.services.training.registering import place_everywhere, register
 from persona_tui.services.training.runs import LIVE, TrainingView, list_trainings
 from persona_tui.services.training.start import (
@@ -192,6 +192,7 @@ class TrainingWatch:
         if is_alive(view, folder, held):
             if permitted:
                 row.status = _AT.get(folder.status(), row.status)
+                note_stillness(row, folder.heartbeat(), last_pace(folder))
             for one in held:
                 lease.renew(session, one)
             return _Next()
