@@ -124,7 +124,7 @@ def events(view: TrainingView, name: str) -> list[dict[str, object]]:
     return [event for event in RunFolder(view.folder).events() if event["event"] == name]
 
 
-async def test_a_run_that_is_killed_goes_on_once_and_is_registered(studio: Studio) -> None:
+async def test_training_6_a_run_that_is_killed_goes_on_once_and_is_registered(studio: Studio) -> None:
     run_id = await studio.plan(12, die_at=[7])
     started = await start_training(studio.starter, run_id)
     assert (started.status, started.attempt) == ("encoding", 1)
@@ -157,7 +157,7 @@ async def test_a_run_that_is_killed_goes_on_once_and_is_registered(studio: Studi
 
 
 @pytest.mark.long
-async def test_a_run_that_dies_at_one_step_again_stops_and_says_so(studio: Studio) -> None:
+async def test_training_6_a_run_that_dies_at_one_step_again_stops_and_says_so(studio: Studio) -> None:
     run_id = await studio.plan(9, die_at=[7, 7])
     await start_training(studio.starter, run_id)
     failed = await studio.until(run_id, ended)
@@ -167,7 +167,7 @@ async def test_a_run_that_dies_at_one_step_again_stops_and_says_so(studio: Studi
     assert (await studio.until(run_id, ended)).status == "done"
 
 
-async def test_with_everything_killed_the_watch_takes_it_up_once(studio: Studio) -> None:
+async def test_training_6_with_everything_killed_the_watch_takes_it_up_once(studio: Studio) -> None:
     run_id = await studio.plan(2000)
     await start_training(studio.starter, run_id)
     for attempt in (1, 2):
@@ -187,7 +187,7 @@ async def test_with_everything_killed_the_watch_takes_it_up_once(studio: Studio)
 
 
 @pytest.mark.long
-async def test_a_stage_that_outlives_its_supervisor_is_left_alone(
+async def test_training_6_a_stage_that_outlives_its_supervisor_is_left_alone(
     studio: Studio,
 ) -> None:
     run_id = await studio.plan(60)
@@ -201,7 +201,9 @@ async def test_a_stage_that_outlives_its_supervisor_is_left_alone(
 
 
 @pytest.mark.long
-async def test_pause_steps_stop_and_a_folder_that_was_moved(studio: Studio, tmp_path: Path) -> None:
+async def test_training_6_pause_steps_stop_and_a_folder_that_was_moved(
+    studio: Studio, tmp_path: Path
+) -> None:
     scope = studio.db.session_scope
     run_id = await studio.plan(2000)
     with pytest.raises(NotAllowedNow, match="nothing to pause"):
@@ -311,7 +313,7 @@ async def test_training_6_a_folder_that_is_gone_or_another_runs_is_told_as_that(
 
 
 @pytest.mark.long
-async def test_queued_trainings_run_one_after_the_other(studio: Studio) -> None:
+async def test_training_6_queued_trainings_run_one_after_the_other(studio: Studio) -> None:
     scope = studio.db.session_scope
     first, second = await studio.plan(3), await studio.plan(4)
     assert queue(scope, first).status == queue(scope, second).status == "queued"
@@ -329,7 +331,7 @@ async def test_queued_trainings_run_one_after_the_other(studio: Studio) -> None:
     await watch.aclose()
 
 
-async def test_no_run_begins_against_a_licence_or_a_consent(studio: Studio) -> None:
+async def test_training_3_no_run_begins_against_a_licence_or_a_consent(studio: Studio) -> None:
     scope = studio.db.session_scope
     run_id = await studio.plan(3, family="flux1", base=base_model(studio.base.parent / "flux"))
     with pytest.raises(NotAllowedNow, match="may not be used commercially"):
@@ -353,7 +355,7 @@ async def test_no_run_begins_against_a_licence_or_a_consent(studio: Studio) -> N
 
 
 @pytest.mark.long
-async def test_a_consent_that_is_withdrawn_stops_what_runs(studio: Studio) -> None:
+async def test_training_3_a_consent_that_is_withdrawn_stops_what_runs(studio: Studio) -> None:
     scope = studio.db.session_scope
     run_id = await studio.plan(2000)
     with scope() as session:
@@ -480,7 +482,7 @@ async def test_training_3_what_was_learnt_is_not_registered_once_its_consent_is_
     assert (await studio.until(run_id, ended)).lora == "Mira@1"
 
 
-def test_a_stage_is_taken_up_once_at_a_step_and_thrice_without_progress(tmp_path: Path) -> None:
+def test_training_6_a_stage_is_taken_up_once_at_a_step_and_thrice_without_progress(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert take_chance(folder, "encode", 0)
     assert not take_chance(folder, "encode", 0)
