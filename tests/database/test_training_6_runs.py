@@ -24,7 +24,7 @@ from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.pulse import Heartbeat
-from persona_tui.gpu.training.supervisor import forget_chances, take_chance
+from persona_tui.gpu.training.supervisor import _step_of, forget_chances, take_chance
 from persona_tui.pool import WorkPool
 from persona_tui.services import lease
 from persona_tui.services.loras.registry import get_lora
@@ -496,3 +496,21 @@ def test_training_6_a_stage_is_taken_up_once_at_a_step_and_thrice_without_progre
     assert take_chance(folder, "train", 10)
     forget_chances(folder)
     assert take_chance(folder, "train", 10)
+
+
+def test_training_6_a_stage_that_dies_while_it_loads_was_as_far_as_its_checkpoint(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert _step_of(folder) == 0
+    (folder.checkpoints / "step-00000450").mkdir(parents=True)
+    (folder.checkpoints / "broken-step-00000500").mkdir()
+    begins = pulse.Pulse(folder.heartbeat_file)
+    assert _step_of(folder) == 450
+    # Taken up at other steps before, and once at this one.
+    for step in (100, 200, 300):
+        assert take_chance(folder, "train", step)
+    assert take_chance(folder, "train", _step_of(folder))
+    assert not take_chance(folder, "train", _step_of(folder))
+    begins.moved(460, "training")
+    begins.beat()
+    assert _step_of(folder) == 460
+    begins.close()

@@ -8,6 +8,7 @@ import pytest
 from tests.support.training import MADE
 
 from persona_tui.errors import InvalidRequest
+from persona_tui.gpu import faces
 from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.manifest import Manifest, Picture
 from persona_tui.gpu.training.run_file import Phase, RunFile
@@ -70,3 +71,13 @@ def test_training_5_a_curriculum_is_planned_by_command_and_each_phase_has_pictur
         planned(phases=phases_of(["head@1=front", "all@900"]))
     with pytest.raises(InvalidRequest, match="phases begin at step 1"):
         planned(phases=phases_of(["all@5"]))
+
+
+def test_training_5_faces_are_weighed_only_where_they_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faces, "is_installed", lambda: True)
+    assert planned(mask_loss=True).mask_loss
+    monkeypatch.setattr(faces, "is_installed", lambda: False)
+    assert not planned().mask_loss
+    for given in ({"mask_loss": True}, {"recipe": {"mask_loss": True}}):
+        with pytest.raises(InvalidRequest, match="extra `faces` is not installed"):
+            planned(**given)

@@ -76,6 +76,8 @@ def encode(worker: Worker) -> Status:
     pictures = manifest.pictures
     if not manifest.of_role("train", "anchor"):
         raise InvalidRequest("The dataset has no picture to learn from.", hint="Add pictures to it.")
+    if run.mask_loss:
+        masks.require_detector()
     encoder = Encoder(run, cache, worker)
     samples = []
     for number, picture in enumerate(pictures, 1):

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints
 from persona_tui.errors import InvalidRequest, UnknownName
 from persona_tui.gpu.training.families import FAMILIES, Family
 from persona_tui.gpu.training.manifest import Manifest
+from persona_tui.gpu.training.masks import require_detector
 from persona_tui.gpu.training.run_file import (
     AttentionBackend,
     OptimizerName,
@@ -226,6 +227,8 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
         told |= {"parent": sources.parent[0], "parent_hash": sources.parent[1]}
     made = checked(told, "The plan")
     require_pictures(made, manifest)
+    if made.mask_loss:
+        require_detector()
     return made
 
 
