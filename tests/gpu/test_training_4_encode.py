@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from persona_tui.gpu import faces
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.cache import Cache, Index
 from persona_tui.gpu.training.encode import class_words
@@ -163,3 +164,33 @@ def test_training_4_a_source_that_is_not_the_one_that_was_added_is_refused(
     changed = small_run(tmp_path / "changed", recipe)
     assert carried_out("encode", changed).code == 2
     assert f"{named} has changed" in failed(changed)
+
+
+@pytest.mark.skipif(not faces.is_installed(), reason="the extra faces is not installed")
+def test_training_5_a_mask_lies_on_the_face_and_is_missing_where_there_is_none(
+    bases: Path, tmp_path: Path
+) -> None:
+    from skimage import data
+
+    # Wider than high, so that rows and columns can't be mistaken for each other; the face is at the right.
+    whole = Image.fromarray(data.astronaut())
+    shown = Image.new("RGB", (480, 320), "grey")
+    shown.paste(whole.crop((100, 0, 340, 240)), (240, 0))
+    nobody = Image.fromarray(data.coffee()).resize((480, 320))
+    sha256 = write_dataset(tmp_path / "set", [shown, nobody])
+    recipe = small_recipe(
+        tiny_pipeline("flux1", bases), tmp_path / "set", sha256, buckets=[384], mask_loss=True,
+        mask_background=0.25,
+    )  # fmt: skip
+    folder = small_run(tmp_path / "run", recipe)
+    assert carried_out("encode", folder).code == 0
+    cache, index = Cache(folder.cache), index_of(folder)
+    face, none = index.samples
+    assert face.mask is not None and none.mask is None
+    assert index.without_face == ("001.png",)
+    mask = cache.load(face.mask)["mask"]
+    height, width = cache.load(face.latents)["latents"].shape[-2:]
+    assert mask.shape == (height, width) and width > height
+    assert set(mask.unique().tolist()) == {0.25, 1.0}
+    rows, columns = (mask == 1).nonzero().float().mean(dim=0).tolist()
+    assert 0.6 < columns / width < 0.9 and 0.2 < rows / height < 0.6
