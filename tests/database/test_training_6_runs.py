@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -420,6 +421,31 @@ async def test_training_3_a_withdrawn_consent_stops_what_nobody_watches(studio: 
     assert not told.manifest().get("exported")
     await TrainingWatch(studio.starter).catch_up()
     assert studio.view(run_id).status == "stopped" and "was withdrawn" in studio.view(run_id).trouble
+
+
+async def test_training_3_a_consent_that_runs_out_stops_what_nobody_watches(studio: Studio) -> None:
+    run_id = await studio.plan(5000)
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    with studio.db.session_scope() as session:
+        persona = get_training(session, run_id).persona_id
+        values = {"subject": "Ana", "evidence": "letter", "expires_at": ends}
+        consent = add_consent(session, persona, values)
+    say_subject(studio.db.session_scope, studio.dataset_id, "real", consent.id)
+    await start_training(studio.starter, run_id)
+    folder = RunFolder(studio.view(run_id).folder)
+    await at_step(studio.view(run_id), 3)
+    assert folder.control().until == ends.timestamp()
+    folder.permit(datetime.now(UTC).timestamp())  # the hour is over
+    while is_held(studio):
+        await asyncio.sleep(0.05)
+    assert folder.status() == "stopped" and folder.losses()[-1].step < 5000
+    await TrainingWatch(studio.starter).catch_up()
+    # Without an end, the next start forgets this one.
+    await real(studio, run_id)
+    await start_training(studio.starter, run_id)
+    assert folder.control().until is None
+    order(studio.db.session_scope, run_id, "stop")
+    await studio.until(run_id, ended)
 
 
 @pytest.mark.long

@@ -171,7 +171,7 @@ def _admit(
             raise NotAllowedNow(
                 f"Training {run_id} is done.", hint="Give it more steps with --steps to train on."
             )
-        require_subject(session, session.get_one(Dataset, row.dataset_id))
+        until = require_subject(session, session.get_one(Dataset, row.dataset_id))
         family = family_of(row.base_family)
         if accept_licence:
             licences.acknowledge(session, family)
@@ -180,6 +180,7 @@ def _admit(
             move(session, row, how.folder.expanduser().absolute())
         held = lease.take_all(session, chosen, "training", starter.locks, run_id=run_id, cards=starter.cards)
         require_shared(_require_folder(row, how).accumulation, len(chosen))
+        folder_of(row).permit(None if until is None else until.timestamp())
         row.card, *row.further_cards = [place.name for place in chosen]
     return held, chosen
 
