@@ -371,6 +371,22 @@ async def test_training_3_a_consent_that_is_withdrawn_stops_what_runs(studio: St
     assert stopped.status == "stopped" and "was withdrawn" in stopped.trouble
 
 
+async def test_training_6_a_run_that_was_to_rest_is_not_taken_up_when_it_dies(studio: Studio) -> None:
+    run_id = await studio.plan(2000)
+    await start_training(studio.starter, run_id)
+    live = studio.view(run_id)
+    await at_step(live, 3)
+    os.killpg(int(live.holder.split(":")[2]), signal.SIGKILL)
+    while attach(live).alive:
+        await asyncio.sleep(0.01)
+    # It was killed, or the disk was full, before it could say so itself.
+    RunFolder(live.folder).order("pause")
+    await TrainingWatch(studio.starter).catch_up(take_up=True)
+    rests = studio.view(run_id)
+    assert (rests.status, rests.attempt, rests.trouble) == ("paused", 1, "")
+    assert not is_held(studio)
+
+
 @pytest.mark.long
 async def test_training_6_a_run_that_lives_and_does_not_get_on_is_told(
     studio: Studio, monkeypatch: pytest.MonkeyPatch

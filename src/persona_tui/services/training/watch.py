@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import to_thread
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ import structlog
 from sqlmodel import Session, col, select
 
 from persona_tui.errors import NotAllowedNow, PersonaError
-from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.folder import RunFolder, Want
 from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.services import events, lease
 from persona_tui.services.lease import Lease, Place
@@ -43,6 +43,8 @@ SECONDS = 3.0
 _AT = {"encoding": "encoding", "encoded": "training", "training": "training", "exporting": "exporting"}
 """What a run is at, by what its folder says while a process works on it."""
 _ENDED = ("done", "paused", "stopped", "failed")
+_RESTS: Mapping[Want, str] = {"pause": "paused", "stop": "stopped"}
+"""What a run has become whose process is gone and was to rest: it is not taken up for that."""
 _AGAIN = "`persona-tui train resume` tries again."
 
 
@@ -196,7 +198,7 @@ class TrainingWatch:
             for one in held:
                 lease.renew(session, one)
             return _Next()
-        ended = _end_of(folder)
+        ended = _end_of(folder) or _RESTS.get(folder.control().want)
         lost = not folder.run_file.is_file()
         if ended is None and permitted:
             return self._take_up(session, row, folder, held) if take_up or lost else _Next()
