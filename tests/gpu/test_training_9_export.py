@@ -115,6 +115,11 @@ def test_training_9_a_lora_is_trained_on_from_its_file(exported: RunFolder, tmp_
     weights = load_file(path)
     for name, weight in Trainee(child, cache.index(run), cache).lora().items():
         assert torch.equal(weight, weights[f"transformer.{name}"])
+    # With another alpha it begins as strong as its parent is.
+    half = child.model_copy(update={"alpha": 2.0})
+    for name, weight in Trainee(half, cache.index(run), cache).lora().items():
+        scale = 2 if name.endswith("lora_B.weight") else 1
+        assert torch.equal(weight, weights[f"transformer.{name}"] * scale)
     with pytest.raises(InvalidRequest, match="has changed since"):
         read_parent(path, "0" * 64, "transformer.", [])
 

@@ -19,7 +19,7 @@ from persona_tui.gpu.training.cards import Cards, joined
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.ema import Average
 from persona_tui.gpu.training.lora import add_lora, copied, put_back, read_parent
-from persona_tui.gpu.training.naming import layers_of
+from persona_tui.gpu.training.naming import baked, layers_of
 from persona_tui.gpu.training.objective import Draw, Objective
 from persona_tui.gpu.training.optimizers import optimizer_for, rate_at, set_rate
 from persona_tui.gpu.training.randomness import key
@@ -78,7 +78,9 @@ class Trainee:
         self.weights = add_lora(self.transformer, self.adapter, run)
         if run.parent is not None:
             prefix, layers = self.adapter.facts.lora_prefix, layers_of(self.weights)
-            put_back(self.weights, read_parent(run.parent, run.parent_hash, prefix, layers))
+            parent = read_parent(run.parent, run.parent_hash, prefix, layers)
+            # A file's weights are those of alpha = rank; here they are multiplied by alpha / rank once more.
+            put_back(self.weights, baked(parent, run.rank / run.alpha))
         if run.swap_blocks:
             let_wait(self.transformer, block_names(self.transformer)[: run.swap_blocks], self.device)
         elif run.checkpointing:
