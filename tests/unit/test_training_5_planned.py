@@ -26,7 +26,7 @@ MANIFEST = Manifest(
 
 def planned(**given: object) -> RunFile:
     values = PlanInput.model_validate({"family": "flux1"} | given)
-    sources = Sources(FAMILIES["flux1"], Path("/base"), MANIFEST, "0" * 64, Path("/snapshot"))
+    sources = Sources(FAMILIES[values.family], Path("/base"), MANIFEST, "0" * 64, Path("/snapshot"))
     return make_recipe(values, sources)
 
 
@@ -81,3 +81,11 @@ def test_training_5_faces_are_weighed_only_where_they_can_be_found(monkeypatch: 
     for given in ({"mask_loss": True}, {"recipe": {"mask_loss": True}}):
         with pytest.raises(InvalidRequest, match="extra `faces` is not installed"):
             planned(**given)
+
+
+def test_training_5_a_batch_is_refused_where_the_model_takes_none() -> None:
+    assert planned(family="qwen-image", batch=4).batch == 4
+    assert planned(family="qwen-image-2.1", accumulation=4).batch == 1
+    with pytest.raises(InvalidRequest, match="so its batch is 1") as caught:
+        planned(family="qwen-image-2.1", batch=2, accumulation=3)
+    assert "--batch 1 --accumulation 6" in caught.value.hint

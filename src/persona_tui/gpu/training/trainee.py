@@ -97,7 +97,7 @@ class Trainee:
         Raises:
             InvalidRequest: a phase has no picture.
         """
-        buckets = [sample.bucket for sample in self.index.samples]
+        shapes = [sample.shape for sample in self.index.samples]
         found = []
         for phase in self.run.phases or (Phase(name="all", first_step=1),):
             places = self.index.places(LEARNT_FROM, phase.angles)
@@ -106,7 +106,7 @@ class Trainee:
                     f"The phase {phase.name} has no picture: none is of {', '.join(phase.angles)}.",
                     hint="Correct the angles in the recipe or in the dataset, and plan again.",
                 )
-            plan = plan_of(buckets, places, self.run.batch, self.run.seed, phase.name)
+            plan = plan_of(shapes, places, self.run.batch, self.run.seed, phase.name)
             found.append((phase.first_step, plan))
         return found
 

@@ -227,6 +227,11 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
         told |= {"parent": sources.parent[0], "parent_hash": sources.parent[1]}
     made = checked(told, "The plan")
     require_pictures(made, manifest)
+    if made.batch > 1 and not family.batches:
+        raise InvalidRequest(
+            f"{family.title} takes one caption at a time, so its batch is 1.",
+            hint=f"Plan it with --batch 1 --accumulation {made.batch * made.accumulation}.",
+        )
     if made.mask_loss:
         require_detector()
     return made
