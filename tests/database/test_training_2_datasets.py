@@ -174,7 +174,7 @@ def test_training_2_a_manifest_that_was_edited_or_moved_is_noticed_and_taken_ove
     dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 8)]).dataset
     path = dataset.folder / "manifest.json"
     told = json.loads(path.read_text())
-    told["subject"] = "real"
+    told["subject"] = "unsaid"
     told["pictures"][0]["caption"] = "photo of ohwx_mira at a wheel"
     path.write_text(json.dumps(told))
     with pytest.raises(InvalidRequest, match="edited by hand"):
@@ -280,3 +280,25 @@ def test_training_2_an_editor_learns_from_pairs(db: Database, tmp_path: Path) ->
     counts = sorted(len(one.control) for one in read_manifest(added.dataset.folder)[0].pictures)
     assert counts == [1] * 6 + [2]
     assert added.dataset.trigger_word == "" and errors_of(db, added.dataset) == []
+
+
+def test_training_3_a_manifest_that_says_real_makes_no_fictional_dataset(
+    db: Database, tmp_path: Path
+) -> None:
+    real = make_dataset(db, tmp_path, subject="real")
+    real = add_files(db, real, [draw_all(tmp_path / "in", 6)]).dataset
+    with db.session_scope() as session:
+        olga = make_persona(session, "Olga", trigger_word="ohwx_olga").id
+    values = {"name": real.name, "subject": "fictional"}
+    fictional = create_dataset(db.session_scope, tmp_path / "datasets", olga, values)
+    with pytest.raises(InvalidRequest, match="says that somebody real is in its pictures"):
+        add_files(db, fictional, [real.folder])
+    (tmp_path / "link").symlink_to(real.folder)
+    with pytest.raises(InvalidRequest, match="is the folder of another dataset"):
+        adopt(db.session_scope, fictional.id, tmp_path / "link")
+    copy = shutil.copytree(real.folder, tmp_path / "copy")
+    with pytest.raises(InvalidRequest, match="says that somebody real is in its pictures"):
+        adopt(db.session_scope, fictional.id, Path(copy))
+    # Where nobody says that it is fictional, a consent is asked for anyway.
+    unsaid = create_dataset(db.session_scope, tmp_path / "datasets", olga, {"name": "v2"})
+    assert add_files(db, unsaid, [real.folder]).count("added") == 6

@@ -223,6 +223,26 @@ def say_subject(
     return settled(scope, dataset_id)
 
 
+def require_as_fictional(row: Dataset, told: Subject, where: str) -> None:
+    """See that nobody real comes into a dataset that is said to be fictional, as far as a manifest tells.
+
+    What a manifest says permits nothing, but it may forbid.
+
+    Args:
+        told: by the manifest that pictures come from.
+        where: it lies, for people.
+
+    Raises:
+        InvalidRequest: it says that somebody real is in its pictures.
+    """
+    if told == "real" and row.subject == "fictional":
+        raise InvalidRequest(
+            f"{where} says that somebody real is in its pictures, and {row.name} is said to be fictional.",
+            title="No consent",
+            hint="Record a consent, and name it: `persona-tui dataset subject PERSONA NAME --consent ID`.",
+        )
+
+
 def _subject(session: Session, persona: Persona, given: DatasetInput) -> Subject:
     if given.consent_id is not None:
         if given.subject == "fictional":
