@@ -63,6 +63,10 @@ def test_training_3_a_real_person_is_trained_by_consent_alone(db: Database, tmp_
         withdraw_consent(session, mine.id)
     with pytest.raises(InvalidRequest, match="withdrawn"):
         say_subject(scope, dataset.id, "real", mine.id)
+    # What shows somebody who has taken it back does not become fictional.
+    for other in ("fictional", "unsaid"):
+        with pytest.raises(InvalidRequest, match="pictures of Ana Reis, whose consent"):
+            say_subject(scope, dataset.id, other)
     with scope() as session:
         assert {one.state for one in list_consents(session, dataset.persona_id)} == {"withdrawn", "valid"}
         session.execute(text("UPDATE personas SET fictional = false"))

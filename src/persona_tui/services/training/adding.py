@@ -34,11 +34,11 @@ from persona_tui.services.training.datasets import (
     SessionScope,
     looks,
     open_dataset,
-    require_as_fictional,
     rewrite,
     settled,
 )
 from persona_tui.services.training.splitting import Member, split
+from persona_tui.services.training.subjects import require_as_fictional
 from persona_tui.text import clean
 
 Outcome = Literal["added", "already there", "failed"]

@@ -19,10 +19,10 @@ from persona_tui.services.training.datasets import (
     SessionScope,
     locked_row,
     open_dataset,
-    require_as_fictional,
     rewrite,
     settled,
 )
+from persona_tui.services.training.subjects import require_as_fictional
 
 
 @dataclass(frozen=True)
