@@ -246,7 +246,9 @@ def test_two_versions_are_voted_on_by_command(studio: Shell, server: SandboxProc
 
 def test_training_11_a_version_is_promoted_by_command_and_rolled_back(studio: Shell, tmp_path: Path) -> None:
     for number in (1, 2, 3):
-        path = write_lora(tmp_path, f"rise_v{number}.safetensors", layers=SD15_KOHYA, width=2048, fill=60 + number)
+        path = write_lora(
+            tmp_path, f"rise_v{number}.safetensors", layers=SD15_KOHYA, width=2048, fill=60 + number
+        )
         assert studio("lora", "import", str(path), "--persona", "Mira", "--name", "rise").code == 0
     assert studio("lora", "use", "Mira", "rise@1", "--weight", "0.7", "--primary").code == 0
     refused(studio("lora", "promote", "rise@1"), 1, "is the primary character for sdxl already")

@@ -8,7 +8,7 @@ from tests.cli.conftest import Shell
 from tests.support.datasets import draw_all
 
 
-def test_a_dataset_is_made_filled_mended_and_exported(peopled: Shell, tmp_path: Path) -> None:
+def test_training_2_a_dataset_is_made_filled_mended_and_exported(peopled: Shell, tmp_path: Path) -> None:
     assert peopled("dataset", "create", "Mira", "v1").code == 2  # she has no trigger word
     said = peopled("dataset", "create", "Mira", "v1", "--trigger", "ohwx_mira")
     assert said.code == 0 and "does not say who is in it" in said.out

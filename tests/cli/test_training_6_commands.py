@@ -62,7 +62,9 @@ def test_training_9_status_says_what_the_file_holds_and_does_in_16_bits() -> Non
     assert list(made(cast(Any, SimpleNamespace(lora=None)), replace(now, exported=None))) == []
 
 
-def test_what_can_not_be_trained_is_refused_in_a_sentence(peopled_dataset: Shell, tmp_path: Path) -> None:
+def test_training_6_what_can_not_be_trained_is_refused_in_a_sentence(
+    peopled_dataset: Shell, tmp_path: Path
+) -> None:
     shell = peopled_dataset
     said = shell("train", "plan", "Mira", "v1", "--family", "flux9")
     assert said.code == 2 and "no base model flux9" in said.err and "qwen-image" in said.err
@@ -80,7 +82,9 @@ def test_what_can_not_be_trained_is_refused_in_a_sentence(peopled_dataset: Shell
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_a_training_by_commands_is_killed_and_comes_out(peopled_dataset: Shell, tmp_path: Path) -> None:
+def test_training_6_a_training_by_commands_is_killed_and_comes_out(
+    peopled_dataset: Shell, tmp_path: Path
+) -> None:
     from tests.support.tiny_pipelines import tiny_pipeline
 
     shell, base = peopled_dataset, tiny_pipeline("flux1", tmp_path)

@@ -33,7 +33,7 @@ def imported(db: Database, shelf: Shelf, path: Path, persona_id: int | None = No
     return done.lora
 
 
-def test_a_version_is_converted_once_its_base_model_is_said(
+def test_training_10_a_version_is_converted_once_its_base_model_is_said(
     db: Database, shelf: Shelf, tmp_path: Path
 ) -> None:
     with db.session_scope() as session:
@@ -68,7 +68,9 @@ def test_a_version_is_converted_once_its_base_model_is_said(
     assert imported(db, shelf, path).id == new.id
 
 
-def test_what_needs_no_conversion_or_has_none_is_said(db: Database, shelf: Shelf, tmp_path: Path) -> None:
+def test_training_10_what_needs_no_conversion_or_has_none_is_said(
+    db: Database, shelf: Shelf, tmp_path: Path
+) -> None:
     fine = imported(
         db,
         shelf,

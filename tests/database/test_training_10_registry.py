@@ -116,7 +116,7 @@ UNET = "down_blocks.0.attentions.0.transformer_blocks.0"
         ),
     ],
 )
-def test_what_comfyui_would_ignore_is_written_anew(
+def test_training_10_what_comfyui_would_ignore_is_written_anew(
     db: Database, settings: Settings, tmp_path: Path, layers: Any, width: int, family: str, wanted: set[str]
 ) -> None:
     path = tmp_path / "found.safetensors"
@@ -141,7 +141,7 @@ def test_what_comfyui_would_ignore_is_written_anew(
 
 
 @pytest.mark.parametrize("where", ["in the file", "beside it", "by its root"])
-def test_a_scale_that_comfyui_does_not_see_is_written_into_the_file(
+def test_training_10_a_scale_that_comfyui_does_not_see_is_written_into_the_file(
     db: Database, settings: Settings, tmp_path: Path, where: str
 ) -> None:
     notes = {"r": RANK, "lora_alpha": 8, "use_rslora": where == "by its root"}
@@ -161,7 +161,7 @@ def test_a_scale_that_comfyui_does_not_see_is_written_into_the_file(
     assert "lora_adapter_metadata" not in read_header(kept).metadata
 
 
-def test_what_can_not_be_converted_comes_in_with_its_warning(
+def test_training_10_what_can_not_be_converted_comes_in_with_its_warning(
     db: Database, settings: Settings, tmp_path: Path
 ) -> None:
     path = tmp_path / "xlabs.safetensors"
@@ -180,7 +180,9 @@ def test_what_can_not_be_converted_comes_in_with_its_warning(
     assert bad.outcome == "failed" and "no safetensors file" in bad.sentence
 
 
-def test_a_file_proposes_the_persona_that_it_names(db: Database, settings: Settings, tmp_path: Path) -> None:
+def test_training_10_a_file_proposes_the_persona_that_it_names(
+    db: Database, settings: Settings, tmp_path: Path
+) -> None:
     with db.session_scope() as session:
         mira = make_persona(session, "Mira Vale", trigger_word="ohwx_mira")
         make_persona(session, "Mira")
@@ -220,7 +222,9 @@ def test_training_9_the_mark_of_a_non_commercial_base_comes_with_the_file(
     assert [one.lora.commercial if one.lora else "" for one in done] == [False, True, None]
 
 
-def test_a_watched_folder_offers_new_files_once(db: Database, settings: Settings, tmp_path: Path) -> None:
+def test_training_10_a_watched_folder_offers_new_files_once(
+    db: Database, settings: Settings, tmp_path: Path
+) -> None:
     scope, shelf, inbox = db.session_scope, Shelf(settings), tmp_path / "inbox"
     with scope() as session:
         mira = make_persona(session)

@@ -107,7 +107,7 @@ def voted(session: Session, contest_id: int, pair: Pair, chosen_lora: int | None
     return cast_pair(session, contest_id, shown, chosen, sitting=SITTING, response_ms=900)
 
 
-def test_each_pair_is_shown_once_blind_and_on_either_side(session: Session, two: Two) -> None:
+def test_training_11_each_pair_is_shown_once_blind_and_on_either_side(session: Session, two: Two) -> None:
     contest = planned(session, two, seeds=4)
     assert next_pair(session, contest) is None
     assert comparison_state(session, contest).planned == 4 * len(PROMPTS)
@@ -130,7 +130,7 @@ def test_each_pair_is_shown_once_blind_and_on_either_side(session: Session, two:
     assert one.turned().p_better == pytest.approx(1 - one.p_better)
 
 
-def test_the_chance_of_being_better_is_the_posteriors() -> None:
+def test_training_11_the_chance_of_being_better_is_the_posteriors() -> None:
     assert p_better(0, 0) == 0.5 and p_better(1, 0) == 0.75 and p_better(0, 1) == 0.25
     # By numerical integration of the posterior above one half.
     x = (np.arange(200_000) + 0.5) / 200_000
@@ -139,7 +139,7 @@ def test_the_chance_of_being_better_is_the_posteriors() -> None:
         assert isclose(p_better(won, lost), density[x > 0.5].sum() / density.sum(), abs_tol=1e-6)
 
 
-def test_a_vote_is_taken_back_and_none_is_counted_twice(session: Session, two: Two) -> None:
+def test_training_11_a_vote_is_taken_back_and_none_is_counted_twice(session: Session, two: Two) -> None:
     contest = planned(session, two, seeds=1, prompts=["tea", "tea ", "rain"])
     pictured(session, contest, two)
     first = next_pair(session, contest)
@@ -164,7 +164,7 @@ def test_a_vote_is_taken_back_and_none_is_counted_twice(session: Session, two: T
     assert comparison_state(session, contest).lost == 1
 
 
-def test_what_the_server_made_alike_is_not_voted_on(session: Session, two: Two) -> None:
+def test_training_11_what_the_server_made_alike_is_not_voted_on(session: Session, two: Two) -> None:
     contest = planned(session, two, seeds=2, prompts=["tea"])
     pictured(session, contest, two, alike=True, only=1)
     state = comparison_state(session, contest)
@@ -172,7 +172,7 @@ def test_what_the_server_made_alike_is_not_voted_on(session: Session, two: Two) 
     assert next_pair(session, contest) is None
 
 
-def test_comparisons_of_two_versions_add_up_over_new_seeds(session: Session, two: Two) -> None:
+def test_training_11_comparisons_of_two_versions_add_up_over_new_seeds(session: Session, two: Two) -> None:
     first = planned(session, two, seeds=2, prompts=["tea"], seed=7)
     turned = Two(two.persona_id, two.new, two.old)
     second = planned(session, turned, seeds=2, prompts=["tea"])
@@ -194,7 +194,7 @@ def test_comparisons_of_two_versions_add_up_over_new_seeds(session: Session, two
     assert (one.won, one.lost, one.even) == (4, 0, 0)
 
 
-def test_what_can_not_be_compared_is_refused(session: Session, two: Two) -> None:
+def test_training_11_what_can_not_be_compared_is_refused(session: Session, two: Two) -> None:
     stranger = version(session, make_persona(session, "Nils").id, "nils")
     other = version(session, two.persona_id, "mira flux", family="flux")
     for beside, words in (
@@ -211,7 +211,7 @@ def test_what_can_not_be_compared_is_refused(session: Session, two: Two) -> None
     assert comparisons(session) == ()
 
 
-def test_a_picture_belongs_to_its_own_comparison(session: Session, two: Two) -> None:
+def test_training_11_a_picture_belongs_to_its_own_comparison(session: Session, two: Two) -> None:
     mine, other = planned(session, two), planned(session, two)
     pictured(session, mine, two, only=1)
     picture = session.execute(text("SELECT min(id) FROM lora_comparison_pictures")).scalar_one()
@@ -231,7 +231,7 @@ def test_a_picture_belongs_to_its_own_comparison(session: Session, two: Two) -> 
     )
 
 
-def test_a_version_that_goes_takes_its_comparisons_along(session: Session, two: Two) -> None:
+def test_training_11_a_version_that_goes_takes_its_comparisons_along(session: Session, two: Two) -> None:
     contest = planned(session, two, seeds=1)
     pictured(session, contest, two)
     pair = next_pair(session, contest)
@@ -245,7 +245,7 @@ def test_a_version_that_goes_takes_its_comparisons_along(session: Session, two: 
     assert left == [0, 0, 0, 2 * len(PROMPTS)]
 
 
-def test_a_comparison_is_no_contest_of_candidates(session: Session, two: Two) -> None:
+def test_training_11_a_comparison_is_no_contest_of_candidates(session: Session, two: Two) -> None:
     contest = planned(session, two)
     pictured(session, contest, two)
     assert voting.next_showing(session, contest) is None

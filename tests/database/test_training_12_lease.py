@@ -76,7 +76,7 @@ def take(db: Database, locks: Path, cards: tuple[Card, ...] = (CARD,)) -> lease.
         return lease.take(session, PLACE, "training", locks, cards=lambda: cards)
 
 
-def test_a_card_has_one_holder_until_lock_process_and_driver_agree(
+def test_training_12_a_card_has_one_holder_until_lock_process_and_driver_agree(
     db: Database, locks: Path, children: list[subprocess.Popen[str]]
 ) -> None:
     first = take(db, locks)
@@ -113,7 +113,7 @@ def test_a_card_has_one_holder_until_lock_process_and_driver_agree(
         assert lease.held_here(session) == ()
 
 
-def test_a_child_that_outlived_its_parent_keeps_the_card(
+def test_training_12_a_child_that_outlived_its_parent_keeps_the_card(
     db: Database, locks: Path, children: list[subprocess.Popen[str]]
 ) -> None:
     held = take(db, locks)
@@ -131,7 +131,23 @@ def test_a_child_that_outlived_its_parent_keeps_the_card(
         assert [one.id for one in lease.sweep(session, locks, lambda: (CARD,))] == [held.id]
 
 
-def test_a_pid_of_another_process_is_no_sign_of_life(db: Database, locks: Path) -> None:
+def test_training_12_whoever_only_looks_at_a_lock_is_no_holder(locks: Path) -> None:
+    locks.mkdir()
+    path, stop, found = locks / "card.lock", threading.Event(), []
+
+    def look() -> None:
+        while not stop.is_set():
+            found.append(lease.is_locked(path))
+
+    other = threading.Thread(target=look)
+    other.start()
+    found += [lease.is_locked(path) for _ in range(3000)]
+    stop.set()
+    other.join(30)
+    assert not any(found)
+
+
+def test_training_12_a_pid_of_another_process_is_no_sign_of_life(db: Database, locks: Path) -> None:
     held = take(db, locks)
     me = lease.process_id(os.getpid())
     for holder in (me[:-1] + "0x", me.replace(":", ":other", 1), f"elsewhere{me}"):
@@ -142,7 +158,7 @@ def test_a_pid_of_another_process_is_no_sign_of_life(db: Database, locks: Path) 
     assert lease.signs_of_life(held, locks, lambda: ()) != ()
 
 
-def test_of_two_that_take_a_card_at_once_one_gets_it(db: Database, locks: Path) -> None:
+def test_training_12_of_two_that_take_a_card_at_once_one_gets_it(db: Database, locks: Path) -> None:
     outcomes: list[str] = []
     barrier = threading.Barrier(2)
 
@@ -210,7 +226,7 @@ def test_training_12_of_two_that_want_the_same_cards_one_gets_both(db: Database,
         assert len(lease.held_here(session)) == 2
 
 
-def test_only_servers_of_this_machine_rest(db: Database, locks: Path) -> None:
+def test_training_12_only_servers_of_this_machine_rest(db: Database, locks: Path) -> None:
     take(db, locks)
     with db.session_scope() as session:
         assert "held by training" in (lease.kept_out(session, "http://127.0.0.1:8188") or "")
@@ -229,7 +245,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]
     process.stop()
 
 
-async def test_the_engine_drains_comfyui_is_freed_and_pictures_go_on_after_it(
+async def test_training_12_the_engine_drains_comfyui_is_freed_and_pictures_go_on_after_it(
     db: Database, server: SandboxProcess, locks: Path, tmp_path: Path
 ) -> None:
     settings = db.settings.model_copy(update={"media": MediaSettings(url=f"file:{tmp_path}/originals")})
@@ -262,7 +278,9 @@ async def test_the_engine_drains_comfyui_is_freed_and_pictures_go_on_after_it(
         await client.aclose()
 
 
-async def test_a_server_that_never_ends_is_waited_for_no_longer_than_told(server: SandboxProcess) -> None:
+async def test_training_12_a_server_that_never_ends_is_waited_for_no_longer_than_told(
+    server: SandboxProcess,
+) -> None:
     async with ComfyUIClient(server.comfyui, server.token) as client:
         server.plan("comfyui", "execute", "slow", seconds=5, times=1)
         prompt = new_id()
@@ -272,7 +290,7 @@ async def test_a_server_that_never_ends_is_waited_for_no_longer_than_told(server
         await client.interrupt(prompt)
 
 
-async def test_memory_comes_free_a_moment_after_it_was_asked_for() -> None:
+async def test_training_12_memory_comes_free_a_moment_after_it_was_asked_for() -> None:
     used = iter([20 * GIB, 20 * GIB, 2 * GIB])
     free = await free_memory(PLACE, lambda: (replace(CARD, memory_used=next(used)),), 20 * GIB)
     assert free == 22 * GIB

@@ -47,7 +47,7 @@ def errors_of(db: Database, dataset: DatasetView, level: str = "error") -> list[
     return [finding.sentence for finding in findings_of(db, dataset) if finding.level == level]
 
 
-def test_a_dataset_is_a_folder_that_tells_itself(db: Database, tmp_path: Path) -> None:
+def test_training_2_a_dataset_is_a_folder_that_tells_itself(db: Database, tmp_path: Path) -> None:
     dataset = make_dataset(db, tmp_path)
     added = add_files(db, dataset, [draw_all(tmp_path / "in", 14)], angle="front").dataset
     assert added.pictures == {"train": 11, "held_out": 3}
@@ -72,7 +72,7 @@ def test_a_dataset_is_a_folder_that_tells_itself(db: Database, tmp_path: Path) -
         create_dataset(db.session_scope, tmp_path, dataset.persona_id, {"name": "again"})
 
 
-def test_a_growing_dataset_keeps_its_split_and_its_snapshots(db: Database, tmp_path: Path) -> None:
+def test_training_2_a_growing_dataset_keeps_its_split_and_its_snapshots(db: Database, tmp_path: Path) -> None:
     dataset = make_dataset(db, tmp_path)
     first = add_files(db, dataset, [draw_all(tmp_path / "in", 6)]).dataset
     snapshot = DatasetFolder(first.folder).snapshot(first.manifest_sha256)
@@ -86,7 +86,7 @@ def test_a_growing_dataset_keeps_its_split_and_its_snapshots(db: Database, tmp_p
     assert len(list((snapshot / "pictures").iterdir())) == 6
 
 
-def test_what_belongs_together_is_held_out_together() -> None:
+def test_training_2_what_belongs_together_is_held_out_together() -> None:
     alone = [Member(f"{n:064x}", look=n * 0x0123_4567_89AB_CDE) for n in range(1, 8)]
     pair = [Member("a" * 64, look=1 << 40), Member("b" * 64, look=(1 << 40) + 3)]
     child = Member("c" * 64, parent="a" * 64, look=-1, depth=1)
@@ -97,7 +97,7 @@ def test_what_belongs_together_is_held_out_together() -> None:
     assert split([Member("a" * 64, "train"), Member("b" * 64, "held_out")]) == {}
 
 
-def test_pictures_that_can_not_be_read_are_told_and_left_out(db: Database, tmp_path: Path) -> None:
+def test_training_2_pictures_that_can_not_be_read_are_told_and_left_out(db: Database, tmp_path: Path) -> None:
     source = draw_all(tmp_path / "in", 5)
     whole = (source / "00.png").read_bytes()
     (source / "90 cut.png").write_bytes(whole[:200])
@@ -149,7 +149,9 @@ def killed_at(boundary: str, number: int) -> Iterator[None]:
         boundaries.observe(None)
 
 
-def test_a_killed_addition_is_in_the_dataset_whole_or_not_at_all(db: Database, tmp_path: Path) -> None:
+def test_training_2_a_killed_addition_is_in_the_dataset_whole_or_not_at_all(
+    db: Database, tmp_path: Path
+) -> None:
     dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 6)]).dataset
     before = (dataset.folder / "manifest.json").read_bytes()
     draw_all(tmp_path / "in", 9)
@@ -166,11 +168,13 @@ def test_a_killed_addition_is_in_the_dataset_whole_or_not_at_all(db: Database, t
         assert len(open_dataset(session, dataset.id).manifest.pictures) == 9
 
 
-def test_a_manifest_that_was_edited_or_moved_is_noticed_and_taken_over(db: Database, tmp_path: Path) -> None:
+def test_training_2_a_manifest_that_was_edited_or_moved_is_noticed_and_taken_over(
+    db: Database, tmp_path: Path
+) -> None:
     dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 8)]).dataset
     path = dataset.folder / "manifest.json"
     told = json.loads(path.read_text())
-    told["subject"] = "real"
+    told["subject"] = "unsaid"
     told["pictures"][0]["caption"] = "photo of ohwx_mira at a wheel"
     path.write_text(json.dumps(told))
     with pytest.raises(InvalidRequest, match="edited by hand"):
@@ -194,7 +198,7 @@ def test_a_manifest_that_was_edited_or_moved_is_noticed_and_taken_over(db: Datab
         adopt(db.session_scope, dataset.id)
 
 
-def test_what_speaks_against_a_dataset_is_said_in_a_sentence(db: Database, tmp_path: Path) -> None:
+def test_training_2_what_speaks_against_a_dataset_is_said_in_a_sentence(db: Database, tmp_path: Path) -> None:
     dataset = make_dataset(db, tmp_path)
     few = add_files(db, dataset, [draw_all(tmp_path / "few", 3, caption=None)]).dataset
     found = errors_of(db, few)
@@ -237,11 +241,11 @@ def test_what_speaks_against_a_dataset_is_said_in_a_sentence(db: Database, tmp_p
         ("photo of Ohwx, smiling", "photo of ohwx, smiling"),
     ],
 )
-def test_captions_are_mended(caption: str, wanted: str) -> None:
+def test_training_2_captions_are_mended(caption: str, wanted: str) -> None:
     assert mended(caption, "ohwx", "person") == wanted
 
 
-def test_pictures_come_from_the_library_too_and_stay_when_it_lets_them_go(
+def test_training_2_pictures_come_from_the_library_too_and_stay_when_it_lets_them_go(
     db: Database, tmp_path: Path, settings: Settings
 ) -> None:
     dataset, media = make_dataset(db, tmp_path), MediaStore(settings)
@@ -264,7 +268,7 @@ def test_pictures_come_from_the_library_too_and_stay_when_it_lets_them_go(
         assert session.execute(text("SELECT photo_id FROM dataset_images")).scalar_one() is None
 
 
-def test_an_editor_learns_from_pairs(db: Database, tmp_path: Path) -> None:
+def test_training_2_an_editor_learns_from_pairs(db: Database, tmp_path: Path) -> None:
     dataset = make_dataset(db, tmp_path, wheel="editor")
     results = draw_all(tmp_path / "after", 8, caption="make it brighter")
     for number in range(7):
@@ -276,3 +280,25 @@ def test_an_editor_learns_from_pairs(db: Database, tmp_path: Path) -> None:
     counts = sorted(len(one.control) for one in read_manifest(added.dataset.folder)[0].pictures)
     assert counts == [1] * 6 + [2]
     assert added.dataset.trigger_word == "" and errors_of(db, added.dataset) == []
+
+
+def test_training_3_a_manifest_that_says_real_makes_no_fictional_dataset(
+    db: Database, tmp_path: Path
+) -> None:
+    real = make_dataset(db, tmp_path, subject="real")
+    real = add_files(db, real, [draw_all(tmp_path / "in", 6)]).dataset
+    with db.session_scope() as session:
+        olga = make_persona(session, "Olga", trigger_word="ohwx_olga").id
+    values = {"name": real.name, "subject": "fictional"}
+    fictional = create_dataset(db.session_scope, tmp_path / "datasets", olga, values)
+    with pytest.raises(InvalidRequest, match="says that somebody real is in its pictures"):
+        add_files(db, fictional, [real.folder])
+    (tmp_path / "link").symlink_to(real.folder)
+    with pytest.raises(InvalidRequest, match="is the folder of another dataset"):
+        adopt(db.session_scope, fictional.id, tmp_path / "link")
+    copy = shutil.copytree(real.folder, tmp_path / "copy")
+    with pytest.raises(InvalidRequest, match="says that somebody real is in its pictures"):
+        adopt(db.session_scope, fictional.id, Path(copy))
+    # Where nobody says that it is fictional, a consent is asked for anyway.
+    unsaid = create_dataset(db.session_scope, tmp_path / "datasets", olga, {"name": "v2"})
+    assert add_files(db, unsaid, [real.folder]).count("added") == 6

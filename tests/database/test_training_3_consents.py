@@ -26,7 +26,7 @@ TRAIN = (
 )
 
 
-def test_a_consent_is_recorded_withdrawn_once_and_audited(session: Session) -> None:
+def test_training_3_a_consent_is_recorded_withdrawn_once_and_audited(session: Session) -> None:
     persona = make_persona(session)
     consent = add_consent(session, persona.id, GIVEN)
     assert (consent.state, consent.scope) == ("valid", "training")
@@ -45,7 +45,7 @@ def test_a_consent_is_recorded_withdrawn_once_and_audited(session: Session) -> N
         add_consent(session, persona.id, {"subject": "Ana Reis", "evidence": ""})
 
 
-def test_a_real_person_is_trained_by_consent_alone(db: Database, tmp_path: Path) -> None:
+def test_training_3_a_real_person_is_trained_by_consent_alone(db: Database, tmp_path: Path) -> None:
     scope = db.session_scope
     dataset = make_dataset(db, tmp_path, subject="unsaid")
     with scope() as session:
@@ -63,6 +63,10 @@ def test_a_real_person_is_trained_by_consent_alone(db: Database, tmp_path: Path)
         withdraw_consent(session, mine.id)
     with pytest.raises(InvalidRequest, match="withdrawn"):
         say_subject(scope, dataset.id, "real", mine.id)
+    # What shows somebody who has taken it back does not become fictional.
+    for other in ("fictional", "unsaid"):
+        with pytest.raises(InvalidRequest, match="pictures of Ana Reis, whose consent"):
+            say_subject(scope, dataset.id, other)
     with scope() as session:
         assert {one.state for one in list_consents(session, dataset.persona_id)} == {"withdrawn", "valid"}
         session.execute(text("UPDATE personas SET fictional = false"))
@@ -71,7 +75,9 @@ def test_a_real_person_is_trained_by_consent_alone(db: Database, tmp_path: Path)
 
 
 @pytest.mark.parametrize("subject", ["unsaid", "fictional", "real"])
-def test_the_database_lets_no_run_begin_without_it(db: Database, tmp_path: Path, subject: str) -> None:
+def test_training_3_the_database_lets_no_run_begin_without_it(
+    db: Database, tmp_path: Path, subject: str
+) -> None:
     dataset = make_dataset(db, tmp_path, subject=subject)
     values = {"persona": dataset.persona_id, "dataset": dataset.id}
     with db.session_scope() as session:

@@ -76,7 +76,7 @@ def memory(vram: float | None, ram: float = 64, *, can_quantise: bool = True) ->
     return Memory(None if vram is None else int(vram * GIB), int(ram * GIB), can_quantise)
 
 
-def test_the_parts_of_a_training_are_those_of_the_published_sizes() -> None:
+def test_training_3_the_parts_of_a_training_are_those_of_the_published_sizes() -> None:
     nf4 = recipe(quantisation="nf4")
     assert lora_parameters(FLUX, 16, "all") == pytest.approx(85.9e6, rel=0.01)
     assert predict(FLUX, nf4).parts["weights"] == pytest.approx(6.2e9, rel=0.05)
@@ -102,14 +102,16 @@ def test_the_parts_of_a_training_are_those_of_the_published_sizes() -> None:
         (11.6, ("nf4", (512,))),
     ],
 )
-def test_the_least_is_given_up_that_makes_it_fit(vram: float, wanted: tuple[str, tuple[int, ...]]) -> None:
+def test_training_3_the_least_is_given_up_that_makes_it_fit(
+    vram: float, wanted: tuple[str, tuple[int, ...]]
+) -> None:
     found = fit(FLUX, recipe(), memory(vram))
     assert (found.run.quantisation, found.run.buckets) == wanted
     assert found.prediction.vram <= vram * GIB
     assert found.choices[0].startswith("The base model is held")
 
 
-def test_what_does_not_fit_says_what_would() -> None:
+def test_training_3_what_does_not_fit_says_what_would() -> None:
     with pytest.raises(DoesNotFit, match=r"the card has 6\.0 GiB") as refused:
         fit(FLUX, recipe(), memory(6))
     assert "smaller base model" in refused.value.hint
@@ -128,7 +130,7 @@ def test_what_does_not_fit_says_what_would() -> None:
     assert (tiny.dtype, tiny.quantisation, tiny.checkpointing) == ("fp32", "none", False)
 
 
-def test_what_earlier_runs_took_is_counted_in() -> None:
+def test_training_3_what_earlier_runs_took_is_counted_in() -> None:
     asked: list[str] = []
 
     def known(way: RunFile) -> Calibration:
@@ -161,7 +163,7 @@ async def planned(db: Database, settings: Settings, pool: WorkPool, dataset: int
     )
 
 
-async def test_a_plan_is_a_run_with_its_recipe_and_snapshot(
+async def test_training_3_a_plan_is_a_run_with_its_recipe_and_snapshot(
     db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
 ) -> None:
     settings = settings.model_copy(update={"models": ModelsSettings(dir=tmp_path / "models")})
@@ -199,7 +201,7 @@ async def test_training_3_a_plan_on_a_full_disk_leaves_nothing_behind(
     assert list((settings.data_dir / "trainings").iterdir()) == []
 
 
-async def test_nothing_is_planned_without_a_subject_a_fit_dataset_and_a_family(
+async def test_training_3_nothing_is_planned_without_a_subject_a_fit_dataset_and_a_family(
     db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
 ) -> None:
     base = base_model(tmp_path / "flux")
@@ -225,7 +227,7 @@ async def test_nothing_is_planned_without_a_subject_a_fit_dataset_and_a_family(
     assert not (settings.data_dir / "trainings").exists()
 
 
-async def test_the_error_of_each_prediction_calibrates_the_next(
+async def test_training_3_the_error_of_each_prediction_calibrates_the_next(
     db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
 ) -> None:
     base = base_model(tmp_path / "flux")
@@ -353,7 +355,7 @@ config:
 """
 
 
-async def test_a_recipe_reproduces_a_run_and_other_trainers_are_read(
+async def test_training_3_a_recipe_reproduces_a_run_and_other_trainers_are_read(
     db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
 ) -> None:
     base = base_model(tmp_path / "flux")
@@ -432,6 +434,21 @@ def test_training_5_a_recipe_of_ai_toolkit_is_taken_over_and_the_rest_listed(tmp
         assert read_recipe(path).family == family
     path.write_text(OLDER.replace("optimizer: adamw8bit", "optimizer: automagic"))
     assert read_recipe(path).unknown == ("train.lr_scheduler", "train.optimizer")
+    # What is done here with one value alone, and what more there is than is taken, is told.
+    for was, now, unknown in (
+        ("type: lora,", "type: lokr,", "network.type"),
+        ("shuffle_tokens: false", "shuffle_tokens: true", "datasets.shuffle_tokens"),
+        (
+            "        batch_size: 1",
+            "        train_text_encoder: true\n        batch_size: 1",
+            "train.train_text_encoder",
+        ),
+        ("      train:\n", "        - {folder_path: /more}\n      train:\n", "datasets.2"),
+    ):
+        changed = OLDER.replace(was, now)
+        assert changed != OLDER
+        path.write_text(changed)
+        assert set(read_recipe(path).unknown) == {unknown, "train.lr_scheduler"}
     path.write_text(OLDER.replace("is_flux: true", "arch: sdxl"))
     with pytest.raises(InvalidRequest, match="trains sdxl"):
         read_recipe(path)

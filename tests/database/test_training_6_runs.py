@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from sqlalchemy import text
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.gpu.training import pulse
+from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.pulse import Heartbeat
-from persona_tui.gpu.training.supervisor import forget_chances, take_chance
+from persona_tui.gpu.training.supervisor import _step_of, forget_chances, take_chance
 from persona_tui.pool import WorkPool
 from persona_tui.services import lease
 from persona_tui.services.loras.registry import get_lora
@@ -37,6 +40,7 @@ from persona_tui.services.training.recipe import PlanInput
 from persona_tui.services.training.runs import TrainingView, checkpoints_of, get_training
 from persona_tui.services.training.start import Export, How, Starter, start_training
 from persona_tui.services.training.watch import TrainingWatch
+from persona_tui.services.training.withdrawing import withdraw
 from persona_tui.settings import Settings
 from tests.database.test_training_3_plan import base_model
 from tests.support.datasets import add_files, draw_all, make_dataset
@@ -121,7 +125,7 @@ def events(view: TrainingView, name: str) -> list[dict[str, object]]:
     return [event for event in RunFolder(view.folder).events() if event["event"] == name]
 
 
-async def test_a_run_that_is_killed_goes_on_once_and_is_registered(studio: Studio) -> None:
+async def test_training_6_a_run_that_is_killed_goes_on_once_and_is_registered(studio: Studio) -> None:
     run_id = await studio.plan(12, die_at=[7])
     started = await start_training(studio.starter, run_id)
     assert (started.status, started.attempt) == ("encoding", 1)
@@ -156,7 +160,7 @@ async def test_a_run_that_is_killed_goes_on_once_and_is_registered(studio: Studi
 
 
 @pytest.mark.long
-async def test_a_run_that_dies_at_one_step_again_stops_and_says_so(studio: Studio) -> None:
+async def test_training_6_a_run_that_dies_at_one_step_again_stops_and_says_so(studio: Studio) -> None:
     run_id = await studio.plan(9, die_at=[7, 7])
     await start_training(studio.starter, run_id)
     failed = await studio.until(run_id, ended)
@@ -166,7 +170,7 @@ async def test_a_run_that_dies_at_one_step_again_stops_and_says_so(studio: Studi
     assert (await studio.until(run_id, ended)).status == "done"
 
 
-async def test_with_everything_killed_the_watch_takes_it_up_once(studio: Studio) -> None:
+async def test_training_6_with_everything_killed_the_watch_takes_it_up_once(studio: Studio) -> None:
     run_id = await studio.plan(2000)
     await start_training(studio.starter, run_id)
     for attempt in (1, 2):
@@ -186,7 +190,7 @@ async def test_with_everything_killed_the_watch_takes_it_up_once(studio: Studio)
 
 
 @pytest.mark.long
-async def test_a_stage_that_outlives_its_supervisor_is_left_alone(
+async def test_training_6_a_stage_that_outlives_its_supervisor_is_left_alone(
     studio: Studio,
 ) -> None:
     run_id = await studio.plan(60)
@@ -200,7 +204,9 @@ async def test_a_stage_that_outlives_its_supervisor_is_left_alone(
 
 
 @pytest.mark.long
-async def test_pause_steps_stop_and_a_folder_that_was_moved(studio: Studio, tmp_path: Path) -> None:
+async def test_training_6_pause_steps_stop_and_a_folder_that_was_moved(
+    studio: Studio, tmp_path: Path
+) -> None:
     scope = studio.db.session_scope
     run_id = await studio.plan(2000)
     with pytest.raises(NotAllowedNow, match="nothing to pause"):
@@ -292,6 +298,9 @@ async def test_training_6_a_folder_that_is_gone_or_another_runs_is_told_as_that(
         assert hint in caught.value.hint
     with pytest.raises(InvalidRequest, match=f"is the folder of training {other}") as caught:
         await start_training(studio.starter, run_id, how=How(folder=studio.view(other).folder))
+    (tmp_path / "link").symlink_to(studio.view(other).folder)
+    with pytest.raises(InvalidRequest, match=f"is the folder of training {other}"):
+        await start_training(studio.starter, run_id, how=How(folder=tmp_path / "link"))
     with pytest.raises(InvalidRequest, match=r"is gone from .*/nowhere"):
         await start_training(studio.starter, run_id, how=How(folder=tmp_path / "nowhere"))
     assert studio.view(run_id).folder == folder and not is_held(studio)
@@ -307,7 +316,7 @@ async def test_training_6_a_folder_that_is_gone_or_another_runs_is_told_as_that(
 
 
 @pytest.mark.long
-async def test_queued_trainings_run_one_after_the_other(studio: Studio) -> None:
+async def test_training_6_queued_trainings_run_one_after_the_other(studio: Studio) -> None:
     scope = studio.db.session_scope
     first, second = await studio.plan(3), await studio.plan(4)
     assert queue(scope, first).status == queue(scope, second).status == "queued"
@@ -325,7 +334,7 @@ async def test_queued_trainings_run_one_after_the_other(studio: Studio) -> None:
     await watch.aclose()
 
 
-async def test_no_run_begins_against_a_licence_or_a_consent(studio: Studio) -> None:
+async def test_training_3_no_run_begins_against_a_licence_or_a_consent(studio: Studio) -> None:
     scope = studio.db.session_scope
     run_id = await studio.plan(3, family="flux1", base=base_model(studio.base.parent / "flux"))
     with pytest.raises(NotAllowedNow, match="may not be used commercially"):
@@ -349,7 +358,7 @@ async def test_no_run_begins_against_a_licence_or_a_consent(studio: Studio) -> N
 
 
 @pytest.mark.long
-async def test_a_consent_that_is_withdrawn_stops_what_runs(studio: Studio) -> None:
+async def test_training_3_a_consent_that_is_withdrawn_stops_what_runs(studio: Studio) -> None:
     scope = studio.db.session_scope
     run_id = await studio.plan(2000)
     with scope() as session:
@@ -364,7 +373,160 @@ async def test_a_consent_that_is_withdrawn_stops_what_runs(studio: Studio) -> No
     assert stopped.status == "stopped" and "was withdrawn" in stopped.trouble
 
 
-def test_a_stage_is_taken_up_once_at_a_step_and_thrice_without_progress(tmp_path: Path) -> None:
+async def test_training_6_a_run_that_was_to_rest_is_not_taken_up_when_it_dies(studio: Studio) -> None:
+    run_id = await studio.plan(2000)
+    await start_training(studio.starter, run_id)
+    live = studio.view(run_id)
+    await at_step(live, 3)
+    os.killpg(int(live.holder.split(":")[2]), signal.SIGKILL)
+    while attach(live).alive:
+        await asyncio.sleep(0.01)
+    # It was killed, or the disk was full, before it could say so itself.
+    RunFolder(live.folder).order("pause")
+    await TrainingWatch(studio.starter).catch_up(take_up=True)
+    rests = studio.view(run_id)
+    assert (rests.status, rests.attempt, rests.trouble) == ("paused", 1, "")
+    assert not is_held(studio)
+
+
+@pytest.mark.long
+async def test_training_6_a_run_that_lives_and_does_not_get_on_is_told(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await studio.plan(2000)
+    await start_training(studio.starter, run_id)
+    beat = await at_step(studio.view(run_id), 3)
+    watch = TrainingWatch(studio.starter)
+    await watch.catch_up()
+    assert studio.view(run_id).trouble == ""
+    os.kill(beat.pid, signal.SIGSTOP)
+    try:
+        now = pulse.since_boot
+        monkeypatch.setattr(pulse, "since_boot", lambda: now() + 1500)
+        await watch.catch_up()
+        still = studio.view(run_id)
+        assert still.status == "training" and "does not get on for 25 minutes, at step" in still.trouble
+        assert f"end process {beat.pid}" in still.hint
+        monkeypatch.setattr(pulse, "since_boot", now)
+    finally:
+        os.kill(beat.pid, signal.SIGCONT)
+    await studio.until(run_id, lambda view: view.step > still.step + 3)
+    assert studio.view(run_id).trouble == ""
+    order(studio.db.session_scope, run_id, "stop")
+    await studio.until(run_id, ended)
+
+
+async def real(studio: Studio, run_id: int) -> int:
+    """Say that somebody real is in the dataset; the id of the consent."""
+    with studio.db.session_scope() as session:
+        persona = get_training(session, run_id).persona_id
+        consent = add_consent(session, persona, {"subject": "Ana", "evidence": "letter"})
+    say_subject(studio.db.session_scope, studio.dataset_id, "real", consent.id)
+    return consent.id
+
+
+async def test_training_3_a_withdrawn_consent_stops_what_nobody_watches(studio: Studio) -> None:
+    run_id = await studio.plan(2000)
+    consent = await real(studio, run_id)
+    await start_training(studio.starter, run_id)
+    live = studio.view(run_id)
+    await at_step(live, 3)
+    assert withdraw(studio.db.session_scope, consent).stopping == (run_id,)
+    told = RunFolder(live.folder)
+    while is_held(studio):
+        await asyncio.sleep(0.05)
+    assert told.status() == "stopped" and told.losses()[-1].step < 2000
+    assert not told.manifest().get("exported")
+    await TrainingWatch(studio.starter).catch_up()
+    assert studio.view(run_id).status == "stopped" and "was withdrawn" in studio.view(run_id).trouble
+
+
+async def test_training_3_a_consent_that_runs_out_stops_what_nobody_watches(studio: Studio) -> None:
+    run_id = await studio.plan(5000)
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    with studio.db.session_scope() as session:
+        persona = get_training(session, run_id).persona_id
+        values = {"subject": "Ana", "evidence": "letter", "expires_at": ends}
+        consent = add_consent(session, persona, values)
+    say_subject(studio.db.session_scope, studio.dataset_id, "real", consent.id)
+    await start_training(studio.starter, run_id)
+    folder = RunFolder(studio.view(run_id).folder)
+    await at_step(studio.view(run_id), 3)
+    assert folder.control().until == ends.timestamp()
+    folder.permit(datetime.now(UTC).timestamp())  # the hour is over
+    while is_held(studio):
+        await asyncio.sleep(0.05)
+    assert folder.status() == "stopped" and folder.losses()[-1].step < 5000
+    await TrainingWatch(studio.starter).catch_up()
+    # Without an end, the next start forgets this one.
+    await real(studio, run_id)
+    await start_training(studio.starter, run_id)
+    assert folder.control().until is None
+    order(studio.db.session_scope, run_id, "stop")
+    await studio.until(run_id, ended)
+
+
+@pytest.mark.long
+async def test_training_3_a_withdrawn_consent_reaches_a_run_whose_folder_can_not_be_written(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await studio.plan(2000)
+    consent = await real(studio, run_id)
+    await start_training(studio.starter, run_id)
+    await at_step(studio.view(run_id), 3)
+
+    def full(*_: object) -> None:
+        raise DiskFull("There is no room left.")
+
+    monkeypatch.setattr(RunFolder, "order", full)
+    withdraw(studio.db.session_scope, consent)
+    while is_held(studio):
+        await asyncio.sleep(0.05)
+    assert RunFolder(studio.view(run_id).folder).status() == "stopped"
+
+
+async def test_training_3_a_recipe_of_another_dataset_or_model_is_no_way_round_consent_and_licence(
+    studio: Studio,
+) -> None:
+    run_id = await studio.plan(3)
+    folder = RunFolder(studio.view(run_id).folder)
+    own = folder.run_file.read_text()
+    for was, now in (
+        (studio.view(run_id).dataset_hash, "0" * 64),
+        ('family = "qwen-image"', 'family = "flux1"'),
+    ):
+        folder.run_file.write_text(own.replace(was, now))
+        with pytest.raises(InvalidRequest, match="another dataset or base model"):
+            await start_training(studio.starter, run_id)
+    with studio.db.session_scope() as session:
+        assert lease.held_here(session) == ()
+    folder.run_file.write_text(own.replace("seed = 1", "seed = 2"))
+    assert (await start_training(studio.starter, run_id)).seed == 2
+    order(studio.db.session_scope, run_id, "stop")
+    await studio.until(run_id, ended)
+
+
+async def test_training_3_what_was_learnt_is_not_registered_once_its_consent_is_withdrawn(
+    studio: Studio,
+) -> None:
+    run_id = await studio.plan(4)
+    consent = await real(studio, run_id)
+    await start_training(studio.starter, run_id)
+    while RunFolder(studio.view(run_id).folder).status() != "done" or is_held(studio):
+        await asyncio.sleep(0.05)
+    withdraw(studio.db.session_scope, consent)
+    watch = TrainingWatch(studio.starter)
+    for _ in range(2):
+        await watch.catch_up()
+    after = studio.view(run_id)
+    assert (after.status, after.lora) == ("done", None) and "was withdrawn" in after.trouble
+    # A new consent, and the operator asks for the file again.
+    await real(studio, run_id)
+    await start_training(studio.starter, run_id, how=How(export=Export()))
+    assert (await studio.until(run_id, ended)).lora == "Mira@1"
+
+
+def test_training_6_a_stage_is_taken_up_once_at_a_step_and_thrice_without_progress(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert take_chance(folder, "encode", 0)
     assert not take_chance(folder, "encode", 0)
@@ -378,3 +540,21 @@ def test_a_stage_is_taken_up_once_at_a_step_and_thrice_without_progress(tmp_path
     assert take_chance(folder, "train", 10)
     forget_chances(folder)
     assert take_chance(folder, "train", 10)
+
+
+def test_training_6_a_stage_that_dies_while_it_loads_was_as_far_as_its_checkpoint(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert _step_of(folder) == 0
+    (folder.checkpoints / "step-00000450").mkdir(parents=True)
+    (folder.checkpoints / "broken-step-00000500").mkdir()
+    begins = pulse.Pulse(folder.heartbeat_file)
+    assert _step_of(folder) == 450
+    # Taken up at other steps before, and once at this one.
+    for step in (100, 200, 300):
+        assert take_chance(folder, "train", step)
+    assert take_chance(folder, "train", _step_of(folder))
+    assert not take_chance(folder, "train", _step_of(folder))
+    begins.moved(460, "training")
+    begins.beat()
+    assert _step_of(folder) == 460
+    begins.close()

@@ -166,6 +166,43 @@ def test_training_1_pictures_are_drawn_with_sources_as_large_as_in_training(base
     assert tokens == [ours.shape[1]] * 2  # type: ignore[attr-defined]
 
 
+@pytest.mark.long(but=["flux1", "flux2-klein-4b", "qwen-edit-2509"])
+def test_training_7_samples_are_what_the_pipeline_draws(base: Base, tmp_path: Path) -> None:
+    import torch
+
+    from persona_tui.gpu.training.cache import Cache, Sample
+    from persona_tui.gpu.training.objective import Objective, drawn
+    from persona_tui.gpu.training.randomness import generator
+    from tests.support.tiny_bases import CAPTION
+    from tests.support.training import small_recipe
+
+    family = base.adapter.family
+    cache = Cache(tmp_path)
+    for name, words in (("words", CAPTION), ("none", "")):
+        cache.put(name, base.prompt(words))
+    cache.put("latents", {"latents": base.latents(0)[0]})
+    for number, latents in enumerate(base.control):
+        cache.put(f"source{number}", {"latents": latents})
+    sample = Sample(
+        picture="p", file="p.png", role="train", angle="", bucket=base.size[::-1], latents="latents",
+        prompt="words", empty="none", control=tuple(f"source{n}" for n in range(len(base.control))),
+    )  # fmt: skip
+    recipe = small_recipe(base.folder, tmp_path, "0" * 64, family=family)
+    objective = Objective(recipe, base.adapter, base.pipeline.transformer, cache)
+    ours, plain = (
+        drawn(objective, sample, "words", steps=3, seed=7, guided=guided) for guided in (True, False)
+    )
+    noise = torch.randn(ours.shape, generator=generator(7, 0, "drawn")).unsqueeze(0)
+    call = base.adapter.call(base.pipeline, CAPTION, base.size, None, base.sources)
+    call |= {"negative_prompt": ""} if "negative_prompt" in call else {}
+    theirs = base.pipeline(
+        **call, latents=base.packed(noise), num_inference_steps=3, output_type="pt"
+    ).images[0][:3]
+    shown = base.adapter.decode_picture(base.encoders, ours) / 2 + 0.5
+    torch.testing.assert_close(shown, theirs, rtol=0, atol=1e-5)
+    assert (ours - plain).abs().max() > 1e-3
+
+
 @pytest.mark.long(but=["flux1", "qwen-image-2.1"])
 def test_training_1_the_autoencoder_loads_alone(base: Base) -> None:
     import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from persona_tui.gpu import faces
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.cache import Cache, Index
+from persona_tui.gpu.training.encode import class_words
 from persona_tui.gpu.training.folder import RunFolder
 from tests.support.tiny_pipelines import tiny_pipeline
 from tests.support.training import SIDE, TRIGGER, pictures, small_recipe, small_run, write_dataset
@@ -75,6 +78,23 @@ def test_training_4_latents_are_the_posteriors_mean_of_the_upright_unmirrored_cr
     assert all(torch.equal(kept_words[name], words[name]) for name in words)
 
 
+@pytest.mark.parametrize(
+    ("caption", "wanted"),
+    [
+        ("mira at a window", "person at a window"),
+        ("photo of mira person, smiling", "photo of person, smiling"),
+        ("mira, a personal miracle", "person, a personal miracle"),
+        ("photo of mira personally", "photo of person personally"),
+        ("an admiral", "person"),
+        ("", "person"),
+    ],
+)
+def test_training_4_a_class_caption_has_the_class_for_the_trigger_word_alone(
+    caption: str, wanted: str
+) -> None:
+    assert class_words(caption, "mira", "person") == wanted
+
+
 def test_training_4_only_what_a_change_concerns_is_encoded_again(encoded: RunFolder, tmp_path: Path) -> None:
     same = small_run(tmp_path / "same", encoded.run())
     shutil.copytree(encoded.cache, same.cache, dirs_exist_ok=True)
@@ -122,3 +142,55 @@ def test_training_4_an_edits_captions_are_read_with_its_sources(bases: Path, tmp
     cache = Cache(folder.cache)
     assert first.empty != second.empty
     assert cache.load(first.control[0])["latents"].shape == cache.load(first.latents)["latents"].shape
+
+
+def test_training_4_a_source_that_is_not_the_one_that_was_added_is_refused(
+    bases: Path, tmp_path: Path
+) -> None:
+    shown = pictures(2)
+    write_dataset(tmp_path / "set", shown, p0={"control": [shown[1]]}, p1={"control": [shown[0]]})
+    # As datasets name them; the manifest here has plain names.
+    told = (tmp_path / "set" / "manifest.json").read_text()
+    for name in ("000-source0.png", "001-source0.png"):
+        source = tmp_path / "set" / name
+        named = f"{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.png"
+        source.rename(tmp_path / "set" / named)
+        told = told.replace(name, named)
+    (tmp_path / "set" / "manifest.json").write_text(told)
+    sha256 = hashlib.sha256(told.encode()).hexdigest()
+    recipe = small_recipe(tiny_pipeline("kontext", bases), tmp_path / "set", sha256, family="kontext")
+    assert carried_out("encode", small_run(tmp_path / "run", recipe)).code == 0
+    pictures(3)[2].save(tmp_path / "set" / named)
+    changed = small_run(tmp_path / "changed", recipe)
+    assert carried_out("encode", changed).code == 2
+    assert f"{named} has changed" in failed(changed)
+
+
+@pytest.mark.skipif(not faces.is_installed(), reason="the extra faces is not installed")
+def test_training_5_a_mask_lies_on_the_face_and_is_missing_where_there_is_none(
+    bases: Path, tmp_path: Path
+) -> None:
+    from skimage import data
+
+    # Wider than high, so that rows and columns can't be mistaken for each other; the face is at the right.
+    whole = Image.fromarray(data.astronaut())
+    shown = Image.new("RGB", (480, 320), "grey")
+    shown.paste(whole.crop((100, 0, 340, 240)), (240, 0))
+    nobody = Image.fromarray(data.coffee()).resize((480, 320))
+    sha256 = write_dataset(tmp_path / "set", [shown, nobody])
+    recipe = small_recipe(
+        tiny_pipeline("flux1", bases), tmp_path / "set", sha256, buckets=[384], mask_loss=True,
+        mask_background=0.25,
+    )  # fmt: skip
+    folder = small_run(tmp_path / "run", recipe)
+    assert carried_out("encode", folder).code == 0
+    cache, index = Cache(folder.cache), index_of(folder)
+    face, none = index.samples
+    assert face.mask is not None and none.mask is None
+    assert index.without_face == ("001.png",)
+    mask = cache.load(face.mask)["mask"]
+    height, width = cache.load(face.latents)["latents"].shape[-2:]
+    assert mask.shape == (height, width) and width > height
+    assert set(mask.unique().tolist()) == {0.25, 1.0}
+    rows, columns = (mask == 1).nonzero().float().mean(dim=0).tolist()
+    assert 0.6 < columns / width < 0.9 and 0.2 < rows / height < 0.6

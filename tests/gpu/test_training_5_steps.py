@@ -86,6 +86,21 @@ def test_training_5_a_phase_shows_its_pictures_and_changes_no_step_before_it(enc
         Trainee(phases.model_copy(update={"phases": (none,)}), cache.index(phases), cache)
 
 
+def test_training_5_edits_with_one_and_with_two_sources_come_in_batches_of_their_own(tmp_path: Path) -> None:
+    shown = pictures(6)
+    sources = {f"p{number}": {"control": shown[: 1 + number % 2]} for number in range(6)}
+    sha256 = write_dataset(tmp_path / "set", shown, **sources)
+    base = tiny_pipeline("qwen-edit-2509", tmp_path)
+    recipe = small_recipe(base, tmp_path / "set", sha256, family="qwen-edit-2509", batch=2)
+    folder = small_run(tmp_path / "run", recipe)
+    assert carried_out("encode", folder).code == 0
+    trainee = trainee_of(folder)
+    counts = {tuple(len(one.control) for one in trainee.batches(step)[0]) for step in range(1, 13)}
+    assert counts == {(1, 1), (2, 2)}
+    for step in (1, 2, 3):
+        assert trainee.take(step, State()) is not None
+
+
 def test_training_5_held_out_pictures_are_never_learnt_from(encoded: RunFolder) -> None:
     trainee = trainee_of(encoded)
     seen = {sample.file for step in range(1, 30) for sample in trainee.batches(step)[0]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -43,6 +44,31 @@ def test_training_6_orders_that_make_no_sense_are_no_orders(folder: RunFolder) -
     assert folder.control().steps == 40
     folder.control_file.write_text('{"want": "explode", "steps": true}')
     assert (folder.control().want, folder.control().steps) == ("run", None)
+
+
+def test_training_6_of_two_orders_at_one_moment_none_is_lost(folder: RunFolder) -> None:
+    """The operator's pause beside the trainer's own end."""
+    folder.order("run", steps=1)
+    barrier = threading.Barrier(2)
+    lost: list[str] = []
+
+    def steps() -> None:
+        barrier.wait(10)
+        for number in range(2, 60):
+            if RunFolder(folder.path).order(steps=number).steps != number or folder.control().steps != number:
+                lost.append(f"steps {number}")
+
+    other = threading.Thread(target=steps)
+    other.start()
+    barrier.wait(10)
+    for number in range(60):
+        want = ("pause", "run")[number % 2]
+        folder.order(want)  # type: ignore[arg-type]
+        if folder.control().want != want:
+            lost.append(want)
+    other.join(30)
+    assert lost == []
+    assert (folder.control().want, folder.control().steps) == ("run", 59)
 
 
 def test_training_6_one_process_works_in_a_folder_and_others_see_it(folder: RunFolder) -> None:

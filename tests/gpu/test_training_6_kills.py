@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from persona_tui.gpu.training import checkpoints
 from persona_tui.gpu.training.evaluate import evaluations
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.worker import EXIT_PAUSED, EXIT_STOPPED
@@ -86,18 +88,46 @@ def test_training_6_a_run_killed_in_an_evaluation_ends_like_one_that_was_never_l
     assert [one.step for one in evaluations(folder)] == [0, 5, 10]
 
 
-def test_training_6_a_cut_off_checkpoint_is_told_and_the_one_before_it_taken(
-    unharmed: RunFolder, tmp_path: Path
+def _cut(data: bytes) -> bytes:
+    return data[:-100]
+
+
+def _flip_weights(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def _flip_recipe(data: bytes) -> bytes:
+    """In the manifest's hash of the recipe, which then reads as another one."""
+    at = data.index(b"learning_hash") + len(b'learning_hash": "') + 5
+    return data[:at] + (b"0" if data[at : at + 1] != b"0" else b"1") + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [("optimizer.pt", _cut), ("lora.safetensors", _flip_weights), ("manifest.json", _flip_recipe)],
+)
+def test_training_6_a_broken_checkpoint_is_told_and_the_one_before_it_taken(
+    unharmed: RunFolder, tmp_path: Path, name: str, spoil: Callable[[bytes], bytes]
 ) -> None:
     folder = copied(unharmed, tmp_path / "run")
-    newest = max(folder.checkpoints.glob("step-*")) / "optimizer.pt"
-    newest.write_bytes(newest.read_bytes()[:-100])
+    newest = max(folder.checkpoints.glob("step-*")) / name
+    newest.write_bytes(spoil(newest.read_bytes()))
     assert carried_out("train", folder).code == 0
     assert [told["message"] for told in folder.events() if told["event"] == "broken"] == [
-        "The checkpoint of step 10 is broken (optimizer.pt is not what was written);"
-        " the one before it is taken."
+        f"The checkpoint of step 10 is broken ({name} is not what was written); the one before it is taken."
     ]
     assert result(folder) == result(unharmed)
+
+
+def test_training_6_the_best_are_kept_of_those_that_are_there(tmp_path: Path) -> None:
+    for step in (3, 6, 9, 12, 15, 18):
+        checkpoints.path_of(tmp_path, step).mkdir()
+    # 1 and 2 are thought the best by now, and gone.
+    scores = {1: 0.9, 2: 0.8, 3: 0.2, 6: 0.5, 9: 0.4, 12: 0.3}
+    checkpoints.prune(tmp_path, scores, 2)
+    assert checkpoints.steps_in(tmp_path) == [6, 9, 15, 18]
+    checkpoints.prune(tmp_path, scores, 0)
+    assert checkpoints.steps_in(tmp_path) == [15, 18]
 
 
 def test_training_6_pause_stop_and_another_number_of_steps_change_no_step(
@@ -114,6 +144,21 @@ def test_training_6_pause_stop_and_another_number_of_steps_change_no_step(
     folder.order(steps=10)
     assert carried_out("train", folder).code == 0
     assert result(folder) == result(unharmed)
+
+
+def test_training_6_a_stop_at_the_last_step_keeps_the_file_from_being_made(
+    unharmed: RunFolder, tmp_path: Path
+) -> None:
+    folder = begun(unharmed, tmp_path / "run")
+    assert carried_out("train", folder, act="term", boundary="training:step:after", n=10).code == EXIT_STOPPED
+    assert (folder.status(), len(folder.losses())) == ("stopped", 10)
+    assert carried_out("train", folder).code == 0
+    folder.order("stop")
+    assert carried_out("export", folder).code == EXIT_STOPPED
+    assert not list(folder.export.glob("*.safetensors")) and folder.status() == "stopped"
+    folder.order("run")
+    assert carried_out("export", folder).code == 0
+    assert len(list(folder.export.glob("*.safetensors"))) == 1
 
 
 def test_training_6_a_full_disk_is_waited_out(unharmed: RunFolder, tmp_path: Path) -> None:

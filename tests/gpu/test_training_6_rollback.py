@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
+import pynvml
 import pytest
 import torch
 
-from persona_tui.gpu.training import rollback
+from persona_tui.gpu.training import pace, rollback
 from persona_tui.gpu.training.cache import Cache
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.loop import Training
@@ -119,3 +124,46 @@ def test_training_6_a_slow_step_is_told_by_its_own_buckets_measure() -> None:
     assert pace.took(small, 9.0) is None
     now[0] = 61.0
     assert pace.took(small, 9.0) is not None
+
+
+def test_training_6_a_slow_step_is_explained_by_swap_load_and_the_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [*(name for name, _ in pace._BRAKES)]
+    nvml = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetCurrentClocksEventReasons=lambda _: nvml.reasons,
+        nvmlDeviceGetComputeRunningProcesses=lambda _: [SimpleNamespace(pid=pid) for pid in nvml.pids],
+        nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(used=nvml.used, total=100),
+        reasons=0,
+        pids=[os.getpid()],
+        used=50,
+        **{name: getattr(pynvml, name) for name in names},
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    swapped, load = [1000], [0.0]
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(sin=swapped[0]))
+    monkeypatch.setattr(os, "getloadavg", lambda: (load[0], 0.0, 0.0))
+    seen = pace.Surroundings(0)
+    assert seen.reasons() == []
+    nvml.reasons = (
+        pynvml.nvmlClocksEventReasonHwThermalSlowdown | pynvml.nvmlClocksEventReasonSwThermalSlowdown
+    )
+    nvml.pids, nvml.used, swapped[0], load[0] = [os.getpid(), 1, 7], 98, 5000, 1000.0
+    assert seen.reasons() == [
+        "The machine reads memory back from swap.",
+        "Other processes keep the CPU busy.",
+        "The card slows down because it is hot.",
+        "Another process works on the card (pid 1).",
+        "The card's memory is full; the driver may be moving it to the host's.",
+    ]
+    # In a container the driver numbers processes in another way: one is this one.
+    nvml.reasons, nvml.used, load[0] = pynvml.nvmlClocksEventReasonSwPowerCap, 50, 0.0
+    nvml.pids = [123456789]
+    assert seen.reasons() == ["The card runs at its power limit."]
+    nvml.pids = [123456789, 123456790]
+    assert seen.reasons() == ["The card runs at its power limit.", "Another process works on the card."]
+    # A driver that answers nothing hides none of the rest.
+    nvml.nvmlInit, swapped[0] = None, 9000
+    assert seen.reasons() == ["The machine reads memory back from swap."]

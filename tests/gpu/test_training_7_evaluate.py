@@ -97,7 +97,8 @@ def test_training_7_each_look_keeps_losses_by_noise_level_pictures_and_scores(
     ), words
     shown = {step: sorted((seen.samples / f"step-{step}").glob("*.png")) for step in (0, 4)}
     names = [[path.name for path in shown[step]] for step in (0, 4)]
-    assert names[0] == names[1] and len(names[0]) == 7
+    assert names[0] == names[1] and len(names[0]) == 8
+    assert [name[:6] for name in names[0]].count("class-") == 2
     # Nothing is learnt at step 0, so that no strength differs; afterwards each does.
     for step, different in ((0, 1), (4, 3)):
         told = samples_at(seen, step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training.adapters import adapter_of
@@ -114,8 +115,31 @@ def test_training_9_a_lora_is_trained_on_from_its_file(exported: RunFolder, tmp_
     weights = load_file(path)
     for name, weight in Trainee(child, cache.index(run), cache).lora().items():
         assert torch.equal(weight, weights[f"transformer.{name}"])
+    # With another alpha it begins as strong as its parent is.
+    half = child.model_copy(update={"alpha": 2.0})
+    for name, weight in Trainee(half, cache.index(run), cache).lora().items():
+        scale = 2 if name.endswith("lora_B.weight") else 1
+        assert torch.equal(weight, weights[f"transformer.{name}"] * scale)
     with pytest.raises(InvalidRequest, match="has changed since"):
         read_parent(path, "0" * 64, "transformer.", [])
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        {"modelspec.merged_from": "a.safetensors, b.safetensors"},
+        {"ss_network_dim": "Dynamic"},
+        {"ss_training_comment": "dim: resize from 32 to 8; "},
+    ],
+)
+def test_training_9_a_merged_or_resized_lora_is_no_parent(
+    exported: RunFolder, tmp_path: Path, notes: dict[str, str]
+) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(save(load_file(file_of(exported)), notes))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(InvalidRequest, match=r"other\.safetensors was merged or resized"):
+        read_parent(path, digest, "transformer.", [])
 
 
 def test_training_9_flux2_is_written_in_names_of_its_makers_and_read_back() -> None:

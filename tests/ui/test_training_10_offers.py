@@ -44,7 +44,9 @@ def look(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-async def test_offers_are_shown_taken_in_and_dismissed(studio: Studio, size: tuple[int, int]) -> None:
+async def test_training_10_offers_are_shown_taken_in_and_dismissed(
+    studio: Studio, size: tuple[int, int]
+) -> None:
     bare = studio.file("nils_v3.safetensors", layers=FLUX_BARE, width=3072)
     write_sidecar(bare, trigger_word="nilsw")
     bad = studio.file("broken.safetensors")
@@ -87,7 +89,7 @@ async def test_offers_are_shown_taken_in_and_dismissed(studio: Studio, size: tup
     assert asked(studio.db, "SELECT count(*) FROM lora_offers WHERE state = 'dismissed'") == 2
 
 
-async def test_what_can_not_be_taken_in_stays_offered(studio: Studio) -> None:
+async def test_training_10_what_can_not_be_taken_in_stays_offered(studio: Studio) -> None:
     gone = studio.file("gone.safetensors")
     look(studio)
     gone.unlink()
@@ -99,7 +101,7 @@ async def test_what_can_not_be_taken_in_stays_offered(studio: Studio) -> None:
         assert len(screen(pilot).offers.items) == 1
 
 
-async def test_a_file_from_a_path_says_whom_it_names_before_it_is_taken(studio: Studio) -> None:
+async def test_training_10_a_file_from_a_path_says_whom_it_names_before_it_is_taken(studio: Studio) -> None:
     layers = {"base_model.model.transformer_blocks.0.attn.to_q": PEFT}
     path = studio.file("likeness.safetensors", layers=layers, metadata={"persona": "Nils"})
     async with opened(studio) as pilot:
@@ -116,7 +118,7 @@ async def test_a_file_from_a_path_says_whom_it_names_before_it_is_taken(studio: 
     )
 
 
-async def test_folders_are_watched_and_left_from_the_screen(studio: Studio) -> None:
+async def test_training_10_folders_are_watched_and_left_from_the_screen(studio: Studio) -> None:
     path = studio.file("mira.safetensors")
     os.utime(path, (1, 1))
     async with opened(studio) as pilot:
@@ -140,7 +142,7 @@ async def test_folders_are_watched_and_left_from_the_screen(studio: Studio) -> N
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-async def test_what_comfyui_would_not_load_is_said_and_converted_by_a_key(
+async def test_training_10_what_comfyui_would_not_load_is_said_and_converted_by_a_key(
     studio: Studio, size: tuple[int, int]
 ) -> None:
     layers = {"base_model.model.transformer_blocks.0.attn.to_q": PEFT}

@@ -83,7 +83,7 @@ async def choose(pilot: Pilot[None], studio: Studio, lora: LoraView) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-async def test_two_versions_are_voted_on_blind_and_the_better_is_promoted(
+async def test_training_11_two_versions_are_voted_on_blind_and_the_better_is_promoted(
     studio: Studio, versions: tuple[LoraView, LoraView], size: tuple[int, int]
 ) -> None:
     old, new = versions
@@ -124,7 +124,7 @@ async def test_two_versions_are_voted_on_blind_and_the_better_is_promoted(
     assert asked(studio.db, "SELECT count(*) FROM votes WHERE response_ms > 0") > 0
 
 
-async def test_a_comparison_is_left_and_gone_on_with(
+async def test_training_11_a_comparison_is_left_and_gone_on_with(
     studio: Studio, versions: tuple[LoraView, LoraView]
 ) -> None:
     old, new = versions
@@ -148,7 +148,7 @@ async def test_a_comparison_is_left_and_gone_on_with(
     assert asked(studio.db, "SELECT count(*) FROM lora_comparison_pictures") == 4
 
 
-async def test_a_server_that_is_away_is_told_and_nothing_is_lost(
+async def test_training_11_a_server_that_is_away_is_told_and_nothing_is_lost(
     studio: Studio, versions: tuple[LoraView, LoraView]
 ) -> None:
     old, new = versions

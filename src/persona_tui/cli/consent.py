@@ -16,6 +16,7 @@ from persona_tui.cli.frame import (
     note,
     persona_of,
     require_consent,
+    resources,
     session,
     show,
     table,
@@ -112,11 +113,20 @@ def withdraw(
     as_json: AsJson = False,
 ) -> None:
     """End a consent for good: what is being trained under it stops."""
-    from persona_tui.services.safety.consents import get_consent, withdraw_consent
+    from persona_tui.services.safety.consents import get_consent
+    from persona_tui.services.training.withdrawing import withdraw as end
 
-    with session() as opened:
-        found = get_consent(opened, consent_id)
+    with resources() as opened:
+        with opened.database.session_scope() as reading:
+            found = get_consent(reading, consent_id)
         question = f"Withdraw consent {found.id} of {found.subject}? Trainings under it stop."
         require_consent(yes, question, refusal=f"Consent {found.id} was not withdrawn")
-        gone = withdraw_consent(opened, consent_id, reason)
-    show(gone, as_json, lambda: [f"✅ Consent {gone.id} of {gone.subject} is withdrawn."])
+        gone = end(opened.database.session_scope, consent_id, reason)
+    show(
+        gone.consent,
+        as_json,
+        lambda: [
+            f"✅ Consent {found.id} of {found.subject} is withdrawn.",
+            *(f"   Training {run_id} stops at its next step." for run_id in gone.stopping),
+        ],
+    )

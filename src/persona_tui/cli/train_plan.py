@@ -43,6 +43,10 @@ def plan(
         str | None, typer.Option(help="native, flash, efficient, cudnn or math; --compare-speed times them.")
     ] = None,
     mask: Annotated[bool, typer.Option("--mask-faces", help="Learn faces more than backgrounds.")] = False,
+    phase: Annotated[
+        list[str] | None,
+        typer.Option(help="What is learnt first: head@1=front,profile and then all@400. Once for each."),
+    ] = None,
     parent: Annotated[str | None, typer.Option(metavar="LORA", help="Train on from one of ours.")] = None,
     cards: Annotated[
         str | None, typer.Option(help="Numbers of the cards that train it together, such as 0,1.")
@@ -61,10 +65,12 @@ def plan(
     from persona_tui.errors import InvalidRequest
     from persona_tui.gpu.training.families import FAMILIES
     from persona_tui.services.inputs import validated
+    from persona_tui.services.training.curriculum import phases_of
     from persona_tui.services.training.datasets import find_dataset
     from persona_tui.services.training.recipe import PlanInput
 
     told, read_family = _recipe(recipe)
+    curriculum = phases_of(phase) if phase else None
     if not (family or read_family):
         known = ", ".join(one.name for one in FAMILIES.values() if not one.cannot)
         raise InvalidRequest("No base model was named.", hint=f"Name one with --family: {known}.")
@@ -73,7 +79,7 @@ def plan(
         "steps": steps, "rank": rank, "lr": lr, "seed": seed, "buckets": tuple(size) if size else None,
         "batch": batch, "accumulation": accumulation, "optimizer": optimizer, "quantisation": quantisation,
         "mask_loss": mask or None, "compile": compiled or None, "attention_backend": attention,
-         "parent": parent, "cards": cards,
+        "parent": parent, "cards": cards, "phases": curriculum,
     }  # fmt: skip
     given = validated(PlanInput, {key: value for key, value in values.items() if value is not None})
     with resources() as opened:

@@ -66,7 +66,7 @@ class Plan:
     """The batches of one phase: which samples each micro-batch takes, a function of its number alone.
 
     Attributes:
-        places: per bucket, the samples' places in the cache's index.
+        places: per shape, the samples' places in the cache's index.
         batch: samples per micro-batch.
         seed: of the run.
         phase: name of the curriculum's phase, so that each has an order of its own.
@@ -83,7 +83,7 @@ class Plan:
         return sum(-(-len(group) // self.batch) for group in self.places)
 
     def micro_batch(self, number: int) -> tuple[int, ...]:
-        """The places of the samples of a micro-batch, all of one bucket; `number` counts from 0."""
+        """The places of the samples of a micro-batch, all of one shape; `number` counts from 0."""
         epoch, place = divmod(number, self.per_epoch)
         return _epoch(self, epoch)[place]
 
@@ -103,14 +103,16 @@ def _epoch(plan: Plan, epoch: int) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def plan_of(buckets: Sequence[Size], wanted: Iterable[int], batch: int, seed: int, phase: str) -> Plan:
+def plan_of(
+    shapes: Sequence[tuple[int, ...]], wanted: Iterable[int], batch: int, seed: int, phase: str
+) -> Plan:
     """The plan of a phase.
 
     Args:
-        buckets: each sample's.
+        shapes: each sample's; those of a batch have the same.
         wanted: places of the samples that the phase learns from.
     """
-    groups: dict[Size, list[int]] = defaultdict(list)
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for place in wanted:
-        groups[buckets[place]].append(place)
-    return Plan(tuple(tuple(groups[size]) for size in sorted(groups)), batch, seed, phase)
+        groups[shapes[place]].append(place)
+    return Plan(tuple(tuple(groups[shape]) for shape in sorted(groups)), batch, seed, phase)

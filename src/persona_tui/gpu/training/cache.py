@@ -55,6 +55,11 @@ class Sample(BaseModel):
     control: tuple[str, ...] = ()
     mask: str | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Width, height and number of sources: what the samples of a batch have in common."""
+        return (*self.bucket, len(self.control))
+
 
 class Index(BaseModel):
     """All samples of a run.

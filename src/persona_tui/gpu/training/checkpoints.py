@@ -135,6 +135,7 @@ def write(
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         "made_with": dict(facts),
     }
+    manifest["digest"] = _digest(manifest)
     target = path_of(folder, state.step)
     part = folder / f".{target.name}.part"
     with written(folder):
@@ -156,6 +157,12 @@ def write(
         except OSError:
             shutil.rmtree(part, ignore_errors=True)
             raise
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Of the manifest itself, so that a flipped bit in it is told from another recipe."""
+    told = {name: value for name, value in manifest.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _write_file(path: Path, data: bytes) -> None:
@@ -180,6 +187,9 @@ def read(path: Path, learning_hash: str) -> Kept:
     """
     try:
         manifest = json.loads((path / _MANIFEST).read_bytes())
+        # Checkpoints of earlier versions have none.
+        if manifest.get("digest") not in (None, _digest(manifest)):
+            raise Broken(f"{_MANIFEST} is not what was written")
         data = {name: (path / name).read_bytes() for name in manifest["files"]}
         changed = [n for n, sha in manifest["files"].items() if hashlib.sha256(data[n]).hexdigest() != sha]
         if changed:
@@ -189,7 +199,7 @@ def read(path: Path, learning_hash: str) -> Kept:
         optimizer = torch.load(io.BytesIO(data[_OPTIMIZER]), map_location="cpu", weights_only=True)
         kept = Kept(state, load(data[_LORA]), average, optimizer, manifest["made_with"])
         told = manifest["learning_hash"]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Broken(str(problem)) from None
     if told != learning_hash:
         raise InvalidRequest(
@@ -222,10 +232,23 @@ def newest(folder: Path, run: RunFile, tell: Callable[[str], None]) -> Kept | No
     return None
 
 
-def prune(folder: Path, best: Iterable[int]) -> None:
-    """Remove all but the last two and the best."""
+def survivors(steps: Iterable[int], scores: Mapping[int, float], keep: int) -> set[int]:
+    """Which checkpoints stay: the last two, and of those that are there the best.
+
+    Args:
+        scores: step → score; what has none is none of the best. A score may be of a step whose checkpoint
+            is gone already, since scores change with what is seen later.
+        keep: how many of the best.
+    """
+    there = sorted(steps)
+    best = sorted((step for step in there if step in scores), key=lambda step: scores[step], reverse=True)
+    return {*there[-_LAST:], *best[:keep]}
+
+
+def prune(folder: Path, scores: Mapping[int, float], keep: int) -> None:
+    """Remove all checkpoints but the `survivors`."""
     steps = steps_in(folder)
-    kept = {*steps[-_LAST:], *best}
+    kept = survivors(steps, scores, keep)
     for step in steps:
         if step not in kept:
             boundaries.reached("training:checkpoint:before_prune")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 # Raise it when a family's way of encoding changes: what was encoded in the old way is done again.
 TEMPLATE = 1
+_BY_CONTENT = re.compile(r"[0-9a-f]{16}")
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
@@ -74,6 +76,8 @@ def encode(worker: Worker) -> Status:
     pictures = manifest.pictures
     if not manifest.of_role("train", "anchor"):
         raise InvalidRequest("The dataset has no picture to learn from.", hint="Add pictures to it.")
+    if run.mask_loss:
+        masks.require_detector()
     encoder = Encoder(run, cache, worker)
     samples = []
     for number, picture in enumerate(pictures, 1):
@@ -124,16 +128,13 @@ class Encoder:
         run = self._run
         path = run.dataset / picture.file
         if _sha256(path) != picture.sha256:
-            raise InvalidRequest(
-                f"{path} has changed since the dataset was made.",
-                hint="Put the picture back, or make the dataset again.",
-            )
+            raise _changed(path)
         size = _size(path)
         for bucket in buckets_for(size, run.buckets):
             view = View(path, picture.sha256, crop_of(size, bucket), bucket)
             sources = [_source(run.dataset / name, bucket) for name in picture.control]
             latents = self._latents(view)
-            words = self._class_words(picture.caption) if run.preservation else None
+            words = class_words(picture.caption, run.trigger, run.class_prompt) if run.preservation else None
             yield Sample(
                 picture=picture.sha256,
                 file=picture.file,
@@ -154,11 +155,6 @@ class Encoder:
             found = peak(self._loaded.device)
             worker.insist(lambda: note_peak(worker.folder, "encode", found))
             self._loaded.close()
-
-    def _class_words(self, caption: str) -> str:
-        """The caption of somebody of the class: the class's words stand where the trigger word stood."""
-        trigger, words = self._run.trigger, self._run.class_prompt
-        return caption.replace(trigger, words) if trigger and trigger in caption else words
 
     def _encoders(self) -> Encoders:
         import torch
@@ -202,6 +198,18 @@ class Encoder:
         self._worker.insist(lambda: self._cache.put(key, tensors))
 
 
+def class_words(caption: str, trigger: str, words: str) -> str:
+    """The caption of somebody of the class: its words stand where the trigger word stood.
+
+    Of `photo of ohwx person` the class's own word goes along, so that it is no person person. A caption that
+    does not have the trigger as a word of its own is left for the class's words alone.
+    """
+    if not trigger:
+        return words
+    named = re.compile(rf"(?<!\w){re.escape(trigger)}(?:\s+{re.escape(words)})?(?!\w)")
+    return named.sub(lambda _: words, caption) if named.search(caption) else words
+
+
 @lru_cache(maxsize=4)
 def _opened(path: Path) -> Image.Image:
     """A picture, held as long as its buckets are made of it."""
@@ -223,9 +231,23 @@ def _size(path: Path) -> Size:
 
 
 def _source(path: Path, bucket: Size) -> View:
-    """A source picture of an edit, cut to its result's bucket so that both show the same places."""
-    size = _size(path)
-    return View(path, _sha256(path), crop_of(size, bucket), bucket)
+    """A source picture of an edit, cut to its result's bucket so that both show the same places.
+
+    Raises:
+        InvalidRequest: it is no picture, or not the one that was added.
+    """
+    size, digest = _size(path), _sha256(path)
+    # The manifest has no hash of it: it is named by its content.
+    if _BY_CONTENT.fullmatch(path.stem) and not digest.startswith(path.stem):
+        raise _changed(path)
+    return View(path, digest, crop_of(size, bucket), bucket)
+
+
+def _changed(path: Path) -> InvalidRequest:
+    return InvalidRequest(
+        f"{path} has changed since the dataset was made.",
+        hint="Put the picture back, or make the dataset again.",
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from persona_tui import boundaries
 from persona_tui.gpu.training.cache import Sample
-from persona_tui.gpu.training.checkpoints import State, steps_in
+from persona_tui.gpu.training.checkpoints import State, steps_in, survivors
 from persona_tui.gpu.training.choosing import Evaluation, alike, proposed, reason_to_stop, scores
 from persona_tui.gpu.training.durable import append_line, lines_of, make_folder, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
@@ -151,8 +151,11 @@ class Evaluator:
         for one in asked:
             if self._worker.control().want != "run":
                 return False
+            self._worker.pulse.moved(step, "evaluating")
             with at_strength(trainee.transformer, one.strength):
-                latents.append(drawn(trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed))
+                latents.append(
+                    drawn(trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed, guided=True)
+                )
         place = place_of(self._folder, step)
         self._worker.insist(lambda: make_folder(place))
         for one, pixels in zip(asked, self._decoded(trainee, latents), strict=True):
@@ -197,9 +200,11 @@ class Evaluator:
         ends = (
             reason is not None and not last and not any(one["event"] == "enough" for one in folder.events())
         )
-        kept = set(steps_in(folder.checkpoints))
+        there = set(steps_in(folder.checkpoints))
         if ends or last or state.step % run.checkpoint_every == 0:
-            kept.add(state.step)
+            there.add(state.step)
+        # Those that its checkpoint, which is written next, leaves.
+        kept = survivors(there, state.best, run.keep)
         choice = proposed(told, steps, sorted(kept))
         if choice is not None:
             choice = replace(choice, alike=alike(folder.likeness_of_each(), choice.step, sorted(kept)))
@@ -249,7 +254,11 @@ def asked_of(trainee: Trainee, seeds: Sequence[int] = SEEDS) -> list[Asked]:
             smallest[sample.picture] = sample
     chosen = list(smallest.values())[:_PROMPTS]
     asked = [Asked(one, "trigger", one.prompt, seed) for one in chosen for seed in seeds]
-    asked += [Asked(one, "class", one.class_prompt or one.empty, seeds[0]) for one in chosen[:_CLASS_PROMPTS]]
+    asked += [
+        Asked(one, "class", one.class_prompt or one.empty, seed)
+        for one in chosen[:_CLASS_PROMPTS]
+        for seed in seeds
+    ]
     asked += [
         Asked(one, "trigger", one.prompt, seeds[0], strength) for one in chosen[:1] for strength in STRENGTHS
     ]

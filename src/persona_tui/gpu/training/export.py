@@ -83,7 +83,9 @@ def export(worker: Worker) -> Status:
     Raises:
         NotAllowedNow: there is no checkpoint.
         ExportDiffers: the file does not do what the training copy does.
+        Interrupted: the operator wants it to rest; no file is made.
     """
+    worker.obey()
     folder, run = worker.folder, worker.folder.run()
     if _was_cut_off(folder):
         return "done"
@@ -156,6 +158,7 @@ def _put_in_place(
             f"The file's pictures differ by {tried.difference:.3g} from those of what was trained."
         )
     boundaries.reached("training:export:before_rename")
+    worker.obey()
     _write_beside(worker, file, beside)
     part.replace(folder.export / file)
     sync_folder(folder.export)

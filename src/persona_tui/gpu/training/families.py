@@ -42,6 +42,7 @@ class Family:
         control_pictures: the most source pictures that a sample carries; an editor's carries at least one.
         base_model_version: `ss_base_model_version` of an exported file.
         architecture: `modelspec.architecture` of an exported file.
+        batches: whether captions of different lengths go into one batch.
         guidance: input of models that were distilled with guidance; None for the others.
         steps_per_picture: steps for each picture of a dataset, kept between `steps_range`.
         cannot: why no LoRA can be trained on it here; empty where one can.
@@ -58,6 +59,7 @@ class Family:
     control_pictures: int
     base_model_version: str
     architecture: str
+    batches: bool = True
     guidance: float | None = None
     learning_rate: float = 1e-4
     rank: int = 16
@@ -184,6 +186,7 @@ _ALL = (
         control_pictures=0,
         base_model_version="qwen_image_2_1",
         architecture="Qwen-Image-2.1/lora",
+        batches=False,
     ),
     Family(
         name="qwen-edit-2509",

@@ -46,10 +46,12 @@ class Control:
 
     Attributes:
         steps: another number of steps than the recipe's; None: the recipe's.
+        until: Unix time at which the consent runs out; None: none does.
     """
 
     want: Want = "run"
     steps: int | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -162,22 +164,47 @@ class RunFolder:
     def control(self) -> Control:
         """What is wanted; where nothing legible stands, that it runs."""
         told = _object(self.control_file)
-        want, steps = told.get("want", "run"), told.get("steps")
+        want, steps, until = told.get("want", "run"), told.get("steps"), told.get("until")
         return Control(
             want if want in ("run", "pause", "stop") else "run",
             steps if isinstance(steps, int) and not isinstance(steps, bool) and steps >= 1 else None,
+            float(until) if isinstance(until, int | float) and not isinstance(until, bool) else None,
         )
 
     def order(self, want: Want | None = None, steps: int | None = None) -> Control:
         """Change what is wanted; what is None stays.
 
+        One at a time: the operator's pause and the trainer's own end may come at one moment.
+
         Raises:
             DiskFull, StorageError: it can't be written.
         """
-        now = self.control()
-        new = replace(now, want=want or now.want, steps=steps or now.steps)
+        with self._ordering():
+            now = self.control()
+            return self._order(replace(now, want=want or now.want, steps=steps or now.steps))
+
+    def permit(self, until: float | None) -> Control:
+        """Say when the consent runs out, so that a run stops then with nobody watching; None: it does not.
+
+        Raises:
+            DiskFull, StorageError: it can't be written.
+        """
+        with self._ordering():
+            return self._order(replace(self.control(), until=until))
+
+    def _order(self, new: Control) -> Control:
         write_durably(self.control_file, json.dumps(asdict(new)).encode())
         return new
+
+    @contextlib.contextmanager
+    def _ordering(self) -> Iterator[None]:
+        with written(self.path):
+            descriptor = os.open(self.path / "control.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def heartbeat(self) -> Heartbeat | None:
         """The last sign of life; None where there is none that can be read."""

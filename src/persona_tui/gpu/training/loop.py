@@ -95,13 +95,14 @@ class Training:
             self._look(0)
         while True:
             control = self._worker.control()
+            if control.want != "run":
+                # At the last step, too: what is done would be exported.
+                self._save()
+                raise Interrupted("paused" if control.want == "pause" else "stopped")
             if self._state.step >= (control.steps or self._run.steps):
                 self._evaluated(self._state.step)
                 self._save()
                 return "done"
-            if control.want != "run":
-                self._save()
-                raise Interrupted("paused" if control.want == "pause" else "stopped")
             try:
                 self._step()
             except rollback.Failure as failure:
@@ -215,8 +216,7 @@ class Training:
         self._saved = state.step
         found = peak(trainee.device, self._largest)
         self._worker.insist(lambda: note_peak(self._folder, "train", found))
-        best = sorted(state.best, key=lambda step: state.best[step], reverse=True)[: self._run.keep]
-        checkpoints.prune(folder, best)
+        checkpoints.prune(folder, state.best, self._run.keep)
         self._worker.log("checkpoint", step=state.step)
 
     def _go_back(self, failure: rollback.Failure) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from persona_tui.errors import InvalidRequest
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -15,11 +17,26 @@ _WIDER = 1.6
 """The ellipse's axes as multiples of the detector's box, which leaves out hair, chin and ears."""
 
 
-def face_of(picture: Image.Image) -> Face | None:
-    """The surest face that is large enough; None where there is none, or the extra `faces` is missing."""
+def require_detector() -> None:
+    """See that faces can be found here: without, each picture would be learnt from without a mask.
+
+    Raises:
+        InvalidRequest: the extra `faces` is missing.
+    """
     from persona_tui.gpu import faces
 
-    return faces.find_faces(picture).best if faces.is_installed() else None
+    if not faces.is_installed():
+        raise InvalidRequest(
+            "Faces can't be weighed more, since none can be found here: the extra `faces` is not installed.",
+            hint="Install it: pip install 'persona-tui[faces]'; or plan without --mask-faces.",
+        )
+
+
+def face_of(picture: Image.Image) -> Face | None:
+    """The surest face that is large enough; None where there is none."""
+    from persona_tui.gpu import faces
+
+    return faces.find_faces(picture).best
 
 
 def mask_of(face: Face, size: tuple[int, int], background: float) -> Tensor:

@@ -94,6 +94,14 @@ _SPILLED = 0.97
 """Share of the card's memory above which drivers begin to move it to the host's."""
 
 
+def _others(pids: set[int]) -> list[str]:
+    """Whether somebody else computes on the card; in a container the driver has other numbers for all."""
+    if os.getpid() in pids:
+        others = sorted(pids - {os.getpid()})
+        return [f"Another process works on the card (pid {others[0]})."] if others else []
+    return ["Another process works on the card."] if len(pids) > 1 else []
+
+
 def _of_card(index: int) -> list[str]:
     """What the driver says of a card; nothing where it can't be asked."""
     found: list[str] = []
@@ -104,9 +112,7 @@ def _of_card(index: int) -> list[str]:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         reasons = pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
         found += [words for name, words in _BRAKES if reasons & getattr(pynvml, name, 0)]
-        others = {one.pid for one in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)} - {os.getpid()}
-        if others:
-            found.append(f"Another process works on the card (pid {min(others)}).")
+        found += _others({one.pid for one in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)})
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
         if memory.used > _SPILLED * memory.total:
             found.append("The card's memory is full; the driver may be moving it to the host's.")

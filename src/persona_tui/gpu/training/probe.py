@@ -55,5 +55,6 @@ def largest_alone(folder: RunFolder, run: RunFile) -> tuple[Index, Cache]:
     cache = Cache(folder.cache)
     index = cache.index(run)
     samples = [index.samples[place] for place in index.places(LEARNT_FROM)]
-    largest = max(samples, key=lambda sample: sample.bucket[0] * sample.bucket[1])
+    # Each source of an edit has as many tokens as its result.
+    largest = max(samples, key=lambda one: one.bucket[0] * one.bucket[1] * (1 + len(one.control)))
     return index.model_copy(update={"samples": (largest,)}), cache

@@ -43,6 +43,10 @@ class Heartbeat:
         since = since_boot() - self.beat
         return since if since >= 0 else float("inf")
 
+    def still_for(self) -> float:
+        """Seconds without progress; its process may beat all the same. 0 after a reboot."""
+        return max(0.0, since_boot() - self.moved)
+
 
 class Pulse:
     """Writes the heartbeat of this process, in place."""

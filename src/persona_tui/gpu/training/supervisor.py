@@ -228,8 +228,12 @@ def _outcome(folder: RunFolder, code: int) -> int:
 
 
 def _step_of(folder: RunFolder) -> int:
+    """How far a stage had come; before its first step, as far as the newest checkpoint."""
     beat = folder.heartbeat()
-    return 0 if beat is None else beat.step
+    if beat is not None and beat.step:
+        return beat.step
+    names = (path.name.removeprefix("step-") for path in folder.checkpoints.glob("step-*"))
+    return max((int(name) for name in names if name.isdigit()), default=0)
 
 
 def _signal_name(number: int) -> str:

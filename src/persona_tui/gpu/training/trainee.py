@@ -19,7 +19,7 @@ from persona_tui.gpu.training.cards import Cards, joined
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.ema import Average
 from persona_tui.gpu.training.lora import add_lora, copied, put_back, read_parent
-from persona_tui.gpu.training.naming import layers_of
+from persona_tui.gpu.training.naming import baked, layers_of
 from persona_tui.gpu.training.objective import Draw, Objective
 from persona_tui.gpu.training.optimizers import optimizer_for, rate_at, set_rate
 from persona_tui.gpu.training.randomness import key
@@ -78,7 +78,9 @@ class Trainee:
         self.weights = add_lora(self.transformer, self.adapter, run)
         if run.parent is not None:
             prefix, layers = self.adapter.facts.lora_prefix, layers_of(self.weights)
-            put_back(self.weights, read_parent(run.parent, run.parent_hash, prefix, layers))
+            parent = read_parent(run.parent, run.parent_hash, prefix, layers)
+            # A file's weights are those of alpha = rank; here they are multiplied by alpha / rank once more.
+            put_back(self.weights, baked(parent, run.rank / run.alpha))
         if run.swap_blocks:
             let_wait(self.transformer, block_names(self.transformer)[: run.swap_blocks], self.device)
         elif run.checkpointing:
@@ -95,7 +97,7 @@ class Trainee:
         Raises:
             InvalidRequest: a phase has no picture.
         """
-        buckets = [sample.bucket for sample in self.index.samples]
+        shapes = [sample.shape for sample in self.index.samples]
         found = []
         for phase in self.run.phases or (Phase(name="all", first_step=1),):
             places = self.index.places(LEARNT_FROM, phase.angles)
@@ -104,7 +106,7 @@ class Trainee:
                     f"The phase {phase.name} has no picture: none is of {', '.join(phase.angles)}.",
                     hint="Correct the angles in the recipe or in the dataset, and plan again.",
                 )
-            plan = plan_of(buckets, places, self.run.batch, self.run.seed, phase.name)
+            plan = plan_of(shapes, places, self.run.batch, self.run.seed, phase.name)
             found.append((phase.first_step, plan))
         return found
 

@@ -89,9 +89,10 @@ class Worker:
         self._told_to_stop = True
 
     def control(self) -> Control:
-        """What is wanted now; a SIGTERM counts as "stop"."""
+        """What is wanted now; a SIGTERM counts as "stop", and so does a consent that has run out."""
         told = self.folder.control()
-        return Control("stop", told.steps) if self._told_to_stop else told
+        ended = told.until is not None and time.time() >= told.until
+        return Control("stop", told.steps, told.until) if self._told_to_stop or ended else told
 
     def obey(self) -> None:
         """Leave, where that is wanted.

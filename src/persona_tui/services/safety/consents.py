@@ -103,7 +103,7 @@ def get_consent(session: Session, consent_id: int) -> ConsentView:
 
 
 def withdraw_consent(session: Session, consent_id: int, reason: str = "") -> ConsentView:
-    """End a consent for good. Trainings under it are stopped by whoever watches them.
+    """End a consent for good; `services/training/withdrawing` stops what is trained under it as well.
 
     Raises:
         UnknownName: it is not there.

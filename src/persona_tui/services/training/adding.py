@@ -14,7 +14,7 @@ from sqlmodel import Session, select
 
 from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, PersonaError, UnknownName
-from persona_tui.gpu.training.manifest import FILE_NAME, Picture, Role, read_manifest
+from persona_tui.gpu.training.manifest import FILE_NAME, Picture, Role, Subject, read_manifest
 from persona_tui.models.training import DatasetImage
 from persona_tui.services.inputs import Input, Line
 from persona_tui.services.library.files import (
@@ -38,6 +38,7 @@ from persona_tui.services.training.datasets import (
     settled,
 )
 from persona_tui.services.training.splitting import Member, split
+from persona_tui.services.training.subjects import require_as_fictional
 from persona_tui.text import clean
 
 Outcome = Literal["added", "already there", "failed"]
@@ -75,6 +76,7 @@ class Source:
         picture: its entry as far as it can be told; file and hash are not known yet.
         role: None: the split decides.
         control: files of its source pictures.
+        subject: who is in it, by the manifest that it comes from.
     """
 
     label: str
@@ -83,6 +85,7 @@ class Source:
     role: Role | None = None
     ref: PictureRef | None = None
     control: tuple[Path, ...] = ()
+    subject: Subject = "unsaid"
 
 
 @dataclass(frozen=True)
@@ -159,11 +162,13 @@ def add_pictures(
     Pictures that can't be read are left out and told; after a kill none of them is in the dataset.
 
     Raises:
-        UnknownName, InvalidRequest: see `open_dataset`.
+        UnknownName, InvalidRequest: see `open_dataset` and `require_as_fictional`.
         StorageError: the folder can't be written.
     """
     with scope() as session:
         opened = open_dataset(session, dataset_id)
+        for source in sources:
+            require_as_fictional(opened.row, source.subject, f"The dataset of {source.label}")
         present = {picture.sha256 for picture in opened.manifest.pictures}
     outcomes: list[PictureOutcome] = []
     taken: dict[str, tuple[Source, Prepared, Picture]] = {}
@@ -258,7 +263,14 @@ def _of_dataset(folder: Path, given: AddInput) -> list[Source]:
         path = folder / known.file
         control = tuple(folder / name for name in known.control)
         sources.append(
-            Source(known.file, path.read_bytes, picture, given.role or known.role, control=control)
+            Source(
+                known.file,
+                path.read_bytes,
+                picture,
+                given.role or known.role,
+                control=control,
+                subject=manifest.subject,
+            )
         )
     return sources
 

@@ -22,6 +22,7 @@ from persona_tui.services.training.datasets import (
     rewrite,
     settled,
 )
+from persona_tui.services.training.subjects import require_as_fictional
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,17 @@ def adopt(scope: SessionScope, dataset_id: int, folder: Path | None = None) -> A
 
     Raises:
         UnknownName: no such dataset.
-        InvalidRequest: the folder holds no dataset or another one, or its files do not fit.
+        InvalidRequest: the folder holds no dataset or another one, its files do not fit, or its manifest says
+            that somebody real is in a dataset that is said to be fictional.
         StorageError: the folder can't be written.
     """
     with scope() as session:
         row = locked_row(session, dataset_id)
         place = DatasetFolder((folder or Path(row.folder)).expanduser().absolute())
-        query = select(Dataset.name).where(Dataset.folder == str(place.path), Dataset.id != dataset_id)
-        other = session.exec(query).first()
+        # One folder may be written in several ways: by a link, or by "..".
+        others = session.exec(select(Dataset.name, Dataset.folder).where(Dataset.id != dataset_id))
+        target = place.path.resolve()
+        other = next((name for name, path in others if Path(path).resolve() == target), None)
         if other is not None:
             raise InvalidRequest(
                 f"{place.path} is the folder of another dataset, {other}.",
@@ -114,6 +118,7 @@ def adopt(scope: SessionScope, dataset_id: int, folder: Path | None = None) -> A
                 f" not {row.name} ({row.wheel}).",
                 hint="Name the folder of this one, or add its pictures with `dataset add`.",
             )
+        require_as_fictional(row, manifest.subject, str(place.path))
         wrong = strays(place.path, manifest)
         if wrong:
             name, why = next(iter(wrong.items()))

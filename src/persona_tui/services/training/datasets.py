@@ -21,6 +21,7 @@ from persona_tui.services import events
 from persona_tui.services.inputs import Input, Line, Name, told, validated
 from persona_tui.services.safety import audit, consents
 from persona_tui.services.training.dataset_files import DatasetFolder
+from persona_tui.services.training.subjects import require_not_withdrawn
 from persona_tui.text import clean, slug
 
 SessionScope = Callable[[], AbstractContextManager[Session]]
@@ -211,14 +212,17 @@ def say_subject(
     """Say who is in a dataset's pictures.
 
     Raises:
-        InvalidRequest: the persona is a real person and the dataset is said to be fictional; the consent is
-            withdrawn, run out, or for something else.
+        InvalidRequest: the persona is a real person and the dataset is said to be fictional; its consent was
+            withdrawn, and no other one is named; the consent is withdrawn, run out, or for something else.
         UnknownName: no such dataset or consent.
     """
     with scope() as session:
         opened = open_dataset(session, dataset_id, lock=True)
         given = DatasetInput(name=opened.row.name, subject=subject, consent_id=consent_id)
-        opened.row.subject = _subject(session, _persona(session, opened.row.persona_id), given)
+        said = _subject(session, _persona(session, opened.row.persona_id), given)
+        if consent_id is None:
+            require_not_withdrawn(session, opened.row)
+        opened.row.subject = said
         opened.row.consent_id = consent_id
         manifest = opened.manifest.model_copy(update={"subject": opened.row.subject})
         rewrite(session, opened, manifest, "dataset.subject", subject=subject, consent=consent_id)

@@ -7,6 +7,7 @@ import shutil
 from asyncio import to_thread
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -193,22 +194,26 @@ class _Draft:
     drawn: bool
 
 
-def require_subject(session: Session, dataset: Dataset) -> None:
+def require_subject(session: Session, dataset: Dataset) -> datetime | None:
     """See that a dataset says who is in it, and that a real one permits it now.
+
+    Returns:
+        When that consent runs out; None: it does not, or nobody real is in it.
 
     Raises:
         NotAllowedNow: it does not say.
         InvalidRequest: the consent was withdrawn, has run out, or is for something else.
     """
     if dataset.subject == "fictional":
-        return
+        return None
     if dataset.consent_id is None:
         raise NotAllowedNow(
             f"{dataset.name} does not say who is in its pictures.",
             title="No consent",
             hint="`persona-tui dataset subject PERSONA NAME --fictional`, or --consent with the id of one.",
         )
-    consents.require_valid(session, dataset.persona_id, dataset.consent_id, "training")
+    given = consents.require_valid(session, dataset.persona_id, dataset.consent_id, "training")
+    return given.expires_at
 
 
 def _chosen(given: PlanInput, settings: Settings, here: tuple[Place, ...]) -> tuple[Place, ...]:

@@ -6,11 +6,13 @@ import json
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import psutil
 from sqlmodel import Session, col, select
 
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE, Heartbeat
 from persona_tui.models.training import Checkpoint, TrainingRun
 from persona_tui.services import events
 from persona_tui.services.lease import ReadCards, places
@@ -37,8 +39,43 @@ def note_progress(session: Session, row: TrainingRun, folder: RunFolder, cards: 
     events.emit(session, "training", row.id)
 
 
+def note_stillness(row: TrainingRun, beat: Heartbeat | None, seconds_per_step: float | None) -> None:
+    """Say of a run whose process lives that it does not get on, and take that back when it does.
+
+    Nothing is done about it: slowness is never a reason to go back (M10), and a stuck driver is no better
+    for another process.
+    """
+    still = 0.0 if beat is None or beat.doing == WAITS_FOR_SPACE else beat.still_for()
+    if beat is not None and still > max(_STILL_SECONDS, _STILL_STEPS * (seconds_per_step or 0.0)):
+        row.trouble = f"{_STILL} for {still / 60:.0f} minutes, at step {beat.step} ({beat.doing})."
+        row.hint = (
+            f"Its output.log may tell why; `persona-tui train stop {row.id}`, or end process {beat.pid}."
+        )
+    elif row.trouble.startswith(_STILL):
+        row.trouble = row.hint = ""
+
+
+_STILL = "It does not get on"
+_STILL_SECONDS = 1200.0
+"""Reading a base model from a slow disk, and scoring, take minutes."""
+_STILL_STEPS = 10
+"""Steps, where these take longer."""
+
+
+def last_pace(folder: RunFolder) -> float | None:
+    """Seconds that the last step took; None before the first."""
+    told = _last_told(folder)
+    return None if told is None else float(told.get("seconds", 0.0))
+
+
 def _last_step(folder: RunFolder) -> int | None:
     """The last step that the log tells; after a kill it may be ahead of the newest checkpoint."""
+    told = _last_told(folder)
+    return None if told is None else int(told["step"])
+
+
+def _last_told(folder: RunFolder) -> dict[str, Any] | None:
+    """The log's last entry of a step."""
     try:
         with folder.log_file.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
@@ -48,8 +85,8 @@ def _last_step(folder: RunFolder) -> int | None:
     for line in reversed(lines):
         with suppress(ValueError):
             match json.loads(line):
-                case {"event": "step", "step": int(step)}:
-                    return step
+                case {"event": "step", "step": int()} as told:
+                    return dict(told)
     return None
 
 

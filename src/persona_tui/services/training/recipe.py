@@ -13,9 +13,11 @@ from pydantic import Field, StringConstraints
 from persona_tui.errors import InvalidRequest, UnknownName
 from persona_tui.gpu.training.families import FAMILIES, Family
 from persona_tui.gpu.training.manifest import Manifest
+from persona_tui.gpu.training.masks import require_detector
 from persona_tui.gpu.training.run_file import (
     AttentionBackend,
     OptimizerName,
+    Phase,
     Quantisation,
     RunFile,
     Targets,
@@ -23,6 +25,7 @@ from persona_tui.gpu.training.run_file import (
 )
 from persona_tui.services.inputs import Input, Line, Name
 from persona_tui.services.training.cards import require_shared
+from persona_tui.services.training.curriculum import require_pictures
 from persona_tui.text import slug
 
 Preset = Literal["likeness", "light", "style"]
@@ -51,6 +54,7 @@ class PlanInput(Input):
         recipe: entries of a run file that was read; what is given besides wins over them.
         cards: numbers of cards that train it together, as `cards.chosen_places` reads them; None takes the
             first.
+        phases: of the curriculum; none: all pictures from the first step on.
     """
 
     family: Line
@@ -77,6 +81,7 @@ class PlanInput(Input):
     parent: Annotated[str, StringConstraints(max_length=100)] | None = None
     recipe: Mapping[str, Any] = {}
     cards: Line | None = None
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,6 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
         "rank": rank,
         "alpha": rank,
         "targets": _first(given.targets, preset["targets"]),
-        "lr": _first(given.lr, family.learning_rate),
         "optimizer": given.optimizer,
         "steps": steps,
         "batch": given.batch,
@@ -219,6 +223,7 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
     }
     told |= given.recipe
     told |= {name: getattr(given, name) for name in _GIVEN & given.model_fields_set}
+    told["lr"] = _rate(given, family, str(told["optimizer"]))
     if "accumulation" in given.model_fields_set or "accumulation" in given.recipe:
         require_shared(told["accumulation"], sources.cards)
     else:
@@ -227,14 +232,37 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
         told["alpha"] = told["rank"]
     if sources.parent is not None:
         told |= {"parent": sources.parent[0], "parent_hash": sources.parent[1]}
-    return checked(told, "The plan")
+    made = checked(told, "The plan")
+    require_pictures(made, manifest)
+    if made.batch > 1 and not family.batches:
+        raise InvalidRequest(
+            f"{family.title} takes one caption at a time, so its batch is 1.",
+            hint=f"Plan it with --batch 1 --accumulation {made.batch * made.accumulation}.",
+        )
+    if made.mask_loss:
+        require_detector()
+    return made
 
 
 _GIVEN = frozenset({
-    "steps", "rank", "targets", "lr", "seed", "buckets", "batch", "accumulation", "optimizer", "preservation",
-    "ema", "mask_loss", "checkpoint_every", "evaluate_every", "compile", "attention_backend",
+    "steps", "rank", "targets", "seed", "buckets", "batch", "accumulation", "optimizer", "preservation",
+    "ema", "mask_loss", "checkpoint_every", "evaluate_every", "compile", "attention_backend", "phases",
 })  # fmt: skip
 """What a plan and a run file both call so."""
+
+
+def _rate(given: PlanInput, family: Family, optimizer: str) -> object:
+    """The learning rate: as asked, else the recipe's where it is of that optimizer, else the usual one."""
+    if given.lr is not None:
+        return given.lr
+    is_prodigy = optimizer == "prodigy"
+    if "lr" in given.recipe and is_prodigy == (given.recipe.get("optimizer", optimizer) == "prodigy"):
+        return given.recipe["lr"]
+    return _PRODIGY_RATE if is_prodigy else family.learning_rate
+
+
+_PRODIGY_RATE = 1.0
+"""Prodigy finds its own rate and multiplies it by this one; 1 is its authors' advice."""
 
 
 def _first(*values: Any) -> Any:

@@ -103,16 +103,23 @@ def _of_ai_toolkit(told: Any, name: str) -> ImportedRecipe:
         values.setdefault("quantisation", "int8")
     else:
         values.pop("quantisation", None)
-    return ImportedRecipe(family, values, tuple(sorted(entries.keys() - _IMPLIED)))
+    done_anyway = {path for path, value in entries.items() if _is_implied(path, value)}
+    return ImportedRecipe(family, values, tuple(sorted(entries.keys() - done_anyway)))
+
+
+def _is_implied(path: str, value: Any) -> bool:
+    return path in _IMPLIED or (path in _ONLY and str(value).lower() == _ONLY[path])
 
 
 def _flat(told: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Entries by their path; of a list of sections the first one's."""
+    """Entries by their path; of a list of sections the first one's, and the others as a whole."""
     if isinstance(told, dict):
         for key, value in told.items():
             yield from _flat(value, f"{path}.{key}".lstrip("."))
     elif isinstance(told, list) and told and isinstance(told[0], dict):
         yield from _flat(told[0], path)
+        for number, further in enumerate(told[1:], 2):
+            yield f"{path}.{number}", further
     else:
         yield path, told
 
@@ -171,10 +178,17 @@ _MEANINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "model.qtype": ("quantisation", lambda kind: _BITS.get(str(kind).split("|")[0].lower())),
 }
 _IMPLIED = frozenset({
-    "type", "device", "training_folder", "trigger_word", "network.type", "train.train_unet",
-    "train.train_text_encoder", "train.noise_scheduler", "train.dtype", "save.dtype", "save.push_to_hub",
-    "datasets.folder_path", "datasets.caption_ext", "datasets.cache_latents_to_disk",
-    "datasets.shuffle_tokens", "datasets.cache_text_embeddings", "train.cache_text_embeddings",
-    "model.low_vram",
+    "type", "device", "training_folder", "trigger_word", "train.dtype", "save.dtype", "datasets.folder_path",
+    "datasets.caption_ext", "datasets.cache_latents_to_disk", "datasets.cache_text_embeddings",
+    "train.cache_text_embeddings", "model.low_vram",
 })  # fmt: skip
 """Entries that say what is done here anyway, or where things lie on another machine."""
+_ONLY: Mapping[str, str] = {
+    "network.type": "lora",
+    "train.train_unet": "true",
+    "train.train_text_encoder": "false",
+    "train.noise_scheduler": "flowmatch",
+    "datasets.shuffle_tokens": "false",
+    "save.push_to_hub": "false",
+}
+"""Entries that say what is done here anyway with one value alone; with another they are told."""

@@ -33,12 +33,14 @@ def move(session: Session, row: TrainingRun, folder: Path) -> None:
     Raises:
         InvalidRequest: it is another training's.
     """
-    query = select(TrainingRun.id).where(TrainingRun.folder == str(folder), TrainingRun.id != row.id)
-    other = session.exec(query).first()
+    # One folder may be written in several ways: by a link, or by "..".
+    target = folder.resolve()
+    others = session.exec(select(TrainingRun.id, TrainingRun.folder).where(TrainingRun.id != row.id))
+    other = next((run_id for run_id, path in others if Path(path).resolve() == target), None)
     if other is not None:
         raise InvalidRequest(
             f"{folder} is the folder of training {other}.",
             hint=f"Name the folder that training {row.id} was moved to.",
         )
-    row.folder = str(folder)
+    row.folder = str(target)
     session.add(row)

@@ -172,7 +172,7 @@ def _admit(
             raise NotAllowedNow(
                 f"Training {run_id} is done.", hint="Give it more steps with --steps to train on."
             )
-        require_subject(session, session.get_one(Dataset, row.dataset_id))
+        until = require_subject(session, session.get_one(Dataset, row.dataset_id))
         family = family_of(row.base_family)
         arcface = arcface_in(Path(row.folder) if how.folder is None else how.folder.expanduser())
         if accept_licence:
@@ -182,6 +182,7 @@ def _admit(
             move(session, row, how.folder.expanduser().absolute())
         held = lease.take_all(session, chosen, "training", starter.locks, run_id=run_id, cards=starter.cards)
         require_shared(_require_folder(row, how).accumulation, len(chosen))
+        folder_of(row).permit(None if until is None else until.timestamp())
         row.card, *row.further_cards = [place.name for place in chosen]
     return held, chosen
 
@@ -216,6 +217,13 @@ def _require_folder(row: TrainingRun, how: How) -> RunFile:
             hint="Wait for its end; `persona-tui train status` shows it.",
         )
     run = folder.run()
+    if (run.dataset_hash, run.family) != (row.dataset_hash, row.base_family):
+        # Consent and licence were asked for by what was planned.
+        raise InvalidRequest(
+            f"The recipe in {folder.path} is not that of training {row.id}: it names another dataset or base"
+            " model.",
+            hint="Put its own run.toml back, or plan a new training.",
+        )
     if row.config_hash != run.hash():
         row.config, row.config_hash, row.seed = run.model_dump(mode="json"), run.hash(), run.seed
     if row.status == "done" and how.steps is not None and how.steps <= row.step:

@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import to_thread
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from sqlmodel import Session, col, select
 
 from persona_tui.errors import NotAllowedNow, PersonaError
-from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.folder import RunFolder, Want
 from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.services import events, lease
 from persona_tui.services.lease import Lease, Place
 from persona_tui.services.training.plan import require_subject
-from persona_tui.services.training.progress import note_progress
+from persona_tui.services.training.progress import last_pace, note_progress, note_stillness
 from persona_tui.services.training.registering import place_everywhere, register
 from persona_tui.services.training.runs import LIVE, TrainingView, list_trainings
 from persona_tui.services.training.start import (
@@ -42,6 +43,8 @@ SECONDS = 3.0
 _AT = {"encoding": "encoding", "encoded": "training", "training": "training", "exporting": "exporting"}
 """What a run is at, by what its folder says while a process works on it."""
 _ENDED = ("done", "paused", "stopped", "failed")
+_RESTS: Mapping[Want, str] = {"pause": "paused", "stop": "stopped"}
+"""What a run has become whose process is gone and was to rest: it is not taken up for that."""
 _AGAIN = "`persona-tui train resume` tries again."
 
 
@@ -173,7 +176,13 @@ class TrainingWatch:
                 spawn_for(self._starter, view.id, *following.spawn)
             if not following.finished:
                 return False
-        return register(self._starter, view.id)
+        return self._may_register(view.id) and register(self._starter, view.id)
+
+    def _may_register(self, run_id: int) -> bool:
+        """Whether somebody still says yes to what was learnt; a run that nobody watched may be done since."""
+        with self._starter.scope() as session:
+            row = _locked(session, run_id)
+            return row is not None and self._is_permitted(session, row, RunFolder(Path(row.folder)))
 
     def _judged(self, session: Session, view: TrainingView, take_up: bool) -> _Next:
         row = _locked(session, view.id)
@@ -185,15 +194,16 @@ class TrainingWatch:
         if is_alive(view, folder, held):
             if permitted:
                 row.status = _AT.get(folder.status(), row.status)
+                note_stillness(row, folder.heartbeat(), last_pace(folder))
             for one in held:
                 lease.renew(session, one)
             return _Next()
-        ended = _end_of(folder)
+        ended = _end_of(folder) or _RESTS.get(folder.control().want)
         lost = not folder.run_file.is_file()
         if ended is None and permitted:
             return self._take_up(session, row, folder, held) if take_up or lost else _Next()
         self._settle(session, row, folder, ended or "stopped", held)
-        return _Next(finished=ended == "done")
+        return _Next(finished=ended == "done" and permitted)
 
     def _take_up(
         self, session: Session, row: TrainingRun, folder: RunFolder, held: tuple[Lease, ...]

@@ -60,6 +60,7 @@ class Adapter(ABC):
         expects: what the transformer's config has to say (absent is False), to tell models of a kind apart.
         unlike: what it says where the folder holds this model's sibling.
         text_parts: components that only captions need.
+        sampling: guidance that the model's makers advise for drawing.
         attention, mlp: endings of the names of the blocks' linear layers.
     """
 
@@ -68,6 +69,7 @@ class Adapter(ABC):
     expects: ClassVar[Mapping[str, bool]] = {}
     unlike: ClassVar[Mapping[str, int]] = {}
     text_parts: ClassVar[tuple[str, ...]]
+    sampling: ClassVar[float]
     blocks: ClassVar[tuple[str, ...]] = ("transformer_blocks.", "single_transformer_blocks.")
     attention: ClassVar[tuple[str, ...]]
     mlp: ClassVar[tuple[str, ...]]
@@ -175,6 +177,22 @@ class Adapter(ABC):
         stretched: Tensor = 1 - (1 - moved) / ((1 - last) / (1 - end))
         return stretched
 
+    def schedule(self, steps: int, latent_size: tuple[int, int]) -> list[float]:
+        """Noise levels of a picture of that height and width in latents, as the pipeline has them; last 0."""
+        scheduler = _diffusers("FlowMatchEulerDiscreteScheduler")(**self.scheduler)
+        even = torch.linspace(1, 1 / steps, steps, dtype=torch.float64).tolist()
+        scheduler.set_timesteps(sigmas=even, mu=self._mu(latent_size, steps))
+        levels: list[float] = scheduler.sigmas.tolist()
+        return levels
+
+    def sampling_guidance(self, folder: Path) -> float:
+        """The guidance that pictures are drawn with by the model of that folder; 1 is none."""
+        return self.sampling
+
+    def guided(self, worded: Tensor, wordless: Tensor, scale: float) -> Tensor:
+        """The velocity that is gone by, of what the caption and the empty one say (arXiv 2207.12598)."""
+        return wordless + scale * (worded - wordless)
+
     def pipeline(self, folder: Path, transformer: nn.Module | None = None) -> Any:
         """Diffusers' pipeline of that folder, in fp32 or around a transformer that is loaded already."""
         self._check(folder)
@@ -258,8 +276,8 @@ class Adapter(ABC):
         return float(calculate_shift(tokens, *(facts[name] for name in names)))
 
     @abstractmethod
-    def _mu(self, latent_size: tuple[int, int]) -> float:
-        """How far the pipeline has its scheduler move the noise levels."""
+    def _mu(self, latent_size: tuple[int, int], steps: int | None = None) -> float:
+        """How far the pipeline has its scheduler move the noise levels; `steps` None: as in training."""
 
     @abstractmethod
     def _prompt(self, encoders: Encoders, caption: str, pictures: Sequence[Tensor]) -> Prompt:

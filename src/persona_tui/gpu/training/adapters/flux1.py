@@ -20,7 +20,6 @@ from persona_tui.gpu.training.adapters.patches import pack, positions, unpack
 
 # The pipeline's own. More tokens than these are cut off.
 _MOST_TOKENS = 512
-_GUIDANCE = 3.5
 
 
 class Flux1(Adapter):
@@ -38,6 +37,7 @@ class Flux1(Adapter):
     }
     # schnell, which was distilled to four steps, has no such input
     expects = {"guidance_embeds": True}
+    sampling = 3.5
     text_parts = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
     attention = (
         ".attn.to_q",
@@ -99,11 +99,11 @@ class Flux1(Adapter):
             "prompt": caption,
             "height": size[0],
             "width": size[1],
-            "guidance_scale": _GUIDANCE if guidance is None else guidance,
+            "guidance_scale": self.sampling if guidance is None else guidance,
             "max_sequence_length": _most_tokens(pipeline),
         }
 
-    def _mu(self, latent_size: tuple[int, int]) -> float:
+    def _mu(self, latent_size: tuple[int, int], steps: int | None = None) -> float:
         return self._resolution_shift(latent_size[0] // 2 * (latent_size[1] // 2))
 
     def _prompt(self, encoders: Encoders, caption: str, pictures: Sequence[Tensor]) -> Prompt:

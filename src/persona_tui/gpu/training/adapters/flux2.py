@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +21,6 @@ from persona_tui.gpu.training.adapters.base import (
 )
 
 _MOST_TOKENS = 512
-_GUIDANCE = 4.0
 # The scheduler's shift depends on how many steps will be taken, too: the undistilled model's number.
 _STEPS = 50
 # Each source picture stands this much further from the picture that is made, by the first position.
@@ -35,6 +36,7 @@ class Flux2Klein(Adapter):
     expects = {"guidance_embeds": False}
     # Three layers of the 9B's text encoder, of 4096 each; its licence is another one.
     unlike: ClassVar[Mapping[str, int]] = {"joint_attention_dim": 3 * 4096}
+    sampling = 4.0
     text_parts = ("text_encoder", "tokenizer")
     attention = (
         ".attn.to_q",
@@ -94,15 +96,20 @@ class Flux2Klein(Adapter):
             "prompt": caption,
             "height": size[0],
             "width": size[1],
-            "guidance_scale": _GUIDANCE if guidance is None else guidance,
+            "guidance_scale": self.sampling if guidance is None else guidance,
             "max_sequence_length": _most_tokens(pipeline),
             "image": as_pictures(pictures) or None,
         }
 
-    def _mu(self, latent_size: tuple[int, int]) -> float:
+    def sampling_guidance(self, folder: Path) -> float:
+        """The guidance that pictures are drawn with; none by the model that was distilled to four steps."""
+        told = json.loads((folder / "model_index.json").read_text("utf-8"))
+        return 1.0 if told.get("is_distilled") else self.sampling
+
+    def _mu(self, latent_size: tuple[int, int], steps: int | None = None) -> float:
         from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
-        return compute_empirical_mu(latent_size[0] * latent_size[1], _STEPS)
+        return compute_empirical_mu(latent_size[0] * latent_size[1], steps or _STEPS)
 
     def _prompt(self, encoders: Encoders, caption: str, pictures: Sequence[Tensor]) -> Prompt:
         pipeline = encoders.pipeline

@@ -18,9 +18,6 @@ from persona_tui.gpu.training.adapters.base import (
 )
 from persona_tui.gpu.training.adapters.patches import pack, unpack
 
-# Real guidance, by a second look without the caption, as the model's page sets it.
-_GUIDANCE = 4.0
-
 
 class QwenImage(Adapter):
     """Qwen-Image, and its later versions of the same build."""
@@ -37,6 +34,8 @@ class QwenImage(Adapter):
         "use_dynamic_shifting": True,
     }
     expects = {"zero_cond_t": False}
+    # Real guidance, by a second look without the caption, as the model's page sets it.
+    sampling = 4.0
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
     blocks = ("transformer_blocks.",)
     attention: ClassVar[tuple[str, ...]] = (
@@ -93,7 +92,7 @@ class QwenImage(Adapter):
         pictures: Sequence[Tensor],
     ) -> dict[str, Any]:
         """Arguments of the pipeline's call for one picture of that height and width in pixels."""
-        scale = _GUIDANCE if guidance is None else guidance
+        scale = self.sampling if guidance is None else guidance
         return {
             "prompt": caption,
             "negative_prompt": " " if scale > 1 else None,
@@ -102,7 +101,14 @@ class QwenImage(Adapter):
             "width": size[1],
         }
 
-    def _mu(self, latent_size: tuple[int, int]) -> float:
+    def guided(self, worded: Tensor, wordless: Tensor, scale: float) -> Tensor:
+        """As `Adapter.guided`, each token as long as the caption alone would have it."""
+        height, width = worded.shape[-2:]
+        plain, away = pack(worded), pack(super().guided(worded, wordless, scale))
+        lengths = plain.norm(dim=-1, keepdim=True) / away.norm(dim=-1, keepdim=True)
+        return unpack(away * lengths, height, width)
+
+    def _mu(self, latent_size: tuple[int, int], steps: int | None = None) -> float:
         return self._resolution_shift(latent_size[0] // 2 * (latent_size[1] // 2))
 
     def _prompt(self, encoders: Encoders, caption: str, pictures: Sequence[Tensor]) -> Prompt:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from persona_tui.errors import InvalidRequest
-from persona_tui.gpu.training.adapters.base import Encoders, Prompt, result_of, stacked, timestep
+from persona_tui.gpu.training.adapters.base import Adapter, Encoders, Prompt, result_of, stacked, timestep
 from persona_tui.gpu.training.adapters.qwen_image import QwenImage
 
 # Each of these squares of patches is one slot in what the language model reads.
@@ -82,7 +82,11 @@ class QwenImage21(QwenImage):
         # Pictures differ visibly with and without the cache; training has none.
         return super().call(pipeline, caption, size, guidance, pictures) | {"use_kv_cache": False}
 
-    def _mu(self, latent_size: tuple[int, int]) -> float:
+    def guided(self, worded: Tensor, wordless: Tensor, scale: float) -> Tensor:
+        """As `Adapter.guided`: without the lengths that Qwen-Image's pipeline keeps."""
+        return Adapter.guided(self, worded, wordless, scale)
+
+    def _mu(self, latent_size: tuple[int, int], steps: int | None = None) -> float:
         return self._resolution_shift(latent_size[0] * latent_size[1])
 
     def _prompt(self, encoders: Encoders, caption: str, pictures: Sequence[Tensor]) -> Prompt:
