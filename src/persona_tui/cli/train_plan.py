@@ -128,7 +128,7 @@ def _plan_as_json(made: Plan, probes: Sequence[Probe]) -> dict[str, Any]:
             "parts": dict(made.prediction.parts),
             "encode": made.prediction.encode,
         },
-        "ram": made.prediction.ram,
+        "ram": made.ram,
         "factor": made.prediction.factor,
         "probes": [_probe_as_json(one) for one in probes],
         "choices": list(made.choices),
@@ -174,7 +174,7 @@ def _plan_lines(made: Plan, probes: Sequence[Probe]) -> Iterator[str]:
         yield f"card: {made.prediction.vram / _GIB:.1f} GiB at the peak, of {total:.1f}"
         parts = sorted(made.prediction.parts.items(), key=lambda part: -part[1])
         yield "   " + ", ".join(f"{name} {size / _GIB:.1f}" for name, size in parts if size)
-    yield f"memory: {made.prediction.ram / _GIB:.1f} GiB"
+    yield f"memory: {made.ram / _GIB:.1f} GiB"
     for probe in probes:
         yield from probe.speed_sentences
     for finding in made.findings:

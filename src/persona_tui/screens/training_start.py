@@ -138,7 +138,7 @@ def _subject(dataset: DatasetView) -> str:
 
 def _memory(plan: Plan) -> Content:
     prediction, card = plan.prediction, plan.place.card
-    ram = f"{prediction.ram / GIB:.1f} GiB of memory"
+    ram = f"{plan.ram / GIB:.1f} GiB of memory"
     if card is None:
         return _fact("Needs", ram, f"  on {plan.place.title}")
     largest = sorted(prediction.parts.items(), key=lambda part: -part[1])[:PARTS]
