@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from sqlalchemy import text
 
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
@@ -16,8 +17,10 @@ from persona_tui.gpu.host_memory import HostMemory
 from persona_tui.gpu.nvml import Card
 from persona_tui.gpu.training.buckets import buckets_for, filled
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.planner import step_work
 from persona_tui.pool import WorkPool
 from persona_tui.services import lease
+from persona_tui.services.training.duration import foreseen
 from persona_tui.services.training.fitting import DoesNotFit, fit
 from persona_tui.services.training.plan import Plan, plan_training
 from persona_tui.services.training.recipe import PlanInput
@@ -132,3 +135,31 @@ async def test_training_3_memory_that_is_gone_by_the_start_is_told(bench: Bench)
     assert begun.status == "encoding" and begun.predicted_ram == plan.ram
     while lease.living(begun.holder) is not None:
         await asyncio.sleep(0.05)
+
+
+async def test_training_3_the_time_counts_in_what_a_step_costs(bench: Bench) -> None:
+    db = bench.db
+    dataset = add_files(db, make_dataset(db, bench.tmp_path), [draw_all(bench.tmp_path / "in", 14)]).dataset
+    bench.cards = ()
+    light = await bench.plan(dataset.id, buckets=(64,), steps=100, preset="style")
+    assert light.seconds is None and foreseen(light, ()) is None
+    with db.session_scope() as session:
+        session.execute(
+            text(
+                "UPDATE training_runs SET status = 'done', attempt = 1, started_at = now(),"
+                " finished_at = now() + interval '500 seconds' WHERE id = :id"
+            ),
+            {"id": light.run_id},
+        )
+    again = await bench.plan(dataset.id, buckets=(64,), steps=200, preset="style")
+    assert again.seconds == pytest.approx(1000)
+    # Class preservation: forward without the LoRA, forward and back with it, beside forward and back.
+    kept = await bench.plan(dataset.id, buckets=(64,), steps=200, preset="likeness")
+    assert kept.run.preservation and kept.seconds == pytest.approx(1000 * 5 / 2)
+    assert step_work(recipe(preservation=1, class_prompt="person")) == step_work(recipe()) * 7 / 3
+    batches = await bench.plan(dataset.id, buckets=(64,), steps=200, preset="style", batch=2, accumulation=2)
+    assert batches.seconds == pytest.approx(4000)
+    larger = step_work(recipe(buckets=(1024,))) / step_work(recipe(buckets=(512,)))
+    assert larger == (64 * 64 + 512) / (32 * 32 + 512)
+    told = foreseen(kept, ())
+    assert told is not None and told.why == "as trainings of this kind took here"

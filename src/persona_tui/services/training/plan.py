@@ -36,6 +36,7 @@ from persona_tui.services.training.calibrating import calibration
 from persona_tui.services.training.cards import chosen_places, shared_words
 from persona_tui.services.training.dataset_check import Finding, check_dataset, picture_sizes
 from persona_tui.services.training.datasets import SessionScope, looks, open_dataset
+from persona_tui.services.training.duration import expected_seconds
 from persona_tui.services.training.fitting import Memory, fit
 from persona_tui.services.training.others import other_faces
 from persona_tui.services.training.recipe import (
@@ -66,6 +67,7 @@ class Plan:
         sources: the most source pictures that a sample has.
         by_side: bytes at the peak without calibration, by the side of the largest pictures.
         further: cards that train it beside `place`, one process each.
+        seconds: that it is expected to take, by earlier trainings; None where there was none of the kind.
     """
 
     run_id: int | None
@@ -80,6 +82,7 @@ class Plan:
     sources: int = 0
     by_side: Mapping[str, int] = field(default_factory=dict)
     further: tuple[Place, ...] = ()
+    seconds: float | None = None
 
     @property
     def ram(self) -> int:
@@ -157,6 +160,9 @@ async def plan_training(
                 ),
             )
             needs_licence = not licences.is_acknowledged(session, family)
+            seconds = expected_seconds(
+                session, found.run, chosen[0], sources=draft.sources, cards=len(chosen)
+            )
         plan = Plan(
             None,
             None,
@@ -170,6 +176,7 @@ async def plan_training(
             draft.sources,
             reckoned_by_side(shapes, found.run, draft.sources, on_cpu=place.card is None),
             chosen[1:],
+            seconds,
         )
         return _kept(scope, settings, draft, plan) if keep else plan
 
