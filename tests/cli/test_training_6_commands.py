@@ -115,6 +115,12 @@ def test_training_6_a_training_by_commands_is_killed_and_comes_out(
     assert told["training"]["step"] == 60 and told["training"]["attempt"] == 1
     assert [event["event"] for event in told["now"]["events"]].count("died") == 1
     assert len(shell("train", "compare", run_id, "--json").json["checkpoints"]) >= 2
+    # Evaluated at eight noise levels, and told for each.
+    _, _, levels = shell("train", "compare", run_id).out.partition(
+        "Loss on held-out pictures by noise level:\n"
+    )
+    assert levels.split()[:9] == ["step", "0.06", "0.19", "0.31", "0.44", "0.56", "0.69", "0.81", "0.94"]
+    assert "held out, loss by noise: 0.06 " in shell("train", "status", run_id).out
     (lora,) = shell("lora", "list", "--json").json
     assert (lora["name"], lora["family"], lora["file"]) == ("Mira", "flux", "there")
     assert told["now"]["encoded"] == [9, 9]

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow, UnknownName
+from persona_tui.gpu.host_memory import HostMemory
 from persona_tui.gpu.nvml import Card
 from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.folder import RunFolder
@@ -73,7 +74,7 @@ def recipe(**changed: object) -> RunFile:
 
 
 def memory(vram: float | None, ram: float = 64, *, can_quantise: bool = True) -> Memory:
-    return Memory(None if vram is None else int(vram * GIB), int(ram * GIB), can_quantise)
+    return Memory(None if vram is None else int(vram * GIB), HostMemory(int(ram * GIB)), can_quantise)
 
 
 def test_training_3_the_parts_of_a_training_are_those_of_the_published_sizes() -> None:
@@ -314,7 +315,7 @@ async def test_training_3_a_run_keeps_its_own_error(
     db: Database, settings: Settings, pool: WorkPool, tmp_path: Path
 ) -> None:
     base = base_model(tmp_path / "flux")
-    dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9)]).dataset
+    dataset = add_files(db, make_dataset(db, tmp_path), [draw_all(tmp_path / "in", 9, side=160)]).dataset
     plan = await planned(db, settings, pool, dataset.id, base=base, buckets=(64, 128))
     assert plan.folder is not None and plan.run_id is not None
     folder = RunFolder(plan.folder)
@@ -328,7 +329,7 @@ async def test_training_3_a_run_keeps_its_own_error(
 
     note_peak(folder, "train", Peak(GIB, on_cpu=True))
     assert look() == []
-    # No picture filled the larger size: it is held against what was reckoned for the smaller one.
+    # None of the larger pictures was met with yet: the figure for the smaller ones is the one to compare.
     note_peak(folder, "train", Peak(2 * GIB, on_cpu=True, side=70))
     assert look() == [("run", plan.by_side["64"], 2 * GIB, True)]
     assert plan.by_side["64"] < plan.by_side["128"] == plan.reckoned

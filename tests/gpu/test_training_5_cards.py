@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from persona_tui.gpu.training import loop
 from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.memory import noted_peak
 from persona_tui.gpu.training.worker import run_stage
 from tests.support.tiny_pipelines import tiny_pipeline
 from tests.support.training import pictures, small_recipe, small_run, write_dataset
@@ -57,6 +58,10 @@ def test_training_5_two_processes_train_like_one_with_two_batches(tmp_path: Path
     assert train_on_two(together) == [0, 0]
     together.order(steps=4)
     assert train_on_two(together) == [0, 0]
+    peak = noted_peak(together, "train")
+    # Each has torch and the model of its own; the largest is what the plan is held against.
+    assert peak is not None and len(peak.each) == 2 and min(peak.each) > 100 << 20
+    assert peak.bytes == max(peak.each) and peak.side > 0
     assert [loss.loss for loss in together.losses()] == pytest.approx([loss.loss for loss in alone.losses()])
     one, two = (
         load_file(folder.checkpoints / "step-00000004" / "lora.safetensors") for folder in (alone, together)

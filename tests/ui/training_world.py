@@ -72,4 +72,4 @@ def plan_dialog(choices: tuple[str, ...] = ()) -> PlanDialog:
         1, 1, "Mira", "v1", "character", "fictional", None, "ohwx", "person", Path("/set"),
         digest("dataset"), {"train": 20, "held_out": 4}, 0, BEGUN,
     )  # fmt: skip
-    return PlanDialog(plan, dataset, None)
+    return PlanDialog(plan, dataset)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from tests.support.training import small_recipe, small_run
 
+from persona_tui.gpu.training.durable import append_line
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.manifest import FILE_NAME, Manifest, Picture, as_bytes
+from persona_tui.gpu.training.memory import Peak, note_peak, noted_peak, together
 from persona_tui.services.training.curves import Point, decimated
 from persona_tui.services.training.following import RunFollower
 from persona_tui.services.training.run_log import RunLog
@@ -126,3 +128,47 @@ def test_training_11_pictures_that_are_encoded_are_no_steps(tmp_path: Path) -> N
         folder.log("encoded", done=number, of=12)
     look = follower.look()
     assert (look.step, look.encoded, look.happenings) == (0, (2, 12), ())
+
+
+def test_training_11_the_time_left_goes_by_the_uptime_that_nobody_sets(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    log = RunLog(folder.log_file, folder.evaluation_file)
+    # Half a second a step, and half a second between them; the clock is set by a day in the middle.
+    lines = [
+        {"at": f"2026-11-{29 + (step > 5)}T12:00:00+00:00", "event": "step", "step": step, "loss": 1.0}
+        | {"seconds": 0.5, "up": 1000.0 + step}
+        for step in range(1, 11)
+    ]
+    folder.log_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert log.read_new() and (log.seconds_per_step, log.seconds_left(7)) == (0.5, 7.0)
+    # A log from before that was written is told by its steps alone.
+    folder.log("began", stage="training")
+    folder.log("step", step=11, loss=1.0, seconds=2.0)
+    assert log.read_new() and log.seconds_left(7) == 14.0
+
+
+def test_training_7_the_held_out_loss_is_told_for_each_noise_level(tmp_path: Path) -> None:
+    folder = small_run(tmp_path, small_recipe(tmp_path / "base", tmp_path / "data", "0" * 64))
+    assert RunFollower(folder.path).look().held_out == ()
+    for step in (0, 3):
+        losses = {"0.9375": 0.5 + step, "0.0625": 1.5}
+        append_line(folder.evaluation_file, json.dumps({"step": step, "loss": losses, "validation_loss": 1}))
+    assert RunFollower(folder.path).look().held_out == ((0.0625, 1.5), (0.9375, 3.5))
+    append_line(folder.evaluation_file, json.dumps({"step": 6, "loss": {"high": 1}, "validation_loss": 1}))
+    assert RunFollower(folder.path).look().held_out == ((0.0625, 1.5), (0.9375, 3.5))
+
+
+def test_training_5_the_peak_of_each_card_is_kept(tmp_path: Path) -> None:
+    folder = small_run(tmp_path, small_recipe(tmp_path / "base", tmp_path / "data", "0" * 64))
+
+    def note(*each: int, side: int = 0) -> Peak | None:
+        note_peak(folder, "train", together([Peak(one, on_cpu=True, side=side) for one in each]))
+        return noted_peak(folder, "train")
+
+    assert note(100, 300, 200, side=64) == Peak(300, on_cpu=True, side=64, each=(100, 300, 200))
+    # One grows while the largest does not; on another number of cards each is counted anew.
+    assert note(150, 250, 200) == Peak(300, on_cpu=True, side=64, each=(150, 300, 200))
+    assert note(150, 400) == Peak(400, on_cpu=True, side=64, each=(150, 400))
+    assert note(500) == Peak(500, on_cpu=True, side=64)
+    note(150, 400)
+    assert RunFollower(folder.path).look().peaks == (150, 400)

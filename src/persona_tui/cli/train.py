@@ -1,4 +1,4 @@
-"""`persona-tui train`: plan, start, queue, status, pause, stop, resume, steps, compare, export."""
+"""`persona-tui train`: start, queue, status, pause, stop, resume, steps, export; with plan and compare."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persona_tui.cli import train_plan
+from persona_tui.cli import train_compare, train_plan
 from persona_tui.cli.frame import (
     AsJson,
     group,
@@ -22,18 +22,19 @@ from persona_tui.cli.frame import (
     show,
     table,
 )
+from persona_tui.cli.train_current import catch_up, current
 from persona_tui.cli.train_lines import how_far, pace, status_lines, troubles
 from persona_tui.errors import NotAllowedNow
 
 if TYPE_CHECKING:
-    from persona_tui.gpu.training.choosing import Beside
     from persona_tui.resources import Resources
     from persona_tui.services.training.attach import Attached
-    from persona_tui.services.training.runs import CheckpointView, TrainingView
+    from persona_tui.services.training.runs import TrainingView
     from persona_tui.services.training.start import How
 
 commands = group("Training LoRAs: plan, start, status, pause, stop, resume, compare.")
 commands.command("plan")(train_plan.plan)
+commands.command("compare")(train_compare.compare)
 
 RunId = Annotated[int, typer.Argument(metavar="ID", help="The training's id.")]
 Yes = Annotated[bool, typer.Option("--accept-licence", help="You have read the licences that are shown.")]
@@ -187,7 +188,7 @@ def status(
 
     with resources() as opened:
         if run_id is None:
-            _catch_up(opened)
+            catch_up(opened)
             with opened.database.session_scope() as reading:
                 owner = persona_of(reading, persona).id if persona else None
                 views = list_trainings(reading, owner)
@@ -195,37 +196,13 @@ def status(
                 note("Nothing was trained yet. `persona-tui train plan` begins it.")
             show(views, as_json, lambda: _table(views))
             return
-        view = _current(opened, run_id)
+        view = current(opened, run_id)
         if follow:
             view = _follow(opened, view, as_json)
         else:
             _show_one(view, as_json)
     if view.status == "failed":
         raise typer.Exit(1)
-
-
-def _catch_up(opened: Resources) -> None:
-    """Note and register what has ended while no app and no scheduler ran."""
-    from persona_tui.services.training.runs import list_trainings
-
-    with opened.database.session_scope() as reading:
-        live = list_trainings(reading, live=True)
-    if live:
-        from persona_tui.services.training.watch import TrainingWatch
-
-        asyncio.run(TrainingWatch(opened.trainings).catch_up())
-
-
-def _current(opened: Resources, run_id: int) -> TrainingView:
-    from persona_tui.services.training.runs import get_training
-
-    with opened.database.session_scope() as reading:
-        view = get_training(reading, run_id)
-    if not view.is_live:
-        return view
-    _catch_up(opened)
-    with opened.database.session_scope() as reading:
-        return get_training(reading, run_id)
 
 
 def _table(views: tuple[TrainingView, ...]) -> Iterator[str]:
@@ -256,7 +233,7 @@ def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingVie
     last: tuple[object, ...] = ()
     gone = 0
     while True:
-        view = _current(opened, view.id)
+        view = current(opened, view.id)
         now = attach(view)
         gone = 0 if now.alive or not view.is_live else gone + 1
         seen = (view.status, now.step, now.encoded, now.doing, view.trouble)
@@ -287,55 +264,3 @@ def _say(view: TrainingView, now: Attached, as_json: bool) -> None:
     words = "" if loss is None else f", loss {loss:.4f}"
     line = f"{view.status}: {how_far(view, now)}{words}{pace(now)} {view.trouble}"
     print(line.rstrip(), flush=True)
-
-
-@commands.command("compare")
-def compare(run_id: RunId, as_json: AsJson = False) -> None:
-    """The checkpoints of a training with their scores."""
-    from persona_tui.gpu.training.folder import RunFolder
-    from persona_tui.services.training.attach import beside_proposed, proposed_in
-    from persona_tui.services.training.runs import checkpoints_of
-
-    with resources() as opened:
-        view = _current(opened, run_id)
-        with opened.database.session_scope() as reading:
-            checkpoints = checkpoints_of(reading, run_id)
-    proposed = proposed_in(RunFolder(view.folder).manifest())
-    beside = beside_proposed(RunFolder(view.folder))
-    names = sorted(
-        {name for one in checkpoints for name, value in one.scores.items() if _is_number(name, value)}
-    )
-    # A weak likeness says so in its scorer's name.
-    by_whom = ["likeness by"] if "likeness" in names else []
-    if not checkpoints and not as_json:
-        note(f"Training {run_id} has no checkpoint yet.")
-    show(
-        {"training": view, "proposed": proposed, "checkpoints": checkpoints, "beside_proposed": beside},
-        as_json,
-        lambda: table(
-            ["step", *names, *by_whom, *(["beside the proposed"] if beside else []), ""],
-            (
-                [
-                    one.step,
-                    *(one.scores.get(name) for name in names),
-                    *([one.scores.get("scorer")] if by_whom else []),
-                    *([_beside(beside.get(one.step))] if beside else []),
-                    _mark(view, proposed, one),
-                ]
-                for one in checkpoints
-            ),
-        ),
-    )
-
-
-def _beside(told: Beside | None) -> str:
-    return "" if told is None else f"{told.difference:+.3f} [{told.low:+.3f}, {told.high:+.3f}]"
-
-
-def _is_number(name: str, value: object) -> bool:
-    return name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _mark(view: TrainingView, proposed: int | None, one: CheckpointView) -> str:
-    words = ["exported"] * (one.step == view.best_step) + ["proposed"] * (one.step == proposed)
-    return ", ".join(words) or ("" if one.kept else "removed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,12 +18,17 @@ def status_lines(view: TrainingView, now: Attached) -> Iterator[str]:
     yield f"{how_far(view, now)}, {now.doing}{pace(now)}"
     if now.losses:
         yield f"loss {now.losses[-1].loss:.4f}"
+    if now.held_out:
+        yield "held out, loss by noise: " + by_level(now.held_out)
     yield from likeness(now)
     if view.predicted_vram is not None:
         measured = (
             "not measured yet" if view.measured_vram is None else f"{view.measured_vram / _GIB:.1f} GiB used"
         )
         yield f"card: {view.predicted_vram / _GIB:.1f} GiB planned, {measured}"
+    if now.peaks:
+        what = "memory" if view.predicted_vram is None else "card"
+        yield f"each process's peak of {what}: {', '.join(f'{one / _GIB:.1f}' for one in now.peaks)} GiB"
     yield f"folder: {view.folder}{'' if now.found else ' (gone)'}"
     yield from made(view, now)
     if now.proposed is not None and now.proposed != view.best_step:
@@ -34,6 +39,11 @@ def status_lines(view: TrainingView, now: Attached) -> Iterator[str]:
     for sentence, hint in troubles(view, now):
         yield f"⚠️  {sentence}"
         yield f"   {hint}"
+
+
+def by_level(losses: Sequence[tuple[float, float]]) -> str:
+    """`0.06 1.21, 0.19 1.10 …`: noise level and loss."""
+    return ", ".join(f"{sigma:.2f} {loss:.3g}" for sigma, loss in losses)
 
 
 def how_far(view: TrainingView, now: Attached) -> str:

@@ -123,6 +123,9 @@ async def _plan(
 
 
 def _plan_as_json(made: Plan, probes: Sequence[Probe]) -> dict[str, Any]:
+    from persona_tui.services.training.duration import foreseen
+
+    expected = foreseen(made, probes)
     return {
         "run_id": made.run_id,
         "folder": None if made.folder is None else str(made.folder),
@@ -134,8 +137,9 @@ def _plan_as_json(made: Plan, probes: Sequence[Probe]) -> dict[str, Any]:
             "parts": dict(made.prediction.parts),
             "encode": made.prediction.encode,
         },
-        "ram": made.prediction.ram,
+        "ram": made.ram,
         "factor": made.prediction.factor,
+        "seconds": None if expected is None else expected.seconds,
         "probes": [_probe_as_json(one) for one in probes],
         "choices": list(made.choices),
         "findings": plain(made.findings),
@@ -169,7 +173,14 @@ def _probe_as_json(probe: Probe) -> dict[str, Any]:
     }
 
 
+def _long(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
+
+
 def _plan_lines(made: Plan, probes: Sequence[Probe]) -> Iterator[str]:
+    from persona_tui.services.training.duration import foreseen
+
     run, family = made.run, made.family
     sizes = ", ".join(map(str, run.buckets))
     yield f"{family.title} on {' and '.join(place.title for place in (made.place, *made.further))}"
@@ -181,7 +192,10 @@ def _plan_lines(made: Plan, probes: Sequence[Probe]) -> Iterator[str]:
         yield f"card: {made.prediction.vram / _GIB:.1f} GiB at the peak, of {total:.1f}"
         parts = sorted(made.prediction.parts.items(), key=lambda part: -part[1])
         yield "   " + ", ".join(f"{name} {size / _GIB:.1f}" for name, size in parts if size)
-    yield f"memory: {made.prediction.ram / _GIB:.1f} GiB"
+    yield f"memory: {made.ram / _GIB:.1f} GiB"
+    expected = foreseen(made, probes)
+    if expected is not None:
+        yield f"time: about {_long(expected.seconds)}, {expected.why}"
     for probe in probes:
         yield from probe.speed_sentences
     for finding in made.findings:

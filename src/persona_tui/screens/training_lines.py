@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from persona_tui.services.training.curves import Point
     from persona_tui.services.training.following import RunLook
     from persona_tui.services.training.run_log import Happening
+    from persona_tui.services.training.runs import TrainingView
 
 GIB = 1024**3
 HOT = 83
@@ -151,6 +152,8 @@ def facts(row: Row) -> Iterator[Content]:
     yield from _exported(look)
     if row.card is not None:
         yield _card(row, row.card)
+    if look is not None and look.peaks:
+        yield dim(f"Peak of each process: {', '.join(f'{one / GIB:.1f}' for one in look.peaks)} GiB")
     yield from _trouble(row)
     if row.status == "queued":
         yield say("info", "It begins by itself when its card is free, while this app or the scheduler runs.")
@@ -272,6 +275,10 @@ def log_entry(happening: Happening, zone: tzinfo) -> Content:
     return head + Content(f"\n\n{happening.words}")
 
 
+def _cards(run: TrainingView) -> str:
+    return ", ".join(run.cards) if run.card else "none yet"
+
+
 def whole(row: Row, zone: tzinfo) -> Content:
     """Everything about a training."""
     run = row.run
@@ -287,7 +294,10 @@ def whole(row: Row, zone: tzinfo) -> Content:
             told.append(Content.assemble((f"{label}: ", "$dim"), f"{count / GIB:.2f} GiB"))
     told += [Content.assemble((f"{label}: ", "$dim"), words) for label, words in _measured(row.look) if words]
     told += [Content.assemble((f"{label}: ", "$dim"), words) for label, words in _recipe(row)]
-    told.append(Content.assemble(("Card: ", "$dim"), run.card or "none yet"))
+    if row.look is not None and row.look.held_out:
+        levels = ", ".join(f"{sigma:.2f} {loss:.3g}" for sigma, loss in row.look.held_out)
+        told.append(Content.assemble(("Held out, loss by noise level: ", "$dim"), levels))
+    told.append(Content.assemble(("Cards: " if run.further_cards else "Card: ", "$dim"), _cards(run)))
     told.append(Content.assemble(("Folder: ", "$dim"), str(run.folder)))
     return Content("\n").join(told)
 

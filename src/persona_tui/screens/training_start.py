@@ -22,8 +22,6 @@ from persona_tui.widgets.form import FormDialog
 from persona_tui.widgets.marks import counted, duration, say
 
 if TYPE_CHECKING:
-    from sqlmodel import Session
-
     from persona_tui.pool import WorkPool
     from persona_tui.screens.base import PersonaScreen
     from persona_tui.services.training.datasets import DatasetView
@@ -59,9 +57,7 @@ class PlanDialog(ConfirmDialog):
     PlanDialog #plan { height: auto; }
     """
 
-    def __init__(
-        self, plan: Plan, dataset: DatasetView, seconds: float | None, probes: Sequence[Probe] = ()
-    ) -> None:
+    def __init__(self, plan: Plan, dataset: DatasetView, probes: Sequence[Probe] = ()) -> None:
         super().__init__(
             "Start this training?",
             licence_words(plan.unread),
@@ -70,7 +66,7 @@ class PlanDialog(ConfirmDialog):
             no="Leave it",
             dangerous=plan.needs_licence,
         )
-        self._told = Content("\n").join(plan_lines(plan, dataset, seconds, probes))
+        self._told = Content("\n").join(plan_lines(plan, dataset, probes))
         self.wanted: Literal["", "probe", "compare"] = ""
 
     def compose_content(self) -> ComposeResult:
@@ -91,14 +87,8 @@ class PlanDialog(ConfirmDialog):
         self.dismiss(False)
 
 
-def plan_lines(
-    plan: Plan, dataset: DatasetView, seconds: float | None, probes: Sequence[Probe] = ()
-) -> Iterator[Content]:
-    """What a plan says: what was tried, base model, dataset, recipe, memory, time, decisions, objections.
-
-    Args:
-        seconds: that it is expected to take; None where nothing tells.
-    """
+def plan_lines(plan: Plan, dataset: DatasetView, probes: Sequence[Probe] = ()) -> Iterator[Content]:
+    """What a plan says: what was tried, base model, dataset, recipe, memory, time, decisions, objections."""
     for probe in probes:
         yield say("ok" if probe.fits else "warn", probe.sentence)
         for sentence in probe.speed_sentences:
@@ -113,8 +103,7 @@ def plan_lines(
         chosen = [f"attention by {run.attention_backend}"] if run.attention_backend != "native" else []
         yield _fact("Options", " and ".join(["compiled blocks"] * run.compile + chosen), "  as it was timed")
     yield _memory(plan)
-    took = "not known before its first steps" if seconds is None else f"about {duration(seconds)}"
-    yield _fact("Time", took, "" if seconds is None else "  as trainings of this kind took here")
+    yield _time(plan, probes)
     for sentence in plan.choices:
         yield say("info", sentence)
     for finding in plan.findings:
@@ -123,6 +112,15 @@ def plan_lines(
 
 def _fact(label: str, words: str, more: str = "") -> Content:
     return Content.assemble((f"{label}: ", "$dim"), (words, "bold"), (more, "$dim"))
+
+
+def _time(plan: Plan, probes: Sequence[Probe]) -> Content:
+    from persona_tui.services.training.duration import foreseen
+
+    found = foreseen(plan, probes)
+    if found is None:
+        return _fact("Time", "not known before its first steps")
+    return _fact("Time", f"about {duration(found.seconds)}", f"  {found.why}")
 
 
 def _pictures(dataset: DatasetView) -> str:
@@ -138,7 +136,7 @@ def _subject(dataset: DatasetView) -> str:
 
 def _memory(plan: Plan) -> Content:
     prediction, card = plan.prediction, plan.place.card
-    ram = f"{prediction.ram / GIB:.1f} GiB of memory"
+    ram = f"{plan.ram / GIB:.1f} GiB of memory"
     if card is None:
         return _fact("Needs", ram, f"  on {plan.place.title}")
     largest = sorted(prediction.parts.items(), key=lambda part: -part[1])[:PARTS]
@@ -184,8 +182,7 @@ async def _planned(screen: PersonaScreen, pool: WorkPool, datasets: Sequence[Dat
     plan = looked[-1]
     probes: tuple[Probe, ...] = ()
     while True:
-        seconds = await screen.read(_expected, plan)
-        dialog = PlanDialog(plan, by_id[typed["dataset"]], seconds, probes)
+        dialog = PlanDialog(plan, by_id[typed["dataset"]], probes)
         if await screen.ask(dialog):
             break
         if not dialog.wanted:
@@ -196,12 +193,6 @@ async def _planned(screen: PersonaScreen, pool: WorkPool, datasets: Sequence[Dat
     work = partial(start, screen, kept.run_id, kept.run.name, accept_licence=plan.needs_licence)
     screen.spawn(work, group="start")
     return kept.run_id
-
-
-def _expected(session: Session, plan: Plan) -> float | None:
-    from persona_tui.services.training.duration import expected_seconds
-
-    return expected_seconds(session, plan.run, plan.place)
 
 
 def form_fields(datasets: Sequence[DatasetView]) -> list[Field]:

@@ -48,6 +48,16 @@ def buckets_for(picture: Size, resolutions: Iterable[int]) -> tuple[Size, ...]:
     return tuple(fits or wanted[:1])
 
 
+def filled(pictures: Iterable[Size], resolutions: Iterable[int]) -> tuple[int, ...]:
+    """The resolutions that some picture is trained at; with these alone each has the same buckets."""
+    wanted = sorted(set(resolutions))
+    found: set[int] = set()
+    for picture in set(pictures):
+        by_size = {bucket_of(picture, resolution): resolution for resolution in reversed(wanted)}
+        found |= {by_size[size] for size in buckets_for(picture, wanted)}
+    return tuple(sorted(found)) or tuple(wanted)
+
+
 def scale_to(picture: Size, bucket: Size) -> float:
     """By how much the picture's sides are multiplied so that it covers the bucket."""
     return max(bucket[0] / picture[0], bucket[1] / picture[1])

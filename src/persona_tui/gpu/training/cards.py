@@ -74,6 +74,14 @@ class Cards:
             torch.distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
+    def gathered(self, value: T) -> list[T]:
+        """What each process says, in the order of their ranks; all of them ask at once."""
+        found: list[Any] = [value] * self.count
+        if self.count > 1:
+            with _together():
+                torch.distributed.all_gather_object(found, value)
+        return found
+
 
 @contextmanager
 def _together() -> Iterator[None]:

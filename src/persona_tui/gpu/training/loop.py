@@ -13,8 +13,9 @@ from persona_tui.gpu.training.cache import Cache
 from persona_tui.gpu.training.cards import number_of
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.folder import RunFolder, Status
-from persona_tui.gpu.training.memory import note_peak, peak
+from persona_tui.gpu.training.memory import note_peak, peak, together
 from persona_tui.gpu.training.pace import Pace, Surroundings
+from persona_tui.gpu.training.pulse import since_boot
 from persona_tui.gpu.training.trainee import Taken, Trainee
 from persona_tui.gpu.training.worker import Interrupted, Parted, Worker
 
@@ -65,6 +66,8 @@ def follow(folder: RunFolder) -> int:
                 # A failure is the same everywhere; the first process says what follows from it.
                 with suppress(rollback.Failure):
                     trainee.take(step, State(recent=recent, interventions=known))
+            case {"do": "peak"}:
+                trainee.cards.gathered(peak(trainee.device))
             case _:
                 return 0
 
@@ -179,8 +182,10 @@ class Training:
             lr=taken.rate,
             seconds=round(seconds, 4),
             bucket=list(taken.bucket),
+            # Seconds since boot, by which the time left is told: nobody sets that clock.
+            up=round(since_boot(), 3),
         )
-        self._largest = max(self._largest, round((taken.bucket[0] * taken.bucket[1]) ** 0.5))
+        self._largest = max(self._largest, taken.side)
         slow = self._pace.took(taken.bucket, seconds)
         if slow is not None:
             self._worker.log("slow", step=step, **slow)
@@ -214,10 +219,15 @@ class Training:
             lambda: checkpoints.write(folder, self._run, state, lora, average, optimizer, self._made_with)
         )
         self._saved = state.step
-        found = peak(trainee.device, self._largest)
-        self._worker.insist(lambda: note_peak(self._folder, "train", found))
+        self._note_peaks()
         checkpoints.prune(folder, state.best, self._run.keep)
         self._worker.log("checkpoint", step=state.step)
+
+    def _note_peaks(self) -> None:
+        """Keep what each card's process has held at its peak; the largest is what a plan is held against."""
+        self._trainee.cards.told({"do": "peak"})
+        each = self._trainee.cards.gathered(peak(self._trainee.device, self._largest))
+        self._worker.insist(lambda: note_peak(self._folder, "train", together(each)))
 
     def _go_back(self, failure: rollback.Failure) -> None:
         """Load the newest checkpoint, and change the steps up to the one that failed.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,8 @@ class Peak:
             its resident memory.
         allocated, reserved: torch's own counts of the card's memory; None on a CPU.
         side: of the square whose area the largest pictures had, in pixels; 0 where none was learnt from.
+        each: bytes of each process, in the order of its cards, where several train together; then the rest is
+            the largest one's.
     """
 
     bytes: int
@@ -39,6 +42,7 @@ class Peak:
     allocated: int | None = None
     reserved: int | None = None
     side: int = 0
+    each: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,13 @@ def peak(device: torch.device, side: int = 0) -> Peak:
     return Peak(reserved + beside, on_cpu=False, allocated=allocated, reserved=reserved, side=side)
 
 
+def together(found: Sequence[Peak]) -> Peak:
+    """The largest of what the processes of one run have held, beside that of each."""
+    largest = max(found, key=lambda one: one.bytes)
+    each = tuple(one.bytes for one in found) if len(found) > 1 else ()
+    return replace(largest, side=max(one.side for one in found), each=each)
+
+
 def _seen_by_the_driver() -> int | None:
     """Bytes of all cards that NVML counts as this process's; None where it does not tell (containers)."""
     mine = [one.memory for card in read_cards() for one in card.processes if one.pid == os.getpid()]
@@ -109,9 +120,17 @@ def note_peak(folder: RunFolder, stage: Stage, found: Peak) -> None:
     """
     known: dict[str, Any] = folder.manifest().get("peaks", {})
     before = known.get(stage, {})
-    most, side = before.get("bytes", 0), before.get("side", 0)
-    if found.bytes > most * _NEWS or found.side > side:
-        higher = replace(found, bytes=max(found.bytes, most), side=max(found.side, side))
+    most, side, each = before.get("bytes", 0), before.get("side", 0), before.get("each", ())
+    # Resumed on another number of cards, it is counted anew for each.
+    each = tuple(each) if len(each) == len(found.each) else (0,) * len(found.each)
+    grew = any(now > was * _NEWS for now, was in zip(found.each, each, strict=True))
+    if found.bytes > most * _NEWS or found.side > side or grew:
+        higher = replace(
+            found,
+            bytes=max(found.bytes, most),
+            side=max(found.side, side),
+            each=tuple(map(max, found.each, each)),
+        )
         folder.note(peaks={**known, stage: asdict(higher)})
 
 
@@ -119,8 +138,12 @@ def noted_peak(folder: RunFolder, stage: Stage) -> Peak | None:
     """A stage's peak, as its run's manifest tells it; None before it was measured."""
     told = folder.manifest().get("peaks", {})
     with contextlib.suppress(TypeError):
-        return Peak(**told[stage]) if stage in told else None
+        return _read(told[stage]) if stage in told else None
     return None
+
+
+def _read(told: Mapping[str, Any]) -> Peak:
+    return Peak(**{**told, "each": tuple(told.get("each", ()))})
 
 
 def probed(folder: RunFolder) -> Probed | None:
@@ -128,7 +151,7 @@ def probed(folder: RunFolder) -> Probed | None:
     told: dict[str, Any] | None = folder.manifest().get("probed")
     if told is None:
         return None
-    return Probed(Peak(**told["peak"]), told["outgrew"], tuple(told["seconds"]))
+    return Probed(_read(told["peak"]), told["outgrew"], tuple(told["seconds"]))
 
 
 def noted_speeds(folder: RunFolder) -> tuple[Speed, ...]:

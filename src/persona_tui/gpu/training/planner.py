@@ -34,6 +34,8 @@ TEXT_TOKENS: Mapping[str, int] = {"flux1": 512, "kontext": 512, "flux2-klein-4b"
 _LONG_CAPTION = 256
 _SOURCE_TOKENS = 200
 """Of a source picture in the text of an edit: 384² pixels at 28² a token."""
+_PIXELS_PER_TOKEN = 16
+"""Of a side, in all families: the autoencoder's 8, two by two."""
 TINY = 50_000_000
 """Parameters up to which a model trains on a CPU in sensible time."""
 
@@ -176,6 +178,20 @@ def reckoned_by_side(shapes: Shapes, run: RunFile, sources: int, *, on_cpu: bool
     sized = {side: run.model_copy(update={"buckets": (side,)}) for side in run.buckets}
     found = {side: predict(shapes, one, sources=sources) for side, one in sized.items()}
     return {str(side): ram_on_cpu(one) if on_cpu else one.raw for side, one in found.items()}
+
+
+def step_work(run: RunFile, sources: int = 0, cards: int = 1) -> float:
+    """What a step costs beside another one of the same base model: tokens that pass through it on one card.
+
+    A pass forward counts 1, and one back 1 as well, since the frozen weights get no gradients;
+    checkpointing goes forward once more, and class preservation needs a forward without the LoRA and all
+    passes of one with it. Sizes count alike: a picture that fills the largest one fills the smaller ones.
+    """
+    once = 3 if run.checkpointing else 2
+    passes = once + (1 + once if run.preservation else 0)
+    text = TEXT_TOKENS.get(run.family, _LONG_CAPTION + _SOURCE_TOKENS * sources)
+    tokens = [(side / _PIXELS_PER_TOKEN) ** 2 * (1 + sources) + text for side in run.buckets]
+    return -(-run.accumulation // cards) * run.batch * passes * sum(tokens) / len(tokens)
 
 
 def lora_parameters(shapes: Shapes, rank: int, targets: str) -> int:

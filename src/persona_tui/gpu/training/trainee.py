@@ -39,6 +39,7 @@ class Taken:
         preservation: that part, weighted; None without.
         norm: of the gradient before it was clipped.
         bucket: of its last micro-batch.
+        side: of the square whose area its largest pictures have, in pixels.
     """
 
     loss: float
@@ -46,6 +47,7 @@ class Taken:
     norm: float
     rate: float
     bucket: Size
+    side: int
 
 
 class Trainee:
@@ -148,7 +150,9 @@ class Trainee:
         if self.average is not None:
             self.average.update(self.weights, step)
         boundaries.reached("training:step:after_update")
-        return Taken(loss, sums.get("preservation"), norm, rate, batches[-1][0].bucket)
+        sizes = [batch[0].bucket for batch in batches]
+        side = round(max(width * height for width, height in sizes) ** 0.5)
+        return Taken(loss, sums.get("preservation"), norm, rate, sizes[-1], side)
 
     def _gradients(self, batches: Sequence[Sequence[Sample]], step: int, attempt: int) -> dict[str, float]:
         """Add up the gradients of all micro-batches; gives the mean of each part of the loss."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from persona_tui.gpu.training.folder import Loss, RunFolder
+from persona_tui.gpu.training.memory import noted_peak
 from persona_tui.services import lease
+from persona_tui.services.training.run_log import RunLog
 from persona_tui.services.training.runs import TrainingView
 
 if TYPE_CHECKING:
     from persona_tui.gpu.training.choosing import Beside
 
-_PACE_STEPS = 50
+
+_QUIET = ("step", "encoded")
+"""Events that make up most of a log."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,14 @@ class Attached:
         heartbeat_age: seconds; None before the first one.
         losses: one for each step that counts.
         seconds_per_step: median of the last steps; None before there are some.
-        seconds_left: at that pace; None while nobody knows.
+        seconds_left: at that pace, evaluations counted in; None while nobody knows.
         evaluations: in the order of their steps.
         events: of the log but steps, the last ones.
         proposed: step of the checkpoint that evaluations think best; None before they do.
         encoded: pictures that are encoded, and how many there are; None before the first one.
+        held_out: noise levels of the last evaluation with the loss on held-out pictures at each.
+        peaks: bytes that each card's process has held at most, where several train together; on a CPU of the
+            host's memory.
     """
 
     found: bool
@@ -51,6 +58,8 @@ class Attached:
     exported: Mapping[str, Any] | None
     proposed: int | None = None
     encoded: tuple[int, int] | None = None
+    held_out: Sequence[tuple[float, float]] = ()
+    peaks: Sequence[int] = ()
 
 
 def attach(view: TrainingView, *, events: int = 40) -> Attached:
@@ -60,10 +69,11 @@ def attach(view: TrainingView, *, events: int = 40) -> Attached:
     alive = view.is_live and (lease.living(view.holder) is not None or folder.is_locked())
     step = losses[-1].step if losses else (0 if beat is None else beat.step)
     total = folder.control().steps or view.total_steps
-    pace = median(loss.seconds for loss in losses[-_PACE_STEPS:]) if losses else None
+    log, peak = RunLog(folder.log_file, folder.evaluation_file), noted_peak(folder, "train")
+    with suppress(OSError):
+        log.read_new()
     manifest = folder.manifest()
-    heard = [event for event in folder.events() if event.get("event") != "step"]
-    told = [event for event in heard if event.get("event") != "encoded"]
+    told = [event for event in folder.events() if event.get("event") not in _QUIET]
     return Attached(
         found=folder.run_file.is_file(),
         alive=alive,
@@ -72,23 +82,17 @@ def attach(view: TrainingView, *, events: int = 40) -> Attached:
         doing=beat.doing if beat is not None and alive else view.status,
         heartbeat_age=None if beat is None else beat.age(),
         losses=losses,
-        seconds_per_step=pace,
-        seconds_left=None if pace is None or not alive else max(0, total - step) * pace,
+        seconds_per_step=log.seconds_per_step,
+        seconds_left=log.seconds_left(max(0, total - step)) if alive else None,
         evaluations=tuple(folder.looks()),
         events=told[-events:],
         samples=tuple(sorted(folder.samples.rglob("*.png"))),
         exported=manifest.get("exported"),
         proposed=proposed_in(manifest),
-        encoded=_encoded(heard),
+        encoded=log.encoded,
+        held_out=log.held_out,
+        peaks=() if peak is None else peak.each,
     )
-
-
-def _encoded(events: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    for event in reversed(events):
-        match event:
-            case {"event": "encoded", "done": int(done), "of": int(of)}:
-                return done, of
-    return None
 
 
 def proposed_in(manifest: Mapping[str, Any]) -> int | None:

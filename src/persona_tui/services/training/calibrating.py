@@ -96,7 +96,10 @@ def keep_probe(
 
 
 def keep_run(session: Session, row: TrainingRun, folder: RunFolder) -> None:
-    """Keep the highest peak of a run, against what was reckoned for the largest pictures that it has met."""
+    """Keep the highest peak of a run, against what was reckoned for the largest pictures that it has met.
+
+    Of several cards the fullest one's counts: the plan is for each of them.
+    """
     found = noted_peak(folder, "train")
     reckoned: dict[str, int] = row.prediction.get("by_side", {})
     if found is None or not found.side or not reckoned:

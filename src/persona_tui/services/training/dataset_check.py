@@ -9,6 +9,7 @@ from typing import Literal
 
 from PIL import Image
 
+from persona_tui.gpu.training.buckets import Size
 from persona_tui.gpu.training.manifest import Manifest, Picture
 from persona_tui.services.training.captions import trigger_count
 from persona_tui.services.training.dataset_files import strays
@@ -19,6 +20,7 @@ FEWEST = 5
 ENOUGH = 12
 MANY = 500
 LONGEST_ASPECT = 2.0
+_ORIENTATION = 0x0112
 Level = Literal["error", "warning"]
 
 
@@ -51,6 +53,18 @@ def check_dataset(
         *_likes(manifest.pictures, looks),
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda finding: finding.level != "error"))
+
+
+def picture_sizes(manifest: Manifest, folder: Path) -> tuple[Size, ...]:
+    """Widths and heights of a checked dataset's pictures, upright."""
+    return tuple(_size(folder / picture.file) for picture in manifest.pictures)
+
+
+def _size(path: Path) -> Size:
+    with Image.open(path) as image:
+        width, height = image.size
+        # EXIF's orientations from 5 on lie on their side.
+        return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
 
 
 def _counts(manifest: Manifest) -> Iterator[Finding]:
@@ -134,8 +148,7 @@ def _sizes(pictures: Sequence[Picture], folder: Path, smallest: int) -> Iterator
     small, blurred, long = [], [], []
     for picture in pictures:
         try:
-            with Image.open(folder / picture.file) as image:
-                width, height = image.size
+            width, height = _size(folder / picture.file)
         except OSError:
             yield Finding("error", f"{picture.file}: no picture that can be read.", "`dataset remove` it.")
             continue

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from persona_tui.errors import NotAllowedNow
+from persona_tui.gpu.host_memory import HostMemory
 from persona_tui.gpu.training.planner import GIB, TINY, Prediction, Shapes, predict, ram_on_cpu
 from persona_tui.gpu.training.run_file import Quantisation, RunFile
 from persona_tui.services.training.calibrating import Calibration
@@ -23,13 +24,19 @@ class Memory:
 
     Attributes:
         vram: of the card, when nobody else uses it; None: there is no card.
-        ram: of the host's that is available now.
+        ram: of the host's, as it is now.
         can_quantise: bitsandbytes is installed.
+        processes: that train together; each takes the host's memory for itself.
     """
 
     vram: int | None
-    ram: int
+    ram: HostMemory
     can_quantise: bool
+    processes: int = 1
+
+    def holds(self, prediction: Prediction) -> bool:
+        """Whether the host has enough for all processes."""
+        return prediction.ram * self.processes <= self.ram.available
 
 
 @dataclass(frozen=True)
@@ -77,11 +84,11 @@ def fit(
         if prediction.vram * (1 + (UNMEASURED_MARGIN if known is None else MARGIN)) > memory.vram:
             continue
         fits_the_card.append(prediction)
-        if prediction.ram <= memory.ram:
+        if memory.holds(prediction):
             return Fit(way, prediction, tuple(_told(run, way, known)))
     hint = _instead(shapes, run, memory, sources, quantisation)
     if fits_the_card:
-        raise _too_little_ram(min(one.ram for one in fits_the_card), memory, hint)
+        require_ram(min(one.ram for one in fits_the_card) * memory.processes, memory.ram, hint)
     least = min(one.vram for one in tried)
     raise DoesNotFit(
         f"This training takes {_gib(tried[0].vram)} of the card's memory, {_gib(least)} at the least;"
@@ -103,10 +110,7 @@ def _on_cpu(shapes: Shapes, run: RunFile, memory: Memory, sources: int, calibrat
     factor = known.factor if known else 1.0
     prediction = predict(shapes, way, sources=sources, factor=factor)
     prediction = replace(prediction, ram=round(ram_on_cpu(prediction) * factor))
-    if prediction.ram > memory.ram:
-        raise _too_little_ram(
-            prediction.ram, memory, "End other programs, or train on a machine with more memory."
-        )
+    require_ram(prediction.ram * memory.processes, memory.ram)
     told = ["There is no card: the CPU trains this tiny model, in fp32."]
     return Fit(way, prediction, (*told, *([known.sentence] if known else [])))
 
@@ -151,13 +155,13 @@ def _instead(shapes: Shapes, run: RunFile, memory: Memory, sources: int, wanted:
     vram = memory.vram or 0
     if not memory.can_quantise:
         small = predict(shapes, run.model_copy(update={"quantisation": "nf4"}), sources=sources)
-        if small.vram * (1 + UNMEASURED_MARGIN) <= vram and small.ram <= memory.ram:
+        if small.vram * (1 + UNMEASURED_MARGIN) <= vram and memory.holds(small):
             return 'In 4 bits it would fit: install bitsandbytes, `pip install "persona-tui[gpu]"`.'
     light = run.model_copy(
         update={"rank": 4, "targets": "attention", "quantisation": "nf4", "buckets": (512,), "batch": 1}
     )
     least = predict(shapes, light, sources=sources)
-    if memory.can_quantise and least.vram * (1 + UNMEASURED_MARGIN) <= vram and least.ram <= memory.ram:
+    if memory.can_quantise and least.vram * (1 + UNMEASURED_MARGIN) <= vram and memory.holds(least):
         forced = "" if wanted is None else f" without --quantisation {wanted}"
         return f"Rank 4 on attention alone at 512 pixels in 4 bits would fit{forced}: {_gib(least.vram)}."
     return (
@@ -166,11 +170,25 @@ def _instead(shapes: Shapes, run: RunFile, memory: Memory, sources: int, wanted:
     )
 
 
-def _too_little_ram(needed: int, memory: Memory, hint: str) -> DoesNotFit:
-    return DoesNotFit(
-        f"This training takes {_gib(needed)} of the machine's memory; {_gib(memory.ram)} are available.",
+def require_ram(needed: int, found: HostMemory, hint: str = "") -> None:
+    """See that the host has so many bytes.
+
+    Raises:
+        DoesNotFit: it has not, or a limit of this process's control groups keeps them from it.
+    """
+    if needed <= found.available:
+        return
+    limit = f" within the limit of the control group {found.limited_by}" if found.limited_by else ""
+    instead = (
+        "Raise that limit, or end what else runs in it."
+        if found.limited_by
+        else "End other programs, or train on a machine with more memory."
+    )
+    raise DoesNotFit(
+        f"This training takes {_gib(needed)} of the machine's memory; {_gib(found.available)} are"
+        f" available{limit}.",
         title="Too little RAM",
-        hint=hint,
+        hint=hint or instead,
     )
 
 

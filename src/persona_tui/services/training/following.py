@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training.folder import Control, RunFolder
+from persona_tui.gpu.training.memory import noted_peak
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.services.training.attach import alike_in, proposed_in
 from persona_tui.services.training.curves import Point
@@ -50,6 +51,8 @@ class RunLook:
         faceless: samples that show no face, at each look that had such.
         proposed: step of the checkpoint that evaluations think best; None before they do.
         alike: other steps that may be as good: their samples are not surely less like the persona.
+        held_out: noise levels of the last look with the loss on held-out pictures at each.
+        peaks: bytes that each card's process has held at most, where several train together.
     """
 
     sign: Sign
@@ -78,6 +81,8 @@ class RunLook:
     samples: tuple[Sample, ...] = ()
     proposed: int | None = None
     alike: tuple[int, ...] = ()
+    held_out: tuple[tuple[float, float], ...] = ()
+    peaks: tuple[int, ...] = ()
 
 
 class RunFollower:
@@ -114,6 +119,7 @@ class RunFollower:
         losses = log.losses if anew else last.losses
         # A process that only begins has taken no step yet; the curve tells what those before it took.
         step = (beat.step if beat is not None else 0) or (losses[-1].step if losses else 0)
+        peak = noted_peak(folder, "train")
         steps = wanted.steps or self._steps()
         return RunLook(
             sign="alive" if alive else "silent" if status in ACTIVE else "resting",
@@ -142,6 +148,8 @@ class RunFollower:
             samples=samples_in(folder.samples, self._captions()),
             proposed=proposed_in(manifest),
             alike=alike_in(manifest),
+            held_out=log.held_out,
+            peaks=() if peak is None else peak.each,
         )
 
     def _steps(self) -> int | None:

@@ -11,11 +11,11 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-import psutil
 from sqlmodel import Session
 
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.gpu import faces
+from persona_tui.gpu.host_memory import ReadMemory, host_memory
 from persona_tui.gpu.nvml import read_cards
 from persona_tui.gpu.training.families import Family
 from persona_tui.gpu.training.folder import RunFolder
@@ -33,8 +33,9 @@ from persona_tui.services.safety import audit, consents
 from persona_tui.services.training import licences
 from persona_tui.services.training.calibrating import calibration
 from persona_tui.services.training.cards import chosen_places, shared_words
-from persona_tui.services.training.dataset_check import Finding, check_dataset
+from persona_tui.services.training.dataset_check import Finding, check_dataset, picture_sizes
 from persona_tui.services.training.datasets import SessionScope, looks, open_dataset
+from persona_tui.services.training.duration import expected_seconds
 from persona_tui.services.training.fitting import Memory, fit
 from persona_tui.services.training.others import other_faces
 from persona_tui.services.training.recipe import (
@@ -66,6 +67,7 @@ class Plan:
         sources: the most source pictures that a sample has.
         by_side: bytes at the peak without calibration, by the side of the largest pictures.
         further: cards that train it beside `place`, one process each.
+        seconds: that it is expected to take, by earlier trainings; None where there was none of the kind.
     """
 
     run_id: int | None
@@ -80,6 +82,12 @@ class Plan:
     sources: int = 0
     by_side: Mapping[str, int] = field(default_factory=dict)
     further: tuple[Place, ...] = ()
+    seconds: float | None = None
+
+    @property
+    def ram(self) -> int:
+        """Bytes of the host's memory that all its processes take."""
+        return self.prediction.ram * (1 + len(self.further))
 
     @property
     def needs_licence(self) -> bool:
@@ -121,6 +129,7 @@ async def plan_training(
     *,
     cards: ReadCards = read_cards,
     count: Callable[[str, str], Shapes] = read_shapes,
+    memory: ReadMemory = host_memory,
     keep: bool = True,
 ) -> Plan:
     """Plan a training, and note it as a run that `start` begins.
@@ -148,7 +157,7 @@ async def plan_training(
             found = fit(
                 shapes,
                 draft.recipe,
-                _memory(place),
+                _memory(place, memory, len(chosen)),
                 sources=draft.sources,
                 quantisation=given.quantisation or given.recipe.get("quantisation"),
                 calibration_of=lambda way: calibration(
@@ -156,6 +165,9 @@ async def plan_training(
                 ),
             )
             unread = licences.unread(session, family, None if draft.drawn else settings.faces.arcface)
+            seconds = expected_seconds(
+                session, found.run, chosen[0], sources=draft.sources, cards=len(chosen)
+            )
         plan = Plan(
             None,
             None,
@@ -163,12 +175,13 @@ async def plan_training(
             family,
             chosen[0],
             found.prediction,
-            (*found.choices, *_shared(found.run, chosen)),
+            (*draft.unfilled, *found.choices, *_shared(found.run, chosen)),
             draft.findings,
             unread,
             draft.sources,
             reckoned_by_side(shapes, found.run, draft.sources, on_cpu=place.card is None),
             chosen[1:],
+            seconds,
         )
         return _kept(scope, settings, draft, plan) if keep else plan
 
@@ -183,6 +196,7 @@ class _Draft:
         name: of the LoRA, as people write it.
         sources: the most source pictures that a sample has.
         drawn: the dataset's subject is drawn.
+        unfilled: in a sentence, which of the asked sizes no picture fills.
     """
 
     dataset_id: int
@@ -192,6 +206,7 @@ class _Draft:
     sources: int
     parent_id: int | None
     drawn: bool
+    unfilled: tuple[str, ...]
 
 
 def require_subject(session: Session, dataset: Dataset) -> datetime | None:
@@ -230,9 +245,17 @@ def _shared(run: RunFile, chosen: Sequence[Place]) -> tuple[str, ...]:
     return (shared_words(run.accumulation, len(chosen)),) if len(chosen) > 1 else ()
 
 
-def _memory(place: Place) -> Memory:
+def _unfilled(asked: Sequence[int], run: RunFile) -> tuple[str, ...]:
+    left = sorted(set(asked) - set(run.buckets))
+    if not left:
+        return ()
+    names = " or ".join(str(side) for side in left)
+    return (f"No picture fills {names} pixels: {max(run.buckets)} is the largest size.",)
+
+
+def _memory(place: Place, memory: ReadMemory, processes: int) -> Memory:
     vram = None if place.card is None else place.card.memory_total - SYSTEM_VRAM
-    return Memory(vram, psutil.virtual_memory().available, find_spec("bitsandbytes") is not None)
+    return Memory(vram, memory(), find_spec("bitsandbytes") is not None, processes)
 
 
 def _draft(
@@ -261,15 +284,18 @@ def _draft(
         dataset.folder.snapshot(digest),
         None if parent is None else _parent_file(parent, settings, family),
         cards,
+        picture_sizes(manifest, dataset.folder.path),
     )
+    recipe = make_recipe(given, sources)
     return _Draft(
         dataset_id=dataset_id,
         name=lora_name(given, manifest),
-        recipe=make_recipe(given, sources),
+        recipe=recipe,
         findings=findings,
         sources=max((len(picture.control) for picture in manifest.pictures), default=0),
         parent_id=None if parent is None else parent.id,
         drawn=dataset.manifest.drawn,
+        unfilled=_unfilled(buckets_of(given), recipe),
     )
 
 
@@ -321,7 +347,7 @@ def _note(session: Session, draft: _Draft, plan: Plan, folder: Path) -> int:
         total_steps=plan.run.steps,
         quantisation=plan.run.quantisation,
         predicted_vram=None if plan.place.card is None else prediction.vram,
-        predicted_ram=prediction.ram,
+        predicted_ram=plan.ram,
         prediction={
             **prediction.parts,
             "raw": prediction.raw,

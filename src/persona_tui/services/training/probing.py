@@ -14,9 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from persona_tui.errors import InvalidRequest, PersonaError
+from persona_tui.gpu.host_memory import ReadMemory
 from persona_tui.gpu.pictures import opened
 from persona_tui.gpu.training.durable import written
 from persona_tui.gpu.training.folder import RunFolder
@@ -199,8 +198,9 @@ async def _planned(
     starter: Starter, pool: WorkPool, dataset_id: int, given: PlanInput, *, keep: bool
 ) -> Plan:
     return await plan_training(
-        starter.scope, pool, starter.settings, dataset_id, given, cards=starter.cards, keep=keep
-    )
+        starter.scope, pool, starter.settings, dataset_id, given,
+        cards=starter.cards, memory=starter.memory, keep=keep,
+    )  # fmt: skip
 
 
 async def probe_plan(
@@ -216,7 +216,7 @@ async def probe_plan(
         NotProbed: the steps came to no end.
         StorageError: there is no room for the probe's folder.
     """
-    has = await to_thread(_room, plan.smallest)
+    has = await to_thread(_room, plan.smallest, starter.memory)
     measured, encode, speeds = await _under_lease(starter, plan, say, compare)
     # Where more was wanted than there is, all that there is was too little.
     taken = max(measured.peak.bytes, has) if measured.outgrew else measured.peak.bytes
@@ -238,10 +238,10 @@ async def probe_plan(
     )
 
 
-def _room(place: Place) -> int:
+def _room(place: Place, memory: ReadMemory) -> int:
     """Bytes that a training may take there, before it does."""
     if place.card is None:
-        return int(psutil.virtual_memory().available)
+        return memory().available
     return place.card.memory_total - SYSTEM_VRAM
 
 

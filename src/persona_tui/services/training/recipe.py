@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from persona_tui.errors import InvalidRequest, UnknownName
+from persona_tui.gpu.training.buckets import Size, filled
 from persona_tui.gpu.training.families import FAMILIES, Family
 from persona_tui.gpu.training.manifest import Manifest
 from persona_tui.gpu.training.masks import require_detector
@@ -92,6 +93,7 @@ class Sources:
         snapshot: the dataset's folder as it is at this moment and for good.
         parent: file and hash of the LoRA that is trained on.
         cards: how many share a step.
+        sizes: of all pictures, those that are held out as well; empty where nobody has looked.
     """
 
     family: Family
@@ -101,6 +103,7 @@ class Sources:
     snapshot: Path
     parent: tuple[Path, str] | None = None
     cards: int = 1
+    sizes: tuple[Size, ...] = ()
 
 
 def family_of(name: str) -> Family:
@@ -228,6 +231,9 @@ def make_recipe(given: PlanInput, sources: Sources) -> RunFile:
         require_shared(told["accumulation"], sources.cards)
     else:
         told["accumulation"] = sources.cards
+    if _are_sides(told["buckets"]):
+        # Memory, probe and time are reckoned for the largest size: one that nobody fills would make it up.
+        told["buckets"] = filled(sources.sizes, told["buckets"])
     if "rank" in given.model_fields_set or "alpha" not in given.recipe:
         told["alpha"] = told["rank"]
     if sources.parent is not None:
@@ -263,6 +269,11 @@ def _rate(given: PlanInput, family: Family, optimizer: str) -> object:
 
 _PRODIGY_RATE = 1.0
 """Prodigy finds its own rate and multiplies it by this one; 1 is its authors' advice."""
+
+
+def _are_sides(told: Any) -> bool:
+    """Whether these can be sides of buckets; what a file says besides is refused with its other values."""
+    return isinstance(told, tuple | list) and all(isinstance(side, int) and side >= 16 for side in told)
 
 
 def _first(*values: Any) -> Any:

@@ -7,6 +7,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,6 +114,7 @@ class RunLog:
         self._losses: dict[int, float] = {}
         self._scores: dict[int, Mapping[str, float]] = {}
         self._taken: deque[tuple[float, float | None]] = deque(maxlen=_RECENT)
+        self._held_out: tuple[tuple[float, float], ...] = ()
         self._count = 0
         self.encoded: tuple[int, int] | None = None
         self.happenings.clear()
@@ -153,8 +155,8 @@ class RunLog:
     def _pace(self, event: Mapping[str, Any]) -> None:
         seconds = event.get("seconds")
         if isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0:
-            at = _moment(event.get("at"))
-            self._taken.append((float(seconds), None if at is None else at.timestamp()))
+            up = event.get("up")
+            self._taken.append((float(seconds), float(up) if isinstance(up, int | float) else None))
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self._count += 1
@@ -178,6 +180,12 @@ class RunLog:
             if told.get("scorer"):
                 self.scorer = self._by[step] = clean(str(told["scorer"]), keep_lines=False)
                 self.weak = told.get("weak") is True
+            self._held_out = by_noise(told) or self._held_out
+
+    @property
+    def held_out(self) -> tuple[tuple[float, float], ...]:
+        """The last look's noise levels with the loss on held-out pictures at each, the lowest level first."""
+        return self._held_out
 
     @property
     def losses(self) -> tuple[Point, ...]:
@@ -203,9 +211,19 @@ class RunLog:
             return None
         first, last = self._taken[0][1], self._taken[-1][1]
         passed = len(self._taken) - 1
-        # By the clock where it has run on; one that was set back would tell nonsense.
-        by_clock = (last - first) / passed if passed and first is not None and last is not None else 0.0
-        return steps * max(by_clock, self.seconds_per_step)
+        # By the machine's uptime, which nobody sets; one that was restarted between them tells nonsense.
+        by_uptime = (last - first) / passed if passed and first is not None and last is not None else 0.0
+        return steps * max(by_uptime, self.seconds_per_step)
+
+
+def by_noise(told: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+    """An evaluation's noise levels with the loss on held-out pictures at each; empty without such."""
+    losses = told.get("loss")
+    if not isinstance(losses, Mapping):
+        return ()
+    with suppress(TypeError, ValueError):
+        return tuple(sorted((float(sigma), float(loss)) for sigma, loss in losses.items()))
+    return ()
 
 
 def _numbers(told: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.gpu.host_memory import ReadMemory, host_memory
 from persona_tui.gpu.nvml import read_cards
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.planner import GIB
@@ -26,6 +27,7 @@ from persona_tui.services.training.attach import proposed_in
 from persona_tui.services.training.cards import chosen_places, require_shared
 from persona_tui.services.training.datasets import SessionScope
 from persona_tui.services.training.draining import Say, drain, free_memory
+from persona_tui.services.training.fitting import require_ram
 from persona_tui.services.training.orders import locked_row, note_act
 from persona_tui.services.training.plan import require_subject
 from persona_tui.services.training.processes import STAGES, start_supervisor
@@ -81,6 +83,7 @@ class Starter:
     settings: Settings
     clients: Callable[[], Mapping[str, ComfyUIClient]]
     cards: ReadCards = read_cards
+    memory: ReadMemory = host_memory
     stages: str = STAGES
 
     @property
@@ -105,8 +108,8 @@ async def start_training(
 
     Raises:
         UnknownName: no such training.
-        NotAllowedNow: it runs, its card is taken or too full, its licence was not acknowledged, or nobody
-            says who is in the dataset.
+        NotAllowedNow: it runs, its card is taken or too full, the machine has too little memory left, its
+            licence was not acknowledged, or nobody says who is in the dataset.
         InvalidRequest: its folder is gone, its recipe can't be used, or the consent is withdrawn.
         NotStarted, StorageError: no process, no room.
     """
@@ -119,9 +122,12 @@ async def start_training(
             finally:
                 for client in clients.values():
                     await client.aclose()
-            needed = await to_thread(_planned_vram, starter, run_id)
+        vram, ram = await to_thread(_planned, starter, run_id)
+        if chosen[0].card is not None:
             for place in chosen:
-                await require_free(starter, place, needed)
+                await require_free(starter, place, vram)
+        # What was free when it was planned may be another program's by now.
+        require_ram(ram, await to_thread(starter.memory))
         return await to_thread(_spawn, starter, run_id, held, chosen)
     except BaseException:
         await to_thread(_give_up, starter, held)
@@ -183,6 +189,8 @@ def _admit(
         held = lease.take_all(session, chosen, "training", starter.locks, run_id=run_id, cards=starter.cards)
         require_shared(_require_folder(row, how).accumulation, len(chosen))
         folder_of(row).permit(None if until is None else until.timestamp())
+        if row.predicted_ram is not None:
+            row.predicted_ram = row.predicted_ram * len(chosen) // (1 + len(row.further_cards))
         row.card, *row.further_cards = [place.name for place in chosen]
     return held, chosen
 
@@ -272,9 +280,11 @@ async def require_free(starter: Starter, place: Place, needed: int) -> None:
     )
 
 
-def _planned_vram(starter: Starter, run_id: int) -> int:
+def _planned(starter: Starter, run_id: int) -> tuple[int, int]:
+    """Bytes that it takes of each card and of the host's memory; 0 where the plan does not say."""
     with starter.scope() as session:
-        return get_training(session, run_id).predicted_vram or 0
+        view = get_training(session, run_id)
+    return view.predicted_vram or 0, view.predicted_ram or 0
 
 
 def _spawn(starter: Starter, run_id: int, held: Sequence[Lease], chosen: Sequence[Place]) -> TrainingView:

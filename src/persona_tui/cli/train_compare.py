@@ -1,0 +1,90 @@
+"""`persona-tui train compare`: a training's checkpoints beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from persona_tui.cli.frame import AsJson, note, resources, show, table
+from persona_tui.cli.train_current import current
+
+if TYPE_CHECKING:
+    from persona_tui.gpu.training.choosing import Beside
+    from persona_tui.services.training.runs import CheckpointView, TrainingView
+
+
+def compare(
+    run_id: Annotated[int, typer.Argument(metavar="ID", help="The training's id.")], as_json: AsJson = False
+) -> None:
+    """The checkpoints of a training with their scores, and their held-out loss at each noise level."""
+    from persona_tui.gpu.training.folder import RunFolder
+    from persona_tui.services.training.attach import beside_proposed, proposed_in
+    from persona_tui.services.training.run_log import by_noise
+    from persona_tui.services.training.runs import checkpoints_of
+
+    with resources() as opened:
+        view = current(opened, run_id)
+        with opened.database.session_scope() as reading:
+            checkpoints = checkpoints_of(reading, run_id)
+    noise = {one.step: by_noise(one.scores) for one in checkpoints}
+    proposed = proposed_in(RunFolder(view.folder).manifest())
+    beside = beside_proposed(RunFolder(view.folder))
+    names = sorted(
+        {name for one in checkpoints for name, value in one.scores.items() if _is_number(name, value)}
+    )
+    # A weak likeness says so in its scorer's name.
+    by_whom = ["likeness by"] if "likeness" in names else []
+    if not checkpoints and not as_json:
+        note(f"Training {run_id} has no checkpoint yet.")
+    show(
+        {"training": view, "proposed": proposed, "checkpoints": checkpoints, "beside_proposed": beside},
+        as_json,
+        lambda: chain(
+            table(
+                ["step", *names, *by_whom, *(["beside the proposed"] if beside else []), ""],
+                (
+                    [
+                        one.step,
+                        *(one.scores.get(name) for name in names),
+                        *([one.scores.get("scorer")] if by_whom else []),
+                        *([_beside(beside.get(one.step))] if beside else []),
+                        _mark(view, proposed, one),
+                    ]
+                    for one in checkpoints
+                ),
+            ),
+            _by_noise(noise),
+        ),
+    )
+
+
+def _by_noise(losses: Mapping[int, Sequence[tuple[float, float]]]) -> Iterator[str]:
+    """Each checkpoint's loss on held-out pictures at each noise level, under a heading of its own."""
+    levels = sorted({sigma for found in losses.values() for sigma, _ in found})
+    if not levels:
+        return
+    yield ""
+    yield "Loss on held-out pictures by noise level:"
+    yield from table(
+        ["step", *(f"{sigma:.2f}" for sigma in levels)],
+        (
+            [step, *(None if sigma not in told else f"{told[sigma]:.4g}" for sigma in levels)]
+            for step, told in ((step, dict(found)) for step, found in losses.items() if found)
+        ),
+    )
+
+
+def _beside(told: Beside | None) -> str:
+    return "" if told is None else f"{told.difference:+.3f} [{told.low:+.3f}, {told.high:+.3f}]"
+
+
+def _is_number(name: str, value: object) -> bool:
+    return name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _mark(view: TrainingView, proposed: int | None, one: CheckpointView) -> str:
+    words = ["exported"] * (one.step == view.best_step) + ["proposed"] * (one.step == proposed)
+    return ", ".join(words) or ("" if one.kept else "removed")
