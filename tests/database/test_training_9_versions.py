@@ -9,7 +9,7 @@ import pytest
 
 from persona_tui.database.engine import Database
 from persona_tui.gpu.training.manifest import Manifest
-from persona_tui.screens.loras_lines import Row, likeness, lines, scores
+from persona_tui.screens.loras_lines import Row, likeness, lines
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.notes import is_non_commercial
 from persona_tui.services.loras.registry import LoraView
@@ -62,7 +62,7 @@ def test_training_9_a_file_of_another_installation_keeps_its_labels(
     }
     path = write_lora(tmp_path, "mira.safetensors", metadata=notes)
     lora = taken_in(db, settings, path, LoraInput())
-    assert (lora.weights, lora.weak, lora.commercial, scores(lora)) == (
+    assert (lora.weights, lora.weak, lora.commercial, lora.measured) == (
         "raw", True, False, "likeness 0.5 (weak)",
     )  # fmt: skip
     broken = write_lora(
