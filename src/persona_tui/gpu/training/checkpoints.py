@@ -222,10 +222,21 @@ def newest(folder: Path, run: RunFile, tell: Callable[[str], None]) -> Kept | No
     return None
 
 
+def best_of(scores: Mapping[int, float], keep: int) -> list[int]:
+    """The steps with the highest scores, the best first."""
+    return sorted(scores, key=lambda step: scores[step], reverse=True)[:keep]
+
+
+def left_of(steps: Iterable[int], best: Iterable[int]) -> set[int]:
+    """Which of these steps pruning leaves: the last two and the best."""
+    told = sorted(steps)
+    return {*told[-_LAST:], *(step for step in best if step in told)}
+
+
 def prune(folder: Path, best: Iterable[int]) -> None:
     """Remove all but the last two and the best."""
     steps = steps_in(folder)
-    kept = {*steps[-_LAST:], *best}
+    kept = left_of(steps, best)
     for step in steps:
         if step not in kept:
             boundaries.reached("training:checkpoint:before_prune")

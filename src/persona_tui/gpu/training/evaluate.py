@@ -21,7 +21,7 @@ from torch import Tensor
 
 from persona_tui import boundaries
 from persona_tui.gpu.training.cache import Sample
-from persona_tui.gpu.training.checkpoints import State, steps_in
+from persona_tui.gpu.training.checkpoints import State, best_of, left_of, steps_in
 from persona_tui.gpu.training.choosing import Evaluation, alike, proposed, reason_to_stop, scores
 from persona_tui.gpu.training.durable import append_line, lines_of, make_folder, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
@@ -199,7 +199,8 @@ class Evaluator:
         )
         kept = set(steps_in(folder.checkpoints))
         if ends or last or state.step % run.checkpoint_every == 0:
-            kept.add(state.step)
+            # The checkpoint that is written next prunes the others.
+            kept = left_of({*kept, state.step}, best_of(state.best, run.keep))
         choice = proposed(told, steps, sorted(kept))
         if choice is not None:
             choice = replace(choice, alike=alike(folder.likeness_of_each(), choice.step, sorted(kept)))

@@ -215,8 +215,7 @@ class Training:
         self._saved = state.step
         found = peak(trainee.device, self._largest)
         self._worker.insist(lambda: note_peak(self._folder, "train", found))
-        best = sorted(state.best, key=lambda step: state.best[step], reverse=True)[: self._run.keep]
-        checkpoints.prune(folder, best)
+        checkpoints.prune(folder, checkpoints.best_of(state.best, self._run.keep))
         self._worker.log("checkpoint", step=state.step)
 
     def _go_back(self, failure: rollback.Failure) -> None:
