@@ -60,6 +60,19 @@ def test_training_9_an_export_of_a_quantised_run_tells_what_it_does_on_the_base_
     assert beside["base_difference"] == found
 
 
+def test_training_9_a_file_of_a_run_on_int8_is_held_against_the_copy_cast_alike(
+    trained: RunFolder, tmp_path: Path
+) -> None:
+    """Diffusers leaves the LoRA in fp32 on int8 weights, in the base's dtype on all others."""
+    recipe = trained.run().model_copy(update={"quantisation": "int8", "dtype": "bf16", "swap_blocks": 0})
+    folder = small_run(tmp_path / "run", recipe)
+    for stage in ("encode", "train", "export"):
+        assert carried_out(stage, folder).code == 0
+    told = folder.manifest()["exported"]
+    assert told["difference"] == 0 < told["effect"]
+    assert 0 < told["base_difference"]["difference"] < 1
+
+
 def test_training_9_a_comparison_that_fails_leaves_the_export_whole(
     trained: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

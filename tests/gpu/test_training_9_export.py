@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from persona_tui.errors import InvalidRequest
+from persona_tui.gpu.training import export
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.cache import Cache
 from persona_tui.gpu.training.families import FAMILIES
@@ -85,6 +87,22 @@ def test_training_9_the_file_says_what_it_is_and_nothing_of_people_or_places(exp
     assert json.loads(beside)["trigger_word"] == TRIGGER
     for words in (path.read_bytes().decode("latin-1"), beside):
         assert not any(secret in words for secret in (SECRET, str(exported.path), "at home", "000.png"))
+
+
+def test_training_9_a_file_that_does_something_else_is_not_kept(
+    exported: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(shutil.copytree(exported.path, tmp_path / "run"))
+    file_of(folder).unlink()
+    written = export._as_safetensors
+
+    def spoilt(weights: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> bytes:
+        return written({name: weight * 1.01 for name, weight in weights.items()}, notes)
+
+    monkeypatch.setattr(export, "_as_safetensors", spoilt)
+    assert carried_out("export", folder).code == 1
+    assert "pictures differ by" in folder.manifest()["message"]
+    assert not file_of(folder).exists()
 
 
 def test_training_6_a_disk_that_is_full_at_export_is_waited_out(

@@ -45,6 +45,8 @@ _STEPS = 4
 _ROUNDING = 0.01
 """Share of the effect that fused layers may differ by: sums over three times the rank round differently."""
 
+_EXPORTED = "exported"
+"""What diffusers is told to call the file that it reads."""
 _CUT_OFF = "The comparison was cut off."
 """Stands in the manifest until there is something else to say of it."""
 
@@ -246,8 +248,8 @@ def _tried(
 ) -> Tried:
     """Draw one picture with the trained weights, one with the file as diffusers loads it, one with neither.
 
-    The captions' embeddings are those of the cache, so that no text encoder is loaded; the weights are cast
-    to the base's dtype on both sides, as diffusers casts a file's.
+    The captions' embeddings are those of the cache, so that no text encoder is loaded; the trained
+    weights are cast as diffusers casts the file's: to the base's dtype, on int8 not at all.
     """
     torch.set_num_threads(run.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -267,15 +269,18 @@ def _tried(
     plain = picture()
     ours = add_lora(transformer, adapter, run.model_copy(update={"alpha": float(run.rank)}))
     put_back(ours, weights)
+    _load_as_diffusers_does(adapter, run.base, transformer, file)
+    read_back = picture()
+    cast_to = next(
+        weight.dtype for name, weight in transformer.named_parameters() if f".{_EXPORTED}." in name
+    )
     for weight in ours.values():
-        weight.data = weight.data.to(dtype)
+        weight.data = weight.data.to(cast_to)
+    transformer.set_adapter("default")
     trained = picture()
     seen: Sequence[Response] = ()
     if run.quantisation != "none":
         seen = list(responses(objective, transformer, asked_of(index), run.seed))
-    transformer.delete_adapters("default")
-    _load_as_diffusers_does(adapter, run.base, transformer, file)
-    read_back = picture()
     return Tried(
         float((trained - read_back).abs().max()),
         float((trained - plain).abs().max()),
@@ -298,4 +303,5 @@ def _load_as_diffusers_does(adapter: Adapter, base: Path, transformer: Any, file
     absent = dict.fromkeys(("vae", *adapter.text_parts))
     kind = getattr(diffusers, adapter.facts.pipeline)
     pipeline = kind.from_pretrained(base, local_files_only=True, transformer=transformer, **absent)
-    pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name="exported")
+    pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=_EXPORTED)
+    transformer.set_adapter(_EXPORTED)
