@@ -127,5 +127,6 @@ def test_training_11_pictures_that_are_encoded_are_no_steps(tmp_path: Path) -> N
     for number, doing in ((12, "encoding"), (3, "training")):
         pulse.moved(number, doing)
         pulse.beat()
-        assert follower.look().step == (0 if doing == "encoding" else 3)
+        look = follower.look()
+        assert (look.step, look.encoded) == ((0, 12) if doing == "encoding" else (3, 0))
     pulse.close()

@@ -10,7 +10,7 @@ from textual.content import Content
 
 from persona_tui.screens.runs_servers import bar
 from persona_tui.widgets.data_list import Cell
-from persona_tui.widgets.marks import dim, duration, say
+from persona_tui.widgets.marks import counted, dim, duration, say
 
 if TYPE_CHECKING:
     from persona_tui.gpu.nvml import Card
@@ -163,6 +163,8 @@ def _getting_on(row: Row) -> Content:
     if look is None:
         return words
     parts = []
+    if look.encoded:
+        parts.append(f"{counted(look.encoded, 'picture')} encoded")
     if look.seconds_per_step is not None:
         parts.append(f"{seconds_words(look.seconds_per_step)} a step")
     if look.sign == "alive" and look.seconds_left:

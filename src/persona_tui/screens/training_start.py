@@ -54,6 +54,7 @@ class PlanDialog(ConfirmDialog):
     DEFAULT_CSS = """
     PlanDialog > #frame { width: 92; }
     PlanDialog VerticalScroll { height: auto; max-height: 38vh; margin-bottom: 1; }
+    PlanDialog.-read VerticalScroll { max-height: 50vh; }
     PlanDialog VerticalScroll { scrollbar-size-vertical: 1; }
     PlanDialog #plan { height: auto; }
     """
@@ -70,6 +71,7 @@ class PlanDialog(ConfirmDialog):
             no="Leave it",
             dangerous=plan.needs_licence,
         )
+        self.set_class(not plan.needs_licence, "-read")  # without the licence's words there is more room
         self._told = Content("\n").join(plan_lines(plan, dataset, seconds, probes))
         self.wanted: Literal["", "probe", "compare"] = ""
 

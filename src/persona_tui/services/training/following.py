@@ -35,6 +35,7 @@ class RunLook:
         status: what the trainer last said of itself.
         doing: what its process is at, such as "evaluating".
         pid: of that process.
+        encoded: pictures that are encoded so far, while that is being done.
         steps: how many there are to be; None where the recipe can't be read.
         wanted: what the operator asked for.
         message, hint: why it failed or waits.
@@ -52,6 +53,7 @@ class RunLook:
     doing: str = ""
     pid: int | None = None
     step: int = 0
+    encoded: int = 0
     steps: int | None = None
     wanted: Control = field(default_factory=Control)
     message: str = ""
@@ -105,8 +107,9 @@ class RunFollower:
         losses = log.losses if anew else last.losses
         # A process that only begins has taken no step yet; the curve tells what those before it took. While
         # it encodes it counts pictures.
-        beaten = beat.step if beat is not None and beat.doing != "encoding" else 0
-        step = beaten or (losses[-1].step if losses else 0)
+        counted = 0 if beat is None else beat.step
+        encodes = beat is not None and beat.doing == "encoding"
+        step = (0 if encodes else counted) or (losses[-1].step if losses else 0)
         steps = wanted.steps or self._steps()
         return RunLook(
             sign="alive" if alive else "silent" if status in ACTIVE else "resting",
@@ -114,6 +117,7 @@ class RunFollower:
             doing=clean(beat.doing, keep_lines=False) if alive and beat is not None else "",
             pid=beat.pid if alive and beat is not None else None,
             step=step,
+            encoded=counted if encodes and alive else 0,
             steps=steps,
             wanted=wanted,
             message=clean(str(manifest.get("message", "")), keep_lines=False),
