@@ -25,7 +25,9 @@ class LookingScreen(SeatedScreen):
             self._stay_with(scene.run.id)
             return
         if not scene.others:
-            self.flash("There is no other contest to vote on.", "info")
+            key = self.shell.registry.label("vote.queue")
+            rest = f" [{key}] lists those between LoRAs." if scene.between_loras else ""
+            self.flash(f"There is no other contest of a run to vote on.{rest}", "info")
             return
         if scene.contest_id is not None:
             self._skipped |= {scene.contest_id}
