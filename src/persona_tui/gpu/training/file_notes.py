@@ -13,7 +13,6 @@ from typing import Any
 
 from persona_tui.gpu.training.cache import Index
 from persona_tui.gpu.training.checkpoints import State
-from persona_tui.gpu.training.durable import lines_of
 from persona_tui.gpu.training.families import Family
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import as_peft_tells_it
@@ -91,7 +90,7 @@ def notes_of(
 def scores_of(folder: RunFolder, step: int) -> dict[str, float]:
     """The numbers that the last evaluation of a step gave."""
     told: dict[str, Any] = {}
-    for line in lines_of(folder.evaluation_file):
+    for line in folder.evaluated():
         if line.get("step") == step:
             told = line
     return {

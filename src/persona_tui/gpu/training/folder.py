@@ -124,9 +124,21 @@ class RunFolder:
         """The log's events in order; a line that was cut off by a kill or a full disk is left out."""
         yield from lines_of(self.log_file)
 
+    def evaluated(self) -> Iterator[dict[str, Any]]:
+        """What evaluations have found, in their order; those of steps that were gone back from are left out.
+
+        Each says where had been gone back to before it. What came later and went back before its step gave
+        that step other weights.
+        """
+        back = [int(one["back_to"]) for one in self.manifest().get("interventions", [])]
+        for told in lines_of(self.evaluation_file):
+            step, known = told.get("step"), told.get("went_back_to", back)
+            if isinstance(step, int) and not any(to < step for to in back[len(known) :]):
+                yield told
+
     def likeness_of_each(self) -> dict[int, dict[str, float]]:
         """Step → prompt and seed → likeness of its sample, as far as faces were scored."""
-        return {told["step"]: told["each"] for told in lines_of(self.evaluation_file) if told.get("each")}
+        return {told["step"]: told["each"] for told in self.evaluated() if told.get("each")}
 
     def losses(self) -> list[Loss]:
         """The loss curve: of a step that was taken again after a kill, the last time counts."""

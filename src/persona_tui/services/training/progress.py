@@ -11,7 +11,6 @@ from typing import Any
 import psutil
 from sqlmodel import Session, col, select
 
-from persona_tui.gpu.training.durable import lines_of
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE, Heartbeat
 from persona_tui.models.training import Checkpoint, TrainingRun
@@ -96,7 +95,7 @@ def _note_checkpoints(session: Session, row: TrainingRun, folder: RunFolder) -> 
     present = {int(name): name for name in names if name.isdigit()}
     query = select(Checkpoint).where(col(Checkpoint.training_run_id) == row.id)
     known = {checkpoint.step: checkpoint for checkpoint in session.exec(query)}
-    scores = {told["step"]: told for told in lines_of(folder.evaluation_file) if "step" in told}
+    scores = {told["step"]: told for told in folder.evaluated()}
     for step in present.keys() - known.keys():
         path = f"checkpoints/{_PREFIX}{present[step]}"
         known[step] = Checkpoint(
