@@ -38,6 +38,30 @@ def test_training_6_what_was_rolled_back_is_no_part_of_the_curve(folder: RunFold
     assert [told.step for told in folder.losses()] == [1]
 
 
+def test_training_6_what_was_seen_of_steps_that_were_gone_back_from_is_forgotten(folder: RunFolder) -> None:
+    def seen(step: int, likeness: float, **facts: list[int]) -> None:
+        line = {"step": step, "loss": {"0.5": 1.0}, "likeness": likeness, "each": {"a": likeness}, **facts}
+        append_line(folder.evaluation_file, json.dumps(line))
+
+    def found() -> list[tuple[int, float | None]]:
+        return [(told["step"], told["likeness"]) for told in folder.looks()]
+
+    seen(20, 0.2, went_back_to=[])
+    seen(40, 0.4, went_back_to=[])
+    assert found() == [(20, 0.2), (40, 0.4)]
+    # Step 45 failed: from 30 on the steps are others.
+    folder.note(interventions=[{"back_to": 30, "step": 45, "action": "skip", "reason": "."}])
+    assert found() == [(20, 0.2)] and folder.likeness_of_each() == {20: {"a": 0.2}}
+    seen(40, 0.3, went_back_to=[30])
+    assert found() == [(20, 0.2), (40, 0.3)]
+    # A step that failed later takes those after its checkpoint along, and no others.
+    folder.note(interventions=[*folder.manifest()["interventions"], {"back_to": 60, "step": 70}])
+    assert found() == [(20, 0.2), (40, 0.3)]
+    # Lines of earlier versions say nothing of it and stay.
+    seen(80, 0.8)
+    assert found()[-1] == (80, 0.8)
+
+
 def test_training_6_orders_that_make_no_sense_are_no_orders(folder: RunFolder) -> None:
     folder.order("pause", steps=40)
     assert folder.order("run") == folder.control()

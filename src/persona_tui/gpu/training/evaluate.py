@@ -111,6 +111,7 @@ class Evaluator:
         facts |= {"by_strength": dict(said.by_strength), "validation_loss": found.mean_loss}
         facts |= {"threshold": said.threshold, "calibrated_on": said.calibrated_on, "passed": said.passed}
         facts["each"] = dict(said.each)
+        facts["went_back_to"] = [one.back_to for one in state.interventions]
         facts["seconds"] = time.perf_counter() - begun
         line = json.dumps({**asdict(found), **facts})
         boundaries.reached("training:evaluation:before_write")
@@ -220,7 +221,7 @@ def evaluations(folder: RunFolder) -> list[Evaluation]:
     names = Evaluation.__dataclass_fields__
     found = {}
     for told in folder.looks():
-        if isinstance(told.get("step"), int) and isinstance(told.get("loss"), dict):
+        if isinstance(told.get("loss"), dict):
             known = {name: value for name, value in told.items() if name in names}
             known["loss"] = {float(sigma): float(loss) for sigma, loss in told["loss"].items()}
             found[told["step"]] = Evaluation(**known)

@@ -137,7 +137,7 @@ class RunFolder:
 
         Likeness that another scorer found than the last one is left out: the two can't be compared.
         """
-        told = list(lines_of(self.evaluation_file))
+        told = list(self._evaluated())
         last = next((one["scorer"] for one in reversed(told) if one.get("scorer")), "")
         return [
             one
@@ -149,6 +149,18 @@ class RunFolder:
     def likeness_of_each(self) -> dict[int, dict[str, float]]:
         """Step → prompt and seed → likeness of its sample, as far as faces were scored."""
         return {told["step"]: told["each"] for told in self.looks() if told.get("each")}
+
+    def _evaluated(self) -> Iterator[dict[str, Any]]:
+        """What evaluations have found, in their order; those of steps that were gone back from are left out.
+
+        Each says where had been gone back to before it. What came later and went back before its step gave
+        that step other weights.
+        """
+        back = [int(one["back_to"]) for one in self.manifest().get("interventions", [])]
+        for told in lines_of(self.evaluation_file):
+            step, known = told.get("step"), told.get("went_back_to", back)
+            if isinstance(step, int) and not any(to < step for to in back[len(known) :]):
+                yield told
 
     def losses(self) -> list[Loss]:
         """The loss curve: of a step that was taken again after a kill, the last time counts."""

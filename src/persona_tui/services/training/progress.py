@@ -95,7 +95,7 @@ def _note_checkpoints(session: Session, row: TrainingRun, folder: RunFolder) -> 
     present = {int(name): name for name in names if name.isdigit()}
     query = select(Checkpoint).where(col(Checkpoint.training_run_id) == row.id)
     known = {checkpoint.step: checkpoint for checkpoint in session.exec(query)}
-    scores = {told["step"]: told for told in folder.looks() if "step" in told}
+    scores = {told["step"]: told for told in folder.looks()}
     for step in present.keys() - known.keys():
         path = f"checkpoints/{_PREFIX}{present[step]}"
         known[step] = Checkpoint(
