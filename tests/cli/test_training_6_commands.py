@@ -94,7 +94,9 @@ def test_a_training_by_commands_is_killed_and_comes_out(peopled_dataset: Shell, 
     assert [event["event"] for event in told["now"]["events"]].count("died") == 1
     assert len(shell("train", "compare", run_id, "--json").json["checkpoints"]) >= 2
     # Evaluated at eight noise levels, and told for each.
-    _, _, levels = shell("train", "compare", run_id).out.partition("Loss on held-out pictures by noise level:\n")
+    _, _, levels = shell("train", "compare", run_id).out.partition(
+        "Loss on held-out pictures by noise level:\n"
+    )
     assert levels.split()[:9] == ["step", "0.06", "0.19", "0.31", "0.44", "0.56", "0.69", "0.81", "0.94"]
     assert "held out, loss by noise: 0.06 " in shell("train", "status", run_id).out
     (lora,) = shell("lora", "list", "--json").json

@@ -222,7 +222,8 @@ def _show_one(view: TrainingView, as_json: bool) -> None:
 
 def _lines(view: TrainingView, now: Attached) -> Iterator[str]:
     yield f"{view.id}: {view.name} of {view.persona}, {view.family}, {view.status}"
-    yield f"step {now.step} of {now.total_steps}, {now.doing}{_pace(now)}"
+    # Of a folder that is gone, the database knows how far it had come.
+    yield f"step {now.step if now.found else view.step} of {now.total_steps}, {now.doing}{_pace(now)}"
     if now.losses:
         yield f"loss {now.losses[-1].loss:.4f}"
     if now.held_out:
