@@ -233,8 +233,8 @@ async def test_training_6_pause_steps_stop_and_a_folder_that_was_moved(
     again = await studio.until(run_id, lambda view: ended(view) and view.lora != done.lora)
     assert (again.lora, again.step) == ("Mira@2", done.step + 3)
     # An earlier checkpoint becomes a version of its own, without another step.
-    with pytest.raises(InvalidRequest, match="no checkpoint of step 4"):
-        await start_training(studio.starter, run_id, how=How(export=Export(4)))
+    with pytest.raises(InvalidRequest, match="no checkpoint of step 1"):
+        await start_training(studio.starter, run_id, how=How(export=Export(1)))
     await start_training(studio.starter, run_id, how=How(export=Export(5, "raw")))
     early = await studio.until(run_id, lambda view: ended(view) and view.lora == "Mira@3")
     assert RunFolder(early.folder).manifest()["chosen"] == {"step": 5, "weights": "raw"}

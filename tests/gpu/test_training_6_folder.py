@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from persona_tui.errors import NotAllowedNow
+from persona_tui.gpu.training.adapters.folders import BadBase, reading
 from persona_tui.gpu.training.durable import DiskFull, append_line, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.pulse import Pulse, started_at
+from persona_tui.gpu.training.worker import explained
 from persona_tui.services.training.following import RunFollower
 
 
@@ -146,3 +149,20 @@ def test_training_6_a_clock_that_is_set_makes_no_run_look_dead_or_alive(
     folder.heartbeat_file.write_text(json.dumps({**told, "beat": told["beat"] - 60}))
     assert follower.look().sign == "silent"
     pulse.close()
+
+
+def test_training_6_memory_that_has_ended_is_told_as_that() -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(1 << 50)
+    for problem in (refused.value, MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory")):
+        told = explained(problem)
+        assert (told.title, told.exit_code) == ("Out of RAM", 1) and "resume" in told.hint
+    assert explained(RuntimeError("shapes differ")).title != "Out of RAM"
+    # Nor is a base model called damaged for it.
+    with pytest.raises(RuntimeError) as caught, reading(Path("base"), "weights"):
+        raise RuntimeError("Failed to import FluxPipeline") from MemoryError()
+    assert explained(caught.value).title == "Out of RAM"
+    with pytest.raises(BadBase), reading(Path("base"), "weights"):
+        raise RuntimeError("shapes differ")

@@ -51,7 +51,8 @@ def how_far(view: TrainingView, now: Attached) -> str:
     if view.status == "encoding" and now.encoded is not None:
         done, of = now.encoded
         return f"picture {done} of {of}"
-    return f"step {now.step} of {now.total_steps}"
+    # Of a folder that is gone, the database knows how far it had come.
+    return f"step {now.step if now.found else view.step} of {now.total_steps}"
 
 
 def made(view: TrainingView, now: Attached) -> Iterator[str]:

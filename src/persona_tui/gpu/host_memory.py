@@ -10,6 +10,13 @@ from pathlib import Path
 
 import psutil
 
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "Cannot allocate memory",
+    "failed to map segment from shared object",
+)
+
 
 @dataclass(frozen=True)
 class HostMemory:
@@ -38,6 +45,19 @@ def host_memory(root: Path = Path("/")) -> HostMemory:
         root: folder that holds `proc` and `sys`.
     """
     return min((_machine(root), *_limits(root)), key=lambda one: one.available)
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether an exception, or one that it came of, says that this process got no more of the host's memory.
+
+    Python has a class for it, PyTorch and the dynamic linker say it in words.
+    """
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, MemoryError) or any(words in str(cause) for words in _NO_MEMORY):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _machine(root: Path) -> HostMemory:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.training.adapters.base import Adapter
 from persona_tui.gpu.training.naming import named_in_model
+from persona_tui.gpu.training.parents import require_unchanged
 from persona_tui.gpu.training.randomness import generator
 from persona_tui.gpu.training.run_file import RunFile
 
@@ -99,11 +100,7 @@ def read_parent(path: Path, sha256: str | None, prefix: str, layers: list[str]) 
             found = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as problem:
         raise InvalidRequest(f"{path.name} can't be read ({problem}).", hint="Choose another LoRA.") from None
-    if told.get("modelspec.merged_from") or _was_resized(told):
-        raise InvalidRequest(
-            f"{path.name} was merged or resized; what is trained on it would drift.",
-            hint="Start from the LoRA that a training gave.",
-        )
+    require_unchanged(path.name, told)
     named = named_in_model(found, prefix, layers)
     if named is None:
         raise InvalidRequest(
@@ -111,12 +108,6 @@ def read_parent(path: Path, sha256: str | None, prefix: str, layers: list[str]) 
             hint="Choose the preset that it was trained with, or start without it.",
         )
     return named
-
-
-def _was_resized(told: Mapping[str, str]) -> bool:
-    """Whether kohya's resize_lora.py or merge scripts wrote it: they leave words and a dynamic rank."""
-    words = f"{told.get('ss_training_comment', '')} {told.get('ss_network_dim', '')}".lower()
-    return any(word in words for word in ("resize", "dynamic", "merge"))
 
 
 def as_peft_tells_it(layers: list[str], rank: int, prefix: str) -> str:

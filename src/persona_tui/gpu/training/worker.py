@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from persona_tui.errors import NotAllowedNow, PersonaError
+from persona_tui.gpu.host_memory import is_out_of_memory
 from persona_tui.gpu.training.durable import DiskFull, remove_parts, write_durably
 from persona_tui.gpu.training.folder import Control, RunFolder, Status
 from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE, Pulse
@@ -221,6 +222,12 @@ def explained(problem: Exception) -> PersonaError:
             "The card ran out of memory.",
             title="Out of VRAM",
             hint="Plan it anew with smaller buckets or a stronger quantisation, or free the card.",
+        )
+    if is_out_of_memory(problem):
+        return NotAllowedNow(
+            "The machine had no memory left that this process may take.",
+            title="Out of RAM",
+            hint="End other programs, or raise the limit (`ulimit -v`, the container's), then resume it.",
         )
     return PersonaError(
         f"The training failed ({type(problem).__name__}: {problem}).", hint="The run's log has the details."

@@ -20,7 +20,6 @@ FEWEST = 5
 ENOUGH = 12
 MANY = 500
 LONGEST_ASPECT = 2.0
-_ORIENTATION = 0x0112
 Level = Literal["error", "warning"]
 
 
@@ -56,15 +55,16 @@ def check_dataset(
 
 
 def picture_sizes(manifest: Manifest, folder: Path) -> tuple[Size, ...]:
-    """Widths and heights of a checked dataset's pictures, upright."""
+    """Widths and heights of a checked dataset's pictures, as they are stored.
+
+    Which of them lie on their side only a decoded PNG tells, and buckets are alike for both.
+    """
     return tuple(_size(folder / picture.file) for picture in manifest.pictures)
 
 
 def _size(path: Path) -> Size:
     with Image.open(path) as image:
-        width, height = image.size
-        # EXIF's orientations from 5 on lie on their side.
-        return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+        return image.size
 
 
 def _counts(manifest: Manifest) -> Iterator[Finding]:

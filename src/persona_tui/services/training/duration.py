@@ -74,10 +74,10 @@ def _rate(row: Any) -> float | None:
 
 
 _TAKEN = """
-SELECT extract(epoch FROM finished_at - started_at)::float / total_steps AS seconds, config,
+SELECT (prediction ->> 'seconds')::float / total_steps AS seconds, config,
        (prediction ->> 'sources')::int AS sources, 1 + jsonb_array_length(further_cards) AS cards
 FROM training_runs
 WHERE base_family = :family AND quantisation = :quantisation AND card = :card
-  AND status = 'done' AND attempt = 1 AND total_steps > 0 AND finished_at > started_at
+  AND status = 'done' AND attempt = 1 AND total_steps > 0 AND (prediction ->> 'seconds')::float > 0
 ORDER BY id DESC LIMIT :most
 """

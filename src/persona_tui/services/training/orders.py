@@ -40,6 +40,11 @@ def order(scope: SessionScope, run_id: int, want: str) -> TrainingView:
                 f"Training {run_id} is {view.status}, so there is nothing to {want}.",
                 hint="`persona-tui train status` shows what runs.",
             )
+        if view.is_live and RunFolder(view.folder).status() == "exporting":
+            raise NotAllowedNow(
+                f"Training {run_id} has taken its last step and is being exported.",
+                hint="Wait for its end: that takes no longer than loading the base model and two pictures.",
+            )
         row = session.get_one(TrainingRun, run_id)
         if view.is_live or RunFolder(view.folder).run_file.is_file():
             folder_of(row).order("pause" if want == "pause" else "stop")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlmodel import Session
 
-from persona_tui.errors import InvalidRequest, NotAllowedNow
+from persona_tui.errors import NotAllowedNow
 from persona_tui.gpu import faces
 from persona_tui.gpu.host_memory import ReadMemory, host_memory
 from persona_tui.gpu.nvml import read_cards
@@ -27,8 +27,7 @@ from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.pool import WorkPool
 from persona_tui.services import events
 from persona_tui.services.lease import Place, ReadCards, places
-from persona_tui.services.loras.registry import LoraView, find_lora
-from persona_tui.services.loras.shelf import Shelf
+from persona_tui.services.loras.registry import find_lora
 from persona_tui.services.safety import audit, consents
 from persona_tui.services.training import licences
 from persona_tui.services.training.calibrating import calibration
@@ -38,6 +37,7 @@ from persona_tui.services.training.datasets import SessionScope, looks, open_dat
 from persona_tui.services.training.duration import expected_seconds
 from persona_tui.services.training.fitting import Memory, fit
 from persona_tui.services.training.others import other_faces
+from persona_tui.services.training.parents import parent_file, require_rank
 from persona_tui.services.training.recipe import (
     PlanInput,
     Sources,
@@ -282,11 +282,13 @@ def _draft(
         manifest,
         digest,
         dataset.folder.snapshot(digest),
-        None if parent is None else _parent_file(parent, settings, family),
+        None if parent is None else parent_file(parent, settings, family),
         cards,
         picture_sizes(manifest, dataset.folder.path),
     )
     recipe = make_recipe(given, sources)
+    if parent is not None and recipe.parent is not None:
+        require_rank(parent.label, recipe.parent, recipe.rank)
     return _Draft(
         dataset_id=dataset_id,
         name=lora_name(given, manifest),
@@ -297,19 +299,6 @@ def _draft(
         drawn=dataset.manifest.drawn,
         unfilled=_unfilled(buckets_of(given), recipe),
     )
-
-
-def _parent_file(lora: LoraView, settings: Settings, family: Family) -> tuple[Path, str]:
-    if lora.family != family.lora_family:
-        raise InvalidRequest(
-            f"{lora.label} is a LoRA of {lora.family}, not of {family.title}.",
-            title="Mixed families",
-            hint="Start from one of the same base model, or without one.",
-        )
-    path = Shelf(settings).path(lora.file_name)
-    if not path.is_file():
-        raise InvalidRequest(f"The file of {lora.label} is gone.", hint="Import it again.")
-    return path, lora.sha256
 
 
 def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) -> Plan:

@@ -15,14 +15,21 @@ def folder_of(row: TrainingRun) -> RunFolder:
     """A training's folder.
 
     Raises:
-        InvalidRequest: it is not where it was.
+        InvalidRequest: it is not where it was, or something else is there.
     """
     folder = RunFolder(Path(row.folder))
+    again = f"`persona-tui train resume {row.id} --folder FOLDER`"
+    if folder.path.exists() and not folder.run_file.is_file():
+        raise InvalidRequest(
+            f"{row.folder} holds no training: {folder.run_file.name} is not there.",
+            title="Wrong folder",
+            hint=f"Say where that of training {row.id} is: {again}.",
+        )
     if not folder.run_file.is_file():
         raise InvalidRequest(
             f"The folder of training {row.id} is gone from {row.folder}.",
             title="Folder is gone",
-            hint=f"Put it back, or say where it is: `persona-tui train resume {row.id} --folder FOLDER`.",
+            hint=f"Put it back, or say where it is: {again}.",
         )
     return folder
 

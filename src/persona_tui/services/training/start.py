@@ -17,6 +17,7 @@ from persona_tui.gpu.host_memory import ReadMemory, host_memory
 from persona_tui.gpu.nvml import read_cards
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.planner import GIB
+from persona_tui.gpu.training.pulse import since_boot
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.gpu.training.supervisor import forget_chances
 from persona_tui.models.training import Dataset, TrainingRun
@@ -309,7 +310,8 @@ def begin(session: Session, row: TrainingRun, *, used: int) -> None:
     row.attempt += 1
     row.trouble = row.hint = ""
     row.pid = row.finished_at = None
-    row.prediction = {**row.prediction, "used_before": used}
+    # By the machine's uptime, since clocks are set; the time of later plans goes by it.
+    row.prediction = {**row.prediction, "used_before": used, "begun": since_boot()}
     if row.started_at is None:
         row.started_at = session.execute(text("SELECT persona_now()")).scalar_one()
     session.add(row)

@@ -238,6 +238,9 @@ class TrainingWatch:
             row.trouble = str(told.get("message") or "It failed; its log has the details.")
             row.hint = str(told.get("hint") or _AGAIN)
         row.status = status
+        beat = folder.heartbeat()
+        if beat is not None and "begun" in row.prediction:
+            row.prediction = {**row.prediction, "seconds": beat.beat - row.prediction["begun"]}
         row.finished_at = None if status == "paused" else self._clock()
         session.add(row)
         for one in held:

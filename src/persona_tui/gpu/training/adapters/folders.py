@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_tui.errors import InvalidRequest
+from persona_tui.gpu.host_memory import is_out_of_memory
 from persona_tui.gpu.training.families import Family
 
 _POINTER = b"version https://git-lfs"
@@ -128,7 +129,7 @@ def reading(folder: Path, what: str) -> Iterator[None]:
 
     Raises:
         BadBase: what is read in this context can't be.
-        torch.OutOfMemoryError: it can, but not here.
+        torch.OutOfMemoryError, MemoryError, ImportError, RuntimeError: it can, but there is no memory for it.
     """
     import torch
     from safetensors import SafetensorError
@@ -136,7 +137,7 @@ def reading(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadBase(f"{folder}'s {what} can't be loaded: {first}") from error
