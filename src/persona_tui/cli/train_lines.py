@@ -27,7 +27,7 @@ def status_lines(view: TrainingView, now: Attached) -> Iterator[str]:
         )
         yield f"card: {view.predicted_vram / _GIB:.1f} GiB planned, {measured}"
     if now.peaks:
-        what = "memory" if view.predicted_vram is None else "card"
+        what = "the machine's memory" if view.predicted_vram is None else "its card"
         yield f"each process's peak of {what}: {', '.join(f'{one / _GIB:.1f}' for one in now.peaks)} GiB"
     yield f"folder: {view.folder}{'' if now.found else ' (gone)'}"
     yield from made(view, now)
