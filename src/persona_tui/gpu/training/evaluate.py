@@ -26,6 +26,7 @@ from persona_tui.gpu.training.choosing import Evaluation, alike, proposed, reaso
 from persona_tui.gpu.training.durable import append_line, lines_of, make_folder, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import put_back
+from persona_tui.gpu.training.memory import peak
 from persona_tui.gpu.training.objective import drawn
 from persona_tui.gpu.training.scoring import SAMPLES, SamplePicture, Scores, place_of, scored_apart
 from persona_tui.gpu.training.trainee import LEARNT_FROM, Trainee
@@ -161,9 +162,10 @@ class Evaluator:
         return True
 
     def _decoded(self, trainee: Trainee, latents: Sequence[Tensor]) -> list[Tensor]:
-        """Pictures of latents; off the card from then on where that took more of it than training does."""
+        """Pictures of latents; off the card from then on where that took more of it than training may."""
         device = trainee.device if self._decodes_on_card else torch.device("cpu")
-        before = _peak(device)
+        # Before the first step less was taken than training will take, so that the plan is asked as well.
+        most = max(_peak(device), self._folder.manifest().get("planned") or 0)
         encoders = trainee.adapter.load_encoders(
             trainee.run.base, dtype=torch.float32, device=device, text=False
         )
@@ -174,7 +176,7 @@ class Evaluator:
             found = [trainee.adapter.decode_picture(encoders, one) for one in latents]
         finally:
             encoders.close()
-        if _peak(device) > before:
+        if _peak(device) > most:
             self._decodes_on_card = False
             self._worker.log(
                 "note", message="Decoding samples took more of the card than training; the CPU does it."
@@ -293,4 +295,4 @@ def _save(path: Path, pixels: Tensor) -> None:
 
 
 def _peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    return peak(device).bytes if device.type == "cuda" else 0

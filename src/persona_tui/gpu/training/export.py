@@ -27,10 +27,13 @@ from persona_tui.gpu.training.lora import add_lora, put_back
 from persona_tui.gpu.training.naming import BFL_PREFIX, baked, layers_of, named_for_file
 from persona_tui.gpu.training.objective import Objective, drawn
 from persona_tui.gpu.training.run_file import RunFile
+from persona_tui.gpu.training.swapping import block_names, let_wait
 from persona_tui.gpu.training.worker import Worker
 
 _STEPS = 4
 """Of the picture that the file is tried with."""
+
+_TRIAL = "exported"
 
 _ROUNDING = 0.01
 """Share of the effect that fused layers may differ by: sums over three times the rank round differently."""
@@ -167,31 +170,36 @@ def _tried(
     """Draw one picture with the trained weights, one with the file as diffusers loads it, one with neither.
 
     The captions' embeddings are those of the cache, so that no text encoder is loaded; the weights are cast
-    to the base's dtype on both sides, as diffusers casts a file's.
+    on both sides as diffusers casts a file's.
     """
     torch.set_num_threads(run.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     transformer: Any = adapter.load_transformer(
         run.base,
         dtype=torch.bfloat16 if run.dtype == "bf16" else torch.float32,
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=device,
         quantisation=run.quantisation,
+        waiting=run.swap_blocks,
     ).eval()
-    objective = Objective(run, adapter, transformer, cache, autocast=False)
+    if run.swap_blocks:
+        let_wait(transformer, block_names(transformer)[: run.swap_blocks], device)
+    objective = Objective(run, adapter, transformer, cache)
     sample = min(index.samples, key=lambda one: one.bucket[0] * one.bucket[1])
 
     def picture() -> Tensor:
         return drawn(objective, sample, sample.prompt, steps=_STEPS, seed=run.seed)
 
     plain = picture()
-    ours = add_lora(transformer, adapter, run.model_copy(update={"alpha": float(run.rank)}))
+    _load_as_diffusers_does(adapter, run.base, transformer, file)
+    read_back = picture()
+    # Of a base in bf16 or 4 bits that is bf16, of one in 8 bits fp32.
+    dtype = next(value.dtype for name, value in transformer.named_parameters() if ".lora_A." in name)
+    transformer.unload_lora()
+    ours = add_lora(transformer, adapter, run.model_copy(update={"alpha": float(run.rank)}), device)
     put_back(ours, weights)
-    dtype = torch.bfloat16 if run.dtype == "bf16" else torch.float32
     for weight in ours.values():
         weight.data = weight.data.to(dtype)
     trained = picture()
-    transformer.delete_adapters("default")
-    _load_as_diffusers_does(adapter, run.base, transformer, file)
-    read_back = picture()
     return Tried(float((trained - read_back).abs().max()), float((trained - plain).abs().max()))
 
 
@@ -201,4 +209,4 @@ def _load_as_diffusers_does(adapter: Adapter, base: Path, transformer: Any, file
     absent = dict.fromkeys(("vae", *adapter.text_parts))
     kind = getattr(diffusers, adapter.facts.pipeline)
     pipeline = kind.from_pretrained(base, local_files_only=True, transformer=transformer, **absent)
-    pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name="exported")
+    pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=_TRIAL)

@@ -57,8 +57,9 @@ class Waiting:
         self._here = block
 
     def _send_away(self, block: nn.Module) -> None:
+        """Leave one number of each weight in the shape of all: diffusers reads it when it loads a LoRA."""
         for weight, home in self._homes[block]:
-            weight.data = torch.empty(0, dtype=home.dtype, device=self._device)
+            weight.data = torch.empty((), dtype=home.dtype, device=self._device).expand(home.shape)
 
 
 def _home(weight: Tensor, device: torch.device) -> Tensor:

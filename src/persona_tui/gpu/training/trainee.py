@@ -18,7 +18,7 @@ from persona_tui.gpu.training.cache import Cache, Index, Sample
 from persona_tui.gpu.training.cards import Cards, joined
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.ema import Average
-from persona_tui.gpu.training.lora import add_lora, copied, put_back, read_parent
+from persona_tui.gpu.training.lora import add_lora, copied, multiply_as_given, put_back, read_parent
 from persona_tui.gpu.training.naming import layers_of
 from persona_tui.gpu.training.objective import Draw, Objective
 from persona_tui.gpu.training.optimizers import optimizer_for, rate_at, set_rate
@@ -75,7 +75,8 @@ class Trainee:
         )
         # Dropout would draw from the global generator; no family trains with it.
         self.transformer.eval()
-        self.weights = add_lora(self.transformer, self.adapter, run)
+        self.weights = add_lora(self.transformer, self.adapter, run, self.device)
+        multiply_as_given(self.transformer)
         if run.parent is not None:
             prefix, layers = self.adapter.facts.lora_prefix, layers_of(self.weights)
             put_back(self.weights, read_parent(run.parent, run.parent_hash, prefix, layers))

@@ -279,7 +279,8 @@ def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) ->
     folder = RunFolder(settings.data_dir / "trainings" / name)
     try:
         folder.create(plan.run)
-        folder.note(scorer=_scorer(settings))
+        planned = None if plan.place.card is None else plan.prediction.vram
+        folder.note(scorer=_scorer(settings), planned=planned)
         with scope() as session:
             persona_id = session.get_one(Dataset, draft.dataset_id).persona_id
             keep_others(folder, faces.MODEL, other_faces(session, persona_id))
