@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -60,6 +60,8 @@ class Adapter(ABC):
         expects: what the transformer's config has to say (absent is False), to tell models of a kind apart.
         unlike: what it says where the folder holds this model's sibling.
         text_parts: components that only captions need.
+        weights: names and values of the transformer's weights, from its folder in the base model's; a benchmark
+            of full size makes them up.
         attention, mlp: endings of the names of the blocks' linear layers.
     """
 
@@ -71,6 +73,7 @@ class Adapter(ABC):
     blocks: ClassVar[tuple[str, ...]] = ("transformer_blocks.", "single_transformer_blocks.")
     attention: ClassVar[tuple[str, ...]]
     mlp: ClassVar[tuple[str, ...]]
+    weights: ClassVar[Callable[[Path], Iterable[tuple[str, Tensor]]]] = staticmethod(stored_weights)
 
     def __init__(self, facts: Family) -> None:
         self.facts = facts
@@ -110,7 +113,7 @@ class Adapter(ABC):
             made = hollow(_diffusers(self.transformer_class), folder / "transformer")
             return fill(
                 made,
-                stored_weights(folder / "transformer"),
+                self.weights(folder / "transformer"),
                 quantisation=quantisation,
                 blocks=self.blocks,
                 dtype=dtype,
