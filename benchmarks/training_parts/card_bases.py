@@ -62,6 +62,7 @@ class Measures:
 _FLUX_VAE = {
     "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4, "layers_per_block": 2, "latent_channels": 16,
+    "sample_size": 1024,
 }  # fmt: skip
 _FLUX_VAE_OF_ALL = {
     "use_quant_conv": False, "use_post_quant_conv": False, "shift_factor": 0.1159, "scaling_factor": 0.3611,

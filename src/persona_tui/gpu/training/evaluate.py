@@ -40,6 +40,8 @@ STRENGTHS = (0.6, 0.8)
 """At which the first prompt is drawn, too."""
 _STEPS = 12
 """Of a sample picture."""
+_TILE = 512
+"""Pixels of a side of what an autoencoder decodes at once."""
 SEEDS = (1, 2)
 _PROMPTS, _CLASS_PROMPTS = 3, 1
 
@@ -170,9 +172,7 @@ class Evaluator:
             trainee.run.base, dtype=torch.float32, device=device, text=False
         )
         try:
-            vae = encoders.pipeline.vae
-            if hasattr(vae, "enable_tiling"):
-                vae.enable_tiling()
+            _tile(encoders.pipeline.vae)
             found = [trainee.adapter.decode_picture(encoders, one) for one in latents]
         finally:
             encoders.close()
@@ -285,6 +285,16 @@ def at_strength(transformer: Any, strength: float) -> Iterator[None]:
     finally:
         for scaling, was in zip(layers, before, strict=True):
             scaling.update(was)
+
+
+def _tile(vae: Any) -> None:
+    """Have an autoencoder decode piece by piece; FLUX's own pieces are as large as the largest bucket."""
+    if hasattr(vae, "enable_tiling"):
+        vae.enable_tiling()
+    side = getattr(vae, "tile_sample_min_size", 0)
+    if side > _TILE:
+        vae.tile_latent_min_size = vae.tile_latent_min_size * _TILE // side
+        vae.tile_sample_min_size = _TILE
 
 
 def _save(path: Path, pixels: Tensor) -> None:

@@ -29,6 +29,8 @@ SLACK = 0.04
 """Of all else: what the allocator keeps between blocks of memory."""
 RAM_LIBRARIES = 4 * GIB
 """A process with torch, diffusers and a CUDA context."""
+_PINNED = 1.5
+"""Torch takes the next power of two for each pinned tensor; so much more for FLUX's and Qwen's layers."""
 TEXT_TOKENS: Mapping[str, int] = {"flux1": 512, "kontext": 512, "flux2-klein-4b": 512, "flux2-klein-9b": 512}
 """FLUX pads captions to this; other families read them as long as they are."""
 _LONG_CAPTION = 256
@@ -228,8 +230,8 @@ def _activations(shapes: Shapes, run: RunFile, wide: int, sources: int) -> int:
 def _encoding(shapes: Shapes, run: RunFile, wide: int) -> int:
     """Text encoders as they lie on the disk, the autoencoder in fp32 with its widest feature maps."""
     side = max(run.buckets)
-    # Two of 128 channels at full size, in FLUX's and Qwen's autoencoders.
-    maps = 2 * 128 * side * side * 4
+    # At full size five of 128 channels in FLUX's autoencoder, ten of 96 in Qwen's, as meta tensors tell.
+    maps = (5 * 128 if shapes.family in TEXT_TOKENS else 10 * 96) * side * side * 4
     return shapes.encoder_bytes * wide // 2 + 2 * shapes.vae_bytes + maps + CONTEXT
 
 
@@ -237,7 +239,7 @@ def _ram(shapes: Shapes, run: RunFile) -> int:
     """A transformer is read piece by piece onto the card; blocks that wait in the host's memory lie there."""
     each = _BYTES[run.quantisation]
     largest = max(kind.linear + kind.rest for kind in shapes.blocks)
-    training = round(run.swap_blocks * largest * each) + shapes.largest * 8
+    training = round(_PINNED * run.swap_blocks * largest * each) + shapes.largest * 8
     # Text encoders lie in it whole before they are moved to the card.
     encoding = shapes.encoder_bytes * (2 if run.dtype == "bf16" else 4) // 2 + shapes.vae_bytes
     return RAM_LIBRARIES + max(training, encoding)

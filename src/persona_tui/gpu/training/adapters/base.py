@@ -60,8 +60,8 @@ class Adapter(ABC):
         expects: what the transformer's config has to say (absent is False), to tell models of a kind apart.
         unlike: what it says where the folder holds this model's sibling.
         text_parts: components that only captions need.
-        weights: names and values of the transformer's weights, from its folder in the base model's; a benchmark
-            of full size makes them up.
+        weights: names and values of the transformer's weights, by its folder; a benchmark of full size makes
+            them up.
         attention, mlp: endings of the names of the blocks' linear layers.
     """
 
