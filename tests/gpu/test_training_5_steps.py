@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,24 @@ def test_training_5_a_block_that_waits_on_the_host_learns_on_the_card(encoded: R
     here = {name.split(".")[0]: weight.device.type for name, weight in made.named_parameters()}
     assert here["transformer_blocks"] == "cpu" and here["single_transformer_blocks"] == "meta"
     assert {weight.device for weight in add_lora(made, adapter, run, META).values()} == {META}
+
+
+@pytest.mark.parametrize("quantisation", ["none", "int8", "nf4"])
+def test_training_5_what_is_computed_again_is_not_kept(encoded: RunFolder, quantisation: str) -> None:
+    """bitsandbytes keeps a layer's input beside autograd, where the usual recomputation does not find it."""
+    kept: dict[bool, bool] = {}
+    for again in (False, True):
+        trainee = trainee_of(encoded, quantisation=quantisation, checkpointing=again, dtype="bf16")
+        seen: list[weakref.ref[torch.UntypedStorage]] = []
+        layer = trainee.transformer.get_submodule("transformer_blocks.0.ff.net.2")
+        layer.register_forward_pre_hook(
+            lambda _layer, given, seen=seen: seen.append(weakref.ref(given[0].untyped_storage()))
+        )
+        part = next(trainee.objective.parts(trainee.batches(1)[0], Draw(1)))
+        kept[again] = seen[0]() is not None
+        part.value.backward()
+        assert len(seen) == 1 + again
+    assert kept == {False: True, True: False}
 
 
 def _blocks(trainee: Trainee) -> list[Any]:

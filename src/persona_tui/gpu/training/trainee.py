@@ -25,7 +25,7 @@ from persona_tui.gpu.training.optimizers import optimizer_for, rate_at, set_rate
 from persona_tui.gpu.training.randomness import key
 from persona_tui.gpu.training.run_file import Phase, RunFile
 from persona_tui.gpu.training.speed import options_explained, use_options
-from persona_tui.gpu.training.swapping import block_names, let_wait
+from persona_tui.gpu.training.swapping import block_names, let_wait, recompute
 
 LEARNT_FROM = ("train", "anchor")
 
@@ -82,6 +82,8 @@ class Trainee:
             put_back(self.weights, read_parent(run.parent, run.parent_hash, prefix, layers))
         if run.swap_blocks:
             let_wait(self.transformer, block_names(self.transformer)[: run.swap_blocks], self.device)
+        elif run.checkpointing and run.quantisation == "int8":
+            recompute(self.transformer)
         elif run.checkpointing:
             self.transformer.enable_gradient_checkpointing()
         use_options(self.transformer, run)
