@@ -135,7 +135,7 @@ class Bench:
         """A run that has been encoded."""
         folder = RunFolder(self.place / f"{setting.name}-{name}")
         folder.create(run)
-        folder.note(planned=self.predicted(setting, run).vram)
+        folder.note(planned=self.predicted(setting, run).training)
         encode_made_up(run, folder.cache, self.size, setting.sources, run.buckets)
         return folder
 

@@ -141,7 +141,7 @@ def _lay_out(part: Path, kind: str, most: int) -> None:
             room = most
         shards[-1][name] = tuple(weight.shape)
         room -= 2 * weight.numel()
-    listed = {}
+    listed: dict[str, str] = {}
     for number, shapes in enumerate(shards, 1):
         file = f"diffusion_pytorch_model-{number:05}-of-{len(shards):05}.safetensors"
         _empty(part / file, shapes)

@@ -18,7 +18,7 @@ from training_parts.card_bases import made_up
 
 def main(arguments: list[str]) -> int:
     """Carry out one stage; gives the process's exit code."""
-    Adapter.weights = staticmethod(made_up)
+    Adapter.weights = staticmethod(made_up)  # type: ignore[method-assign]
     if arguments[0] == "alternate":
         return run_stage(RunFolder(Path(arguments[1])), "training", _alternate)
     return product.main(arguments)

@@ -79,6 +79,7 @@ def multiply_as_given(transformer: Any) -> None:
 
     for layer in [module for module in transformer.modules() if isinstance(module, LoraLayer)]:
         layer.cast_input_dtype_enabled = False
+        halves: Any
         for halves in (layer.lora_A, layer.lora_B):
             halves["default"] = Half(halves["default"].weight)
 

@@ -118,9 +118,14 @@ class Prediction:
         return sum(self.parts.values())
 
     @property
+    def training(self) -> int:
+        """What is to be expected at the peak of training."""
+        return round(self.raw * self.factor)
+
+    @property
     def vram(self) -> int:
         """What is to be expected at the peak, of training or of encoding."""
-        return max(round(self.raw * self.factor), self.encode)
+        return max(self.training, self.encode)
 
 
 def predict(shapes: Shapes, run: RunFile, *, sources: int = 0, factor: float = 1.0) -> Prediction:

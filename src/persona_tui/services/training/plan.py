@@ -279,7 +279,7 @@ def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) ->
     folder = RunFolder(settings.data_dir / "trainings" / name)
     try:
         folder.create(plan.run)
-        planned = None if plan.place.card is None else plan.prediction.vram
+        planned = None if plan.place.card is None else plan.prediction.training
         folder.note(scorer=_scorer(settings), planned=planned)
         with scope() as session:
             persona_id = session.get_one(Dataset, draft.dataset_id).persona_id

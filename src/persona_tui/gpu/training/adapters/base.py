@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -60,8 +60,6 @@ class Adapter(ABC):
         expects: what the transformer's config has to say (absent is False), to tell models of a kind apart.
         unlike: what it says where the folder holds this model's sibling.
         text_parts: components that only captions need.
-        weights: names and values of the transformer's weights, by its folder; a benchmark of full size makes
-            them up.
         attention, mlp: endings of the names of the blocks' linear layers.
     """
 
@@ -73,11 +71,15 @@ class Adapter(ABC):
     blocks: ClassVar[tuple[str, ...]] = ("transformer_blocks.", "single_transformer_blocks.")
     attention: ClassVar[tuple[str, ...]]
     mlp: ClassVar[tuple[str, ...]]
-    weights: ClassVar[Callable[[Path], Iterable[tuple[str, Tensor]]]] = staticmethod(stored_weights)
 
     def __init__(self, facts: Family) -> None:
         self.facts = facts
         self.family = facts.name
+
+    @staticmethod
+    def weights(part: Path) -> Iterable[tuple[str, Tensor]]:
+        """Name and value of each weight of a transformer's folder; a benchmark of full size makes them up."""
+        return stored_weights(part)
 
     def targets(self, transformer: nn.Module, which: Targets) -> list[str]:
         """Full names of the linear layers that get a LoRA."""
