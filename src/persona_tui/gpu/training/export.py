@@ -46,10 +46,12 @@ class Tried:
     Attributes:
         difference: largest one between the latents of the two pictures.
         effect: largest one between the picture with the file and the one without.
+        noise: largest one between two pictures with the file: 0 where the device computes alike each time.
     """
 
     difference: float
     effect: float
+    noise: float
 
 
 class ExportDiffers(PersonaError):
@@ -91,7 +93,7 @@ def export(worker: Worker) -> Status:
     boundaries.reached("training:export:before_trial")
     tried = _tried(run, adapter, index, cache, weights, part)
     rounding = _ROUNDING * tried.effect if adapter.facts.lora_prefix == BFL_PREFIX else 0.0
-    if tried.difference > rounding:
+    if tried.difference > max(rounding, tried.noise):
         raise ExportDiffers(
             f"The file's pictures differ by {tried.difference:.3g} from those of what was trained."
         )
@@ -109,6 +111,7 @@ def export(worker: Worker) -> Status:
         "weights": which,
         "difference": tried.difference,
         "effect": tried.effect,
+        "noise": tried.noise,
     }
     worker.insist(lambda: folder.note(exported=told))
     worker.log("exported", **told)
@@ -192,6 +195,7 @@ def _tried(
     plain = picture()
     _load_as_diffusers_does(adapter, run.base, transformer, file)
     read_back = picture()
+    noise = float((picture() - read_back).abs().max())
     # Of a base in bf16 or 4 bits that is bf16, of one in 8 bits fp32.
     dtype = next(value.dtype for name, value in transformer.named_parameters() if ".lora_A." in name)
     transformer.unload_lora()
@@ -200,7 +204,8 @@ def _tried(
     for weight in ours.values():
         weight.data = weight.data.to(dtype)
     trained = picture()
-    return Tried(float((trained - read_back).abs().max()), float((trained - plain).abs().max()))
+    difference, effect = (float((trained - other).abs().max()) for other in (read_back, plain))
+    return Tried(difference, effect, noise)
 
 
 def _load_as_diffusers_does(adapter: Adapter, base: Path, transformer: Any, file: Path) -> None:
