@@ -40,6 +40,7 @@ from persona_tui.services.training.probing import STEPS as PROBE_STEPS
 from persona_tui.services.training.processes import environment_for
 from report import Figure
 from training_parts.card_bases import SEED, Size, base_of, encode_made_up
+from training_parts.card_meta import activations
 from training_parts.card_watch import Running, Watched, watch
 
 _CARD, _RAM = 24 * GIB, 32 * GIB
@@ -90,11 +91,13 @@ class Bench:
 
     Attributes:
         size: tiny ones show on a CPU that all of this works.
-        sides: pixels of the pictures there, for the real ones'.
+        reckon: hold the plans against tensors on the meta device, which takes a minute each; not where a card
+            is there to hold them against, whose time is dear.
     """
 
     place: Path
     quick: bool
+    reckon: bool = False
     size: Size = "real"
     cards: ReadCards = read_cards
     start: Start | None = None
@@ -183,10 +186,10 @@ def figures(quick: bool, asked: Sequence[str] = ()) -> Iterator[Figure]:
         raise SystemExit(f"There is no setting {unknown[0]}. Name one of: {', '.join(SETTINGS)}.")
     chosen = [SETTINGS[name] for name in asked or SETTINGS]
     with tempfile.TemporaryDirectory() as place:
-        bench = Bench(Path(place), quick)
+        cards = read_cards() if torch.cuda.is_available() else ()
+        bench = Bench(Path(place), quick, reckon=not (quick or cards))
         yield from planned(bench, chosen)
-        cards = read_cards()
-        if not cards or not torch.cuda.is_available():
+        if not cards:
             print(
                 "card: nothing was measured; it needs an NVIDIA card of 24 GB or more that PyTorch can use,"
                 " 32 GB of memory, and bitsandbytes.",
@@ -216,6 +219,11 @@ def planned(bench: Bench, chosen: Sequence[Setting]) -> Iterator[Figure]:
         told = bench.predicted(setting, run)
         yield Figure(f"{setting}: planned peak", told.raw / GIB, "GiB", "<=", setting.most)
         yield Figure(f"{setting}: planned memory of the host", told.ram / GIB, "GiB", "<=", _RAM / GIB)
+        if bench.reckon:
+            seen = activations(bench.folder(setting, "meta", run))
+            yield _off(
+                f"{setting}: planned activations beside meta tensors", told.parts["activations"], seen, 5
+            )
     for setting in {one.family: one for one in chosen if one.most}.values():
         held, left = _quantised(bench, setting)
         yield Figure(f"{setting.title}: weights held in 4 bits", held / 1e9, "billion")
