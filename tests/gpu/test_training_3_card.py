@@ -74,7 +74,7 @@ def test_training_3_the_part_card_measures_in_the_small_on_a_cpu(part: ModuleTyp
     told = found(part.planned(bench, chosen))
     assert told["Qwen-Image-Edit: linear layers of its blocks that are not"].value == 0
     assert told["planned peak"].ok and told["planned memory of the host"].ok
-    # Tiny blocks hold little beside what lies between them, so that it is only of the same size.
+    # What fits without computing again is planned with room to spare; at full size it is within 5.
     assert 0 < told["planned activations beside meta tensors"].value < 95
     told = found(part.measured(bench, chosen[:1]))
     peak = told["peak (NVML, the process)"]
