@@ -23,6 +23,7 @@ from persona_tui.gpu.training.checkpoints import State
 from persona_tui.gpu.training.encode import encode
 from persona_tui.gpu.training.loop import Training
 from persona_tui.gpu.training.objective import mixed
+from persona_tui.gpu.training.optimizers import optimizer_for
 from persona_tui.gpu.training.trainee import Trainee
 from persona_tui.gpu.training.worker import Worker, run_stage
 from report import Figure
@@ -35,20 +36,22 @@ SIDE = 128
 class Bare:
     """A loop as diffusers' examples have it."""
 
-    def __init__(self, trainee: Trainee) -> None:
+    def __init__(self, trainee: Trainee, steps: int) -> None:
         """Args:
         trainee: whose model, weights and cached tensors it takes.
+        steps: of a block.
         """
-        self._trainee = trainee
-        self._optimizer = torch.optim.AdamW(trainee.weights.values(), lr=trainee.run.lr)
+        self._trainee, self._steps = trainee, steps
+        self._optimizer, _ = optimizer_for(trainee.run, trainee.weights.values())
         self._samples = [trainee.index.samples[place] for place in trainee.index.places(("train",))]
         self._taken = 0
 
     def block(self) -> float:
-        """Take 20 steps; seconds."""
+        """Take a block's steps; seconds."""
         begun = time.perf_counter()
-        for _ in range(BLOCK):
+        for _ in range(self._steps):
             self._step()
+        _wait(self._trainee)
         return time.perf_counter() - begun
 
     def _step(self) -> None:
@@ -57,7 +60,7 @@ class Bare:
         self._taken += 1
         clean = trainee.objective.latents([sample.latents])
         noise = torch.randn_like(clean)
-        sigmas = trainee.objective.shifted(torch.sigmoid(torch.randn(1)), clean.shape)
+        sigmas = trainee.objective.shifted(torch.sigmoid(torch.randn(1)), clean.shape).to(clean.device)
         noisy = mixed(clean, noise, sigmas)
         velocity = trainee.objective.velocity(noisy, sigmas, [sample.prompt], [sample])
         loss = torch.nn.functional.mse_loss(velocity, noise - clean)
@@ -87,19 +90,37 @@ def _measured(place: Path, blocks: int) -> tuple[list[float], float]:
     folder = small_run(place / "run", recipe)
     if run_stage(folder, "encoding", encode) != 0:
         raise SystemExit(folder.manifest()["message"])
-    cache = Cache(folder.cache)
-    ours, theirs = (Trainee(recipe, cache.index(recipe), cache) for _ in range(2))
-    bare = Bare(theirs)
+    with Worker(folder) as worker:
+        ratios = alternated(worker, BLOCK)
+    return ratios, median(told.seconds for told in folder.losses())
+
+
+def alternated(worker: Worker, steps: int) -> list[float]:
+    """Train an encoded run that is evaluated every `steps` steps, with as many bare ones in each one's place.
+
+    Returns:
+        Bare seconds over ours for each block but the first, which has our loading of the first checkpoint and
+        whatever warms up.
+    """
+    folder = worker.folder
+    run, cache = folder.run(), Cache(folder.cache)
+    ours, theirs = (Trainee(run, cache.index(run), cache) for _ in range(2))
+    bare = Bare(theirs, steps)
     bare.block()
     ratios: list[float] = []
     ended = [time.perf_counter()]
 
-    def look(_trainee: Trainee, _state: State) -> Any:
+    def look(trainee: Trainee, _state: State) -> Any:
+        _wait(trainee)
         took = time.perf_counter() - ended[0]
         ratios.append(bare.block() / took)
         ended[0] = time.perf_counter()
 
-    with Worker(folder) as worker:
-        Training(worker, ours, look).to_the_end()
-    # The first block has our loading of the first checkpoint and whatever warms up.
-    return ratios[1:], median(told.seconds for told in folder.losses())
+    Training(worker, ours, look).to_the_end()
+    return ratios[1:]
+
+
+def _wait(trainee: Trainee) -> None:
+    """Let a card finish what it was given."""
+    if trainee.device.type == "cuda":
+        torch.cuda.synchronize(trainee.device)

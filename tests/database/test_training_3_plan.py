@@ -91,7 +91,9 @@ def test_training_3_the_parts_of_a_training_are_those_of_the_published_sizes() -
     for more in ({"rank": 64}, {"ema": 0.9}, {"batch": 2}, {"checkpointing": False}, {"optimizer": "adamw"}):
         assert predict(FLUX, recipe(quantisation="nf4", **more)).raw > less
     assert predict(FLUX, recipe(quantisation="nf4", swap_blocks=20)).raw < less
-    assert predict(FLUX, recipe(quantisation="nf4", swap_blocks=20)).ram > predict(FLUX, nf4).ram
+    # Text encoders on their way to the card, or blocks that wait.
+    assert 12 * GIB < predict(FLUX, nf4).ram < 16 * GIB < 19 * GIB < predict(QWEN, nf4).ram < 32 * GIB
+    assert predict(FLUX, recipe(swap_blocks=28)).ram > predict(FLUX, recipe()).ram
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_training_3_the_parts_of_a_training_are_those_of_the_published_sizes() -
         (80, ("none", (512, 768, 1024))),
         (24, ("int8", (512, 768, 1024))),
         (14, ("nf4", (512, 768, 1024))),
-        (11.6, ("nf4", (512,))),
+        (12.2, ("nf4", (512,))),
     ],
 )
 def test_training_3_the_least_is_given_up_that_makes_it_fit(
@@ -117,10 +119,10 @@ def test_training_3_what_does_not_fit_says_what_would() -> None:
         fit(FLUX, recipe(), memory(6))
     assert "smaller base model" in refused.value.hint
     with pytest.raises(DoesNotFit) as refused:
-        fit(FLUX, recipe(), memory(16, ram=8, can_quantise=False))
+        fit(FLUX, recipe(), memory(16, ram=16, can_quantise=False))
     assert "bitsandbytes" in refused.value.hint
     with pytest.raises(DoesNotFit) as refused:
-        fit(FLUX, recipe(), memory(20, ram=8), quantisation="none")
+        fit(FLUX, recipe(), memory(12, ram=16), quantisation="none")
     assert "without --quantisation none" in refused.value.hint
     with pytest.raises(DoesNotFit, match=r"of the machine's memory; 2\.0 GiB are available"):
         fit(FLUX, recipe(), memory(24, ram=2))

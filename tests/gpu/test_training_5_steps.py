@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import torch
 
 from persona_tui.errors import InvalidRequest
 from persona_tui.gpu.faces import Face
+from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.cache import Cache
+from persona_tui.gpu.training.cards import Cards
 from persona_tui.gpu.training.checkpoints import State
 from persona_tui.gpu.training.ema import Average
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.loop import Training
+from persona_tui.gpu.training.lora import Half, add_lora
 from persona_tui.gpu.training.masks import mask_of, weighted_mean
 from persona_tui.gpu.training.objective import Draw
 from persona_tui.gpu.training.run_file import Phase
@@ -159,14 +163,65 @@ def test_training_5_blocks_that_wait_on_the_host_learn_the_same(
         for step in (1, 2):
             trainee.take(step, State())
         learnt.append(trainee.lora())
-    frozen = [
-        sum(weight.numel() for weight in block.parameters() if not weight.requires_grad)
+    here = [
+        sum(weight.untyped_storage().nbytes() for weight in block.parameters() if not weight.requires_grad)
         for block in _blocks(trainee)
     ]
-    assert frozen[0] > 0 == frozen[1]
+    assert here[0] > 10_000 > 200 > here[1]
     assert all(torch.equal(learnt[1][name], weight) for name, weight in learnt[0].items())
     # Copies lie at other addresses than what a file is mapped to, so that sums round in another way.
     assert max(float((learnt[2][name] - weight).abs().max()) for name, weight in learnt[0].items()) < 1e-6
+
+
+META = torch.device("meta")
+"""Computes nothing and refuses to mix with the CPU: a card that a test can have."""
+
+
+def test_training_5_a_step_is_computed_on_its_device_in_its_numbers(encoded: RunFolder) -> None:
+    run = encoded.run().model_copy(update={"dtype": "bf16", "checkpointing": True})
+    cache = Cache(encoded.cache)
+    trainee = Trainee(run, cache.index(encoded.run()), cache, Cards(0, 1, META))
+    assert all((weight.device, weight.dtype) == (META, torch.float32) for weight in trainee.weights.values())
+    given, answered = [], []
+    for block in _blocks(trainee):
+        block.register_forward_hook(lambda _block, inputs, output: answered.extend(output))
+    for half in trainee.transformer.modules():
+        if isinstance(half, Half):
+            half.register_forward_hook(lambda _half, inputs, output: given.append((inputs[0], output)))
+    for part in trainee.objective.parts(trainee.batches(1)[0], Draw(1)):
+        torch.autograd.backward(part.value)
+    assert answered and {(one.device, one.dtype) for one in answered} == {(META, torch.bfloat16)}
+    assert given and {one.dtype for pair in given for one in pair} == {torch.bfloat16}
+    assert {(weight.grad.device, weight.grad.dtype) for weight in trainee.weights.values()} == {
+        (META, torch.float32)
+    }
+
+
+def test_training_5_a_block_that_waits_on_the_host_learns_on_the_card(encoded: RunFolder) -> None:
+    run = encoded.run()
+    adapter = adapter_of(run.family)
+    made = adapter.load_transformer(run.base, dtype=torch.float32, device=META, waiting=1)
+    here = {name.split(".")[0]: weight.device.type for name, weight in made.named_parameters()}
+    assert here["transformer_blocks"] == "cpu" and here["single_transformer_blocks"] == "meta"
+    assert {weight.device for weight in add_lora(made, adapter, run, META).values()} == {META}
+
+
+@pytest.mark.parametrize("quantisation", ["none", "int8", "nf4"])
+def test_training_5_what_is_computed_again_is_not_kept(encoded: RunFolder, quantisation: str) -> None:
+    """bitsandbytes keeps a layer's input beside autograd, where the usual recomputation does not find it."""
+    kept: dict[bool, bool] = {}
+    for again in (False, True):
+        trainee = trainee_of(encoded, quantisation=quantisation, checkpointing=again, dtype="bf16")
+        seen: list[weakref.ref[torch.UntypedStorage]] = []
+        layer = trainee.transformer.get_submodule("transformer_blocks.0.ff.net.2")
+        layer.register_forward_pre_hook(
+            lambda _layer, given, seen=seen: seen.append(weakref.ref(given[0].untyped_storage()))
+        )
+        part = next(trainee.objective.parts(trainee.batches(1)[0], Draw(1)))
+        kept[again] = seen[0]() is not None
+        part.value.backward()
+        assert len(seen) == 1 + again
+    assert kept == {False: True, True: False}
 
 
 def _blocks(trainee: Trainee) -> list[Any]:

@@ -234,6 +234,23 @@ def test_training_7_the_last_step_is_looked_at_and_proposed_though_time_is_short
     assert len(folder.evaluation_file.read_text().splitlines()) == 1
 
 
+def test_training_7_samples_are_decoded_in_pieces_that_training_has_room_for() -> None:
+    from diffusers import AutoencoderKL
+
+    from persona_tui.gpu.training.evaluate import _tile
+
+    # FLUX.1's says 1024, which is a whole picture of the largest bucket.
+    vae = AutoencoderKL(
+        block_out_channels=(4, 4),
+        sample_size=1024,
+        norm_num_groups=1,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )
+    _tile(vae)
+    assert vae.use_tiling and (vae.tile_sample_min_size, vae.tile_latent_min_size) == (512, 256)
+
+
 def test_training_7_scoring_that_can_not_begin_is_told_and_never_ends_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

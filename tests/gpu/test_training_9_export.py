@@ -73,6 +73,19 @@ def test_training_9_a_fresh_pipeline_draws_what_the_trained_copy_draws(exported:
     assert not torch.equal(read_back, plain)
 
 
+@pytest.mark.parametrize("held", [{"quantisation": "int8"}, {"quantisation": "nf4", "swap_blocks": 1}])
+def test_training_9_the_file_of_a_base_in_fewer_bits_does_what_was_trained(
+    exported: RunFolder, tmp_path: Path, held: dict[str, object]
+) -> None:
+    """As cards are trained on: bf16; of a base in 8 bits diffusers leaves a LoRA in fp32."""
+    changed = {"dtype": "bf16", "steps": 2, "ema": 0.0, **held}
+    folder = small_run(tmp_path / "run", exported.run().model_copy(update=changed))
+    for stage in ("encode", "train", "export"):
+        assert carried_out(stage, folder).code == 0, folder.manifest()
+    told = folder.manifest()["exported"]
+    assert told["difference"] == 0 < told["effect"]
+
+
 def test_training_9_the_file_says_what_it_is_and_nothing_of_people_or_places(exported: RunFolder) -> None:
     path, run = file_of(exported), exported.run()
     notes = notes_of(path)

@@ -28,6 +28,16 @@ def test_training_5_cards_are_named_by_their_numbers() -> None:
     assert chosen_places("cpu,CPU", BARE) == BARE * 2
 
 
+def test_training_5_memory_of_a_card_is_shared_out_as_the_operator_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    assert environment_for(HERE[:1])["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:512")
+    assert "PYTORCH_ALLOC_CONF" not in environment_for(HERE[:1])
+
+
 @pytest.mark.parametrize(
     ("words", "here", "said"),
     [

@@ -160,14 +160,14 @@ def on_plain_base(
         run.base, dtype=torch.bfloat16, device=device, waiting=waiting
     ).eval()
     plain = run.model_copy(update={"dtype": "bf16", "quantisation": "none", "alpha": float(run.rank)})
-    ours = add_lora(transformer, adapter, plain)
+    ours = add_lora(transformer, adapter, plain, device)
     put_back(ours, weights)
     for weight in ours.values():
         weight.data = weight.data.to(torch.bfloat16)
     if waiting:
         let_wait(transformer, block_names(transformer)[:waiting], device)
     cache = Cache(folder.cache)
-    objective = Objective(plain, adapter, transformer, cache, autocast=False)
+    objective = Objective(plain, adapter, transformer, cache)
     return list(responses(objective, transformer, asked_of(cache.index(run)), run.seed))
 
 

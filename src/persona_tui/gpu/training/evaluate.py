@@ -26,6 +26,7 @@ from persona_tui.gpu.training.choosing import Evaluation, alike, proposed, reaso
 from persona_tui.gpu.training.durable import append_line, lines_of, make_folder, write_durably, written
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.lora import put_back
+from persona_tui.gpu.training.memory import peak
 from persona_tui.gpu.training.objective import drawn
 from persona_tui.gpu.training.scoring import SAMPLES, SamplePicture, Scores, place_of, scored_apart
 from persona_tui.gpu.training.trainee import LEARNT_FROM, Trainee
@@ -39,6 +40,8 @@ STRENGTHS = (0.6, 0.8)
 """At which the first prompt is drawn, too."""
 _STEPS = 12
 """Of a sample picture."""
+_TILE = 512
+"""Pixels of a side of what an autoencoder decodes at once."""
 SEEDS = (1, 2)
 _PROMPTS, _CLASS_PROMPTS = 3, 1
 
@@ -166,20 +169,19 @@ class Evaluator:
         return True
 
     def _decoded(self, trainee: Trainee, latents: Sequence[Tensor]) -> list[Tensor]:
-        """Pictures of latents; off the card from then on where that took more of it than training does."""
+        """Pictures of latents; off the card from then on where that took more of it than training may."""
         device = trainee.device if self._decodes_on_card else torch.device("cpu")
-        before = _peak(device)
+        # Before the first step less was taken than training will take, so that the plan is asked as well.
+        most = max(_peak(device), self._folder.manifest().get("planned") or 0)
         encoders = trainee.adapter.load_encoders(
             trainee.run.base, dtype=torch.float32, device=device, text=False
         )
         try:
-            vae = encoders.pipeline.vae
-            if hasattr(vae, "enable_tiling"):
-                vae.enable_tiling()
+            _tile(encoders.pipeline.vae)
             found = [trainee.adapter.decode_picture(encoders, one) for one in latents]
         finally:
             encoders.close()
-        if _peak(device) > before:
+        if _peak(device) > most:
             self._decodes_on_card = False
             self._worker.log(
                 "note", message="Decoding samples took more of the card than training; the CPU does it."
@@ -296,6 +298,16 @@ def at_strength(transformer: Any, strength: float) -> Iterator[None]:
             scaling.update(was)
 
 
+def _tile(vae: Any) -> None:
+    """Have an autoencoder decode piece by piece; FLUX's own pieces are as large as the largest bucket."""
+    if hasattr(vae, "enable_tiling"):
+        vae.enable_tiling()
+    side = getattr(vae, "tile_sample_min_size", 0)
+    if side > _TILE:
+        vae.tile_latent_min_size = vae.tile_latent_min_size * _TILE // side
+        vae.tile_sample_min_size = _TILE
+
+
 def _save(path: Path, pixels: Tensor) -> None:
     """Write (3, H, W) in [-1, 1] as PNG."""
     levels = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -304,4 +316,4 @@ def _save(path: Path, pixels: Tensor) -> None:
 
 
 def _peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    return peak(device).bytes if device.type == "cuda" else 0

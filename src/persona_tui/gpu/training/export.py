@@ -42,11 +42,11 @@ from persona_tui.gpu.training.worker import Worker
 _STEPS = 4
 """Of the picture that the file is tried with."""
 
+_TRIAL = "exported"
+"""What diffusers is told to call the file that it reads."""
 _ROUNDING = 0.01
 """Share of the effect that fused layers may differ by: sums over three times the rank round differently."""
 
-_EXPORTED = "exported"
-"""What diffusers is told to call the file that it reads."""
 _CUT_OFF = "The comparison was cut off."
 """Stands in the manifest until there is something else to say of it."""
 
@@ -58,12 +58,14 @@ class Tried:
     Attributes:
         difference: largest one between the latents of the two pictures.
         effect: largest one between the picture with the file and the one without.
+        noise: largest one between two pictures with the file: 0 where the device computes alike each time.
         on_trained_base: what the quantised base says with and without it; empty where it is not quantised.
         working: bytes of the card that a forward took besides weights.
     """
 
     difference: float
     effect: float
+    noise: float
     on_trained_base: Sequence[Response] = ()
     working: int = 0
 
@@ -110,6 +112,7 @@ def export(worker: Worker) -> Status:
         "weights": which,
         "difference": tried.difference,
         "effect": tried.effect,
+        "noise": tried.noise,
     }
     if run.quantisation != "none":
         # The file is made: whatever the comparison meets with, a kill for memory too, that stays.
@@ -155,7 +158,7 @@ def _put_in_place(
     cache, adapter = Cache(folder.cache), adapter_of(run.family)
     tried = _tried(run, adapter, cache.index(run), cache, weights, part)
     rounding = _ROUNDING * tried.effect if adapter.facts.lora_prefix == BFL_PREFIX else 0.0
-    if tried.difference > rounding:
+    if tried.difference > max(rounding, tried.noise):
         raise ExportDiffers(
             f"The file's pictures differ by {tried.difference:.3g} from those of what was trained."
         )
@@ -248,18 +251,21 @@ def _tried(
 ) -> Tried:
     """Draw one picture with the trained weights, one with the file as diffusers loads it, one with neither.
 
-    The captions' embeddings are those of the cache, so that no text encoder is loaded; the trained
-    weights are cast as diffusers casts the file's: to the base's dtype, on int8 not at all.
+    The captions' embeddings are those of the cache, so that no text encoder is loaded; the trained weights
+    are cast as diffusers casts the file's: to the base's dtype, on int8 not at all.
     """
     torch.set_num_threads(run.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if run.dtype == "bf16" else torch.float32
     transformer: Any = adapter.load_transformer(
-        run.base, dtype=dtype, device=device, quantisation=run.quantisation, waiting=run.swap_blocks
+        run.base,
+        dtype=torch.bfloat16 if run.dtype == "bf16" else torch.float32,
+        device=device,
+        quantisation=run.quantisation,
+        waiting=run.swap_blocks,
     ).eval()
     if run.swap_blocks:
         let_wait(transformer, block_names(transformer)[: run.swap_blocks], device)
-    objective = Objective(run, adapter, transformer, cache, autocast=False)
+    objective = Objective(run, adapter, transformer, cache)
     sample = min(index.samples, key=lambda one: one.bucket[0] * one.bucket[1])
     before = _allocated(device)
 
@@ -267,26 +273,23 @@ def _tried(
         return drawn(objective, sample, sample.prompt, steps=_STEPS, seed=run.seed)
 
     plain = picture()
-    ours = add_lora(transformer, adapter, run.model_copy(update={"alpha": float(run.rank)}))
-    put_back(ours, weights)
     _load_as_diffusers_does(adapter, run.base, transformer, file)
     read_back = picture()
-    cast_to = next(
-        weight.dtype for name, weight in transformer.named_parameters() if f".{_EXPORTED}." in name
-    )
+    noise = float((picture() - read_back).abs().max())
+    # Of a base in bf16 or 4 bits that is bf16, of one in 8 bits fp32.
+    dtype = next(value.dtype for name, value in transformer.named_parameters() if ".lora_A." in name)
+    transformer.unload_lora()
+    ours = add_lora(transformer, adapter, run.model_copy(update={"alpha": float(run.rank)}), device)
+    put_back(ours, weights)
     for weight in ours.values():
-        weight.data = weight.data.to(cast_to)
-    transformer.set_adapter("default")
+        weight.data = weight.data.to(dtype)
     trained = picture()
     seen: Sequence[Response] = ()
     if run.quantisation != "none":
         seen = list(responses(objective, transformer, asked_of(index), run.seed))
-    return Tried(
-        float((trained - read_back).abs().max()),
-        float((trained - plain).abs().max()),
-        seen,
-        torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else 0,
-    )
+    difference, effect = (float((trained - other).abs().max()) for other in (read_back, plain))
+    working = torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else 0
+    return Tried(difference, effect, noise, seen, working)
 
 
 def _allocated(device: torch.device) -> int:
@@ -303,5 +306,4 @@ def _load_as_diffusers_does(adapter: Adapter, base: Path, transformer: Any, file
     absent = dict.fromkeys(("vae", *adapter.text_parts))
     kind = getattr(diffusers, adapter.facts.pipeline)
     pipeline = kind.from_pretrained(base, local_files_only=True, transformer=transformer, **absent)
-    pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=_EXPORTED)
-    transformer.set_adapter(_EXPORTED)
+    pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=_TRIAL)

@@ -23,8 +23,32 @@ from persona_tui.gpu.training.run_file import RunFile
 _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
-def add_lora(transformer: Any, adapter: Adapter, run: RunFile) -> dict[str, nn.Parameter]:
+class Half(nn.Linear):
+    """A or B of a LoRA, kept in fp32 and multiplied in the numbers of what comes in.
+
+    Autocast would do that too, but on a card it computes the base model's norms in fp32 as well: a quantised
+    layer answers in what it is given, so all that lies between blocks would take twice the memory.
+    """
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        """Args:
+        weight: (outputs, inputs).
+        """
+        super().__init__(weight.shape[1], weight.shape[0], bias=False, device="meta")
+        self.weight = weight
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(…, inputs) → (…, outputs)."""
+        return nn.functional.linear(input, self.weight.to(input.dtype))
+
+
+def add_lora(
+    transformer: Any, adapter: Adapter, run: RunFile, device: torch.device
+) -> dict[str, nn.Parameter]:
     """Put a LoRA into a frozen transformer.
+
+    Args:
+        device: where it learns, which the layers of blocks that wait in the host's memory can't tell.
 
     Returns:
         Its weights by name, such as `blocks.0.attn.to_q.lora_A.weight`; the only ones with gradients. A is
@@ -37,16 +61,28 @@ def add_lora(transformer: Any, adapter: Adapter, run: RunFile) -> dict[str, nn.P
     config = LoraConfig(r=run.rank, lora_alpha=run.alpha, target_modules=layers)  # type: ignore[arg-type]
     transformer.add_adapter(config)
     weights = {}
-    for name, parameter in transformer.named_parameters():
+    for name, parameter in list(transformer.named_parameters()):
         if name.endswith((_A, _B)):
-            parameter.data = parameter.data.float()
-            weights[name.replace(".default", "")] = parameter.requires_grad_(True)
+            learnt = nn.Parameter(parameter.detach().to(device, torch.float32))
+            transformer.get_submodule(name.removesuffix(".weight")).weight = learnt
+            weights[name.replace(".default", "")] = learnt
     for name, parameter in weights.items():
         if name.endswith(".lora_A.weight"):
             bound = 1 / math.sqrt(parameter.shape[1])
             drawn = torch.rand(parameter.shape, generator=generator(run.seed, 0, f"init:{name}"))
             parameter.data.copy_((drawn * 2 - 1) * bound)
     return dict(sorted(weights.items()))
+
+
+def multiply_as_given(transformer: Any) -> None:
+    """Have a LoRA in fp32 computed in the base model's numbers, where PEFT would compute it in fp32."""
+    from peft.tuners.lora import LoraLayer
+
+    for layer in [module for module in transformer.modules() if isinstance(module, LoraLayer)]:
+        layer.cast_input_dtype_enabled = False
+        halves: Any
+        for halves in (layer.lora_A, layer.lora_B):
+            halves["default"] = Half(halves["default"].weight)
 
 
 def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

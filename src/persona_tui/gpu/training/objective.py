@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -49,18 +48,12 @@ class Part:
 class Objective:
     """The loss of a transformer over encoded samples."""
 
-    def __init__(
-        self, run: RunFile, adapter: Adapter, transformer: Any, cache: Cache, *, autocast: bool = True
-    ) -> None:
-        """Args:
-        autocast: multiply the LoRA's fp32 weights in bf16 where the base is bf16, as the base's are.
-        """
+    def __init__(self, run: RunFile, adapter: Adapter, transformer: Any, cache: Cache) -> None:
         self._run = run
         self._adapter = adapter
         self._transformer = transformer
         self._cache = cache
         self.device = next(transformer.parameters()).device
-        self._autocast = autocast and run.dtype == "bf16"
         self._dtype = torch.bfloat16 if run.dtype == "bf16" else torch.float32
 
     @property
@@ -111,9 +104,7 @@ class Objective:
             [[self._cache.load(key)["latents"].to(cast) for key in sample.control] for sample in samples],
             self._run.guidance if guidance is None else guidance,
         )
-        with self._precision():
-            output = self._transformer(**given)
-        return self._adapter.velocity(output, cast).float()
+        return self._adapter.velocity(self._transformer(**given), cast).float()
 
     def guided_velocity(self, noisy: Tensor, sigmas: Tensor, prompt: str, sample: Sample) -> Tensor:
         """What pictures are drawn by: the velocity under the guidance that the model's makers advise.
@@ -174,11 +165,6 @@ class Objective:
     def _generator(self, draw: Draw, purpose: str) -> torch.Generator:
         # On the CPU, so that every card draws the same.
         return generator(self._run.seed, draw.step, f"{purpose}:{draw.micro}", draw.attempt)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self._autocast:
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
 
 def mixed(clean: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:

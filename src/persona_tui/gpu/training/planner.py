@@ -29,6 +29,8 @@ SLACK = 0.04
 """Of all else: what the allocator keeps between blocks of memory."""
 RAM_LIBRARIES = 4 * GIB
 """A process with torch, diffusers and a CUDA context."""
+_PINNED = 1.5
+"""Torch takes the next power of two for each pinned tensor; so much more for FLUX's and Qwen's layers."""
 TEXT_TOKENS: Mapping[str, int] = {"flux1": 512, "kontext": 512, "flux2-klein-4b": 512, "flux2-klein-9b": 512}
 """FLUX pads captions to this; other families read them as long as they are."""
 _LONG_CAPTION = 256
@@ -118,9 +120,14 @@ class Prediction:
         return sum(self.parts.values())
 
     @property
+    def training(self) -> int:
+        """What is to be expected at the peak of training."""
+        return round(self.raw * self.factor)
+
+    @property
     def vram(self) -> int:
         """What is to be expected at the peak, of training or of encoding."""
-        return max(round(self.raw * self.factor), self.encode)
+        return max(self.training, self.encode)
 
 
 def predict(shapes: Shapes, run: RunFile, *, sources: int = 0, factor: float = 1.0) -> Prediction:
@@ -134,8 +141,7 @@ def predict(shapes: Shapes, run: RunFile, *, sources: int = 0, factor: float = 1
     lora = lora_parameters(shapes, run.rank, run.targets)
     parts = {
         "weights": _weights(shapes, run, wide),
-        # In bf16 autocast keeps a cast copy of each weight until the step ends.
-        "lora": lora * (4 + (2 if run.dtype == "bf16" else 0)),
+        "lora": lora * 4,
         "gradients": lora * 4,
         "optimizer": round(lora * _OPTIMIZER[run.optimizer]),
         "average": lora * 4 if run.ema else 0,
@@ -223,7 +229,8 @@ def _activations(shapes: Shapes, run: RunFile, wide: int, sources: int) -> int:
     """Inputs of all blocks, and everything within the largest one, which is computed again on the way back.
 
     Without checkpointing everything within all blocks stays. Within a block each linear layer's input and
-    output are held for the next operation's gradient.
+    output are held for the next operation's gradient; queries and keys are normed and rotated in fp32. Within
+    2 % of what tensors on the meta device add up to, of FLUX.1 and Qwen-Image-Edit at 1024².
     """
     picture, text = tokens_of(shapes, max(run.buckets), sources)
     seen = {"picture": picture, "text": text, "both": picture + text, "once": 1}
@@ -236,23 +243,27 @@ def _activations(shapes: Shapes, run: RunFile, wide: int, sources: int) -> int:
         held = between * sum(count for count, _ in within) + max(size for _, size in within)
     else:
         held = sum(count * size for count, size in within)
+    in_fp32 = 4 * (picture + text) * shapes.width * 4
     # In and out of the transformer, once more in fp32 for the loss.
-    return run.batch * (held + 4 * between)
+    return run.batch * (held + in_fp32 + 4 * between)
 
 
 def _encoding(shapes: Shapes, run: RunFile, wide: int) -> int:
     """Text encoders as they lie on the disk, the autoencoder in fp32 with its widest feature maps."""
     side = max(run.buckets)
-    # Two of 128 channels at full size, in FLUX's and Qwen's autoencoders.
-    maps = 2 * 128 * side * side * 4
+    # At full size five of 128 channels in FLUX's autoencoder, ten of 96 in Qwen's, as meta tensors tell.
+    maps = (5 * 128 if shapes.family in TEXT_TOKENS else 10 * 96) * side * side * 4
     return shapes.encoder_bytes * wide // 2 + 2 * shapes.vae_bytes + maps + CONTEXT
 
 
 def _ram(shapes: Shapes, run: RunFile) -> int:
-    """Files are read piece by piece onto the card; blocks that wait in the host's memory lie there whole."""
+    """A transformer is read piece by piece onto the card; blocks that wait in the host's memory lie there."""
     each = _BYTES[run.quantisation]
     largest = max(kind.linear + kind.rest for kind in shapes.blocks)
-    return RAM_LIBRARIES + round(run.swap_blocks * largest * each) + shapes.largest * 8
+    training = round(_PINNED * run.swap_blocks * largest * each) + shapes.largest * 8
+    # Text encoders lie in it whole before they are moved to the card.
+    encoding = shapes.encoder_bytes * (2 if run.dtype == "bf16" else 4) // 2 + shapes.vae_bytes
+    return RAM_LIBRARIES + max(training, encoding)
 
 
 def ram_on_cpu(prediction: Prediction) -> int:

@@ -18,6 +18,15 @@ def block_names(transformer: nn.Module) -> list[str]:
     return [f"{name}.{number}" for name, part in lists if "blocks" in name for number in range(len(part))]
 
 
+def recompute(transformer: Any) -> None:
+    """Have a quantised transformer's blocks computed again in the backward pass, and keep their inputs alone.
+
+    The usual recomputation (not reentrant) lets go of what autograd saves, and bitsandbytes notes what it
+    needs for a gradient elsewhere: in 4 bits the layer's weights, in 8 bits also its input.
+    """
+    transformer.enable_gradient_checkpointing(_recomputed)
+
+
 def let_wait(transformer: Any, names: list[str], device: torch.device) -> Waiting:
     """Have these blocks wait, and recompute all blocks in the backward pass.
 
@@ -25,8 +34,7 @@ def let_wait(transformer: Any, names: list[str], device: torch.device) -> Waitin
         names: of blocks whose frozen weights may lie on the host already.
         device: where they are computed.
     """
-    # The usual recomputation keeps what a quantised layer notes for its gradient, and with it the weights.
-    transformer.enable_gradient_checkpointing(_recomputed)
+    recompute(transformer)
     return Waiting([transformer.get_submodule(name) for name in names], device)
 
 
@@ -57,8 +65,9 @@ class Waiting:
         self._here = block
 
     def _send_away(self, block: nn.Module) -> None:
+        """Leave one number of each weight in the shape of all: diffusers reads it when it loads a LoRA."""
         for weight, home in self._homes[block]:
-            weight.data = torch.empty(0, dtype=home.dtype, device=self._device)
+            weight.data = torch.empty((), dtype=home.dtype, device=self._device).expand(home.shape)
 
 
 def _home(weight: Tensor, device: torch.device) -> Tensor:

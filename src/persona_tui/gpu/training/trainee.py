@@ -18,14 +18,14 @@ from persona_tui.gpu.training.cache import Cache, Index, Sample
 from persona_tui.gpu.training.cards import Cards, joined
 from persona_tui.gpu.training.checkpoints import Kept, State
 from persona_tui.gpu.training.ema import Average
-from persona_tui.gpu.training.lora import add_lora, copied, put_back, read_parent
+from persona_tui.gpu.training.lora import add_lora, copied, multiply_as_given, put_back, read_parent
 from persona_tui.gpu.training.naming import baked, layers_of
 from persona_tui.gpu.training.objective import Draw, Objective
 from persona_tui.gpu.training.optimizers import optimizer_for, rate_at, set_rate
 from persona_tui.gpu.training.randomness import key
 from persona_tui.gpu.training.run_file import Phase, RunFile
 from persona_tui.gpu.training.speed import options_explained, use_options
-from persona_tui.gpu.training.swapping import block_names, let_wait
+from persona_tui.gpu.training.swapping import block_names, let_wait, recompute
 
 LEARNT_FROM = ("train", "anchor")
 
@@ -77,7 +77,8 @@ class Trainee:
         )
         # Dropout would draw from the global generator; no family trains with it.
         self.transformer.eval()
-        self.weights = add_lora(self.transformer, self.adapter, run)
+        self.weights = add_lora(self.transformer, self.adapter, run, self.device)
+        multiply_as_given(self.transformer)
         if run.parent is not None:
             prefix, layers = self.adapter.facts.lora_prefix, layers_of(self.weights)
             parent = read_parent(run.parent, run.parent_hash, prefix, layers)
@@ -85,6 +86,8 @@ class Trainee:
             put_back(self.weights, baked(parent, run.rank / run.alpha))
         if run.swap_blocks:
             let_wait(self.transformer, block_names(self.transformer)[: run.swap_blocks], self.device)
+        elif run.checkpointing and run.quantisation == "int8":
+            recompute(self.transformer)
         elif run.checkpointing:
             self.transformer.enable_gradient_checkpointing()
         use_options(self.transformer, run)

@@ -307,10 +307,11 @@ def _kept(scope: SessionScope, settings: Settings, draft: _Draft, plan: Plan) ->
     try:
         folder.create(plan.run)
         scorer = scorer_facts(settings, drawn=draft.drawn)
+        planned = None if plan.place.card is None else plan.prediction.training
         with scope() as session:
             persona_id = session.get_one(Dataset, draft.dataset_id).persona_id
             others = drawn_others(session, persona_id) if draft.drawn else []
-            folder.note(scorer={**scorer, "others": [str(path) for path in others]})
+            folder.note(scorer={**scorer, "others": [str(path) for path in others]}, planned=planned)
             keep_others(folder, faces.MODEL, other_faces(session, persona_id))
             run_id = _note(session, draft, plan, folder.path)
     except BaseException:

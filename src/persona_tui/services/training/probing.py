@@ -225,7 +225,7 @@ async def probe_plan(
     return Probe(
         run=plan.run,
         on_cpu=peak.on_cpu,
-        predicted=plan.prediction.ram if peak.on_cpu else round(plan.prediction.raw * plan.prediction.factor),
+        predicted=plan.prediction.ram if peak.on_cpu else plan.prediction.training,
         reckoned=plan.reckoned,
         measured=taken,
         encode=encode,

@@ -15,6 +15,8 @@ from persona_tui.services.lease import Place
 
 STAGES = "persona_tui.gpu.training"
 _OUTPUT = "output.log"
+_ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""What PyTorch's allocator of a card's memory reads, and its older name."""
 
 
 class NotStarted(PersonaError):
@@ -63,7 +65,12 @@ def start_supervisor(
 def environment_for(places: Sequence[Place]) -> dict[str, str]:
     """What a process that trains is told beside our own environment: the cards that it sees, and no more."""
     cards = [str(place.card.index) for place in places if place.card is not None]
+    # Pictures of several sizes leave gaps of several sizes in the card's memory; growing segments fill them.
+    told = (
+        {} if any(name in os.environ for name in _ALLOCATOR) else {_ALLOCATOR[0]: "expandable_segments:True"}
+    )
     return {
+        **told,
         # What is trained lies in local folders; nothing asks a model hub.
         "HF_HUB_OFFLINE": "1",
         # Cards are counted as NVML counts them; without a card there is none to be found either.

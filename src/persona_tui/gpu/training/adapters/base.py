@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -78,6 +78,11 @@ class Adapter(ABC):
         self.facts = facts
         self.family = facts.name
 
+    @staticmethod
+    def weights(part: Path) -> Iterable[tuple[str, Tensor]]:
+        """Name and value of each weight of a transformer's folder; a benchmark of full size makes them up."""
+        return stored_weights(part)
+
     def targets(self, transformer: nn.Module, which: Targets) -> list[str]:
         """Full names of the linear layers that get a LoRA."""
         endings = {"attention": self.attention, "mlp": self.attention + self.mlp, "all": ("",)}[which]
@@ -112,7 +117,7 @@ class Adapter(ABC):
             made = hollow(_diffusers(self.transformer_class), folder / "transformer")
             return fill(
                 made,
-                stored_weights(folder / "transformer"),
+                self.weights(folder / "transformer"),
                 quantisation=quantisation,
                 blocks=self.blocks,
                 dtype=dtype,

@@ -95,6 +95,7 @@ def fill(
     """
     if quantisation != "none":
         _swap_layers(transformer, quantisation, blocks, dtype)
+    empty = dict.fromkeys(name for name, _ in transformer.named_parameters())
     for name, tensor in weights:
         owner, _, leaf = name.rpartition(".")
         try:
@@ -104,13 +105,11 @@ def fill(
             raise BadBase(f"{name} is no weight of a {type(transformer).__name__}.") from None
         if shape != tensor.shape:
             raise BadBase(f"{name} is {tuple(tensor.shape)} in the file, not {tuple(shape)}.")
-        made = _parameter(getattr(module, leaf), module, tensor.to(dtype), device)
-        if name.startswith(waiting):
-            made.data = made.data.to("cpu")
-        setattr(module, leaf, made)
-    empty = [name for name, value in transformer.named_parameters() if value.is_meta]
+        home = "cpu" if name.startswith(waiting) else device
+        setattr(module, leaf, _parameter(getattr(module, leaf), module, tensor.to(dtype), device, home))
+        empty.pop(name, None)
     if empty:
-        raise BadBase(f"{len(empty)} weights are missing, {empty[0]} among them.")
+        raise BadBase(f"{len(empty)} weights are missing, {next(iter(empty))} among them.")
     # peft wraps such layers in others than plain ones.
     transformer.is_loaded_in_4bit = quantisation == "nf4"  # type: ignore[assignment]
     transformer.is_loaded_in_8bit = quantisation == "int8"  # type: ignore[assignment]
@@ -148,10 +147,12 @@ def _quantised_layer(layer: nn.Linear, quantisation: Quantisation, dtype: torch.
     return four
 
 
-def _parameter(old: Any, module: nn.Module, value: Tensor, device: torch.device | str) -> Any:
-    """A weight on its device; a quantised layer's is quantised on the way there."""
+def _parameter(
+    old: Any, module: nn.Module, value: Tensor, device: torch.device | str, home: torch.device | str
+) -> Any:
+    """A weight at its home; a quantised layer's is quantised on the device first."""
     if type(old) is nn.Parameter:
-        return nn.Parameter(value.to(device), requires_grad=False)
+        return nn.Parameter(value.to(home), requires_grad=False)
     if hasattr(old, "has_fp16_weights"):
         return type(old)(value, requires_grad=False, has_fp16_weights=False).to(device)
     four = type(old)(
@@ -161,4 +162,7 @@ def _parameter(old: Any, module: nn.Module, value: Tensor, device: torch.device 
         quant_type=old.quant_type,
         module=module,
     )
-    return four.to(device)
+    four = four.to(device)
+    # What quantisation noted beside the weight, its scales, stays on the device.
+    four.data = four.data.to(home)
+    return four
