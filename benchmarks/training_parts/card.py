@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from persona_tui.gpu.host_memory import HostMemory
 from persona_tui.gpu.nvml import read_cards
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.adapters.quantised import fill, hollow
@@ -356,7 +357,7 @@ def _apart(one: RunFolder, other: RunFolder) -> tuple[float, float]:
 
 
 def _memory() -> Memory:
-    return Memory(_CARD - SYSTEM_VRAM, _RAM, can_quantise=True)
+    return Memory(_CARD - SYSTEM_VRAM, HostMemory(_RAM), can_quantise=True)
 
 
 def _tail(folder: RunFolder) -> str:

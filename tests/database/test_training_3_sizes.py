@@ -46,9 +46,9 @@ def test_training_3_the_sizes_that_pictures_fill_give_each_the_same_buckets() ->
 
 
 def test_training_3_each_process_takes_the_hosts_memory_for_itself() -> None:
-    one = memory(80, ram=7)
-    assert fit(FLUX, recipe(), one).prediction.ram < 7 * GIB
-    with pytest.raises(DoesNotFit, match=r"takes 8\.8 GiB of the machine's memory; 7\.0 GiB are available"):
+    one = memory(80, ram=14)
+    assert fit(FLUX, recipe(), one).prediction.ram < 14 * GIB
+    with pytest.raises(DoesNotFit, match=r"takes 26\.9 GiB of the machine's memory; 14\.0 GiB are available"):
         fit(FLUX, recipe(), replace(one, processes=2))
     limited = replace(one, ram=HostMemory(2 * GIB, "/docker/4f"))
     with pytest.raises(DoesNotFit, match=r"2\.0 GiB are available within the limit .* /docker/4f\."):
