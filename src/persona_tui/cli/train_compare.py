@@ -29,36 +29,46 @@ def compare(
         view = current(opened, run_id)
         with opened.database.session_scope() as reading:
             checkpoints = checkpoints_of(reading, run_id)
-    noise = {one.step: by_noise(one.scores) for one in checkpoints}
     proposed = proposed_in(RunFolder(view.folder).manifest())
     beside = beside_proposed(RunFolder(view.folder))
-    names = sorted(
-        {name for one in checkpoints for name, value in one.scores.items() if _is_number(name, value)}
-    )
-    # A weak likeness says so in its scorer's name.
-    by_whom = ["likeness by"] if "likeness" in names else []
     if not checkpoints and not as_json:
         note(f"Training {run_id} has no checkpoint yet.")
     show(
         {"training": view, "proposed": proposed, "checkpoints": checkpoints, "beside_proposed": beside},
         as_json,
         lambda: chain(
-            table(
-                ["step", *names, *by_whom, *(["beside the proposed"] if beside else []), ""],
-                (
-                    [
-                        one.step,
-                        *(one.scores.get(name) for name in names),
-                        *([one.scores.get("scorer")] if by_whom else []),
-                        *([_beside(beside.get(one.step))] if beside else []),
-                        _mark(view, proposed, one),
-                    ]
-                    for one in checkpoints
-                ),
-            ),
-            _by_noise(noise),
+            _scores(view, checkpoints, proposed, beside),
+            _by_noise({one.step: by_noise(one.scores) for one in checkpoints}),
         ),
     )
+
+
+def _scores(
+    view: TrainingView,
+    checkpoints: Sequence[CheckpointView],
+    proposed: int | None,
+    beside: Mapping[int, Beside],
+) -> Iterator[str]:
+    """Those that are there or were looked at, a row each; --json has all."""
+    shown = [one for one in checkpoints if one.kept or one.scores]
+    names = sorted({name for one in shown for name, value in one.scores.items() if _is_number(name, value)})
+    # A weak likeness says so in its scorer's name.
+    by_whom = ["likeness by"] if "likeness" in names else []
+    yield from table(
+        ["step", *names, *by_whom, *(["beside the proposed"] if beside else []), ""],
+        (
+            [
+                one.step,
+                *(one.scores.get(name) for name in names),
+                *([one.scores.get("scorer")] if by_whom else []),
+                *([_beside(beside.get(one.step))] if beside else []),
+                _mark(view, proposed, one),
+            ]
+            for one in shown
+        ),
+    )
+    if len(shown) < len(checkpoints):
+        yield f"{len(checkpoints) - len(shown)} more were removed before they were looked at."
 
 
 def _by_noise(losses: Mapping[int, Sequence[tuple[float, float]]]) -> Iterator[str]:
