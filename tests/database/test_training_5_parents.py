@@ -47,6 +47,7 @@ async def test_training_5_a_lora_that_was_merged_resized_or_is_of_another_kind_i
 
     async def plan(parent: str, rank: int = RANK) -> Path | None:
         made = await planned(db, settings, pool, dataset.id, base=base, parent=parent, rank=rank)
+        assert f"It trains on from {parent}." in made.choices
         return made.run.parent
 
     assert await plan("mine@1") == shelf.path(next(shelf.path("").glob("mine*.safetensors")).name)

@@ -85,8 +85,14 @@ def test_training_11_an_evaluation_is_told_in_words_and_faceless_samples_too(tmp
     folder.log("evaluated", step=3, loss=1.5137957731882732, likeness=None, held_out=4)
     told = {"step": 3, "likeness": None, "outcomes": {"no face": 9}}
     folder.evaluation_file.write_text(json.dumps(told) + "\n")
+    folder.log("proposed", step=3, front=[3], by="likeness", alike=[1, 2])
+    folder.log("evaluated", step=4, front=[], passed=0.25, pictures=["a", "b"])
     look = RunFollower(folder.path).look()
-    assert look.happenings[-1].words == "loss 1.51, held out 4"
+    assert [one.words for one in look.happenings] == [
+        "loss 1.51, held out 4",
+        "by likeness; not surely worse: 1, 2",
+        "recognised 25%, pictures a, b",
+    ]
     assert look.likeness == () and look.faceless == (Point(3, 9.0),)
 
 

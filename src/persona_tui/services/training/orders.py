@@ -98,7 +98,8 @@ def change_steps(scope: SessionScope, run_id: int, steps: int) -> TrainingView:
         row = locked_row(session, run_id)
         if steps < max(1, row.step):
             raise InvalidRequest(
-                f"Training {run_id} is at step {row.step} already.", hint=f"Name {row.step} steps or more."
+                f"Training {run_id} is at step {row.step} already.",
+                hint=f"Name more, or end it here: `train stop {run_id}`.",
             )
         folder_of(row).order(steps=steps)
         row.total_steps = steps

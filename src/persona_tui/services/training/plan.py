@@ -175,7 +175,7 @@ async def plan_training(
             family,
             chosen[0],
             found.prediction,
-            (*draft.unfilled, *found.choices, *_shared(found.run, chosen)),
+            (*draft.told, *found.choices, *_shared(found.run, chosen)),
             draft.findings,
             unread,
             draft.sources,
@@ -196,7 +196,7 @@ class _Draft:
         name: of the LoRA, as people write it.
         sources: the most source pictures that a sample has.
         drawn: the dataset's subject is drawn.
-        unfilled: in a sentence, which of the asked sizes no picture fills.
+        told: sentences on its parent, and on asked sizes that no picture fills.
     """
 
     dataset_id: int
@@ -206,7 +206,7 @@ class _Draft:
     sources: int
     parent_id: int | None
     drawn: bool
-    unfilled: tuple[str, ...]
+    told: tuple[str, ...]
 
 
 def require_subject(session: Session, dataset: Dataset) -> datetime | None:
@@ -297,7 +297,10 @@ def _draft(
         sources=max((len(picture.control) for picture in manifest.pictures), default=0),
         parent_id=None if parent is None else parent.id,
         drawn=dataset.manifest.drawn,
-        unfilled=_unfilled(buckets_of(given), recipe),
+        told=(
+            *([f"It trains on from {parent.label}."] if parent is not None else ()),
+            *_unfilled(buckets_of(given), recipe),
+        ),
     )
 
 

@@ -250,13 +250,23 @@ def _words(event: Mapping[str, Any]) -> str:
     reasons = event.get("reasons")
     if isinstance(reasons, list):
         told += [str(reason) for reason in reasons]
+    match event:
+        case {"event": "proposed", "by": str(by)}:
+            alike = f"; not surely worse: {_listed(event['alike'])}" if event.get("alike") else ""
+            told = [f"by {by}{alike}"]
     if not told:
-        facts = {name: value for name, value in event.items() if name not in _NO_FACTS}
-        told = [", ".join(_fact(name, value) for name, value in facts.items() if value not in ("", {}, None))]
+        facts = {name: value for name, value in event.items() if value not in ("", {}, [], None)}
+        told = [", ".join(_fact(name, value) for name, value in facts.items() if name not in _NO_FACTS)]
     return clean("  ".join(told), keep_lines=False)
 
 
 def _fact(name: str, value: Any) -> str:
     """`held-out loss 1.51`: three figures are enough to read."""
-    words = f"{value:.3g}" if isinstance(value, float) else str(value)
+    if name == "passed" and isinstance(value, int | float):
+        return f"recognised {value:.0%}"
+    words = f"{value:.3g}" if isinstance(value, float) else _listed(value)
     return f"{name.replace('_', ' ')} {words}"
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
