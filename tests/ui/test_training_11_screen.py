@@ -20,6 +20,7 @@ from persona_tui.services.training.runs import TrainingView, get_training, list_
 from persona_tui.services.training.start import Starter
 from persona_tui.services.training.watch import TrainingWatch
 from persona_tui.widgets.capped_scroll import CappedScroll
+from persona_tui.widgets.form import FormDialog
 from persona_tui.widgets.legend import Legend
 from persona_tui.widgets.picture import PicturePane
 from persona_tui.widgets.viewer import ViewerDialog
@@ -234,6 +235,13 @@ async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
         await pilot.press("l")
         await until(pilot, lambda: isinstance(pilot.app.screen, LorasScreen))
         await shows(pilot, "Learnt: training 1, the average of its weights: likeness 0.12")
+        await pilot.press("f9")
+        await shows(pilot, "[n] new training")
+        await pilot.press("n")
+        await form_opens(pilot)
+        form = pilot.app.screen
+        assert isinstance(form, FormDialog)
+        assert str(tmp_path / "base") in [row.raw() for row in form.rows if row.field.name == "base"]
     with db.session_scope() as session:
         query = "SELECT count(*) FROM audit_events WHERE action = 'licence.acknowledge'"
         assert session.connection().exec_driver_sql(query).scalar() == 1

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from persona_tui.services.training.plan import Plan
     from persona_tui.services.training.probing import Probe
     from persona_tui.services.training.recipe import PlanInput
+    from persona_tui.services.training.runs import TrainingView
     from persona_tui.widgets.form import Values
 
 PRESETS = (
@@ -153,6 +154,7 @@ async def begin(screen: PersonaScreen) -> int | None:
     """
     from persona_tui.pool import WorkPool
     from persona_tui.services.training.datasets import list_datasets
+    from persona_tui.services.training.runs import list_trainings
 
     persona = screen.shell.persona
     if persona is None:
@@ -164,18 +166,22 @@ async def begin(screen: PersonaScreen) -> int | None:
             title="No dataset",
             hint=f'`persona-tui dataset create "{persona.name}" face --fictional`, then `dataset add`.',
         )
+    before = await screen.read(list_trainings, persona.id)
+    fields = form_fields(datasets, before[0] if before else None)
     async with aclosing(WorkPool()) as pool:
-        return await _planned(screen, pool, datasets)
+        return await _planned(screen, pool, datasets, fields)
 
 
-async def _planned(screen: PersonaScreen, pool: WorkPool, datasets: Sequence[DatasetView]) -> int | None:
+async def _planned(
+    screen: PersonaScreen, pool: WorkPool, datasets: Sequence[DatasetView], fields: Sequence[Field]
+) -> int | None:
     looked: list[Plan] = []
     by_id = {dataset.id: dataset for dataset in datasets}
 
     async def submit(values: Values) -> None:
         looked.append(await _plan(screen, pool, values, keep=False))
 
-    form = FormDialog("New training", form_fields(datasets), submit=submit, busy="Reckoning whether it fits…")
+    form = FormDialog("New training", fields, submit=submit, busy="Reckoning whether it fits…")
     typed = await screen.ask(form)
     if typed is None or not looked:
         return None
@@ -195,28 +201,35 @@ async def _planned(screen: PersonaScreen, pool: WorkPool, datasets: Sequence[Dat
     return kept.run_id
 
 
-def form_fields(datasets: Sequence[DatasetView]) -> list[Field]:
-    """What is asked: the rest is taken from preset, base model and dataset."""
+def form_fields(datasets: Sequence[DatasetView], before: TrainingView | None = None) -> list[Field]:
+    """What is asked: the rest is taken from preset, base model and dataset.
+
+    Args:
+        before: the persona's last training, whose dataset and base model stand there at first.
+    """
     from persona_tui.gpu.training.families import FAMILIES
 
     known = [family for family in FAMILIES.values() if not family.cannot]
-    wheel = datasets[0].wheel
-    first = next((family.name for family in known if family.wheel == wheel), known[0].name)
+    dataset = max(datasets, key=lambda one: (before is not None and one.name == before.dataset, _size(one)))
+    first = next((family.name for family in known if family.wheel == dataset.wheel), known[0].name)
+    base = ""
+    if before is not None:
+        first, base = before.family, str(before.config.get("base", ""))
     licences = {True: "", False: ", not commercial"}
     return [
         ChoiceField(
-            name="dataset", label="Dataset", value=datasets[0].id,
+            name="dataset", label="Dataset", value=dataset.id,
             choices=[(one.id, _label(one)) for one in datasets],
         ),
         ChoiceField(
             name="family", label="Base model", value=first,
             choices=[(one.name, f"{one.title}{licences[one.licence.commercial]}") for one in known],
         ),
-        ChoiceField(name="preset", label="Preset", value="likeness", choices=PRESETS),
         TextField(
-            name="base", label="Its folder", longest=1000,
+            name="base", label="Its folder", value=base, longest=1000,
             hint="The base model, as diffusers saves it. Empty: the one in models.dir that fits.",
         ),
+        ChoiceField(name="preset", label="Preset", value="likeness", choices=PRESETS),
         TextField(name="name", label="Name of the LoRA", longest=80, hint="Empty: the persona's."),
         IntegerField(
             name="steps", label="Steps", minimum=1, maximum=MOST_STEPS,
@@ -262,7 +275,11 @@ def _sizes_objection(typed: str) -> str | None:
 
 
 def _label(dataset: DatasetView) -> str:
-    return f"{dataset.name}, {counted(sum(dataset.pictures.values()), 'picture')}"
+    return f"{dataset.name}, {counted(_size(dataset), 'picture')}"
+
+
+def _size(dataset: DatasetView) -> int:
+    return sum(dataset.pictures.values())
 
 
 async def _proven(
