@@ -15,6 +15,7 @@ from persona_tui.services.generation import pipelines, runs
 from persona_tui.services.generation.cloning import clone_run
 from persona_tui.services.generation.run_loras import loras_by_run
 from persona_tui.services.generation.traces import traces
+from persona_tui.services.generation.usual_pipeline import usual_pipeline
 from persona_tui.services.generation.warnings import warn, warnings_of
 from persona_tui.services.loras.mappings import use_lora
 from persona_tui.services.publishing.post_views import get_post
@@ -266,3 +267,15 @@ def test_a_warning_is_said_once_and_goes_with_its_run(session: Session) -> None:
     session.execute(text("DELETE FROM comfyui_jobs"))
     session.execute(text("DELETE FROM pipeline_runs WHERE id = :run"), {"run": run.id})
     assert warnings_of(session, run.id) == ()
+
+
+def test_the_usual_pipeline_is_one_that_can_use_the_personas_likeness(session: Session, lora: Lora) -> None:
+    ana, bea, cleo = (add_persona(session, name) for name in ("Ana", "Bea", "Cleo"))
+    pipelines.ensure_examples(session)
+    lora("ana", ana, use={"primary": True})
+    lora("bea", bea, base_family="sdxl", use={"primary": True})
+    lora("style", cleo, model_type="style", use={"primary": True})
+    assert usual_pipeline(session, ana) == "flux-portrait"
+    assert [usual_pipeline(session, one) for one in (bea, cleo, None)] == ["two-step"] * 3
+    lora("strange", bea, base_family="hidream", use={"primary": True})
+    assert usual_pipeline(session, bea) == "two-step"

@@ -12,7 +12,7 @@ TABLE = Table(
             "ideas.generate",
             "g",
             "Make pictures",
-            "Accept the idea, start a run with it in the pipeline two-step, and go to Vote.",
+            "Accept the idea, start a run with it in the persona's usual pipeline, and go to Vote.",
             10,
         ),
         Action("ideas.accept", "a", "Accept", "Accept the idea: it gets a cluster; no run starts yet.", 11),

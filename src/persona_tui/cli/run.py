@@ -36,7 +36,9 @@ def create(
     prompt: Annotated[str | None, typer.Argument(help="What to picture; an idea brings its own.")] = None,
     idea: Annotated[int | None, typer.Option(help="An accepted idea's number.")] = None,
     persona: Annotated[str | None, typer.Option(help="Whose picture it is.")] = None,
-    pipeline: Annotated[str, typer.Option(help="Which pipeline.")] = "two-step",
+    pipeline: Annotated[
+        str | None, typer.Option(help="Otherwise two-step, or the first that can use the persona's LoRA.")
+    ] = None,
     cluster: Annotated[str | None, typer.Option(help="Cluster that gets the winner.")] = None,
     seed: Annotated[int | None, typer.Option(help="Base of all seeds.")] = None,
     negative: Negative = None,
@@ -53,6 +55,7 @@ def create(
     """Begin a run; the process that leads makes its pictures."""
     from persona_tui.services.generation.pipelines import ensure_examples
     from persona_tui.services.generation.runs import create_run
+    from persona_tui.services.generation.usual_pipeline import usual_pipeline
 
     with resources() as tools, tools.database.session_scope() as opened:
         ensure_examples(opened)
@@ -60,7 +63,8 @@ def create(
         plan = _plan(negative, var, children, top_k) | run_engine.limits(max_pictures, max_gpu_minutes)
         plan |= run_gates.night_fields(tools, opened, values.get("persona_id"), night)
         plan |= run_loras.choices(opened, lora, no_loras, values.get("persona_id"))
-        made = create_run(opened, values | plan | {"pipeline": pipeline, "seed": seed})
+        chosen = pipeline or usual_pipeline(opened, values.get("persona_id"))
+        made = create_run(opened, values | plan | {"pipeline": chosen, "seed": seed})
         run_loras.tell_warnings(opened, made.id)
         _use_idea(opened, idea)
     show(made, as_json, lambda: [f"✅ Run {made.id}: {made.name}", *_leader_hint()])

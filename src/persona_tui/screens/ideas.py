@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from persona_tui.services.planning.ideas import IdeaView
     from persona_tui.services.planning.overview import PillarBranch
 
-PIPELINE = "two-step"
 """Pipeline of the runs that one key starts."""
 COUNT = 3
 """Ideas proposed unless another number is asked for."""
@@ -65,10 +64,15 @@ def _read(session: Session, persona_id: int, statuses: Sequence[str]) -> IdeasVi
     return IdeasView(now, list_ideas(session, persona_id, statuses=statuses), tuple(current))
 
 
-def _start(session: Session, idea_id: int, pipeline: str) -> RunView:
-    """Accept the idea if that is still to be done, and start its run: all of it or nothing."""
+def _start(session: Session, idea_id: int, pipeline: str | None) -> RunView:
+    """Accept the idea if that is still to be done, and start its run: all of it or nothing.
+
+    Args:
+        pipeline: its name; None takes the persona's usual one.
+    """
     from persona_tui.services.generation.pipelines import ensure_examples
     from persona_tui.services.generation.runs import create_run
+    from persona_tui.services.generation.usual_pipeline import usual_pipeline
     from persona_tui.services.planning.ideas import accept_idea, get_idea, mark_used
 
     idea = get_idea(session, idea_id)
@@ -79,7 +83,7 @@ def _start(session: Session, idea_id: int, pipeline: str) -> RunView:
         session,
         {
             "persona_id": idea.persona_id,
-            "pipeline": pipeline,
+            "pipeline": pipeline or usual_pipeline(session, idea.persona_id),
             "prompt": idea.prompt,
             "name": idea.title,
             "cluster_id": idea.cluster_id,
@@ -234,25 +238,28 @@ class IdeasScreen(PersonaScreen):
         self.request_reload()
 
     def action_generate(self) -> None:
-        self.spawn(partial(self._generate, PIPELINE), group="generate")
+        self.spawn(partial(self._generate, None), group="generate")
 
     def action_generate_with(self) -> None:
         self.spawn(self._choose_and_generate, group="ask")
 
     async def _choose_and_generate(self) -> None:
         from persona_tui.services.generation.pipelines import ensure_examples, list_pipelines
+        from persona_tui.services.generation.usual_pipeline import usual_pipeline
 
+        idea = self._idea
         await self.act(ensure_examples)
+        usual = await self.read(usual_pipeline, None if idea is None else idea.persona_id)
         pipelines = await self.read(list_pipelines)
         choices = [
             Choice(pipeline.name, pipeline.name, counted(len(pipeline.steps), "step"))
             for pipeline in pipelines
         ]
-        chosen = await self.ask(ChoiceDialog("Which pipeline?", choices, current=PIPELINE))
+        chosen = await self.ask(ChoiceDialog("Which pipeline?", choices, current=usual))
         if chosen is not None:
             await self._generate(chosen.value)
 
-    async def _generate(self, pipeline: str) -> None:
+    async def _generate(self, pipeline: str | None) -> None:
         """Start the run, once however quickly the key is pressed again, and go where it is voted on."""
         idea = self._idea
         if idea is None or self._starting:

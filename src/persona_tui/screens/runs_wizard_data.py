@@ -65,6 +65,7 @@ class Offer:
         ideas: accepted ones and those that wait, the newest first.
         like: the run that is to be cloned.
         personas: id and name of everyone whose run it may be.
+        usual: name of the pipeline that is taken where none is chosen.
     """
 
     persona_id: int
@@ -77,6 +78,7 @@ class Offer:
     loras: tuple[LoraOffer, ...] = ()
     like: RunDetail | None = None
     personas: tuple[tuple[int, str], ...] = ()
+    usual: str = ""
 
 
 def read_offer(session: Session, persona_id: int, like: int | None = None) -> Offer:
@@ -90,6 +92,7 @@ def read_offer(session: Session, persona_id: int, like: int | None = None) -> Of
     """
     from persona_tui.services.generation.pipelines import ensure_examples, list_pipelines
     from persona_tui.services.generation.runs import run_detail
+    from persona_tui.services.generation.usual_pipeline import usual_pipeline
     from persona_tui.services.library.clusters import list_clusters
     from persona_tui.services.planning.ideas import list_ideas
     from persona_tui.services.planning.personas import get_persona, list_personas
@@ -110,6 +113,7 @@ def read_offer(session: Session, persona_id: int, like: int | None = None) -> Of
         loras,
         run,
         tuple((one.id, one.name) for one in list_personas(session)),
+        usual_pipeline(session, persona_id),
     )
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from persona_tui.services.generation.placeholders import Need
 
 Choices = Sequence[tuple[Any, str]]
-DEFAULT_PIPELINE = "two-step"
 LIMITS = frozenset({"max_pictures", "max_gpu_minutes", "night", "night_at", "seed"})
 """Names of the fields of the last section."""
 LONGEST_SEED = 2**53 - 1
@@ -110,8 +109,8 @@ def picture_fields(offer: Offer) -> list[Field]:
 
 
 def pipeline_field(offer: Offer) -> ChoiceField:
-    """The pipeline; that of the cloned run, or the default."""
-    wanted = offer.like.pipeline if offer.like else DEFAULT_PIPELINE
+    """The pipeline; that of the cloned run, or the persona's usual one."""
+    wanted = offer.like.pipeline if offer.like else offer.usual
     default = next((one.pipeline.id for one in offer.pipelines if one.pipeline.name == wanted), None)
     return ChoiceField(name="pipeline", label="Pipeline", value=default, choices=pipeline_choices(offer))
 
