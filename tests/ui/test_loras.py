@@ -126,9 +126,17 @@ async def test_weight_and_primary_are_changed_and_use_is_ended(studio: Studio) -
         screen(pilot).rows.go_to(second.id)
         await pilot.press("p")
         await shows(pilot, "Promote two@1 in place of one@1?")
+        await shows(pilot, "one@1 is taken out of use.")
         await pilot.press("y")
         await says(pilot, "two@1 is the primary character of Mira for sdxl.")
         await until(pilot, lambda: screen(pilot).rows.items[0].lora.id == second.id)
+        assert screen(pilot).rows.items[1].use is None
+        await pilot.press("b")
+        await shows(pilot, "two@1 at 1 in use beside one@1.")
+        await pilot.press("y")
+        await until(pilot, lambda: screen(pilot).rows.items[0].lora.id == first.id)
+        assert screen(pilot).rows.items[1].use is not None
+        screen(pilot).rows.go_to(second.id)
         await pilot.press("x")
         await says(pilot, "Mira no longer uses two@1; runs that are there keep it.")
         await until(pilot, lambda: screen(pilot).rows.items[0].lora.id == first.id)

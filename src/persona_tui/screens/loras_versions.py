@@ -44,7 +44,8 @@ async def promote(screen: PersonaScreen, lora: LoraView, persona: loras_forms.Pe
             return
     await screen.act(carry_out, persona_id, lora.id)
     screen.request_reload()
-    screen.flash(f"{lora.label} is the primary {lora.model_type} of {name} for {lora.family}.")
+    words = f"{lora.label} is the primary {lora.model_type} of {name} for {lora.family}."
+    screen.flash(f"{words} {found.consequence}".rstrip())
 
 
 async def roll_back(screen: PersonaScreen, lora: LoraView, persona: loras_forms.Persona) -> None:
@@ -57,14 +58,16 @@ async def roll_back(screen: PersonaScreen, lora: LoraView, persona: loras_forms.
     now = found.instead_of.label if found.instead_of is not None else "none"
     question = ConfirmDialog(
         f"Go back from {now} to {found.lora.label}?",
-        "It gets the weight that it had. Runs that are there keep the version that they used.",
+        f"It gets the weight that it had. {found.consequence}\n"
+        "Runs that are there keep the version that they used.",
         title="Roll back",
         yes="Roll back",
     )
     if await screen.ask(question):
         back = await screen.act(carry_out, persona_id, lora.id)
         screen.request_reload()
-        screen.flash(f"{back.label} is the primary {back.model_type} of {name} for {back.family} again.")
+        words = f"{back.label} is the primary {back.model_type} of {name} for {back.family} again."
+        screen.flash(f"{words} {found.consequence}".rstrip())
 
 
 async def convert(screen: PersonaScreen, row: Row) -> int | None:
@@ -105,6 +108,7 @@ def _against(found: Promotion, voted: Verdict | None, keys: Registry) -> str:
     else:
         compare, vote = keys.label("loras.compare"), keys.label("loras.vote")
         lines.append(f"They were not compared yet; [{compare}] pictures both, [{vote}] has you vote blind.")
+    lines.append(found.consequence)
     back = keys.label("loras.roll-back")
     lines.append(f"Runs that are there keep the version that they used. [{back}] goes back.")
     return "\n".join(lines)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.models.lora import PersonaLoraMapping
 from persona_tui.services import events
@@ -31,6 +33,21 @@ class UseInput(Input):
     primary: bool | None = None
 
 
+@dataclass(frozen=True)
+class Use:
+    """That a persona uses a LoRA, at a weight from 0 to 1."""
+
+    lora_id: int
+    weight: float
+    primary: bool
+
+
+def uses_like(session: Session, persona_id: int, lora: LoraView) -> tuple[Use, ...]:
+    """What the persona uses of a LoRA's type and family, the primary one first."""
+    values = {"persona": persona_id, "type": lora.model_type, "family": lora.family}
+    return tuple(Use(row.lora_id, row.weight, row.primary) for row in rows_of(session, _USES, values))
+
+
 def use_lora(
     session: Session, persona_id: int, lora_id: int, values: UseInput | Mapping[str, Any]
 ) -> LoraView:
@@ -47,6 +64,7 @@ def use_lora(
             f"{lora.label} holds the likeness of {lora.persona}.", hint="It serves that persona alone."
         )
     session.execute(text("SELECT id FROM personas WHERE id = :id FOR NO KEY UPDATE"), {"id": persona_id})
+    others = uses_like(session, persona_id, lora)
     before = _take_out(session, persona_id, lora)
     weight = _first(given.weight, before.get("weight"), lora.default_weight, 1.0)
     primary = _first(given.primary, before.get("primary"), not _has_primary(session, persona_id, lora))
@@ -63,7 +81,10 @@ def use_lora(
         )
     )
     session.flush()
-    details = {"lora": lora.label, "weight": weight, "primary": primary}
+    details: dict[str, Any] = {"lora": lora.label, "weight": weight, "primary": primary}
+    if primary:
+        # Rolling back restores it.
+        details["before"] = [asdict(one) for one in others]
     _note(session, "lora.use", persona_id, lora, details)
     return get_lora(session, lora_id)
 
@@ -145,3 +166,9 @@ def _note(session: Session, action: str, persona_id: int, lora: LoraView, detail
     )
     events.emit(session, "lora", lora.id)
     events.emit(session, "persona", persona_id)
+
+
+_USES = """
+SELECT lora_model_id AS lora_id, weight, "primary" FROM persona_lora_mappings
+WHERE persona_id = :persona AND model_type = :type AND base_family = :family ORDER BY "primary" DESC, id
+"""
