@@ -106,3 +106,29 @@ def test_training_11_what_was_used_beside_the_primary_one_goes_back_to_that(desk
         remove_lora(session, gone.id)
     desk.do(promotion.roll_back, new)
     assert desk.used == {"one@1": (0.7, True), "two@1": (0.5, False)}
+
+
+def test_training_10_an_import_says_who_uses_it_by_that_and_how_to_end_it(
+    desk: Desk, db: Database, tmp_path: Path
+) -> None:
+    def take(name: str, fill: int, **given: Any) -> tuple[str, str]:
+        path = write_lora(tmp_path / "other", name, fill=fill)
+        (done,) = import_loras(db.session_scope, desk.shelf, [path], LoraInput(**given))
+        return done.sentence, done.hint
+
+    sentence, hint = take("Mira.safetensors", 21, persona_id=desk.mira)
+    assert sentence == "Mira@1: character, flux; Mira uses it at 1 as the primary one."
+    assert hint == "`persona-tui lora unuse 'Mira' 'Mira@1'` takes it out of use."
+    sentence, _ = take("nameless.safetensors", 22, persona_id=desk.mira, weight=0.5)
+    assert sentence == "nameless@1: character, flux; Mira uses it at 0.5 beside Mira@1."
+    sentence, _ = take("nameless.safetensors", 22, persona_id=desk.mira)
+    assert sentence == (
+        "nameless.safetensors is there already, as nameless@1; Mira still uses it at 0.5 beside Mira@1."
+    )
+    sentence, _ = take("Mira.safetensors", 23, persona_id=desk.mira, weight=0.8)
+    assert sentence == (
+        "Mira@2: character, flux; Mira uses it at 0.8 as the primary one in place of Mira@1"
+        " beside nameless@1."
+    )
+    assert take("ink.safetensors", 24) == ("ink@1: style, flux.", "")
+    assert take("late.safetensors", 25, persona_id=desk.mira, use=False)[1] == ""

@@ -63,7 +63,7 @@ async def test_a_file_is_picked_looked_at_and_imported(studio: Studio) -> None:
         await form_opens(pilot)
         assert "kohya names" in screen_text(pilot)
         await saved(pilot)
-        await says(pilot, "mira@2: character, sdxl.")
+        await says(pilot, "mira@2: character, sdxl; Mira uses it at 0.7 as the primary one. [x] takes it")
         await shows(pilot, "● primary")
         assert "0.7" in screen_text(pilot)
         await pilot.press("i")
@@ -88,7 +88,7 @@ async def test_a_folder_is_imported_and_what_fails_is_named(studio: Studio) -> N
         await until(pilot, lambda: isinstance(pilot.app.screen, TextDialog))
         assert "broken.safetensors: broken.safetensors is no safetensors file" in screen_text(pilot)
         await pilot.press("escape")
-        assert said(pilot) == "2 files imported, 1 failed."
+        assert said(pilot) == "2 files imported, 1 failed. Mira uses one@1, two@1."
     assert asked(studio.db, "SELECT count(*) FROM persona_lora_mappings") == 2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -87,6 +87,30 @@ def use_lora(
         details["before"] = [asdict(one) for one in others]
     _note(session, "lora.use", persona_id, lora, details)
     return get_lora(session, lora_id)
+
+
+def use_words(session: Session, persona_id: int, lora: LoraView, before: Sequence[Use]) -> str:
+    """`Mira uses it at 1 as the primary one in place of mira@1 beside ink@2`: how a persona uses a LoRA now.
+
+    Args:
+        before: what it used of the LoRA's type and family until then.
+    """
+    now = uses_like(session, persona_id, lora)
+    use = next(one for one in now if one.lora_id == lora.id)
+    persona = next(one.persona for one in lora.users if one.persona_id == persona_id)
+    gone = {one.lora_id for one in before} - {one.lora_id for one in now}
+    words = f"{persona} {'still uses' if use in before else 'uses'} it at {use.weight:g}"
+    if use.primary:
+        words += " as the primary one"
+    if gone:
+        words += f" in place of {_labels(session, sorted(gone))}"
+    if len(now) > 1:
+        words += f" beside {_labels(session, [one.lora_id for one in now if one.lora_id != lora.id])}"
+    return words
+
+
+def _labels(session: Session, ids: Sequence[int]) -> str:
+    return ", ".join(get_lora(session, one).label for one in ids)
 
 
 def unuse_lora(session: Session, persona_id: int, lora_id: int) -> LoraView:

@@ -1,8 +1,8 @@
 """Which version a persona's runs use: one is promoted in another's place, and that can be taken back.
 
 A replaced version is out of use by that, whatever its name: two of one likeness in a chain would act twice.
-What was in use before is read from the audit trail, so it is known however it came about. Content that was made
-with a version stays with it: runs name the versions that they used.
+What was in use before is read from the audit trail, so it is known however it came about. Content that was
+made with a version stays with it: runs name the versions that they used.
 """
 
 from __future__ import annotations
