@@ -233,7 +233,8 @@ async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
         await shows(pilot, f"made {view.lora}")
         await pilot.press("l")
         await until(pilot, lambda: isinstance(pilot.app.screen, LorasScreen))
-        await shows(pilot, "Learnt: training 1, the average of its weights: likeness 0.12")
+        step = f"step {view.best_step}"
+        await shows(pilot, f"Learnt: training 1, {step}, the average of its weights: likeness 0.12")
     with db.session_scope() as session:
         query = "SELECT count(*) FROM audit_events WHERE action = 'licence.acknowledge'"
         assert session.connection().exec_driver_sql(query).scalar() == 1

@@ -138,7 +138,7 @@ async def asked_comparison(
 
 
 def comparable_with(row: Row, rows: Sequence[Row]) -> list[Row]:
-    """The LoRAs that one can be compared with, the persona's primary first.
+    """The LoRAs that one can be compared with: other versions of its name first, then the persona's primary.
 
     Raises:
         NotAllowedNow: there is none.
@@ -149,7 +149,16 @@ def comparable_with(row: Row, rows: Sequence[Row]) -> list[Row]:
             f"{row.lora.label} is the only {row.lora.model_type} for {row.lora.family}.",
             hint="Train or import another version, or test it beside none.",
         )
-    return sorted(others, key=lambda one: not (one.use is not None and one.use.primary))
+    return sorted(others, key=lambda one: (not same_name(one.lora, row.lora), not _is_primary(one)))
+
+
+def same_name(one: LoraView, other: LoraView) -> bool:
+    """Whether they are versions of one LoRA."""
+    return one.name.lower() == other.name.lower()
+
+
+def _is_primary(row: Row) -> bool:
+    return row.use is not None and row.use.primary
 
 
 def _is_comparable(one: LoraView, other: LoraView) -> bool:
@@ -159,7 +168,7 @@ def _is_comparable(one: LoraView, other: LoraView) -> bool:
 
 def note(row: Row) -> str:
     """What speaks for a LoRA that could be chosen, in a few words."""
-    primary = "primary" if row.use is not None and row.use.primary else ""
+    primary = "primary" if _is_primary(row) else ""
     return "  ".join(filter(None, (primary, row.lora.measured)))
 
 
