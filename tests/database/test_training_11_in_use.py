@@ -117,7 +117,7 @@ def test_training_10_an_import_says_who_uses_it_by_that_and_how_to_end_it(
         return done.sentence, done.hint
 
     sentence, hint = take("Mira.safetensors", 21, persona_id=desk.mira)
-    assert sentence == "Mira@1: character, flux; Mira uses it at 1 as the primary one."
+    assert sentence == "Mira@1: character, flux; Mira uses it at 1, primary."
     assert hint == "`persona-tui lora unuse 'Mira' 'Mira@1'` takes it out of use."
     sentence, _ = take("nameless.safetensors", 22, persona_id=desk.mira, weight=0.5)
     assert sentence == "nameless@1: character, flux; Mira uses it at 0.5 beside Mira@1."
@@ -127,8 +127,7 @@ def test_training_10_an_import_says_who_uses_it_by_that_and_how_to_end_it(
     )
     sentence, _ = take("Mira.safetensors", 23, persona_id=desk.mira, weight=0.8)
     assert sentence == (
-        "Mira@2: character, flux; Mira uses it at 0.8 as the primary one in place of Mira@1"
-        " beside nameless@1."
+        "Mira@2: character, flux; Mira uses it at 0.8, primary in place of Mira@1 beside nameless@1."
     )
     assert take("ink.safetensors", 24) == ("ink@1: style, flux.", "")
     assert take("late.safetensors", 25, persona_id=desk.mira, use=False)[1] == ""

@@ -63,7 +63,7 @@ async def test_a_file_is_picked_looked_at_and_imported(studio: Studio) -> None:
         await form_opens(pilot)
         assert "kohya names" in screen_text(pilot)
         await saved(pilot)
-        await says(pilot, "mira@2: character, sdxl; Mira uses it at 0.7 as the primary one. [x] takes it")
+        await says(pilot, "mira@2: character, sdxl; Mira uses it at 0.7, primary. [x] ends that.")
         await shows(pilot, "● primary")
         assert "0.7" in screen_text(pilot)
         await pilot.press("i")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from persona_tui.services.loras.proposals import Proposal
 
 SUFFIXES = (".safetensors",)
+MOST_NAMED = 3
+"""Files that the message line names; more are counted."""
 
 
 async def picked_path(screen: PersonaScreen, title: str) -> Path | None:
@@ -129,7 +131,7 @@ async def tell(screen: PersonaScreen, done: list[LoraOutcome]) -> int | None:
     screen.request_reload()
     if len(done) == 1:
         front = _in_front(screen)
-        ends = f"[{screen.shell.registry.label('loras.unuse')}] takes it out of use."
+        ends = f"[{screen.shell.registry.label('loras.unuse')}] ends that."
         theirs = front is not None and done[0].used_by == front[1]
         screen.flash(f"{done[0].sentence} {ends}" if theirs else done[0].sentence)
     else:
@@ -143,9 +145,13 @@ async def tell(screen: PersonaScreen, done: list[LoraOutcome]) -> int | None:
 
 
 def _used_words(done: list[LoraOutcome]) -> str:
-    """`Mira uses one@1, two@1.`: who uses which of the files by that."""
+    """`Mira uses one@1, two@1.`, or how many of them: who uses which of the files by that."""
     used: dict[str, list[str]] = {}
     for one in done:
         if one.used_by and one.lora is not None:
             used.setdefault(one.used_by, []).append(one.lora.label)
-    return " ".join(f"{persona} uses {', '.join(labels)}." for persona, labels in used.items())
+    told = {
+        persona: ", ".join(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} of them"
+        for persona, labels in used.items()
+    }
+    return " ".join(f"{persona} uses {what}." for persona, what in told.items())

@@ -90,7 +90,7 @@ def use_lora(
 
 
 def use_words(session: Session, persona_id: int, lora: LoraView, before: Sequence[Use]) -> str:
-    """`Mira uses it at 1 as the primary one in place of mira@1 beside ink@2`: how a persona uses a LoRA now.
+    """`Mira uses it at 1, primary in place of mira@1 beside ink@2`: how a persona uses a LoRA now.
 
     Args:
         before: what it used of the LoRA's type and family until then.
@@ -101,7 +101,7 @@ def use_words(session: Session, persona_id: int, lora: LoraView, before: Sequenc
     gone = {one.lora_id for one in before} - {one.lora_id for one in now}
     words = f"{persona} {'still uses' if use in before else 'uses'} it at {use.weight:g}"
     if use.primary:
-        words += " as the primary one"
+        words += ", primary"
     if gone:
         words += f" in place of {_labels(session, sorted(gone))}"
     if len(now) > 1:
