@@ -7,17 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from persona_tui.cli.lora import _learnt
 from persona_tui.database.engine import Database
 from persona_tui.gpu.training.manifest import Manifest
 from persona_tui.screens.loras_lines import Row, likeness, lines
+from persona_tui.screens.loras_reading import make_rows
+from persona_tui.screens.loras_versions import comparable_with
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.notes import is_non_commercial
-from persona_tui.services.loras.registry import LoraView
+from persona_tui.services.loras.registry import LoraView, list_loras
 from persona_tui.services.loras.shelf import Shelf
 from persona_tui.services.training.recipe import PlanInput, file_title
 from persona_tui.settings import Settings
 from tests.support.loras import write_lora
 from tests.support.training import MADE
+from tests.support.world import make_persona
 
 FOUND = {"quantisation": "nf4", "difference": 0.06, "strength": 0.98, "loss": 0.41, "loss_trained_on": 0.42}
 WEAK = "clip 1a2b3c4d, masked subject (weak)"
@@ -49,6 +53,36 @@ def test_training_9_a_version_tells_what_its_training_found_and_by_what(
     assert f"Likeness by: {WEAK}" in told
     assert "its effect differs by 6.0% from that on nf4, 0.98 as strong" in told
     assert likeness(lora).plain == "0.61 weak"
+
+
+def test_training_10_a_version_tells_which_step_of_its_training_it_is(
+    db: Database, settings: Settings, tmp_path: Path
+) -> None:
+    facts = {"training_run": 2, "step": 200, "weights": "raw"}
+    lora = taken_in(db, settings, write_lora(tmp_path, "mira.safetensors"), LoraInput(facts=facts))
+    assert "Learnt: training 2, step 200, its weights as they were" in words(lora)
+    assert "made by: training 2, step 200, its weights as they were" in list(_learnt(lora))
+    path = write_lora(tmp_path, "kohya.safetensors", fill=2, metadata={"ss_steps": "1600"})
+    lora = taken_in(db, settings, path, LoraInput())
+    assert "Learnt: step 1600" in words(lora) and list(_learnt(lora)) == ["trained: step 1600"]
+    path = write_lora(tmp_path, "odd.safetensors", fill=3, metadata={"ss_steps": "-1"})
+    lora = taken_in(db, settings, path, LoraInput())
+    assert lora.step is None and "Learnt" not in words(lora)
+
+
+def test_training_11_a_comparison_begins_with_another_version_of_the_same_lora(
+    db: Database, settings: Settings, tmp_path: Path
+) -> None:
+    with db.session_scope() as session:
+        mira = make_persona(session, "Mira").id
+    for fill, name in enumerate(("aside", "mira_v1", "mira_v2", "mira_v3"), start=1):
+        path = write_lora(tmp_path, f"{name}.safetensors", fill=fill)
+        taken_in(db, settings, path, LoraInput(persona_id=mira, use=name == "aside"))
+    with db.session_scope() as session:
+        rows = make_rows(list_loras(session), mira, Shelf(settings), {})
+    assert rows[0].lora.label == "aside@1"  # the primary one
+    row = next(one for one in rows if one.lora.label == "mira@2")
+    assert [one.lora.label for one in comparable_with(row, rows)] == ["mira@3", "mira@1", "aside@1"]
 
 
 def test_training_9_a_file_of_another_installation_keeps_its_labels(

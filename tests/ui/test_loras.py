@@ -63,7 +63,7 @@ async def test_a_file_is_picked_looked_at_and_imported(studio: Studio) -> None:
         await form_opens(pilot)
         assert "kohya names" in screen_text(pilot)
         await saved(pilot)
-        await says(pilot, "mira@2: character, sdxl.")
+        await says(pilot, "mira@2: character, sdxl; Mira uses it at 0.7, primary. [x] ends that.")
         await shows(pilot, "● primary")
         assert "0.7" in screen_text(pilot)
         await pilot.press("i")
@@ -88,7 +88,7 @@ async def test_a_folder_is_imported_and_what_fails_is_named(studio: Studio) -> N
         await until(pilot, lambda: isinstance(pilot.app.screen, TextDialog))
         assert "broken.safetensors: broken.safetensors is no safetensors file" in screen_text(pilot)
         await pilot.press("escape")
-        assert said(pilot) == "2 files imported, 1 failed."
+        assert said(pilot) == "2 files imported, 1 failed. Mira uses one@1, two@1."
     assert asked(studio.db, "SELECT count(*) FROM persona_lora_mappings") == 2
 
 
@@ -126,9 +126,17 @@ async def test_weight_and_primary_are_changed_and_use_is_ended(studio: Studio) -
         screen(pilot).rows.go_to(second.id)
         await pilot.press("p")
         await shows(pilot, "Promote two@1 in place of one@1?")
+        await shows(pilot, "one@1 is taken out of use.")
         await pilot.press("y")
         await says(pilot, "two@1 is the primary character of Mira for sdxl.")
         await until(pilot, lambda: screen(pilot).rows.items[0].lora.id == second.id)
+        assert screen(pilot).rows.items[1].use is None
+        await pilot.press("b")
+        await shows(pilot, "two@1 at 1 in use beside one@1.")
+        await pilot.press("y")
+        await until(pilot, lambda: screen(pilot).rows.items[0].lora.id == first.id)
+        assert screen(pilot).rows.items[1].use is not None
+        screen(pilot).rows.go_to(second.id)
         await pilot.press("x")
         await says(pilot, "Mira no longer uses two@1; runs that are there keep it.")
         await until(pilot, lambda: screen(pilot).rows.items[0].lora.id == first.id)

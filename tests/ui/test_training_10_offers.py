@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from persona_tui.database.engine import Database
+from persona_tui.services.loras.mappings import use_lora
 from persona_tui.services.loras.watching import LoraWatcher, watch, watched
 from persona_tui.widgets.choice import ChoiceDialog
 from persona_tui.widgets.confirm import ConfirmDialog
@@ -16,7 +17,7 @@ from tests.support.loras import FLUX_BARE, KOHYA, PEFT, write_sidecar
 from tests.support.sandbox import SandboxProcess
 from tests.support.world import make_persona, make_plan
 from tests.ui.loras_world import LARGE, SMALL, Studio, opened, quick_sandbox, screen, type_path
-from tests.ui.quiet_core import asked, form_opens, saved, says, shows, until
+from tests.ui.quiet_core import asked, fill, form_opens, saved, says, shows, until
 from tests.ui.support import screen_text, settle
 
 
@@ -162,3 +163,23 @@ async def test_training_10_what_comfyui_would_not_load_is_said_and_converted_by_
         assert "[r] convert" not in screen_text(pilot)
         screen(pilot).rows.go_to(old.id)
         await shows(pilot, "It was converted into likeness@2.")
+
+
+async def test_training_10_importing_a_file_again_keeps_the_weight_unless_one_is_typed(
+    studio: Studio,
+) -> None:
+    lora = studio.imported("mira_v1.safetensors")
+    with studio.db.session_scope() as session:
+        use_lora(session, studio.plan.persona_id, lora.id, {"weight": 0.5})
+    path = studio.file("mira_v1.safetensors")
+    weight = "SELECT weight FROM persona_lora_mappings WHERE lora_model_id = :id"
+    async with opened(studio) as pilot:
+        for typed, told in ((None, "still uses it at 0.5"), ("0.25", "uses it at 0.25")):
+            await pilot.press("i")
+            await type_path(pilot, str(path))
+            await form_opens(pilot)
+            if typed is not None:
+                await fill(pilot, weight=typed)
+            await saved(pilot)
+            await says(pilot, f"mira_v1.safetensors is there already, as mira@1; Mira {told}")
+            assert asked(studio.db, weight, id=lora.id) == float(typed or 0.5)

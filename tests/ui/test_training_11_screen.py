@@ -234,7 +234,8 @@ async def test_training_11_a_training_is_planned_started_and_leaves_a_lora(
         await shows(pilot, f"made {view.lora}")
         await pilot.press("l")
         await until(pilot, lambda: isinstance(pilot.app.screen, LorasScreen))
-        await shows(pilot, "Learnt: training 1, the average of its weights: likeness 0.12")
+        step = f"step {view.best_step}"
+        await shows(pilot, f"Learnt: training 1, {step}, the average of its weights: likeness 0.12")
         await pilot.press("f9")
         await shows(pilot, "[n] new training")
         await pilot.press("n")

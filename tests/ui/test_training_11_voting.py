@@ -207,3 +207,25 @@ async def test_training_11_pairs_of_versions_wait_in_the_queue_of_the_view_vote(
         await pilot.press("y")
         await says(pilot, "mira@2 is the primary character of Mira for sdxl.")
         await shows(pilot, "Nothing to vote on.")
+
+
+async def test_training_11_the_pickers_begin_with_another_version_of_the_same_lora(
+    studio: Studio, versions: tuple[LoraView, LoraView]
+) -> None:
+    _, new = versions
+    foreign = studio.imported("aside.safetensors", fill=3, use=False)
+    with studio.db.session_scope() as session:
+        use_lora(session, studio.plan.persona_id, foreign.id, {"primary": True})
+        values = {"persona_id": studio.plan.persona_id, "lora_id": new.id, "beside_id": foreign.id}
+        create_comparison(session, {**values, "prompts": ["a bowl"], "seeds": 2})
+    async with opened(studio) as pilot:
+        screen(pilot).rows.go_to(new.id)
+        for key, label in (("c", "mira@1"), ("v", "mira@1, with new pictures")):
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(pilot.app.screen, ChoiceDialog))
+            chooser = pilot.app.screen
+            assert isinstance(chooser, ChoiceDialog)
+            current = chooser._list.current
+            assert current is not None and current.label == label
+            await pilot.press("escape")
+            await until(pilot, lambda: pilot.app.screen is screen(pilot))

@@ -207,10 +207,10 @@ def _about(lora: LoraView, path: Path, state: str, placements: tuple[Placement, 
 
 def _learnt(lora: LoraView) -> Iterator[str]:
     """What its training measured, and by what."""
-    from persona_tui.services.training.exported import base_words, weights_words
+    from persona_tui.services.training.exported import base_words, origin_words
 
-    if lora.training_run is not None:
-        yield ", ".join(filter(None, (f"made by: training {lora.training_run}", weights_words(lora.weights))))
+    if origin := origin_words(lora.training_run, lora.step, lora.weights):
+        yield f"made by: {origin}" if lora.training_run is not None else f"trained: {origin}"
     if "likeness" in lora.scores:
         weak = " (weak)" if lora.weak else ""
         yield f"likeness: {lora.scores['likeness']:.2f}{weak}, by {lora.scorer or 'an unnamed scorer'}"

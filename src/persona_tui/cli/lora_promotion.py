@@ -35,7 +35,7 @@ def promote(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version the primary one of its type and base model, after showing what stands behind it."""
+    """Make a version the primary one in place of the present one, after showing what stands behind it."""
     from persona_tui.services.loras import promotion
     from persona_tui.services.loras.registry import find_lora
 
@@ -45,12 +45,13 @@ def promote(
         found = promotion.look_at_promotion(opened, owner.id, lora.id)
         evidence = _evidence(opened, found)
         if found.instead_of is not None:
-            for line in _evidence_lines(evidence):
+            for line in (*_evidence_lines(evidence), found.consequence):
                 note(line)
             question = f"Promote {lora.label} in place of {found.instead_of.label}?"
             require_consent(yes, question, refusal=f"{lora.label} was not promoted")
         promoted = promotion.promote(opened, owner.id, lora.id)
     words = f"{promoted.label} is the primary {promoted.model_type} of {owner.name} for {promoted.family}."
+    words = f"{words} {found.consequence}".rstrip()
     show({"lora": promoted} | evidence, as_json, lambda: [f"✅ {words}"])
 
 
@@ -60,7 +61,7 @@ def roll_back(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go back to the version that was primary before, at the weight that it had."""
+    """Go back to what was in use before, at the weights that it had."""
     from persona_tui.services.loras import promotion
     from persona_tui.services.loras.registry import find_lora
 
@@ -70,10 +71,13 @@ def roll_back(
         found = promotion.look_at_roll_back(opened, owner.id, lora.id)
         now = found.instead_of
         assert now is not None
+        if found.consequence:
+            note(found.consequence)
         question = f"Go back from {now.label} to {found.lora.label}?"
         require_consent(yes, question, refusal=f"{now.label} stays primary")
         back = promotion.roll_back(opened, owner.id, lora.id)
     words = f"{back.label} is the primary {back.model_type} of {owner.name} for {back.family} again."
+    words = f"{words} {found.consequence}".rstrip()
     show({"lora": back, "instead_of": now}, as_json, lambda: [f"✅ {words}"])
 
 

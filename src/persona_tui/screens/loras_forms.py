@@ -34,12 +34,19 @@ def import_fields(facts: LoraFacts, persona: Persona | None, proposed: Persona |
     """
     from persona_tui.services.loras.families import FAMILIES, MODEL_TYPES, UNKNOWN
 
+    fallback = 1.0 if facts.weight is None else facts.weight
     known = [one for one in (proposed, persona) if one is not None]
     owners: list[tuple[int | None, str]] = [*dict.fromkeys(known), (None, "nobody: anyone may use it")]
     families = [(family, family) for family in (*FAMILIES, UNKNOWN)]
     return [
         TextField(name="name", label="Name", value=facts.name, required=True, longest=80),
-        ChoiceField(name="persona_id", label="Likeness of", value=owners[0][0], choices=owners),
+        ChoiceField(
+            name="persona_id",
+            label="Likeness of",
+            value=owners[0][0],
+            choices=owners,
+            hint="Their runs use it at once.",
+        ),
         ChoiceField(
             name="model_type",
             label="Type",
@@ -53,28 +60,32 @@ def import_fields(facts: LoraFacts, persona: Persona | None, proposed: Persona |
             value=facts.trigger_word,
             hint="The word in a prompt that calls it; pipelines use it as {{trigger_word}}.",
         ),
-        weight_field(1.0 if facts.weight is None else facts.weight),
+        weight_field(None, f"Empty: as it is used now, else {fallback:g}."),
     ]
 
 
 def import_values(typed: Mapping[str, Any]) -> dict[str, Any]:
     """What the service takes, from what was typed."""
-    values = {**typed, "weight": _weight(typed)}
+    values = {**typed, "weight": None if typed["weight"] is None else _weight(typed)}
     if values["family"] == "unknown":
         values["family"] = None
     return values
 
 
-def weight_field(value: float) -> NumberField:
-    """The weight, 0 to 1."""
+def weight_field(value: float | None, when_empty: str = "") -> NumberField:
+    """The weight, 0 to 1.
+
+    Args:
+        when_empty: what comes of an empty one, in a sentence; otherwise it has to be typed.
+    """
     return NumberField(
         name="weight",
         label="Weight",
-        value=f"{value:g}",
-        required=True,
+        value="" if value is None else f"{value:g}",
+        required=not when_empty,
         minimum=0,
         maximum=1,
-        hint=WEIGHT_HINT,
+        hint=f"{WEIGHT_HINT} {when_empty}".rstrip(),
     )
 
 

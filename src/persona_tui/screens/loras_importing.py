@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from persona_tui.services.loras.proposals import Proposal
 
 SUFFIXES = (".safetensors",)
+MOST_NAMED = 3
+"""Files that the message line names; more are counted."""
 
 
 async def picked_path(screen: PersonaScreen, title: str) -> Path | None:
@@ -87,7 +89,7 @@ async def _asked_of_folder(screen: PersonaScreen, path: Path) -> Mapping[str, An
     """Whether all of a folder's files are wanted; what it is, each file says itself."""
     front = _in_front(screen)
     question = f"Import every .safetensors file in {path.name or path} and below?"
-    consequence = f"They hold the likeness of {front[1]}." if front else ""
+    consequence = f"They hold the likeness of {front[1]}, whose runs use them at once." if front else ""
     wanted = await screen.ask(ConfirmDialog(question, consequence, title="Import", yes="Import"))
     return {"persona_id": front[0] if front else None} if wanted else None
 
@@ -128,11 +130,28 @@ async def tell(screen: PersonaScreen, done: list[LoraOutcome]) -> int | None:
     last = next((one.lora for one in reversed(done) if one.lora is not None), None)
     screen.request_reload()
     if len(done) == 1:
-        screen.flash(done[0].sentence)
+        front = _in_front(screen)
+        ends = f"[{screen.shell.registry.label('loras.unuse')}] ends that."
+        theirs = front is not None and done[0].used_by == front[1]
+        screen.flash(f"{done[0].sentence} {ends}" if theirs else done[0].sentence)
     else:
         words = f"{counted(len(done) - len(failed), 'file')} imported"
-        screen.flash(f"{words}, {len(failed)} failed." if failed else f"{words}.")
+        words = f"{words}, {len(failed)} failed." if failed else f"{words}."
+        screen.flash(f"{words} {_used_words(done)}".rstrip())
     if failed:
         told = "\n".join(f"❌ {one.path.name}: {one.sentence}" for one in failed)
         await screen.ask(TextDialog("Not imported", told))
     return last.id if last else None
+
+
+def _used_words(done: list[LoraOutcome]) -> str:
+    """`Mira uses one@1, two@1.`, or how many of them: who uses which of the files by that."""
+    used: dict[str, list[str]] = {}
+    for one in done:
+        if one.used_by and one.lora is not None:
+            used.setdefault(one.used_by, []).append(one.lora.label)
+    told = {
+        persona: ", ".join(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} of them"
+        for persona, labels in used.items()
+    }
+    return " ".join(f"{persona} uses {what}." for persona, what in told.items())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from persona_tui.screens.runs_servers import host
-from persona_tui.services.training.exported import base_words, weights_words
+from persona_tui.services.training.exported import base_words, origin_words
 from persona_tui.widgets.marks import counted, dim, say
 
 if TYPE_CHECKING:
@@ -128,10 +128,9 @@ def lines(row: Row, convert_key: str) -> Iterator[Content]:
     )
     used = f"{users or 'by nobody'}; in {counted(lora.runs, 'run')}"
     yield Content.assemble(("Used: ", "$dim"), used)
-    if lora.scores or lora.training_run is not None:
-        origin = "" if lora.training_run is None else f"training {lora.training_run}"
-        origin = ", ".join(filter(None, (origin, weights_words(lora.weights))))
-        yield Content.assemble(("Learnt: ", "$dim"), ": ".join(filter(None, (origin, lora.measured))))
+    origin = origin_words(lora.training_run, lora.step, lora.weights)
+    if learnt := ": ".join(filter(None, (origin, lora.measured))):
+        yield Content.assemble(("Learnt: ", "$dim"), learnt)
     if lora.scorer and "likeness" in lora.scores:
         yield Content.assemble(("Likeness by: ", "$dim"), lora.scorer)
     if beside := base_words(lora.base_difference):

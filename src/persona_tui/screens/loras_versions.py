@@ -44,7 +44,8 @@ async def promote(screen: PersonaScreen, lora: LoraView, persona: loras_forms.Pe
             return
     await screen.act(carry_out, persona_id, lora.id)
     screen.request_reload()
-    screen.flash(f"{lora.label} is the primary {lora.model_type} of {name} for {lora.family}.")
+    words = f"{lora.label} is the primary {lora.model_type} of {name} for {lora.family}."
+    screen.flash(f"{words} {found.consequence}".rstrip())
 
 
 async def roll_back(screen: PersonaScreen, lora: LoraView, persona: loras_forms.Persona) -> None:
@@ -57,14 +58,16 @@ async def roll_back(screen: PersonaScreen, lora: LoraView, persona: loras_forms.
     now = found.instead_of.label if found.instead_of is not None else "none"
     question = ConfirmDialog(
         f"Go back from {now} to {found.lora.label}?",
-        "It gets the weight that it had. Runs that are there keep the version that they used.",
+        f"It gets the weight that it had. {found.consequence}\n"
+        "Runs that are there keep the version that they used.",
         title="Roll back",
         yes="Roll back",
     )
     if await screen.ask(question):
         back = await screen.act(carry_out, persona_id, lora.id)
         screen.request_reload()
-        screen.flash(f"{back.label} is the primary {back.model_type} of {name} for {back.family} again.")
+        words = f"{back.label} is the primary {back.model_type} of {name} for {back.family} again."
+        screen.flash(f"{words} {found.consequence}".rstrip())
 
 
 async def convert(screen: PersonaScreen, row: Row) -> int | None:
@@ -105,6 +108,7 @@ def _against(found: Promotion, voted: Verdict | None, keys: Registry) -> str:
     else:
         compare, vote = keys.label("loras.compare"), keys.label("loras.vote")
         lines.append(f"They were not compared yet; [{compare}] pictures both, [{vote}] has you vote blind.")
+    lines.append(found.consequence)
     back = keys.label("loras.roll-back")
     lines.append(f"Runs that are there keep the version that they used. [{back}] goes back.")
     return "\n".join(lines)
@@ -134,7 +138,7 @@ async def asked_comparison(
 
 
 def comparable_with(row: Row, rows: Sequence[Row]) -> list[Row]:
-    """The LoRAs that one can be compared with, the persona's primary first.
+    """The LoRAs that one can be compared with: other versions of its name first, then the persona's primary.
 
     Raises:
         NotAllowedNow: there is none.
@@ -145,7 +149,16 @@ def comparable_with(row: Row, rows: Sequence[Row]) -> list[Row]:
             f"{row.lora.label} is the only {row.lora.model_type} for {row.lora.family}.",
             hint="Train or import another version, or test it beside none.",
         )
-    return sorted(others, key=lambda one: not (one.use is not None and one.use.primary))
+    return sorted(others, key=lambda one: (not same_name(one.lora, row.lora), not _is_primary(one)))
+
+
+def same_name(one: LoraView, other: LoraView) -> bool:
+    """Whether they are versions of one LoRA."""
+    return one.name.lower() == other.name.lower()
+
+
+def _is_primary(row: Row) -> bool:
+    return row.use is not None and row.use.primary
 
 
 def _is_comparable(one: LoraView, other: LoraView) -> bool:
@@ -155,7 +168,7 @@ def _is_comparable(one: LoraView, other: LoraView) -> bool:
 
 def note(row: Row) -> str:
     """What speaks for a LoRA that could be chosen, in a few words."""
-    primary = "primary" if row.use is not None and row.use.primary else ""
+    primary = "primary" if _is_primary(row) else ""
     return "  ".join(filter(None, (primary, row.lora.measured)))
 
 

@@ -101,17 +101,26 @@ async def _chosen(
         Choice(one, f"Go on: {one.lora} against {one.beside}", f"{one.voted} of {one.planned} voted")
         for one in unfinished
     ]
+    versions = {one.lora.id for one in others if loras_versions.same_name(one.lora, row.lora)}
     against = {verdict.beside_id: verdict for verdict in row.verdicts}
     for one in others:
         known = against.get(one.lora.id)
         note = verdict_words(known) if known is not None else loras_versions.note(one)
         choices.append(Choice(one, f"{one.lora.label}, with new pictures", note))
+    # Another version of the same LoRA stands under the cursor, where there is one.
+    choices.sort(key=lambda choice: _other_of(choice.value, row.lora.id) not in versions)
     chosen = await screen.ask(ChoiceDialog(f"Vote blind on {row.lora.label} and", choices))
     if chosen is None:
         return None
     if not isinstance(chosen.value, Row):
         return chosen.value  # type: ignore[no-any-return]
     return await _planned(screen, row, chosen.value, persona_id)
+
+
+def _other_of(value: Row | ComparisonState, lora_id: int) -> int:
+    if isinstance(value, Row):
+        return value.lora.id
+    return value.beside_id if value.lora_id == lora_id else value.lora_id
 
 
 async def _planned(screen: PersonaScreen, row: Row, other: Row, persona_id: int) -> ComparisonState | None:

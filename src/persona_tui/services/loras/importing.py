@@ -27,7 +27,7 @@ from persona_tui.services.loras.families import (
     is_editor_name,
 )
 from persona_tui.services.loras.header import SUFFIX, Header, read_header, require_safetensors
-from persona_tui.services.loras.mappings import UseInput, Weight, use_lora
+from persona_tui.services.loras.mappings import UseInput, Weight, use_lora, use_words, uses_like
 from persona_tui.services.loras.notes import details_of
 from persona_tui.services.loras.proposals import Proposal, propose
 from persona_tui.services.loras.registry import LoraView
@@ -117,6 +117,7 @@ class LoraOutcome:
 
     Attributes:
         proposal: the persona that the file names, where it was imported for nobody.
+        used_by: whose runs use it by that.
     """
 
     path: Path
@@ -125,6 +126,7 @@ class LoraOutcome:
     sentence: str
     hint: str = ""
     proposal: Proposal | None = None
+    used_by: str = ""
 
 
 Choose = Callable[[Path, Proposal], bool]
@@ -209,8 +211,8 @@ def import_loras(
 ) -> Iterator[LoraOutcome]:
     """Import files one by one, each in a transaction of its own. Blocks on the disk; use a thread.
 
-    A file whose bytes are there already is not imported again; the persona uses it all the same. What ComfyUI
-    would not load is converted.
+    A file whose bytes are there already is not imported again; the persona uses it all the same, at
+    the weight that it has unless one is given. What ComfyUI would not load is converted.
 
     Args:
         choose: asked about the persona that a file names, where none is given.
@@ -279,15 +281,27 @@ def _taken_in(
         lora = known or _register(session, facts, given, path, original, copied)
         if not shelf.holds(lora.file_name):
             shelf.put(copied, lora.file_name)
-        if given.persona_id is not None and given.use:
-            how = UseInput(weight=given.weight, primary=given.primary)
-            lora = use_lora(session, given.persona_id, lora.id, how)
+        lora, used_by, use = _used(session, lora, given)
+    words = f"{lora.label}: {lora.model_type}, {lora.family}"
     if known is not None:
-        return LoraOutcome(path, "already there", lora, f"{path.name} is there already, as {lora.label}.")
-    words = f"{lora.label}: {lora.model_type}, {lora.family}."
+        words = f"{path.name} is there already, as {lora.label}"
+    words = f"{words}; {use}." if use else f"{words}."
+    hint = f"`persona-tui lora unuse {used_by!r} {lora.label!r}` takes it out of use." if used_by else ""
+    if known is not None:
+        return LoraOutcome(path, "already there", lora, words, hint, used_by=used_by)
     if facts.conversion is not None:
         words = f"{words} {facts.conversion.sentence}"
-    return LoraOutcome(path, "imported", lora, words)
+    return LoraOutcome(path, "imported", lora, words, hint, used_by=used_by)
+
+
+def _used(session: Session, lora: LoraView, given: LoraInput) -> tuple[LoraView, str, str]:
+    """Let the persona use it, where that is wanted: the LoRA, who uses it, and how in words."""
+    if given.persona_id is None or not given.use:
+        return lora, "", ""
+    before = uses_like(session, given.persona_id, lora)
+    lora = use_lora(session, given.persona_id, lora.id, UseInput(weight=given.weight, primary=given.primary))
+    user = next(one for one in lora.users if one.persona_id == given.persona_id)
+    return lora, user.persona, use_words(session, given.persona_id, lora, before)
 
 
 def _register(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 from sqlalchemy import text
 from sqlmodel import Session
 
+from persona_tui.database.driver import rows_of
 from persona_tui.errors import InvalidRequest, NotAllowedNow
 from persona_tui.models.lora import PersonaLoraMapping
 from persona_tui.services import events
@@ -31,6 +33,21 @@ class UseInput(Input):
     primary: bool | None = None
 
 
+@dataclass(frozen=True)
+class Use:
+    """That a persona uses a LoRA, at a weight from 0 to 1."""
+
+    lora_id: int
+    weight: float
+    primary: bool
+
+
+def uses_like(session: Session, persona_id: int, lora: LoraView) -> tuple[Use, ...]:
+    """What the persona uses of a LoRA's type and family, the primary one first."""
+    values = {"persona": persona_id, "type": lora.model_type, "family": lora.family}
+    return tuple(Use(row.lora_id, row.weight, row.primary) for row in rows_of(session, _USES, values))
+
+
 def use_lora(
     session: Session, persona_id: int, lora_id: int, values: UseInput | Mapping[str, Any]
 ) -> LoraView:
@@ -47,6 +64,7 @@ def use_lora(
             f"{lora.label} holds the likeness of {lora.persona}.", hint="It serves that persona alone."
         )
     session.execute(text("SELECT id FROM personas WHERE id = :id FOR NO KEY UPDATE"), {"id": persona_id})
+    others = uses_like(session, persona_id, lora)
     before = _take_out(session, persona_id, lora)
     weight = _first(given.weight, before.get("weight"), lora.default_weight, 1.0)
     primary = _first(given.primary, before.get("primary"), not _has_primary(session, persona_id, lora))
@@ -63,9 +81,36 @@ def use_lora(
         )
     )
     session.flush()
-    details = {"lora": lora.label, "weight": weight, "primary": primary}
+    details: dict[str, Any] = {"lora": lora.label, "weight": weight, "primary": primary}
+    if primary:
+        # Rolling back restores it.
+        details["before"] = [asdict(one) for one in others]
     _note(session, "lora.use", persona_id, lora, details)
     return get_lora(session, lora_id)
+
+
+def use_words(session: Session, persona_id: int, lora: LoraView, before: Sequence[Use]) -> str:
+    """`Mira uses it at 1, primary in place of mira@1 beside ink@2`: how a persona uses a LoRA now.
+
+    Args:
+        before: what it used of the LoRA's type and family until then.
+    """
+    now = uses_like(session, persona_id, lora)
+    use = next(one for one in now if one.lora_id == lora.id)
+    persona = next(one.persona for one in lora.users if one.persona_id == persona_id)
+    gone = {one.lora_id for one in before} - {one.lora_id for one in now}
+    words = f"{persona} {'still uses' if use in before else 'uses'} it at {use.weight:g}"
+    if use.primary:
+        words += ", primary"
+    if gone:
+        words += f" in place of {_labels(session, sorted(gone))}"
+    if len(now) > 1:
+        words += f" beside {_labels(session, [one.lora_id for one in now if one.lora_id != lora.id])}"
+    return words
+
+
+def _labels(session: Session, ids: Sequence[int]) -> str:
+    return ", ".join(get_lora(session, one).label for one in ids)
 
 
 def unuse_lora(session: Session, persona_id: int, lora_id: int) -> LoraView:
@@ -145,3 +190,9 @@ def _note(session: Session, action: str, persona_id: int, lora: LoraView, detail
     )
     events.emit(session, "lora", lora.id)
     events.emit(session, "persona", persona_id)
+
+
+_USES = """
+SELECT lora_model_id AS lora_id, weight, "primary" FROM persona_lora_mappings
+WHERE persona_id = :persona AND model_type = :type AND base_family = :family ORDER BY "primary" DESC, id
+"""

@@ -1,4 +1,4 @@
-"""What a LoRA file's own notes tell beyond its format: licence, weights, what was measured by what."""
+"""What a LoRA file's own notes tell beyond its format: licence, step, weights, what was measured by what."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def details_of(metadata: Mapping[str, str]) -> dict[str, Any]:
         details["non_commercial"] = barred
     if metadata.get("flen.weights") in ("ema", "raw"):
         details["weights"] = metadata["flen.weights"]
+    step = metadata.get("ss_steps", "")
+    if step.isascii() and step.isdecimal() and len(step) < 10:
+        details["step"] = int(step)
     scores = _scores(metadata.get("flen.scores", ""))
     if scores:
         scorer = metadata.get("flen.scorer", "")

@@ -47,6 +47,7 @@ class LoraView:
         scorer: what measured the likeness among them; empty where nothing tells.
         weak: it went by the whole figure, not by a face.
         training_run: the training that it came of.
+        step: of that training, or of the one that its file tells; None where nothing tells.
         weights: `ema` or `raw`: its average or its last weights were exported; empty where nothing tells.
         base_difference: how it acts on the base in 16 bits, as `training.exported.base_words` takes it.
         commercial: whether its base model's licence allows commercial use; None where nothing tells.
@@ -76,6 +77,7 @@ class LoraView:
     scorer: str
     weak: bool
     training_run: int | None
+    step: int | None
     weights: str
     base_difference: Mapping[str, Any] | None
     commercial: bool | None
@@ -318,6 +320,7 @@ def _view(row: Mapping[str, Any], users: Sequence[LoraUser]) -> LoraView:
         scorer=str(scored.get("scorer") or ""),
         weak=scored.get("weak") is True,
         training_run=details.get("training_run"),
+        step=details.get("step"),
         weights=str(details.get("weights") or ""),
         base_difference=details.get("base_difference"),
         commercial=None if "non_commercial" not in details else not details["non_commercial"],

@@ -13,6 +13,12 @@ def weights_words(weights: object) -> str:
     return _WEIGHTS.get(str(weights), "")
 
 
+def origin_words(training: int | None, step: int | None, weights: object) -> str:
+    """`training 2, step 200, its weights as they were`; without what nothing tells."""
+    run = "" if training is None else f"training {training}"
+    return ", ".join(filter(None, (run, "" if step is None else f"step {step}", weights_words(weights))))
+
+
 def base_words(told: object) -> str:
     """A sentence on how a LoRA that was trained on a quantised base acts on that base in 16 bits.
 
