@@ -313,6 +313,26 @@ async def test_training_6_a_folder_that_is_gone_or_another_runs_is_told_as_that(
     await TrainingWatch(studio.starter).catch_up()
     lost = studio.view(run_id)
     assert lost.status == "failed" and "gone from" in lost.trouble and hint in lost.hint
+    # Nothing was made in its place, and from where it is now it goes on.
+    assert not (tmp_path / "moved").exists()
+    steps = RunFolder(tmp_path / "again").losses()[-1].step + 5
+    await start_training(studio.starter, run_id, how=How(steps=steps, folder=tmp_path / "again"))
+    done = await studio.until(run_id, ended)
+    assert (done.status, done.step, done.folder) == ("done", steps, tmp_path / "again")
+
+
+async def test_training_6_steps_that_come_while_it_exports_are_refused(studio: Studio) -> None:
+    run_id = await studio.plan(20)
+    await start_training(studio.starter, run_id)
+    view = await studio.until(run_id, lambda view: view.step > 0)
+    await at_step(view, 20)
+    while RunFolder(view.folder).status() != "done":
+        await asyncio.sleep(0.01)
+    with pytest.raises(NotAllowedNow, match="is being exported") as caught:
+        change_steps(studio.db.session_scope, run_id, 60)
+    assert f"train resume {run_id} --steps 60" in caught.value.hint
+    done = await studio.until(run_id, ended)
+    assert (done.status, done.step, done.total_steps) == ("done", 20, 20)
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from persona_tui.errors import NotAllowedNow, StorageError
-from persona_tui.gpu.training.durable import append_line, lines_of, write_durably, written
+from persona_tui.gpu.training.durable import FolderGone, append_line, lines_of, write_durably, written
 from persona_tui.gpu.training.pulse import Heartbeat
 from persona_tui.gpu.training.run_file import RunFile, as_toml, read_run_file
 
@@ -100,6 +100,15 @@ class RunFolder:
             InvalidRequest: there is none, or it can't be used.
         """
         return read_run_file(self.run_file)
+
+    def require(self) -> None:
+        """Have the folder where it was: a run is not to be written beside itself.
+
+        Raises:
+            FolderGone: its recipe is not there any more.
+        """
+        if not self.run_file.is_file():
+            raise FolderGone(f"The folder of the training is gone from {self.path}.")
 
     def manifest(self) -> dict[str, Any]:
         """Status, interventions and facts of the run; empty before it began."""
