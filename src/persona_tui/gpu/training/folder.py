@@ -171,6 +171,11 @@ class RunFolder:
             if isinstance(step, int) and not any(to < step for to in back[len(known) :]):
                 yield told
 
+    def newest_step(self) -> int | None:
+        """The step of the newest checkpoint; None without one."""
+        names = (path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*"))
+        return max((int(name) for name in names if name.isdigit()), default=None)
+
     def losses(self) -> list[Loss]:
         """The loss curve: of a step that was taken again after a kill, the last time counts."""
         curve: dict[int, Loss] = {}

@@ -100,7 +100,7 @@ def change_steps(scope: SessionScope, run_id: int, steps: int) -> TrainingView:
         if row.status in LIVE and RunFolder(Path(row.folder)).status() in ("exporting", "done"):
             raise NotAllowedNow(
                 f"Training {run_id} has taken its last step and is being exported.",
-                hint=f"Once that is done, `persona-tui train resume {run_id} --steps {steps}` trains on after it.",
+                hint=f"`persona-tui train resume {run_id} --steps {steps}` trains on once that is done.",
             )
         if steps < max(1, row.step):
             raise InvalidRequest(
