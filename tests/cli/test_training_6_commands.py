@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 
+from persona_tui.cli.train import _say
 from persona_tui.cli.train_compare import _scores
 from persona_tui.cli.train_lines import event_line, follow_line, likeness, made
 from persona_tui.gpu.training.folder import Loss
@@ -73,9 +74,26 @@ def test_training_6_a_full_disk_is_told_where_one_watches() -> None:
     assert follow_line(cast(Any, SimpleNamespace(**known)), starts) == line
 
 
+def test_training_6_a_training_that_is_followed_says_no_line_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    starts = Attached(
+        found=True, alive=True, step=0, total_steps=60, doing="starting", heartbeat_age=1.0, losses=(),
+        seconds_per_step=None, seconds_left=None, evaluations=(), samples=(), exported=None, events=(),
+    )  # fmt: skip
+    view = cast(Any, SimpleNamespace(status="training", is_live=True, trouble="", hint="", folder=Path("/")))
+    before = ""
+    for doing in ("starting", "training", "evaluating"):
+        before = _say(view, replace(starts, doing=doing), False, before)
+    assert capsys.readouterr().out.splitlines() == [
+        "training: step 0 of 60",
+        "training: step 0 of 60, evaluating",
+    ]
+
+
 def test_training_6_the_log_names_the_step_of_a_checkpoint() -> None:
     at = "2026-11-29T10:44:35.123+00:00"
-    assert event_line({"at": at, "event": "checkpoint", "step": 15}) == f"{at[:19]} checkpoint of step 15"
+    assert event_line({"at": at, "event": "checkpoint", "step": 15}) == f"{at[:19]} checkpoint step 15"
     assert event_line({"at": at, "event": "began", "stage": "training"}) == f"{at[:19]} began training"
     assert event_line({"at": at, "event": "done"}) == f"{at[:19]} done"
 

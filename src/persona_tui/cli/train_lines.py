@@ -54,7 +54,7 @@ def event_line(event: Mapping[str, Any]) -> str:
     """An entry of a training's log: when, what, and its sentence, stage or step."""
     words = event.get("message") or event.get("stage") or ""
     if not words and event.get("step") is not None:
-        words = f"of step {event['step']}"
+        words = f"step {event['step']}"
     return f"{str(event.get('at', ''))[:19]} {event['event']} {words}".rstrip()
 
 
