@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -14,8 +15,13 @@ from typing import Any, cast
 
 import pytest
 
-from persona_tui.cli.train_lines import likeness, made
+from persona_tui.cli.train import _say
+from persona_tui.cli.train_compare import _scores
+from persona_tui.cli.train_lines import event_line, follow_line, likeness, made
+from persona_tui.gpu.training.folder import Loss
+from persona_tui.gpu.training.pulse import FREE_SOME
 from persona_tui.services.training.attach import Attached
+from persona_tui.services.training.runs import CheckpointView
 from tests.cli.conftest import Shell
 from tests.support.datasets import draw_all
 
@@ -46,6 +52,60 @@ def test_training_8_status_says_how_many_samples_are_likeness_enough() -> None:
     weak = {**told, "weak": True, "scorer": "clip 1a2b, masked subject (weak)"}
     said = next(likeness(replace(now, evaluations=(weak,))))
     assert said.startswith("likeness 0.51 (weak) at step 20, by clip 1a2b, masked subject (weak); 75%")
+
+
+def test_training_6_a_full_disk_is_told_where_one_watches() -> None:
+    now = Attached(
+        found=True, alive=True, step=30, total_steps=300, doing="waiting for space", heartbeat_age=1.0,
+        losses=(Loss(30, 0.5, 1.0),), seconds_per_step=1.0, seconds_left=None, evaluations=(), samples=(),
+        exported=None, events=(),
+    )  # fmt: skip
+    known = {"status": "training", "is_live": True, "folder": Path("/run"), "trouble": "", "hint": ""}
+    told = "There is no room left on the disk of /run. Free some: it goes on by itself."
+    waits = f"training: step 30 of 300, waiting for space, loss 0.5000. {told}"
+    noted = {"trouble": "There is no room left on the disk of /run.", "hint": FREE_SOME}
+    # Told once, whether the database knows of it already or not.
+    assert follow_line(cast(Any, SimpleNamespace(**known)), now) == waits
+    assert follow_line(cast(Any, SimpleNamespace(**known | noted)), now) == waits
+    going = replace(now, doing="training", step=31, seconds_left=600.0)
+    line = follow_line(cast(Any, SimpleNamespace(**known)), going)
+    assert line == "training: step 31 of 300, loss 0.5000, 1.00 s a step, 10 min left"
+    starts = replace(going, doing="starting")
+    assert follow_line(cast(Any, SimpleNamespace(**known)), starts) == line
+
+
+def test_training_6_a_training_that_is_followed_says_no_line_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    starts = Attached(
+        found=True, alive=True, step=0, total_steps=60, doing="starting", heartbeat_age=1.0, losses=(),
+        seconds_per_step=None, seconds_left=None, evaluations=(), samples=(), exported=None, events=(),
+    )  # fmt: skip
+    view = cast(Any, SimpleNamespace(status="training", is_live=True, trouble="", hint="", folder=Path("/")))
+    before = ""
+    for doing in ("starting", "training", "evaluating"):
+        before = _say(view, replace(starts, doing=doing), False, before)
+    assert capsys.readouterr().out.splitlines() == [
+        "training: step 0 of 60",
+        "training: step 0 of 60, evaluating",
+    ]
+
+
+def test_training_6_the_log_names_the_step_of_a_checkpoint() -> None:
+    at = "2026-11-29T10:44:35.123+00:00"
+    assert event_line({"at": at, "event": "checkpoint", "step": 15}) == f"{at[:19]} checkpoint step 15"
+    assert event_line({"at": at, "event": "began", "stage": "training"}) == f"{at[:19]} began training"
+    assert event_line({"at": at, "event": "done"}) == f"{at[:19]} done"
+
+
+def test_training_6_checkpoints_are_compared_under_words() -> None:
+    scores = {"likeness": 0.5, "validation_loss": 1.5, "seconds": 24.0, "passed": 0.75, "threshold": 0.4375}
+    found = CheckpointView(20, False, True, {**scores, "calibrated_on": 64, "scorer": "arcface"})
+    usual = CheckpointView(40, False, True, {**scores, "calibrated_on": 0, "scorer": "arcface"})
+    head, *rows = _scores(cast(Any, SimpleNamespace(best_step=None)), (found, usual), 40, {})
+    words = ("step", "likeness", "recognised", "seconds to look", "threshold", "held-out loss", "likeness by")
+    assert re.split(r"\s{2,}", head.strip()) == list(words)
+    assert "0.4375 (of 64 pairs)" in rows[0] and "0.4375 (a usual one)" in rows[1]
 
 
 def test_training_9_status_says_what_the_file_holds_and_does_in_16_bits() -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
+from persona_tui.cli.train_lines import troubles
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
 from persona_tui.errors import InvalidRequest, NotAllowedNow
@@ -24,7 +25,7 @@ from persona_tui.gpu.training import pulse
 from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.families import FAMILIES
 from persona_tui.gpu.training.folder import RunFolder
-from persona_tui.gpu.training.pulse import Heartbeat
+from persona_tui.gpu.training.pulse import FREE_SOME, Heartbeat
 from persona_tui.gpu.training.supervisor import _step_of, forget_chances, take_chance
 from persona_tui.pool import WorkPool
 from persona_tui.services import lease
@@ -34,6 +35,7 @@ from persona_tui.services.safety.consents import add_consent, withdraw_consent
 from persona_tui.services.training import licences
 from persona_tui.services.training.attach import attach
 from persona_tui.services.training.datasets import say_subject
+from persona_tui.services.training.following import RunFollower
 from persona_tui.services.training.orders import change_steps, order, queue
 from persona_tui.services.training.plan import plan_training
 from persona_tui.services.training.recipe import PlanInput
@@ -57,7 +59,9 @@ class Studio:
     dataset_id: int
     base: Path
 
-    async def plan(self, steps: int, *, die_at: list[int] | None = None, **given: object) -> int:
+    async def plan(
+        self, steps: int, *, die_at: Sequence[int] = (), full_at: Sequence[int] = (), **given: object
+    ) -> int:
         """A planned run of so many steps."""
         values = PlanInput.model_validate(
             {
@@ -74,7 +78,7 @@ class Studio:
             cards=tuple, count=tiny_shapes,
         )  # fmt: skip
         assert plan.run_id is not None and plan.folder is not None
-        (plan.folder / "faults.json").write_text(json.dumps({"die_at": die_at or []}))
+        (plan.folder / "faults.json").write_text(json.dumps({"die_at": die_at, "full_at": full_at}))
         return plan.run_id
 
     def view(self, run_id: int) -> TrainingView:
@@ -313,6 +317,60 @@ async def test_training_6_a_folder_that_is_gone_or_another_runs_is_told_as_that(
     await TrainingWatch(studio.starter).catch_up()
     lost = studio.view(run_id)
     assert lost.status == "failed" and "gone from" in lost.trouble and hint in lost.hint
+    # Nothing was made in its place, and from where it is now it goes on.
+    assert not (tmp_path / "moved").exists()
+    steps = RunFolder(tmp_path / "again").losses()[-1].step + 5
+    await start_training(studio.starter, run_id, how=How(steps=steps, folder=tmp_path / "again"))
+    done = await studio.until(run_id, ended)
+    assert (done.status, done.step, done.folder) == ("done", steps, tmp_path / "again")
+
+
+@pytest.mark.long
+async def test_training_6_a_full_disk_is_told_in_the_list_and_what_a_pause_then_loses(studio: Studio) -> None:
+    scope = studio.db.session_scope
+    run_id = await studio.plan(2000, full_at=[18])
+    await start_training(studio.starter, run_id)
+    waits = await studio.until(run_id, lambda view: bool(view.trouble))
+    assert waits.status == "training" and str(waits.folder) in waits.trouble and waits.hint == FREE_SOME
+    told = attach(waits)
+    assert (told.doing, told.seconds_left, told.step) == ("waiting for space", None, 18)
+    assert RunFollower(waits.folder).look().seconds_left is None
+    assert [words for words, _ in troubles(waits, told)] == [waits.trouble]
+    order(scope, run_id, "pause")
+    paused = await studio.until(run_id, lambda view: view.status == "paused")
+    said = "It is paused at step 18; its last checkpoint is of step 15, from where it goes on."
+    assert (paused.step, paused.trouble) == (18, said) and f"train resume {run_id}" in paused.hint
+    await start_training(studio.starter, run_id, how=How(steps=25))
+    assert not studio.view(run_id).trouble
+    done = await studio.until(run_id, ended)
+    assert (done.status, done.step) == ("done", 25)
+    assert [told["step"] for told in events(done, "step")] == [*range(1, 19), *range(16, 26)]
+
+
+@pytest.mark.long
+async def test_training_6_a_full_disk_that_has_room_again_is_told_no_more(studio: Studio) -> None:
+    run_id = await studio.plan(2000, full_at=[6])
+    await start_training(studio.starter, run_id)
+    waits = await studio.until(run_id, lambda view: bool(view.trouble))
+    (waits.folder / "room").touch()
+    goes_on = await studio.until(run_id, lambda view: not view.trouble)
+    assert (goes_on.status, goes_on.hint) == ("training", "")
+    order(studio.db.session_scope, run_id, "stop")
+    assert not (await studio.until(run_id, ended)).trouble
+
+
+async def test_training_6_steps_that_come_while_it_exports_are_refused(studio: Studio) -> None:
+    run_id = await studio.plan(20)
+    await start_training(studio.starter, run_id)
+    view = await studio.until(run_id, lambda view: view.step > 0)
+    await at_step(view, 20)
+    while RunFolder(view.folder).status() != "done":
+        await asyncio.sleep(0.01)
+    with pytest.raises(NotAllowedNow, match="is being exported") as caught:
+        change_steps(studio.db.session_scope, run_id, 60)
+    assert f"train resume {run_id} --steps 60" in caught.value.hint
+    done = await studio.until(run_id, ended)
+    assert (done.status, done.step, done.total_steps) == ("done", 20, 20)
 
 
 @pytest.mark.long

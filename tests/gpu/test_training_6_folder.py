@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from persona_tui.errors import NotAllowedNow
+from persona_tui.errors import NotAllowedNow, StorageError
 from persona_tui.gpu.training.adapters.folders import BadBase, reading
-from persona_tui.gpu.training.durable import DiskFull, append_line, write_durably, written
-from persona_tui.gpu.training.folder import RunFolder
+from persona_tui.gpu.training.durable import DiskFull, append_line, make_folder, write_durably, written
+from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.pulse import Pulse, started_at
-from persona_tui.gpu.training.worker import explained
+from persona_tui.gpu.training.worker import Worker, explained, run_stage
 from persona_tui.services.training.following import RunFollower
 
 
@@ -166,3 +166,32 @@ def test_training_6_memory_that_has_ended_is_told_as_that() -> None:
     assert explained(caught.value).title == "Out of RAM"
     with pytest.raises(BadBase), reading(Path("base"), "weights"):
         raise RuntimeError("shapes differ")
+
+
+def test_training_6_nothing_is_made_where_a_run_was_that_was_moved_while_it_trains(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.run_file.write_text("")
+    samples = folder.samples / "step-00000020"
+    tried: list[str] = []
+
+    def moved(worker: Worker) -> Status:
+        worker.insist(lambda: make_folder(samples, within=folder.path))
+        folder.path.rename(tmp_path / "elsewhere")
+        with pytest.raises(StorageError):  # as it is met with between a look and its write
+            make_folder(samples, within=folder.path)
+        tried.append("make")
+        worker.log("step", step=1)
+        return "done"
+
+    assert run_stage(folder, "training", moved) == 1
+    assert tried and not folder.path.exists()
+    assert "is gone from" in (said := capfd.readouterr().err) and "train resume ID --folder FOLDER" in said
+    elsewhere = RunFolder(tmp_path / "elsewhere")
+    assert elsewhere.status() == "training" and (elsewhere.samples / samples.name).is_dir()
+    # A folder of that name that holds no run is not written either.
+    folder.path.mkdir()
+    assert run_stage(folder, "training", moved) == 1
+    assert list(folder.path.iterdir()) == []

@@ -146,6 +146,14 @@ def test_training_6_pause_stop_and_another_number_of_steps_change_no_step(
     assert result(folder) == result(unharmed)
 
 
+def test_training_6_steps_that_come_at_the_last_one_are_trained(unharmed: RunFolder, tmp_path: Path) -> None:
+    folder = begun(unharmed, tmp_path / "run")
+    folder.order(steps=4)
+    last = carried_out("train", folder, act="more", boundary="training:checkpoint:after_fsync", n=3)
+    assert (last.code, folder.status(), len(folder.losses())) == (0, "done", 10)
+    assert result(folder) == result(unharmed)
+
+
 def test_training_6_a_stop_at_the_last_step_keeps_the_file_from_being_made(
     unharmed: RunFolder, tmp_path: Path
 ) -> None:

@@ -1,7 +1,8 @@
 """Stages of a run without torch: `python -m tests.support.training_stage encode|train|export RUN_FOLDER`.
 
 The product's own worker, folder and exit codes; only what is learnt is nothing. What must go wrong stands in
-`faults.json` of the run's folder: {"die_at": [step, …]} kills the process there, once each.
+`faults.json` of the run's folder, once each: {"die_at": [step, …]} kills the process there, "full_at" fills
+its disk until there is a file `room`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from persona_tui.gpu.training.durable import DiskFull
 from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.memory import Peak, Probed, Speed
 from persona_tui.gpu.training.planner import BlockKind, Layers, Shapes
@@ -56,12 +58,22 @@ def _train(worker: Worker) -> Status:
         worker.pulse.moved(step, "training")
         worker.pulse.beat()
         folder.log("step", step=step, loss=1.0 / step, seconds=_SECONDS)
+        if step in faults["full_at"]:
+            faults["full_at"].remove(step)
+            (folder.path / "faults.json").write_text(json.dumps(faults))
+            worker.insist(lambda: _find_room(folder))
         if step in faults["die_at"]:
             faults["die_at"].remove(step)
             (folder.path / "faults.json").write_text(json.dumps(faults))
             os.kill(os.getpid(), signal.SIGKILL)
         if step % run.checkpoint_every == 0:
             _checkpoint(folder, step)
+
+
+def _find_room(folder: RunFolder) -> None:
+    """A disk that is full until somebody makes room."""
+    if not (folder.path / "room").exists():
+        raise DiskFull("There is no room left.")
 
 
 def _checkpoint(folder: RunFolder, step: int) -> None:
@@ -105,7 +117,7 @@ def _compare(worker: Worker) -> Status:
 
 def _faults(folder: RunFolder) -> dict[str, list[int]]:
     path = folder.path / "faults.json"
-    return json.loads(path.read_text()) if path.exists() else {"die_at": []}
+    return {"die_at": [], "full_at": []} | (json.loads(path.read_text()) if path.exists() else {})
 
 
 STAGES = {

@@ -24,7 +24,7 @@ from persona_tui.gpu.training.folder import RunFolder, Status
 from persona_tui.gpu.training.scoring import Scores
 from persona_tui.gpu.training.worker import Worker, run_stage
 
-Act = Literal["kill", "kill later", "term", "pause", "fill"]
+Act = Literal["kill", "kill later", "term", "pause", "fill", "more"]
 Stage = Literal["encode", "train", "export"]
 
 
@@ -96,6 +96,8 @@ class _Actor:
                 os.kill(os.getpid(), signal.SIGTERM)
             case "pause":
                 self.folder.order("pause")
+            case "more":
+                self.folder.order(steps=10)
             case "fill":
                 _fill_for_a_moment()
 

@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
+from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE, Pulse
 from persona_tui.resources import Resources
 from persona_tui.screens.loras import LorasScreen
 from persona_tui.screens.training_samples import SampleGrid
@@ -90,7 +91,37 @@ async def test_training_11_a_run_is_watched_and_its_folder_may_vanish(
         await shows(pilot, "no folder")
         assert "--folder FOLDER" in screen_text(pilot) and "430/1000" in screen_text(pilot)
         (tmp_path / "elsewhere").rename(folder.path)
+        await shows(pilot, "paused")  # as it was to, and nobody takes it up
+        folder.order("run")
         await shows(pilot, "silent")
+
+
+async def test_training_6_a_full_disk_is_told_with_its_folder_and_without_a_time_left(
+    db: Database, quiet_core: QuietCore, plan: Planned, tmp_path: Path
+) -> None:
+    with db.session_scope() as session:
+        _, folder = add_training(session, plan.persona_id, tmp_path / "run")
+    folder.note(status="training")
+    write_steps(folder, 1, 420)
+    async with app_over(quiet_core).run_test(size=LARGE) as pilot:
+        with folder.locked():
+            beating = Pulse(folder.heartbeat_file)
+            beating.moved(420, "training")
+            beating.beat()
+            await settle(pilot)
+            await pilot.press("f9")
+            await shows(pilot, "14 min 30 s left")
+            beating.waiting(WAITS_FOR_SPACE)
+            beating.beat()
+            await shows(pilot, "disk full")
+            await shows(pilot, "There is no room left on the disk of")
+            assert "Free some: it goes on by itself." in screen_text(pilot)
+            assert "14 min 30 s" not in screen_text(pilot)
+            beating.waiting("training")
+            beating.beat()
+            await shows(pilot, "14 min 30 s left")
+            assert "no room" not in screen_text(pilot)
+            beating.close()
 
 
 async def test_training_11_curves_are_drawn_without_colours_too(

@@ -23,7 +23,7 @@ from persona_tui.cli.frame import (
     table,
 )
 from persona_tui.cli.train_current import catch_up, current
-from persona_tui.cli.train_lines import how_far, pace, status_lines, troubles
+from persona_tui.cli.train_lines import follow_line, status_lines, troubles
 from persona_tui.errors import NotAllowedNow
 
 if TYPE_CHECKING:
@@ -231,6 +231,7 @@ def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingVie
     from persona_tui.services.training.attach import attach
 
     last: tuple[object, ...] = ()
+    line = ""
     gone = 0
     while True:
         view = current(opened, view.id)
@@ -239,7 +240,7 @@ def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingVie
         seen = (view.status, now.step, now.encoded, now.doing, view.trouble)
         if seen != last:
             last = seen
-            _say(view, now, as_json)
+            line = _say(view, now, as_json, line)
         if gone > _PATIENCE:
             sentence, hint = next(troubles(view, now))
             raise NotAllowedNow(sentence, title="Training is at rest", hint=hint)
@@ -250,7 +251,8 @@ def _follow(opened: Resources, view: TrainingView, as_json: bool) -> TrainingVie
         time.sleep(1.0)
 
 
-def _say(view: TrainingView, now: Attached, as_json: bool) -> None:
+def _say(view: TrainingView, now: Attached, as_json: bool, before: str) -> str:
+    """Print what is new, and give the line: what a person would read twice is said once."""
     loss = now.losses[-1].loss if now.losses else None
     if as_json:
         told = {
@@ -260,7 +262,8 @@ def _say(view: TrainingView, now: Attached, as_json: bool) -> None:
             "trouble": view.trouble,
         }  # fmt: skip
         print(json.dumps(told), flush=True)
-        return
-    words = "" if loss is None else f", loss {loss:.4f}"
-    line = f"{view.status}: {how_far(view, now)}{words}{pace(now)} {view.trouble}"
-    print(line.rstrip(), flush=True)
+        return ""
+    line = follow_line(view, now)
+    if line != before:
+        print(line, flush=True)
+    return line

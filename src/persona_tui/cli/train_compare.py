@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from persona_tui.services.training.runs import CheckpointView, TrainingView
 
 
+_WORDS: Mapping[str, str] = {
+    "validation_loss": "held-out loss",
+    "training_likeness": "likeness to learnt pictures",
+    "passed": "recognised",
+    "seconds": "seconds to look",
+}
+"""Heads of what is called otherwise in the folder's files; --json keeps those names."""
+
+
 def compare(
     run_id: Annotated[int, typer.Argument(metavar="ID", help="The training's id.")], as_json: AsJson = False
 ) -> None:
@@ -54,12 +63,13 @@ def _scores(
     names = sorted({name for one in shown for name, value in one.scores.items() if _is_number(name, value)})
     # A weak likeness says so in its scorer's name.
     by_whom = ["likeness by"] if "likeness" in names else []
+    beside_it = ["beside the proposed"] if beside else []
     yield from table(
-        ["step", *names, *by_whom, *(["beside the proposed"] if beside else []), ""],
+        ["step", *(_WORDS.get(name, name) for name in names), *by_whom, *beside_it, ""],
         (
             [
                 one.step,
-                *(one.scores.get(name) for name in names),
+                *(_score(one, name) for name in names),
                 *([one.scores.get("scorer")] if by_whom else []),
                 *([_beside(beside.get(one.step))] if beside else []),
                 _mark(view, proposed, one),
@@ -91,8 +101,21 @@ def _beside(told: Beside | None) -> str:
     return "" if told is None else f"{told.difference:+.3f} [{told.low:+.3f}, {told.high:+.3f}]"
 
 
+def _score(one: CheckpointView, name: str) -> object:
+    """A threshold with what it was found from, others as they are."""
+    value = one.scores.get(name)
+    if name != "threshold" or value is None:
+        return value
+    pairs = one.scores.get("calibrated_on")
+    return f"{value:.4g} ({f'of {pairs:.0f} pairs' if pairs else 'a usual one'})"
+
+
 def _is_number(name: str, value: object) -> bool:
-    return name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+    return (
+        name not in ("step", "calibrated_on")
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    )
 
 
 def _mark(view: TrainingView, proposed: int | None, one: CheckpointView) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persona_tui.services.training.attach import Attached
@@ -34,11 +34,28 @@ def status_lines(view: TrainingView, now: Attached) -> Iterator[str]:
     if now.proposed is not None and now.proposed != view.best_step:
         yield f"proposed: step {now.proposed}; `train export {view.id}` makes it a version"
     for event in now.events[-5:]:
-        words = event.get("message") or event.get("stage") or ""
-        yield f"   {str(event.get('at', ''))[:19]} {event['event']} {words}"
+        yield f"   {event_line(event)}"
     for sentence, hint in troubles(view, now):
         yield f"⚠️  {sentence}"
         yield f"   {hint}"
+
+
+def follow_line(view: TrainingView, now: Attached) -> str:
+    """One change of a training that is followed: how far, at what, its loss, its pace, what keeps it."""
+    doing = "" if now.doing in (view.status, "starting") else f", {now.doing}"
+    loss = f", loss {now.losses[-1].loss:.4f}" if now.losses else ""
+    live = [f" {sentence} {hint}" for sentence, hint in troubles(view, now)] if now.alive else []
+    # Of one that rests, the hint has a line of its own.
+    kept = "".join(live) or (f" {view.trouble}" if view.trouble and not now.alive else "")
+    return f"{view.status}: {how_far(view, now)}{doing}{loss}{pace(now)}{'.' if kept else ''}{kept}"
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """An entry of a training's log: when, what, and its sentence, stage or step."""
+    words = event.get("message") or event.get("stage") or ""
+    if not words and event.get("step") is not None:
+        words = f"step {event['step']}"
+    return f"{str(event.get('at', ''))[:19]} {event['event']} {words}".rstrip()
 
 
 def by_level(losses: Sequence[tuple[float, float]]) -> str:
@@ -72,10 +89,10 @@ def made(view: TrainingView, now: Attached) -> Iterator[str]:
 
 def troubles(view: TrainingView, now: Attached) -> Iterator[tuple[str, str]]:
     """What keeps a training from getting on, and what to do about each."""
-    from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE
+    from persona_tui.gpu.training.pulse import FREE_SOME, WAITS_FOR_SPACE, no_room
 
-    if now.alive and now.doing == WAITS_FOR_SPACE:
-        yield f"There is no room left on the disk of {view.folder}.", "Free some: it goes on by itself."
+    if now.alive and now.doing == WAITS_FOR_SPACE and view.hint != FREE_SOME:
+        yield no_room(view.folder), FREE_SOME
     if view.is_live and not now.alive and not view.trouble:
         yield (
             f"Its process is gone, at step {now.step}.",

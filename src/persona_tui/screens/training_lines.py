@@ -64,7 +64,7 @@ def _state(row: Row) -> tuple[str, str, str]:
     if look is not None and look.sign == "alive":
         if look.wanted.want != "run":
             return "◐ ", "pausing" if look.wanted.want == "pause" else "stopping", "$warning"
-        if look.doing == "waiting for space":
+        if _waits_for_space(look):
             return "◐ ", "disk full", "$warning"
         if look.doing == "evaluating":
             return "▶ ", "evaluates", "$title"
@@ -215,8 +215,19 @@ def _card(row: Row, card: Card) -> Content:
     return dim(f"{card.name}: {used}{busy}, ") + temperature(card)
 
 
+def _waits_for_space(look: RunLook) -> bool:
+    from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE
+
+    return look.doing == WAITS_FOR_SPACE
+
+
 def _trouble(row: Row) -> Iterator[Content]:
+    from persona_tui.gpu.training.pulse import FREE_SOME, no_room
+
     look, run = row.look, row.run
+    if look is not None and _waits_for_space(look):
+        yield say("warn", f"{no_room(run.folder)} {FREE_SOME}")
+        return
     told = (look.message, look.hint) if look is not None and look.message else (run.trouble, run.hint)
     if told[0]:
         level = "error" if row.status == "failed" else "warn"

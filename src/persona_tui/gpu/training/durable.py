@@ -21,6 +21,13 @@ class DiskFull(StorageError):
     hint = "Free some space, then try again."
 
 
+class FolderGone(StorageError):
+    """A run's folder was moved or removed while a process works on it; nothing is made in its place."""
+
+    title = "Folder is gone"
+    hint = "Say where it is now: `persona-tui train resume ID --folder FOLDER` goes on there."
+
+
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file of lines; what is none is left out."""
     try:
@@ -68,14 +75,15 @@ def write_durably(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it; one that is there stays.
+def make_folder(path: Path, *, within: Path) -> None:
+    """Make a folder and those above it, up to one that must be there; one that is there stays.
 
     Raises:
         DiskFull, StorageError: it can't be made.
     """
     with written(path):
-        path.mkdir(parents=True, exist_ok=True)
+        for part in [*reversed(path.relative_to(within).parents), path.relative_to(within)][1:]:
+            (within / part).mkdir(exist_ok=True)
 
 
 def sync_folder(path: Path) -> None:

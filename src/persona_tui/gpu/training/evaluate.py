@@ -161,7 +161,7 @@ class Evaluator:
                     drawn(trainee.objective, one.sample, one.prompt, steps=_STEPS, seed=one.seed, guided=True)
                 )
         place = place_of(self._folder, step)
-        self._worker.insist(lambda: make_folder(place))
+        self._worker.insist(lambda: make_folder(place, within=self._folder.path))
         for one, pixels in zip(asked, self._decoded(trainee, latents), strict=True):
             self._worker.insist(partial(_save, place / one.as_picture().file, pixels))
         told = json.dumps([asdict(one.as_picture()) for one in asked], indent=1).encode()

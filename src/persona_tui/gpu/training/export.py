@@ -151,7 +151,7 @@ def _put_in_place(
     folder = worker.folder
     tried_in = folder.export / ".trial"
     shutil.rmtree(tried_in, ignore_errors=True)
-    worker.insist(lambda: make_folder(tried_in))
+    worker.insist(lambda: make_folder(tried_in, within=folder.path))
     part = tried_in / file
     worker.insist(lambda: write_durably(part, data))
     boundaries.reached("training:export:before_trial")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from persona_tui.errors import NotAllowedNow, StorageError
-from persona_tui.gpu.training.durable import append_line, lines_of, write_durably, written
+from persona_tui.gpu.training.durable import FolderGone, append_line, lines_of, write_durably, written
 from persona_tui.gpu.training.pulse import Heartbeat
 from persona_tui.gpu.training.run_file import RunFile, as_toml, read_run_file
 
@@ -101,6 +101,15 @@ class RunFolder:
         """
         return read_run_file(self.run_file)
 
+    def require(self) -> None:
+        """Have the folder where it was: a run is not to be written beside itself.
+
+        Raises:
+            FolderGone: its recipe is not there any more.
+        """
+        if not self.run_file.is_file():
+            raise FolderGone(f"The folder of the training is gone from {self.path}.")
+
     def manifest(self) -> dict[str, Any]:
         """Status, interventions and facts of the run; empty before it began."""
         return _object(self.manifest_file)
@@ -161,6 +170,11 @@ class RunFolder:
             step, known = told.get("step"), told.get("went_back_to", back)
             if isinstance(step, int) and not any(to < step for to in back[len(known) :]):
                 yield told
+
+    def newest_step(self) -> int | None:
+        """The step of the newest checkpoint; None without one."""
+        names = (path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*"))
+        return max((int(name) for name in names if name.isdigit()), default=None)
 
     def losses(self) -> list[Loss]:
         """The loss curve: of a step that was taken again after a kill, the last time counts."""

@@ -105,7 +105,10 @@ class Training:
             if self._state.step >= (control.steps or self._run.steps):
                 self._evaluated(self._state.step)
                 self._save()
-                return "done"
+                # More steps may have been asked for while it was looked at, which takes minutes.
+                if self._state.step >= (self._worker.control().steps or self._run.steps):
+                    return "done"
+                continue
             try:
                 self._step()
             except rollback.Failure as failure:

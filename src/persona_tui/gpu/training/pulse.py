@@ -12,6 +12,7 @@ from persona_tui.gpu.training.durable import written
 
 WAITS_FOR_SPACE = "waiting for space"
 """What a process is at that keeps what it can't write on a full disk."""
+FREE_SOME = "Free some: it goes on by itself."
 HEARTBEAT_BYTES = 512
 """A heartbeat is written over the last one in place, which a full disk does not prevent."""
 
@@ -46,6 +47,11 @@ class Heartbeat:
     def still_for(self) -> float:
         """Seconds without progress; its process may beat all the same. 0 after a reboot."""
         return max(0.0, since_boot() - self.moved)
+
+
+def no_room(folder: Path) -> str:
+    """The sentence for a process that waits for space; `FREE_SOME` is what to do about it."""
+    return f"There is no room left on the disk of {folder}."
 
 
 class Pulse:

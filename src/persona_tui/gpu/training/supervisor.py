@@ -232,8 +232,7 @@ def _step_of(folder: RunFolder) -> int:
     beat = folder.heartbeat()
     if beat is not None and beat.step:
         return beat.step
-    names = (path.name.removeprefix("step-") for path in folder.checkpoints.glob("step-*"))
-    return max((int(name) for name in names if name.isdigit()), default=0)
+    return folder.newest_step() or 0
 
 
 def _signal_name(number: int) -> str:

@@ -61,8 +61,10 @@ class Worker:
 
         Raises:
             NotAllowedNow: another process works in it.
+            FolderGone: it is not there.
             StorageError: it can't be written.
         """
+        self.folder.require()
         self._stack.enter_context(self.folder.locked())
         remove_parts(self.folder.path)
         self.pulse = Pulse(self.folder.heartbeat_file)
@@ -110,10 +112,12 @@ class Worker:
 
         Raises:
             Interrupted: stop or pause is wanted meanwhile; what was to be written is not.
+            FolderGone: the folder was moved or removed meanwhile.
             StorageError: it can't be written for another reason.
         """
         waiting = False
         while True:
+            self.folder.require()
             try:
                 done = write()
             except DiskFull as full:
@@ -195,6 +199,7 @@ def _carried_out(worker: Worker, status: Status, stage: Callable[[Worker], Statu
         worker.log(became)
         return 0
     except Interrupted as wanted:
+        folder.require()
         with suppress(DiskFull):
             folder.note(status=wanted.status)
             folder.log(wanted.status)
@@ -204,6 +209,7 @@ def _carried_out(worker: Worker, status: Status, stage: Callable[[Worker], Statu
         sys.stderr.write(f"{gone}\n")
         return 1
     except Exception as problem:
+        folder.require()  # else what failed is that, whatever it was noticed by
         told = explained(problem)
         with suppress(DiskFull):
             folder.note(status="failed", message=told.message, hint=told.hint)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_tui.gpu.training.folder import Loss, RunFolder
 from persona_tui.gpu.training.memory import noted_peak
+from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE
 from persona_tui.services import lease
 from persona_tui.services.training.run_log import RunLog
 from persona_tui.services.training.runs import TrainingView
@@ -33,7 +34,7 @@ class Attached:
         heartbeat_age: seconds; None before the first one.
         losses: one for each step that counts.
         seconds_per_step: median of the last steps; None before there are some.
-        seconds_left: at that pace, evaluations counted in; None while nobody knows.
+        seconds_left: at that pace, evaluations counted in; None while nobody knows, or it waits for space.
         evaluations: in the order of their steps.
         events: of the log but steps, the last ones.
         proposed: step of the checkpoint that evaluations think best; None before they do.
@@ -73,17 +74,18 @@ def attach(view: TrainingView, *, events: int = 40) -> Attached:
     with suppress(OSError):
         log.read_new()
     manifest = folder.manifest()
+    doing = beat.doing if beat is not None and alive else view.status
     told = [event for event in folder.events() if event.get("event") not in _QUIET]
     return Attached(
         found=folder.run_file.is_file(),
         alive=alive,
         step=step,
         total_steps=total,
-        doing=beat.doing if beat is not None and alive else view.status,
+        doing=doing,
         heartbeat_age=None if beat is None else beat.age(),
         losses=losses,
         seconds_per_step=log.seconds_per_step,
-        seconds_left=log.seconds_left(max(0, total - step)) if alive else None,
+        seconds_left=log.seconds_left(max(0, total - step)) if alive and doing != WAITS_FOR_SPACE else None,
         evaluations=tuple(folder.looks()),
         events=told[-events:],
         samples=tuple(sorted(folder.samples.rglob("*.png"))),

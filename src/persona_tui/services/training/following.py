@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from persona_tui.errors import InvalidRequest
-from persona_tui.gpu.training.folder import Control, RunFolder
+from persona_tui.gpu.training.folder import Control, RunFolder, Want
 from persona_tui.gpu.training.memory import noted_peak
+from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE
 from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.services.training.attach import alike_in, proposed_in
 from persona_tui.services.training.curves import Point
@@ -24,6 +25,7 @@ SILENT_AFTER = 10.0
 """Seconds without a heartbeat after which a run whose folder no process holds counts as dead."""
 _NO_FACE = "no face"
 """As `gpu.likeness` names this outcome; importing it costs too much for a look."""
+_RESTS: Mapping[Want, str] = {"pause": "paused", "stop": "stopped"}
 Sign = Literal["alive", "silent", "resting", "gone"]
 
 
@@ -41,7 +43,7 @@ class RunLook:
         encoded: pictures that are encoded, and how many there are; None before the first one.
         wanted: what the operator asked for.
         message, hint: why it failed or waits.
-        seconds_left: until the last step.
+        seconds_left: until the last step; None while nobody knows, or it waits for space.
         threshold: likeness from which on a sample counts as the persona's, at each look.
         calibrated_on: pairs that it was found from; 0: it is a usual one.
         passed: share of the samples that count.
@@ -116,15 +118,21 @@ class RunFollower:
         manifest, beat, wanted = folder.manifest(), folder.heartbeat(), folder.control()
         status = str(manifest.get("status", "planned"))
         alive = folder.is_locked() or (beat is not None and status in ACTIVE and beat.age() < SILENT_AFTER)
+        if not alive and status in ACTIVE:
+            # It came to rest on a full disk, where it could not write that it did.
+            status = _RESTS.get(wanted.want, status)
         losses = log.losses if anew else last.losses
         # A process that only begins has taken no step yet; the curve tells what those before it took.
         step = (beat.step if beat is not None else 0) or (losses[-1].step if losses else 0)
+        doing = clean(beat.doing, keep_lines=False) if alive and beat is not None else ""
         peak = noted_peak(folder, "train")
         steps = wanted.steps or self._steps()
+        waits = doing == WAITS_FOR_SPACE
+        left = None if steps is None or waits else log.seconds_left(max(steps - step, 0))
         return RunLook(
             sign="alive" if alive else "silent" if status in ACTIVE else "resting",
             status=status,
-            doing=clean(beat.doing, keep_lines=False) if alive and beat is not None else "",
+            doing=doing,
             pid=beat.pid if alive and beat is not None else None,
             step=step,
             steps=steps,
@@ -133,7 +141,7 @@ class RunFollower:
             message=clean(str(manifest.get("message", "")), keep_lines=False),
             hint=clean(str(manifest.get("hint", "")), keep_lines=False),
             seconds_per_step=log.seconds_per_step,
-            seconds_left=None if steps is None else log.seconds_left(max(steps - step, 0)),
+            seconds_left=left,
             losses=losses,
             likeness=log.scores("likeness") if anew else last.likeness,
             threshold=log.scores("threshold") if anew else last.threshold,

@@ -16,7 +16,7 @@ from persona_tui.services.training.datasets import SessionScope
 from persona_tui.services.training.plan import require_subject
 from persona_tui.services.training.recipe import family_of
 from persona_tui.services.training.run_folders import folder_of
-from persona_tui.services.training.runs import TrainingView, get_training
+from persona_tui.services.training.runs import LIVE, TrainingView, get_training
 from persona_tui.services.training.scorers import arcface_in
 
 
@@ -28,7 +28,7 @@ def order(scope: SessionScope, run_id: int, want: str) -> TrainingView:
 
     Raises:
         UnknownName: no such training.
-        NotAllowedNow: it does not run.
+        NotAllowedNow: it does not run, or is being exported.
         InvalidRequest: it runs, and its folder is gone.
         StorageError: its folder can't be written.
     """
@@ -93,9 +93,15 @@ def change_steps(scope: SessionScope, run_id: int, steps: int) -> TrainingView:
     Raises:
         UnknownName: no such training.
         InvalidRequest: it is past that step already, or its folder is gone.
+        NotAllowedNow: it has taken its last step and is being exported.
     """
     with scope() as session:
         row = locked_row(session, run_id)
+        if row.status in LIVE and RunFolder(Path(row.folder)).status() in ("exporting", "done"):
+            raise NotAllowedNow(
+                f"Training {run_id} has taken its last step and is being exported.",
+                hint=f"`persona-tui train resume {run_id} --steps {steps}` trains on once that is done.",
+            )
         if steps < max(1, row.step):
             raise InvalidRequest(
                 f"Training {run_id} is at step {row.step} already.",

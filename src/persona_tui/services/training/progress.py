@@ -6,13 +6,14 @@ import json
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psutil
 from sqlmodel import Session, col, select
 
 from persona_tui.gpu.training.folder import RunFolder
-from persona_tui.gpu.training.pulse import WAITS_FOR_SPACE, Heartbeat
+from persona_tui.gpu.training.pulse import FREE_SOME, WAITS_FOR_SPACE, Heartbeat, no_room
 from persona_tui.models.training import Checkpoint, TrainingRun
 from persona_tui.services import events
 from persona_tui.services.lease import ReadCards, places
@@ -40,19 +41,39 @@ def note_progress(session: Session, row: TrainingRun, folder: RunFolder, cards: 
 
 
 def note_stillness(row: TrainingRun, beat: Heartbeat | None, seconds_per_step: float | None) -> None:
-    """Say of a run whose process lives that it does not get on, and take that back when it does.
+    """Say of a run whose process lives that it waits for space or does not get on; take it back when it does.
 
     Nothing is done about it: slowness is never a reason to go back (M10), and a stuck driver is no better
     for another process.
     """
-    still = 0.0 if beat is None or beat.doing == WAITS_FOR_SPACE else beat.still_for()
+    if beat is not None and beat.doing == WAITS_FOR_SPACE:
+        row.trouble, row.hint = no_room(Path(row.folder)), FREE_SOME
+        return
+    still = 0.0 if beat is None else beat.still_for()
     if beat is not None and still > max(_STILL_SECONDS, _STILL_STEPS * (seconds_per_step or 0.0)):
         row.trouble = f"{_STILL} for {still / 60:.0f} minutes, at step {beat.step} ({beat.doing})."
         row.hint = (
             f"Its output.log may tell why; `persona-tui train stop {row.id}`, or end process {beat.pid}."
         )
-    elif row.trouble.startswith(_STILL):
+    else:
+        forget_passing(row)
+
+
+def forget_passing(row: TrainingRun) -> None:
+    """Take back what is only true while a process is at work."""
+    if row.trouble.startswith(_STILL) or row.hint == FREE_SOME:
         row.trouble = row.hint = ""
+
+
+def say_what_is_repeated(row: TrainingRun, folder: RunFolder) -> None:
+    """Say of a run that rests that its newest checkpoint is older than its last step: the disk was full."""
+    beat, kept = folder.heartbeat(), folder.newest_step()
+    step = max(row.step, 0 if beat is None else beat.step)
+    if kept is not None and kept < step and not row.trouble:
+        row.step = step
+        at = f"It is {row.status} at step {step}"
+        row.trouble = f"{at}; its last checkpoint is of step {kept}, from where it goes on."
+        row.hint = f"`persona-tui train resume {row.id}` takes the steps from {kept + 1} on again."
 
 
 _STILL = "It does not get on"

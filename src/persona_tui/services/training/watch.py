@@ -24,7 +24,13 @@ from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.services import events, lease
 from persona_tui.services.lease import Lease, Place
 from persona_tui.services.training.plan import require_subject
-from persona_tui.services.training.progress import last_pace, note_progress, note_stillness
+from persona_tui.services.training.progress import (
+    forget_passing,
+    last_pace,
+    note_progress,
+    note_stillness,
+    say_what_is_repeated,
+)
 from persona_tui.services.training.registering import place_everywhere, register
 from persona_tui.services.training.runs import LIVE, TrainingView, list_trainings
 from persona_tui.services.training.start import (
@@ -233,11 +239,14 @@ class TrainingWatch:
         self, session: Session, row: TrainingRun, folder: RunFolder, status: str, held: Sequence[Lease]
     ) -> None:
         """Note how a run ended, and let go of its cards."""
+        forget_passing(row)
         if status == "failed" and not row.trouble:
             told = folder.manifest()
             row.trouble = str(told.get("message") or "It failed; its log has the details.")
             row.hint = str(told.get("hint") or _AGAIN)
         row.status = status
+        if status in ("paused", "stopped"):
+            say_what_is_repeated(row, folder)
         beat = folder.heartbeat()
         if beat is not None and "begun" in row.prediction:
             row.prediction = {**row.prediction, "seconds": beat.beat - row.prediction["begun"]}
