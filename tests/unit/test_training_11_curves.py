@@ -76,6 +76,8 @@ def test_training_11_a_run_whose_folder_is_gone_is_told_as_it_was(tmp_path: Path
         gone = follower.look()
         assert (gone.sign, gone.step, gone.steps, gone.losses) == ("gone", 1, 11, look.losses)
     (tmp_path / "elsewhere").rename(folder.path)
+    assert follower.look().sign == "resting"  # it was to pause
+    folder.order("run")
     assert follower.look().sign == "silent"
 
 
