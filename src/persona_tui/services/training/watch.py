@@ -23,6 +23,7 @@ from persona_tui.gpu.training.folder import RunFolder, Want
 from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.services import events, lease
 from persona_tui.services.lease import Lease, Place
+from persona_tui.services.training.duration import count_time
 from persona_tui.services.training.plan import require_subject
 from persona_tui.services.training.progress import last_pace, note_progress, note_stillness
 from persona_tui.services.training.registering import place_everywhere, register
@@ -225,6 +226,7 @@ class TrainingWatch:
             session, missing, "training", self._starter.locks, run_id=row.id, cards=self._starter.cards
         )
         row.resumed_step = row.step
+        count_time(row, folder)
         begin(session, row, used=int(row.prediction.get("used_before", 0)))
         log.warning("a training is taken up again", training=row.id, step=row.step)
         return _Next(spawn=(held, chosen))
@@ -238,9 +240,7 @@ class TrainingWatch:
             row.trouble = str(told.get("message") or "It failed; its log has the details.")
             row.hint = str(told.get("hint") or _AGAIN)
         row.status = status
-        beat = folder.heartbeat()
-        if beat is not None and "begun" in row.prediction:
-            row.prediction = {**row.prediction, "seconds": beat.beat - row.prediction["begun"]}
+        count_time(row, folder)
         row.finished_at = None if status == "paused" else self._clock()
         session.add(row)
         for one in held:
