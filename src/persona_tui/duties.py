@@ -236,6 +236,8 @@ class Duties:
             await self.tick(await to_thread(self._resources.now))
             self._trouble.settle("tick")
             self.good_rounds += 1
+        except asyncio.CancelledError:
+            pass  # APScheduler ends rounds under way when it is shut down, and would log this as an error
         except PersonaError as problem:
             self._trouble.say("tick", problem.message)
             log.warning("tick failed", problem=problem.message)

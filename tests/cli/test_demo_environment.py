@@ -51,6 +51,15 @@ def test_commands_of_another_terminal_work_on_the_running_demo(home: Path) -> No
         assert said.code == 0, said.err  # the sandbox's server was asked, with its token
         asked = {step["endpoint"].rstrip("/") for step in said.json}
         assert asked == {told["PERSONA_COMFYUI__URLS"].rstrip("/")}
-    after = shell("persona-tui demo --env")
+        second = shell("persona-tui demo --headless")
+        assert second.code == 1 and "A demo is running already." in second.err
+        reset = shell("persona-tui demo --reset")
+        assert reset.code == 1 and "A demo is running." in reset.err
+        said = shell('eval "$(persona-tui demo --env)" && persona-tui persona list --json')
+        assert said.code == 0, said.err  # the first one is reached as before
+        written = environment_file().read_text()
+    environment_file().write_text(written)  # as one leaves it that is killed
+    after = shell('eval "$(persona-tui demo --env)" && echo went on')
     assert (after.code, after.out) == (1, "")
     assert "No demo is running" in after.err and "script/demo" in after.err
+    assert "Nothing was set" in after.err

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from persona_tui.cli.train_plan import _plan_lines
 from persona_tui.clients.comfyui import ComfyUIClient
 from persona_tui.database.engine import Database
 from persona_tui.gpu.host_memory import HostMemory
@@ -17,6 +18,7 @@ from persona_tui.gpu.nvml import Card
 from persona_tui.gpu.training.buckets import buckets_for, filled
 from persona_tui.gpu.training.folder import RunFolder
 from persona_tui.gpu.training.planner import step_work
+from persona_tui.models.training import TrainingRun
 from persona_tui.pool import WorkPool
 from persona_tui.services import lease
 from persona_tui.services.training.duration import foreseen
@@ -25,6 +27,7 @@ from persona_tui.services.training.plan import Plan, plan_training
 from persona_tui.services.training.recipe import PlanInput
 from persona_tui.services.training.runs import get_training
 from persona_tui.services.training.start import How, Starter, start_training
+from persona_tui.services.training.watch import TrainingWatch
 from persona_tui.settings import Settings
 from tests.database.test_training_3_plan import FLUX, base_model, memory, recipe
 from tests.support.datasets import add_files, draw, draw_all, make_dataset
@@ -154,3 +157,25 @@ async def test_training_3_the_time_counts_in_what_a_step_costs(bench: Bench) -> 
     assert larger == (64 * 64 + 512) / (32 * 32 + 512)
     told = foreseen(kept, ())
     assert told is not None and told.why == "as trainings of this kind took here"
+
+
+async def test_training_3_the_time_of_a_run_that_was_resumed_counts_too(bench: Bench) -> None:
+    db = bench.db
+    dataset = add_files(db, make_dataset(db, bench.tmp_path), [draw_all(bench.tmp_path / "in", 14)]).dataset
+    bench.cards = ()
+    first = await bench.plan(dataset.id, buckets=(64,), steps=6, preset="style")
+    assert first.run_id is not None
+    assert "time: not known before its first steps" in list(_plan_lines(first, ()))
+    watch, taken = TrainingWatch(bench.starter), []
+    for how in (How(), How(steps=12)):
+        begun = await start_training(bench.starter, first.run_id, accept_licence=True, how=how)
+        while lease.living(begun.holder) is not None:
+            await asyncio.sleep(0.05)
+        await watch.catch_up(take_up=False)
+        planned = await bench.plan(dataset.id, buckets=(64,), steps=120, preset="style")
+        assert planned.seconds is not None
+        with db.session_scope() as session:
+            row = session.get_one(TrainingRun, first.run_id)
+            taken.append(row.prediction["seconds"])
+            assert planned.seconds == pytest.approx(row.prediction["seconds"] * 120 / row.total_steps)
+    assert taken[0] < taken[1]

@@ -214,3 +214,41 @@ async def test_a_flood_of_failures_ends_the_app_with_a_sentence(
     assert "persona-tui had to stop: ZeroDivisionError" in told
     assert "Traceback" not in told
     assert "secret detail" not in told
+
+
+async def test_training_11_a_busy_notice_ends_with_the_act_that_failed(app: PersonaApp) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        probe = await opened(pilot)
+        goes_on = asyncio.Event()
+
+        async def act(error: Exception, notice: str) -> None:
+            probe.flash(notice, "busy", seconds=600)
+            await goes_on.wait()
+            raise error
+
+        long = PersonaError("A very long story about what went wrong. " * 3, hint="Read on.")
+        probe.spawn(act(long, "Starting…"))
+        await settle_until_said(pilot, "Starting…")
+        goes_on.set()
+        await settle(pilot)
+        assert isinstance(app.screen, ErrorDialog)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert said(pilot) == ""
+        # What another one has said since stays, and so does what a cancelled one's successor says.
+        goes_on.clear()
+        first = probe.spawn(act(long, "First…"))
+        await settle_until_said(pilot, "First…")
+        probe.spawn(act(long, "Second…"))
+        await settle_until_said(pilot, "Second…")
+        first.cancel()
+        await settle_until_said(pilot, "Second…")
+        assert said(pilot) == "Second…"
+
+
+async def settle_until_said(pilot: Pilot[None], words: str) -> None:
+    for _ in range(100):
+        await pilot.pause(0.01)
+        if said(pilot) == words:
+            return
+    raise AssertionError(said(pilot))

@@ -180,3 +180,21 @@ async def test_a_paste_alone_arrives(app: PersonaApp) -> None:
         dialog, _ = await form(pilot)
         app.post_message(Paste("words"))
         await until(pilot, lambda: dialog.rows[0].raw() == "words")
+
+
+async def test_training_11_a_wait_for_long_work_leaves_no_task_behind(
+    app: PersonaApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_order, "LONGEST_WORK", 0.05)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        view = ProbeScreen()
+        await app.push_screen(view)
+        ends = asyncio.Event()
+        worker = view.spawn(ends.wait, group="save")
+        strike(pilot, LEFT)
+        await until(pilot, lambda: worker in app._let_go)
+        waiting = [one.get_coro().__qualname__ for one in asyncio.all_tasks() if one is not worker._task]
+        assert "Event.wait" not in waiting
+        ends.set()
+        await settle(pilot)

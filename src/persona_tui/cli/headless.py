@@ -81,9 +81,7 @@ def demo(
 ) -> None:
     """A whole day with a sample persona: no card, account or key needed; nothing leaves this machine."""
     if env:
-        from persona_tui.headless.demo import demo_environment
-
-        print(demo_environment(), end="")
+        _tell_shell()
         return
     if reset:
         from persona_tui.headless.demo import reset as wipe
@@ -101,3 +99,13 @@ def demo(
     from persona_tui.cli.app import open_demo
 
     open_demo()
+
+
+def _tell_shell() -> None:
+    from persona_tui.headless.demo import NOTHING_SET, demo_environment
+
+    try:
+        print(demo_environment(), end="")
+    except Exception:
+        print(NOTHING_SET)  # an eval of nothing would succeed
+        raise

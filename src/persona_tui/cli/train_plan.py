@@ -194,7 +194,9 @@ def _plan_lines(made: Plan, probes: Sequence[Probe]) -> Iterator[str]:
         yield "   " + ", ".join(f"{name} {size / _GIB:.1f}" for name, size in parts if size)
     yield f"memory: {made.ram / _GIB:.1f} GiB"
     expected = foreseen(made, probes)
-    if expected is not None:
+    if expected is None:
+        yield "time: not known before its first steps"
+    else:
         yield f"time: about {_long(expected.seconds)}, {expected.why}"
     for probe in probes:
         yield from probe.speed_sentences

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -91,6 +92,8 @@ def reset() -> None:
     Raises:
         NotAllowedNow: a demo is running.
     """
+    if _runs():
+        raise _running()
     settings = load_settings().model_copy(update=_places())
     if settings.database_url is not None:
         _drop_schema(settings)
@@ -98,6 +101,10 @@ def reset() -> None:
         _stop_embedded(settings)
     for folder in (settings.data_dir, settings.config_dir):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _running() -> NotAllowedNow:
+    return NotAllowedNow("A demo is running.", hint="Leave it first, then reset.")
 
 
 def _stop_embedded(settings: Settings) -> None:
@@ -109,7 +116,7 @@ def _stop_embedded(settings: Settings) -> None:
     except PersonaError:
         return  # it does not run
     if count_holders(server.folders.holders):
-        raise NotAllowedNow("A demo is running.", hint="Leave it first, then reset.")
+        raise _running()
     server.stop()
 
 
@@ -161,6 +168,51 @@ def environment_file() -> Path:
     return demo_data_dir() / "environment"
 
 
+@contextmanager
+def _the_only_demo() -> Iterator[None]:
+    """Hold the demo's folder, which the kernel lets go of however this process ends.
+
+    Two demos would share a schema and the sandbox's state, but not the sandbox: the second one's token in
+    the account ends the publishing of the first.
+
+    Raises:
+        NotAllowedNow: a demo is running.
+    """
+    folder = demo_data_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "demo.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NotAllowedNow(
+                "A demo is running already.",
+                hint='Leave it first; for a second screen on it: eval "$(script/demo --env)" && persona-tui.',
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _runs() -> bool:
+    """Whether a demo holds the folder: what a killed one has written is not believed."""
+    try:
+        descriptor = os.open(demo_data_dir() / "demo.lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+NOTHING_SET = "echo 'Nothing was set: commands work on your own data, not on a demo.' >&2; false"
+"""What a shell's eval gets where no demo runs, so that it fails and `&&` stops there."""
+
+
 def demo_environment() -> str:
     """Lines for a shell with which commands work on the running demo, and on nothing else.
 
@@ -168,11 +220,13 @@ def demo_environment() -> str:
         NotAllowedNow: no demo is running.
     """
     try:
-        return environment_file().read_text("utf-8")
+        if _runs():
+            return environment_file().read_text("utf-8")
     except FileNotFoundError:
-        raise NotAllowedNow(
-            "No demo is running, so there is none to reach.", hint="Start `script/demo` in another terminal."
-        ) from None
+        pass  # it is just starting or ending
+    raise NotAllowedNow(
+        "No demo is running, so there is none to reach.", hint="Start `script/demo` in another terminal."
+    )
 
 
 @contextmanager
@@ -206,9 +260,14 @@ def _told_to_shells(stand_ins: StandIns) -> Iterator[None]:
 
 @contextmanager
 def demo_world(say: Say) -> Iterator[Settings]:
-    """The sandbox and the sample persona, ready to be played with."""
+    """The sandbox and the sample persona, ready to be played with.
+
+    Raises:
+        NotAllowedNow: a demo is running already.
+        PersonaError: the sandbox or the database does not start.
+    """
     say("Starting the sandbox…")
-    with running_stand_ins(demo_data_dir() / "sandbox") as stand_ins:
+    with _the_only_demo(), running_stand_ins(demo_data_dir() / "sandbox") as stand_ins:
         settings = demo_settings(stand_ins)
         with Resources.open(settings, say=say) as opened:
             seed(opened, stand_ins)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from rich.text import Text
 from textual.message import Message
+from textual.worker import active_worker
 
 from persona_tui.errors import DatabaseUnavailable, NotAllowedNow, PersonaError
 from persona_tui.screens.first_look import LookTaken
@@ -35,10 +36,12 @@ from persona_tui.widgets.shell import CoreState, Level, PersonaChoice, Shell
 
 if TYPE_CHECKING:
     from textual.driver import Driver
+    from textual.worker import Worker
 
     from persona_tui.database.engine import Database
     from persona_tui.runtime import Core
     from persona_tui.services.planning.overview import FirstLook
+    from persona_tui.widgets.flash import Flash
 
 CoreFactory = Callable[[Callable[[str], None]], "Core"]
 """Makes the core, given what takes a sentence on each slow step of its start. Called in a thread."""
@@ -76,6 +79,9 @@ class CoreLink(Failsafe, PictureFrames, Shell):
         self._ending: asyncio.Task[None] | None = None
         self._shown = asyncio.Event()
         self._failures: deque[float] = deque(maxlen=FLOOD)
+        self._busy_notices: WeakKeyDictionary[Worker[Any], tuple[Flash, tuple[Level, str]]] = (
+            WeakKeyDictionary()
+        )
         self._events: dict[tuple[str | None, EntityId], None] = {}
 
     # The core
@@ -276,7 +282,15 @@ class CoreLink(Failsafe, PictureFrames, Shell):
         for screen in reversed(self.screen_stack):
             for line in screen.query(Flash):
                 line.say(text, level, seconds=seconds)
+                worker = active_worker.get(None)
+                if level == "busy" and worker is not None and line.message is not None:
+                    self._busy_notices[worker] = (line, line.message)
                 return
+
+    def end_busy(self, worker: Worker[Any]) -> None:
+        if worker in self._busy_notices:
+            line, message = self._busy_notices.pop(worker)
+            line.unsay(message)
 
     # The persona
 

@@ -267,11 +267,15 @@ def _sizes(typed: str) -> tuple[int, ...]:
 
 
 def _sizes_objection(typed: str) -> str | None:
+    from persona_tui.gpu.training.run_file import LARGEST_SIDE, SIDE_STEP
+
     try:
-        _sizes(typed)
+        sizes = _sizes(typed)
     except ValueError:
         return "Must be numbers, such as 512, 768."
-    return None
+    if all(SIDE_STEP <= side <= LARGEST_SIDE and side % SIDE_STEP == 0 for side in sizes):
+        return None
+    return f"Must be multiples of {SIDE_STEP} from {SIDE_STEP} to {LARGEST_SIDE}, such as 512, 768."
 
 
 def _label(dataset: DatasetView) -> str:

@@ -49,6 +49,8 @@ class Failsafe(Node):
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """The one place where a worker's failure is told."""
         event.stop()
+        if event.state in (WorkerState.ERROR, WorkerState.CANCELLED):
+            shell_of(self).end_busy(event.worker)
         if event.state is WorkerState.ERROR and event.worker.error is not None:
             shell_of(self).report(event.worker.error, quiet=event.worker.name == QUIET)
 

@@ -38,6 +38,11 @@ class Flash(Widget):
         self.message = (level, " ".join(text.split()))
         self._clear_timer = self.set_timer(seconds, self.clear)
 
+    def unsay(self, message: tuple[Level, str]) -> None:
+        """Take this sentence away, if it is still the one that is shown."""
+        if self.message is message:
+            self.clear()
+
     def clear(self) -> None:
         """Take the sentence away."""
         self.message = None

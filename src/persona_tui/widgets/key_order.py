@@ -111,8 +111,10 @@ class KeysInOrder(Node):
                     # Never cancelled, for that would cancel the workers; they end when the workers do.
                     ends = [asyncio.create_task(_end_of(worker)) for worker in busy]
                     turned = asyncio.create_task(moved.wait())
-                    await asyncio.wait([turned, *ends], return_when=asyncio.FIRST_COMPLETED)
-                    turned.cancel()
+                    try:
+                        await asyncio.wait([turned, *ends], return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        turned.cancel()  # nobody else holds it: collected, it would be logged as an error
         except TimeoutError:
             self._let_go.update(self._busy())
         finally:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import Enum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,8 @@ from textual.reactive import var
 from textual.screen import Screen
 
 if TYPE_CHECKING:
+    from textual.worker import Worker
+
     from persona_tui.actions import Action, Registry
     from persona_tui.database.engine import Database
     from persona_tui.runtime import Core
@@ -118,6 +120,10 @@ class Shell(App[None]):
     @abstractmethod
     def flash(self, text: str, level: Level = "ok", *, seconds: float = 6.0) -> None:
         """Say one thing in the message line of the screen in front; it goes away by itself."""
+
+    @abstractmethod
+    def end_busy(self, worker: Worker[Any]) -> None:
+        """Take away the busy notice of a worker that failed or was cancelled; other notices stay."""
 
     @abstractmethod
     def report(self, error: BaseException, *, quiet: bool = False) -> None:

@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from persona_tui.errors import InvalidRequest
 
+SIDE_STEP = 16
+"""Pixels: what a side of pictures is a multiple of, eight to a latent and two latents to a token."""
+LARGEST_SIDE = 2048
+Side = Annotated[int, Field(ge=SIDE_STEP, le=LARGEST_SIDE, multiple_of=SIDE_STEP)]
 Targets = Literal["attention", "mlp", "all"]
 Dtype = Literal["bf16", "fp32"]
 Quantisation = Literal["none", "int8", "nf4"]
@@ -92,7 +96,7 @@ class RunFile(BaseModel):
     steps: int = Field(default=1000, ge=1)
     batch: int = Field(default=1, ge=1)
     accumulation: int = Field(default=1, ge=1)
-    buckets: tuple[Annotated[int, Field(ge=16, le=2048, multiple_of=16)], ...] = (512, 768, 1024)
+    buckets: tuple[Side, ...] = (512, 768, 1024)
     dtype: Dtype = "bf16"
     quantisation: Quantisation = "none"
     checkpointing: bool = True

@@ -16,6 +16,8 @@ from persona_tui.gpu.training.run_file import RunFile
 from persona_tui.services.lease import Place
 
 if TYPE_CHECKING:
+    from persona_tui.gpu.training.folder import RunFolder
+    from persona_tui.models.training import TrainingRun
     from persona_tui.services.training.plan import Plan
     from persona_tui.services.training.probing import Probe
 
@@ -36,7 +38,8 @@ def expected_seconds(
     """From start to LoRA, by the last runs of this family and quantisation on this card.
 
     Each counts by what its steps cost beside this recipe's (`planner.step_work`): sizes, batches, class
-    preservation. Encoding, evaluations and export are part of what they took. None where there was none.
+    preservation. Encoding, evaluations and export are part of what they took, and so are steps that were
+    done again after a kill. None where there was none.
 
     Args:
         sources: pictures that each of an editor's samples carries.
@@ -45,6 +48,14 @@ def expected_seconds(
     values = {"family": run.family, "quantisation": run.quantisation, "card": place.name, "most": _REMEMBERED}
     rates = [rate for row in rows_of(session, _TAKEN, values) if (rate := _rate(row)) is not None]
     return median(rates) * step_work(run, sources, cards) * run.steps if rates else None
+
+
+def count_time(row: TrainingRun, folder: RunFolder) -> None:
+    """Add what the process that has ended took, once: a resumed run took the sum of its processes."""
+    beat, told = folder.heartbeat(), dict(row.prediction)
+    begun = told.pop("begun", None)
+    if beat is not None and begun is not None and beat.beat > begun:
+        row.prediction = {**told, "seconds": told.get("seconds", 0.0) + beat.beat - begun}
 
 
 def foreseen(plan: Plan, probes: Sequence[Probe]) -> Foreseen | None:
@@ -78,6 +89,6 @@ SELECT (prediction ->> 'seconds')::float / total_steps AS seconds, config,
        (prediction ->> 'sources')::int AS sources, 1 + jsonb_array_length(further_cards) AS cards
 FROM training_runs
 WHERE base_family = :family AND quantisation = :quantisation AND card = :card
-  AND status = 'done' AND attempt = 1 AND total_steps > 0 AND (prediction ->> 'seconds')::float > 0
+  AND status = 'done' AND total_steps > 0 AND (prediction ->> 'seconds')::float > 0
 ORDER BY id DESC LIMIT :most
 """

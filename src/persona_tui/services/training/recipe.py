@@ -21,6 +21,7 @@ from persona_tui.gpu.training.run_file import (
     Phase,
     Quantisation,
     RunFile,
+    Side,
     Targets,
     checked,
 )
@@ -67,7 +68,7 @@ class PlanInput(Input):
     targets: Targets | None = None
     lr: Annotated[float, Field(gt=0, le=10)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
-    buckets: tuple[Annotated[int, Field(ge=16, le=2048, multiple_of=16)], ...] = (512, 768, 1024)
+    buckets: tuple[Side, ...] = (512, 768, 1024)
     batch: Annotated[int, Field(ge=1, le=64)] = 1
     accumulation: Annotated[int, Field(ge=1, le=64)] = 1
     optimizer: OptimizerName = "adamw8bit"

@@ -50,7 +50,9 @@ def read_recipe(path: Path) -> ImportedRecipe:
             raise InvalidRequest(f"{path.name} is too large for a recipe.", hint="Name a run.toml or a YAML.")
         words = path.read_text("utf-8")
     except OSError as problem:
-        raise InvalidRequest(f"{path} can't be read: {problem.strerror}.", hint="Check the path.") from None
+        raise InvalidRequest(
+            f"The recipe {path} can't be read: {problem.strerror}.", hint="Name a run.toml or a YAML."
+        ) from None
     except UnicodeDecodeError:
         raise InvalidRequest(f"{path.name} is no text.", hint="Name a run.toml or a YAML.") from None
     if path.suffix.lower() in (".yaml", ".yml"):

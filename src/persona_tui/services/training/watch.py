@@ -23,6 +23,7 @@ from persona_tui.gpu.training.folder import RunFolder, Want
 from persona_tui.models.training import Dataset, TrainingRun
 from persona_tui.services import events, lease
 from persona_tui.services.lease import Lease, Place
+from persona_tui.services.training.duration import count_time
 from persona_tui.services.training.plan import require_subject
 from persona_tui.services.training.progress import (
     forget_passing,
@@ -231,6 +232,7 @@ class TrainingWatch:
             session, missing, "training", self._starter.locks, run_id=row.id, cards=self._starter.cards
         )
         row.resumed_step = row.step
+        count_time(row, folder)
         begin(session, row, used=int(row.prediction.get("used_before", 0)))
         log.warning("a training is taken up again", training=row.id, step=row.step)
         return _Next(spawn=(held, chosen))
@@ -247,9 +249,7 @@ class TrainingWatch:
         row.status = status
         if status in ("paused", "stopped"):
             say_what_is_repeated(row, folder)
-        beat = folder.heartbeat()
-        if beat is not None and "begun" in row.prediction:
-            row.prediction = {**row.prediction, "seconds": beat.beat - row.prediction["begun"]}
+        count_time(row, folder)
         row.finished_at = None if status == "paused" else self._clock()
         session.add(row)
         for one in held:
