@@ -14,14 +14,12 @@ from persona_tui.resources import Resources
 from persona_tui.services import lease
 from persona_tui.services.generation.lora_comparison import create_comparison, make_pairs
 from persona_tui.services.generation.lora_servers import NoServer
-from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.voting.comparison import waiting_comparisons
 from persona_tui.setting_sections import ComfyUISettings
 from tests.database.test_training_12_lease import take
 from tests.faults.engine_child import ledger
 from tests.support.sandbox import SandboxProcess
-from tests.support.world import make_plan
-from tests.ui.loras_world import Studio, quick_sandbox
+from tests.ui.loras_world import Studio, quick_sandbox, studio_of
 from tests.ui.quiet_core import QuietCore
 
 AWAY = "http://127.0.0.1:9"
@@ -40,10 +38,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
 
 @pytest.fixture
 def studio(db: Database, tmp_path: Path, server: SandboxProcess) -> Studio:
-    with db.session_scope() as session:
-        plan = make_plan(session)
-        ensure_examples(session)
-    return Studio(db, tmp_path, plan, server)
+    return studio_of(db, tmp_path, server)
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from persona_tui.gpu.training.manifest import read_manifest
 from persona_tui.pool import WorkPool
 from persona_tui.services.doctor import run_checks
 from persona_tui.services.training import licences
-from persona_tui.services.training.datasets import create_dataset, say_drawn
+from persona_tui.services.training.dataset_acts import say_drawn
+from persona_tui.services.training.datasets import create_dataset
 from persona_tui.services.training.plan import plan_training
 from persona_tui.services.training.recipe import PlanInput
 from persona_tui.services.training.scorers import arcface_in, judges, scorer_facts

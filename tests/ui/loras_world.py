@@ -14,12 +14,13 @@ from textual.pilot import Pilot
 from persona_tui.database.engine import Database
 from persona_tui.screens.file_picker import FilePicker
 from persona_tui.screens.loras import LorasScreen
+from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.loras.importing import LoraInput, import_loras
 from persona_tui.services.loras.registry import LoraView
 from persona_tui.setting_sections import ComfyUISettings
 from tests.support.loras import SD15_KOHYA, write_lora
 from tests.support.sandbox import SandboxProcess
-from tests.support.world import Planned
+from tests.support.world import Planned, make_plan
 from tests.ui.quiet_core import QuietCore, app_over, until
 from tests.ui.support import settle
 
@@ -62,6 +63,14 @@ class Studio:
         (done,) = import_loras(self.db.session_scope, self.core._opened.lora_shelf, [path], given)
         assert done.lora is not None, done.sentence
         return done.lora
+
+
+def studio_of(db: Database, folder: Path, server: SandboxProcess) -> Studio:
+    """A studio with a persona's plan and the example pipelines."""
+    with db.session_scope() as session:
+        plan = make_plan(session)
+        ensure_examples(session)
+    return Studio(db, folder, plan, server)
 
 
 @asynccontextmanager

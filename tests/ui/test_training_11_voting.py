@@ -13,14 +13,12 @@ from textual.widgets import TextArea
 from persona_tui.database.engine import Database
 from persona_tui.screens.loras_blind import BlindDialog
 from persona_tui.services.generation.lora_comparison import create_comparison, make_pairs
-from persona_tui.services.generation.pipelines import ensure_examples
 from persona_tui.services.loras.mappings import use_lora
 from persona_tui.services.loras.registry import LoraView
 from persona_tui.setting_sections import ComfyUISettings
 from persona_tui.widgets.choice import ChoiceDialog
 from tests.support.sandbox import SandboxProcess
-from tests.support.world import make_plan
-from tests.ui.loras_world import LARGE, SMALL, Studio, opened, quick_sandbox, screen
+from tests.ui.loras_world import LARGE, SMALL, Studio, opened, quick_sandbox, screen, studio_of
 from tests.ui.quiet_core import QuietCore, asked, fill, form_opens, saved, says, shows, until
 from tests.ui.support import screen_text, settle
 
@@ -32,10 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]
 
 @pytest.fixture
 def studio(db: Database, tmp_path: Path, server: SandboxProcess) -> Studio:
-    with db.session_scope() as session:
-        plan = make_plan(session)
-        ensure_examples(session)
-    return Studio(db, tmp_path, plan, server)
+    return studio_of(db, tmp_path, server)
 
 
 @pytest.fixture

@@ -282,7 +282,8 @@ def subject(
     as_json: AsJson = False,
 ) -> None:
     """Say who is in the pictures: nobody real, or somebody who consented; and whether they are drawn."""
-    from persona_tui.services.training.datasets import say_drawn, say_subject
+    from persona_tui.services.training.dataset_acts import say_drawn
+    from persona_tui.services.training.datasets import say_subject
 
     said: Subject = "fictional" if fictional else "unsaid"
     with resources() as opened:

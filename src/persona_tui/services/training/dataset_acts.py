@@ -1,4 +1,4 @@
-"""Changes of a dataset: captions, roles, pictures taken out, and what was changed by hand taken over."""
+"""Changes of a dataset: captions, roles, drawn or not, pictures taken out, changes by hand taken over."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ class Adopted:
 
     dataset: DatasetView
     changes: tuple[str, ...]
+
+
+def say_drawn(scope: SessionScope, dataset_id: int, drawn: bool) -> DatasetView:
+    """Say whether a dataset's subject is drawn; further trainings measure likeness accordingly.
+
+    Raises:
+        UnknownName: no such dataset.
+        InvalidRequest, StorageError: as `open_dataset`.
+    """
+    with scope() as session:
+        opened = open_dataset(session, dataset_id, lock=True)
+        manifest = opened.manifest.model_copy(update={"drawn": drawn})
+        rewrite(session, opened, manifest, "dataset.drawn", drawn=drawn)
+    return settled(scope, dataset_id)
 
 
 def mend_captions(scope: SessionScope, dataset_id: int) -> tuple[DatasetView, int]:

@@ -229,20 +229,6 @@ def say_subject(
     return settled(scope, dataset_id)
 
 
-def say_drawn(scope: SessionScope, dataset_id: int, drawn: bool) -> DatasetView:
-    """Say whether a dataset's subject is drawn; further trainings measure likeness accordingly.
-
-    Raises:
-        UnknownName: no such dataset.
-        InvalidRequest, StorageError: as `open_dataset`.
-    """
-    with scope() as session:
-        opened = open_dataset(session, dataset_id, lock=True)
-        manifest = opened.manifest.model_copy(update={"drawn": drawn})
-        rewrite(session, opened, manifest, "dataset.drawn", drawn=drawn)
-    return settled(scope, dataset_id)
-
-
 def _subject(session: Session, persona: Persona, given: DatasetInput) -> Subject:
     if given.consent_id is not None:
         if given.subject == "fictional":
