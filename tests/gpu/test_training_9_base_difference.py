@@ -7,12 +7,12 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from persona_tui.errors import NotAllowedNow
+from persona_tui.gpu.host_memory import HostMemory
 from persona_tui.gpu.training import base_difference, export
 from persona_tui.gpu.training.adapters import adapter_of
 from persona_tui.gpu.training.base_difference import Response, blocks_to_wait, compared
@@ -106,8 +106,7 @@ def test_training_9_a_kill_while_it_is_compared_is_no_reason_to_export_again(
 def test_training_9_a_base_that_fits_nowhere_is_told_with_what_it_takes(
     trained: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = psutil.virtual_memory()
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=1000))
+    monkeypatch.setattr(base_difference, "host_memory", lambda: HostMemory(1000, "/docker/4f"))
     with pytest.raises(base_difference.NoRoom, match="GiB of the machine's memory"):
         base_difference.waiting_blocks(trained, trained.run(), adapter_of("flux1"), 0)
 

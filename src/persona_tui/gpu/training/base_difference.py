@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor, nn
 
 from persona_tui.errors import NotAllowedNow
+from persona_tui.gpu.host_memory import host_memory
 from persona_tui.gpu.training.adapters.base import Adapter
 from persona_tui.gpu.training.adapters.quantised import hollow
 from persona_tui.gpu.training.cache import Cache, Index, Sample
@@ -130,7 +130,7 @@ def waiting_blocks(folder: RunFolder, run: RunFile, adapter: Adapter, working: i
         NoRoom: there is not enough memory, not even with all of them on the host.
     """
     sizes, rest = _block_sizes(adapter, run)
-    on_host = int(psutil.virtual_memory().available * _FREE)
+    on_host = int(host_memory().available * _FREE)
     if not torch.cuda.is_available():
         return _fitting(0, sum(sizes) + rest, on_host)
     free = int(torch.cuda.mem_get_info()[0] * _FREE)
