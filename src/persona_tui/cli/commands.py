@@ -31,9 +31,9 @@ class Commands(LazyGroup):
         "pipeline": _group("pipeline", "ComfyUI workflows: import, export, list, show, check, edit."),
         "run": _group("run", "Pictures being made: create, list, show, approve, winners, cancel."),
         "candidate": _group("candidate", "Pictures of runs: list, show, flag, unflag, reject, restore."),
-        "lora": _group("lora", "LoRAs: import, list, show, use, unuse, remove, test."),
+        "lora": _group("lora", "LoRAs: import, list, show, use, promote, roll-back, compare."),
         "dataset": _group("dataset", "Training pictures: create, add, status, captions, adopt, export."),
-        "train": _group("train", "Training LoRAs: plan, start, status, pause, stop, resume, compare."),
+        "train": _group("train", "Training LoRAs: plan, start, queue, status, resume, compare."),
         "consent": _group("consent", "What real people permitted: add, list, withdraw."),
         "vote": _group("vote", "Votes: list, next, cast, undo, stats, import-ratings, taste, rebuild."),
         "photos": _group(

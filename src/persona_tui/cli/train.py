@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from persona_tui.services.training.runs import TrainingView
     from persona_tui.services.training.start import How
 
-commands = group("Training LoRAs: plan, start, status, pause, stop, resume, compare.")
+commands = group("Training LoRAs: plan, start, queue, status, resume, compare.")
 commands.command("plan")(train_plan.plan)
 commands.command("compare")(train_compare.compare)
 
